@@ -1,0 +1,28 @@
+"Learn offline, from a log of (query, prompt, score), what a prompt causes."
+
+__version__ = "0.1.0"
+
+from importlib import import_module
+
+_PUBLIC = {
+    "core": ["Finding", "content_id"],
+    "triplets": ["Triplets"],
+    "worlds": ["World", "Grid", "load_dataset"],
+    "embeddings": ["TextEncoder"],
+    "graph": ["PromptGraph"],
+    "estimators": ["CausalReward", "CPOReward", "NaiveReward", "load_reward"],
+    "treesearch": ["search", "EditProposer"],
+    "evaluation": ["ranking", "compare"],
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name):
+    "Modules are imported when one of their names is first asked for: `import causal_prompts` stays fast."
+    if name not in _HOME: raise AttributeError(f"module 'causal_prompts' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    return value
+
+
+def __dir__(): return sorted({*globals(), *__all__})
