@@ -387,7 +387,7 @@ class ProductKernel:
         if self.seen: base = np.c_[base, (rows.p[:, None] == here[None]).astype(float)]
         return self._solve(rows, base - expected(rows, base), X, (rows.y - (_expected_score(rows)[0] if m is None else m)))
 
-# %% ../nbs/06_estimators.ipynb #ae795e31
+# %% ../nbs/06_estimators.ipynb #489e7370
 def _pk_rows(self, R, x):
     "Residual features of a slice of rows: smooth, own, interaction."
     k = min(self.d_i, self.fp.width)
@@ -406,6 +406,7 @@ def _pk_solve(self, rows, R, X, y):
     keep = [d for d in self.dims if d]
     var, s2 = _reml(G, b, float(rows.w @ y**2), max(df, 1), keep)
     self.var = np.zeros(len(self.dims)); self.var[[i for i, d in enumerate(self.dims) if d]] = var * s2
+    self.var[:2] *= self._widen(G, b, s2)
     prior = np.repeat(self.var, self.dims)
     w = self._posterior(G, b, prior, s2)
     S = np.zeros((rows.cluster.max() + 1, D))
@@ -418,6 +419,19 @@ def _pk_solve(self, rows, R, X, y):
     return self
 
 ProductKernel._solve = _pk_solve
+
+# %% ../nbs/06_estimators.ipynb #6147db8a
+def _pk_widen(self, G, b, s2):
+    "By how much the spread of the unshrunken prompt effects exceeds the variance REML found; at least 1, at most 50."
+    P = len(self.seen)
+    if P < 10: return 1.
+    own = slice(self.dims[0], self.dims[0] + P)
+    V = np.linalg.pinv(G[own, own], rcond=1e-8, hermitian=True)
+    free = V @ b[own]
+    spread = (np.sum((free - free.mean())**2) - s2 * (np.trace(V) - V.sum() / P)) / (P - 1)
+    return float(np.clip(spread / max(self.var[0] + self.var[1], 1e-12), 1, 50))
+
+ProductKernel._widen = _pk_widen
 
 # %% ../nbs/06_estimators.ipynb #a9312ac3
 def _pk_posterior(self, G, b, prior, noise):

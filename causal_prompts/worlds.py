@@ -298,7 +298,7 @@ def _softmax(t):
 
 def _standard(x): return (x - x.mean()) / (x.std() or 1.)
 
-# %% ../nbs/03_worlds.ipynb #4078dc39
+# %% ../nbs/03_worlds.ipynb #89425bc6
 def _propensity(self, queries, prompts, prompts_per_query: int | None = None) -> np.ndarray: # (n_queries, n_prompts)
     "Exact probability that a query's rows in a log contain each prompt of the pool."
     queries, prompts = as_texts(queries, "queries"), as_texts(prompts, "prompts")
@@ -306,10 +306,10 @@ def _propensity(self, queries, prompts, prompts_per_query: int | None = None) ->
     kind, difficulty = self._read(queries)
     P = np.full((len(queries), len(prompts)), 1 / len(prompts))
     if self.confounding:
-        quality = self.quality(prompts)
-        zd, zq = (difficulty - .5)[:, None] / np.std(np.arange(6) / 5), _standard(quality)[None]
+        quality = pd.Series(self.quality(prompts).round(9))
+        zd, zq = (difficulty - .5)[:, None] / np.std(np.arange(6) / 5), _standard(quality.rank().to_numpy())[None]
         tilt = _softmax(-2 * self.confounding * (zd - zq)**2)
-        rank = quality.argsort(kind="stable").argsort()
+        rank = quality.rank(method="first").to_numpy(int) - 1
         split = ((difficulty > .5)[:, None] == (rank >= len(prompts) // 2)) & ((kind[:, None] + rank) % 5 < 3)
         alone = tilt * split / np.maximum((tilt * split).sum(1, keepdims=True), 1e-300)
         P = self.overlap * (.3 * P + .7 * tilt) + (1 - self.overlap) * alone

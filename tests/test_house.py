@@ -1,0 +1,355 @@
+"""The house: floors, versions, pins, notebooks as pages, a light import. `python tests/test_house.py` prints the report on the pages."""
+import ast, json, re, subprocess, sys, time
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE, NBS = ROOT/"causal_prompts", ROOT/"nbs"
+NAME = PACKAGE.name
+HEAVY = ["torch", "transformers", "sentence_transformers", "econml", "dowhy", "lightgbm", "shap", "openai", "ray", "xgboost"]
+LONGEST = 60 # lines of code in one exported cell
+
+
+def settings(root=ROOT):
+    parser = ConfigParser(delimiters=["="])
+    parser.read(root/"settings.ini", encoding="utf-8")
+    return parser["DEFAULT"]
+
+
+# ---- notebooks
+
+def notebooks(nbs=NBS): return sorted(f for f in nbs.rglob("*.ipynb") if not any(p[0] in "._" for p in f.relative_to(nbs).parts))
+
+def cells(notebook, kind=None):
+    "The cells of a notebook, their sources joined."
+    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return [c | dict(source="".join(c["source"])) for c in found if kind in (None, c["cell_type"])]
+
+def directives(cell): return re.findall(r"^#\|\s*(\w+)", cell["source"], re.MULTILINE) if cell["cell_type"] == "code" else []
+
+def code_lines(cell): return sum(bool(l.strip()) and not l.startswith("#|") for l in cell["source"].splitlines())
+
+def module_of(notebook):
+    "The module a notebook exports to, or None."
+    found = [m[1] for c in cells(notebook, "code") if (m := re.search(r"^#\|\s*default_exp\s+(\w+)", c["source"], re.MULTILINE))]
+    return found[0] if found else None
+
+def floors(nbs=NBS):
+    "Module -> number of its notebook."
+    numbered = [f for f in sorted(nbs.glob("*.ipynb")) if re.match(r"\d\d_", f.name)]
+    return {module_of(f): int(f.name[:2]) for f in numbered if module_of(f)}
+
+def page_report(nbs=NBS):
+    "One row a notebook: cells, share of prose, words of prose a line exported, lengths of the exported cells."
+    rows = []
+    for f in notebooks(nbs):
+        prose, exported = cells(f, "markdown"), sorted(code_lines(c) for c in cells(f, "code") if {"export", "exports"} & {*directives(c)})
+        words, n, total = sum(len(c["source"].split()) for c in prose), len(exported), sum(exported)
+        rows.append(dict(page=f.relative_to(nbs).as_posix(), cells=len(cells(f)), prose=len(prose) / max(1, len(cells(f))),
+            words=words / total if total else None, exported=n, median=exported[n // 2] if n else 0, p90=exported[int(.9 * n)] if n else 0, longest=max(exported, default=0)))
+    return rows
+
+def unrun(notebook):
+    "What is wrong with the stored outputs of a notebook; empty where nothing is."
+    outputs = [o for c in cells(notebook, "code") for o in c["outputs"]]
+    errors = [f"{notebook.name}: stored error {o['ename']}: {o['evalue']:.80}" for o in outputs if o["output_type"] == "error"]
+    return errors or ([] if outputs else [f"{notebook.name}: no stored output; run it with `make notebooks`"])
+
+
+# ---- imports between modules
+
+def imported(source, package=NAME):
+    "(line, name) for everything of the package that is imported, or reached through the package itself, wherever it stands; `__version__` and its like are free to all."
+    tree = ast.parse(source)
+    roots = {a.asname or package for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names if a.name == package or (a.name.startswith(package + ".") and not a.asname)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import): names = [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(filter(None, [package if node.level else "", node.module]))
+            names = [f"{base}.{a.name}" for a in node.names] if base == package else [base]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in roots: names = [f"{package}.{node.attr}"]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__") and node.args:
+            target = str(getattr(node.args[0], "value", ""))
+            names = [package + target if target.startswith(".") else target]
+        else: continue
+        for name in names:
+            top, *rest = name.split(".")
+            if top == package and rest and not rest[0].startswith("__"): yield node.lineno, rest[0]
+
+def upward(package=PACKAGE, nbs=NBS):
+    "Every import that does not run down: '' where the floors hold."
+    floor, wrong = floors(nbs), []
+    for file in sorted(package.glob("*.py")):
+        here = file.stem
+        if here.startswith("_"): continue
+        if here not in floor: wrong.append(f"{here}: no numbered notebook exports it"); continue
+        for line, target in imported(file.read_text(encoding="utf-8"), package.name):
+            at = f"{here}.py:{line} imports {target}"
+            if target not in floor: wrong.append(f"{at}, which is no module of a numbered notebook; import from the module that makes it")
+            elif target == "widgets": wrong.append(f"{at}; nothing imports widgets")
+            elif here == "plots": wrong.append(f"{at}; plots imports no module of the package")
+            elif floor[target] >= floor[here]: wrong.append(f"{at}: from floor {floor[here]:02} to {floor[target]:02}")
+    return wrong
+
+
+# ---- what must not stand in the tree
+
+MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:work|tmp|root|home|opt|Users)/")
+
+def texts_of(notebook):
+    "(where, text) of every source and every output that is not a bitmap."
+    for i, c in enumerate(cells(notebook)):
+        yield f"cell {i}", c["source"]
+        for o in c.get("outputs", []):
+            kinds = {k: v for k, v in o.get("data", {}).items() if k not in ("image/png", "image/jpeg")} | {"text": o.get("text", ""), "trace": o.get("traceback", "")}
+            for v in kinds.values(): yield f"cell {i}, output", "".join(v) if isinstance(v, (str, list)) else json.dumps(v)
+
+def machine_paths(file):
+    "Lines that name a folder of one machine."
+    parts = texts_of(file) if file.suffix == ".ipynb" else [("", file.read_text(encoding="utf-8"))]
+    return [f"{file.name} {where}: {line.strip():.120}" for where, text in parts for line in text.splitlines() if MACHINE_PATH.search(line)]
+
+def written_files():
+    "Every text file that people read or machines run, generated ones included."
+    top = [f for f in ROOT.iterdir() if f.is_file() and f.suffix in (".md", ".py", ".toml", ".ini", ".txt", ".in") or f.name == "Makefile"]
+    below = [f for d in ("causal_prompts", "tests", "benchmarks", ".ci", ".github") for f in (ROOT/d).rglob("*") if f.is_file()]
+    return sorted([*top, *notebooks(), *(f for f in below if f.suffix in (".py", ".json", ".md", ".yml", "") and "__pycache__" not in f.parts)])
+
+
+# ---- a Python of its own
+
+WATCH = """
+import sys
+def watch(event, args):
+    if event.startswith("socket."): raise RuntimeError(f"network touched: {event} {args[1:]}")
+sys.addaudithook(watch)
+"""
+
+def python(code):
+    "Run code in a fresh interpreter in which touching a socket raises."
+    return subprocess.run([sys.executable, "-c", WATCH + code], cwd=ROOT/"tests", capture_output=True, text=True, timeout=120)
+
+def loaded_after(code):
+    done = python(f"{code}\nprint('\\n'.join(sys.modules))")
+    assert done.returncode == 0, done.stderr
+    return {m.split(".")[0] for m in done.stdout.split()}
+
+
+# ---- tests: versions and pins
+
+def test_version_is_the_same_everywhere():
+    import causal_prompts
+    version = settings()["version"]
+    assert causal_prompts.__version__ == version
+    assert Version(version)
+    assert f"\n## {version}" in (ROOT/"CHANGELOG.md").read_text(encoding="utf-8")
+
+def requirements(cfg): return [Requirement(r) for key in cfg if key.endswith("requirements") for r in cfg[key].split()]
+
+def pins(text):
+    "name -> version of a constraints file; anything but `name==version` is an error."
+    lines = [l for l in text.splitlines() if l.strip() and not l.startswith("#")]
+    odd = [l for l in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", l)]
+    assert not odd, f"constraints.txt must hold only name==version (no hosts, no local builds, no editable installs), got {odd}"
+    return {canonicalize_name(l.split("==")[0]): l.split("==")[1] for l in lines}
+
+def unpinned(wanted, pinned):
+    "Direct requirements without a pin, or with one outside what settings.ini allows."
+    return [str(r) for r in wanted if (v := pinned.get(canonicalize_name(r.name))) is None or not r.specifier.contains(v, prereleases=True)]
+
+def test_every_direct_requirement_is_pinned_within_its_bounds():
+    wanted = requirements(settings())
+    assert len(wanted) > 15 and all(r.specifier for r in wanted), "every requirement in settings.ini carries a lower bound"
+    assert unpinned(wanted, pins((ROOT/"constraints.txt").read_text())) == []
+
+def test_a_missing_or_wrong_pin_is_found():
+    wanted = [Requirement("numpy>=2"), Requirement("sentence-transformers>=5"), Requirement("openai>=2")]
+    assert unpinned(wanted, pins("numpy==1.26.4\nsentence_transformers==6.2.0\n")) == ["numpy>=2", "openai>=2"]
+
+@pytest.mark.parametrize("line", ["torch==2.13.0+cpu", "-e .", "numpy>=2", "causal_prompts @ file:///somewhere", "--index-url https://example.org"])
+def test_a_line_that_is_no_plain_pin_is_refused(line):
+    with pytest.raises(AssertionError, match="only name==version"): pins(line)
+
+def test_extras_are_the_promised_ones():
+    assert {"offline", "ray", "dev"} <= {k.removesuffix("_requirements") for k in settings() if k.endswith("_requirements")}
+
+
+# ---- tests: floors
+
+def test_no_import_runs_up_a_floor(): assert upward() == []
+
+def write_tree(tmp_path, **modules):
+    "A package and its notebooks: keyword `_07_name` = source of module `name` on floor 07."
+    package, nbs = tmp_path/"toy", tmp_path/"nbs"
+    package.mkdir(), nbs.mkdir()
+    for key, source in modules.items():
+        number, name = key[1:3], key[4:]
+        (package/f"{name}.py").write_text(source)
+        code = dict(cell_type="code", source=[f"#| default_exp {name}\n"], outputs=[])
+        (nbs/f"{number}_{name}.ipynb").write_text(json.dumps(dict(cells=[code])))
+    return package, nbs
+
+@pytest.mark.parametrize("source", [
+    "from toy.high import f", "from .high import f", "from . import high", "import toy.high", "def g():\n    from toy.high import f",
+    "from importlib import import_module\nimport_module('toy.high')", "import importlib\nimportlib.import_module('.high', 'toy')", "if True:\n    import numpy, toy.high as h",
+])
+def test_an_import_that_runs_up_is_found(tmp_path, source):
+    wrong = upward(*write_tree(tmp_path, _02_low=source, _05_high="x = 1"))
+    assert len(wrong) == 1 and "imports high: from floor 02 to 05" in wrong[0]
+
+@pytest.mark.parametrize("source, message", [
+    ("import toy as t\nt.f", "imports f, which is no module"), ("from toy import f", "imports f, which is no module"), ("from toy.high import f", "from floor 05 to 05"),
+    ("from toy.widgets import f", "nothing imports widgets"),
+])
+def test_other_imports_that_are_not_allowed_are_found(tmp_path, source, message):
+    wrong = upward(*write_tree(tmp_path, _02_widgets="", _05_high=source))
+    assert len(wrong) == 1 and message in wrong[0]
+
+def test_plots_stands_alone_and_every_module_has_a_notebook(tmp_path):
+    fine = "from .plots import y\nimport numpy.high, toy\nfrom toy import __version__\ntoy.__file__"
+    package, nbs = write_tree(tmp_path, _00_base="", _01_plots="from toy.base import x", _02_fine=fine)
+    (package/"orphan.py").write_text("")
+    assert upward(package, nbs) == ["orphan: no numbered notebook exports it", "plots.py:1 imports base; plots imports no module of the package"]
+
+def test_modules_say_where_they_come_from():
+    for file in PACKAGE.glob("*.py"):
+        if file.stem in ("__init__", "_modidx"): continue
+        source = re.search(r"^# AUTOGENERATED! DO NOT EDIT! File to edit: \.\./nbs/(\S+\.ipynb)\.$", file.read_text(encoding="utf-8"), re.MULTILINE)
+        assert source, f"{file.name} carries no header of nbdev's: it must be exported from a notebook"
+        assert module_of(NBS/source[1]) == file.stem
+
+
+# ---- tests: a light import, a small face
+
+def test_import_is_light_and_silent():
+    start = time.perf_counter()
+    loaded = loaded_after("import causal_prompts")
+    assert time.perf_counter() - start < 2
+    assert loaded.isdisjoint([*HEAVY, "sklearn", "pandas", "numpy", "scipy", "matplotlib"])
+
+def test_no_module_loads_the_heavy_libraries_or_the_network():
+    modules = [f"{NAME}.{m}" for m in floors() if m != "widgets"]
+    loaded = loaded_after("import " + ", ".join(modules))
+    assert "pandas" in loaded and loaded.isdisjoint(HEAVY)
+
+def test_the_watch_on_sockets_bites():
+    done = python("import socket; socket.create_connection(('127.0.0.1', 9))")
+    assert done.returncode and "network touched" in done.stderr
+
+def public():
+    import causal_prompts
+    return [n for n in causal_prompts.__all__ if n != "__version__"]
+
+@pytest.mark.parametrize("name", public())
+def test_public_name(name):
+    import causal_prompts
+    home = causal_prompts._HOME[name]
+    value = getattr(causal_prompts, name)
+    assert callable(value) and value.__doc__, f"{name} is public and must carry a docstring"
+    assert value.__module__ == f"{NAME}.{home}"
+    assert name in sys.modules[f"{NAME}.{home}"].__all__
+    assert name in dir(causal_prompts)
+
+def test_no_public_name_is_also_a_module():
+    assert not {*public()} & {*floors()}, "a submodule of the same name would replace the function once it is imported"
+
+def test_a_name_that_does_not_exist_is_said_to_be_missing():
+    import causal_prompts
+    with pytest.raises(AttributeError, match="'causal_prompts' has no attribute 'Tripletts'"): causal_prompts.Tripletts
+
+
+# ---- tests: notebooks as pages
+
+@pytest.mark.parametrize("notebook", notebooks(), ids=lambda f: f.relative_to(NBS).as_posix())
+def test_notebook_is_run_and_opens_as_a_page(notebook):
+    assert unrun(notebook) == []
+    first = cells(notebook)[0]
+    assert first["cell_type"] == "markdown" and re.match(r"# \S.*\n\n> \S", first["source"]), f"{notebook.name} must open with '# title', an empty line, '> subtitle'"
+
+def test_bad_outputs_are_found(tmp_path):
+    page = tmp_path/"page.ipynb"
+    write = lambda outputs: page.write_text(json.dumps(dict(cells=[dict(cell_type="code", source="1/0", outputs=outputs)])))
+    write([]); assert "no stored output" in unrun(page)[0]
+    write([dict(output_type="error", ename="ZeroDivisionError", evalue="division by zero")]); assert "ZeroDivisionError" in unrun(page)[0]
+
+def test_no_exported_cell_is_too_long():
+    assert [r for r in page_report() if r["longest"] > LONGEST] == []
+
+def test_a_long_cell_is_measured(tmp_path):
+    long = dict(cell_type="code", source="#| export\n" + "x = 1\n\n" * 61, outputs=[])
+    lesson, prose = long | dict(source="x = 1\n" * 99), dict(cell_type="markdown", source="two words")
+    (tmp_path/"00_a.ipynb").write_text(json.dumps(dict(cells=[long, lesson, prose])))
+    row, = page_report(tmp_path)
+    assert row["longest"] == 61 and row["exported"] == 1 and row["prose"] == pytest.approx(1 / 3) and row["words"] == pytest.approx(2 / 61)
+
+def test_nothing_written_names_a_machine():
+    assert [hit for f in written_files() for hit in machine_paths(f)] == []
+
+@pytest.mark.parametrize("folder", ["work", "tmp", "root", "home", "Users"])
+def test_a_machine_path_is_found(tmp_path, folder):
+    page, path = tmp_path/"page.ipynb", f"/{folder}/someone/file.py"
+    warning = dict(output_type="stream", name="stderr", text=[f"{path}:3: UserWarning: x\n"])
+    picture = dict(output_type="display_data", data={"image/png": f"ab{path}"})
+    page.write_text(json.dumps(dict(cells=[dict(cell_type="code", source="f()", outputs=[warning, picture])])))
+    (tmp_path/"a.md").write_text(f"a link: https://example.org/{folder}/x and ../{folder}/y are fine\n")
+    assert len(machine_paths(page)) == 1 and machine_paths(tmp_path/"a.md") == []
+
+def test_links_of_the_readme_lead_somewhere():
+    targets = re.findall(r"\]\((?![a-z]+:|#)([^)\s#]+)", (ROOT/"README.md").read_text(encoding="utf-8"))
+    assert [t for t in targets if not (ROOT/t).exists()] == []
+
+
+def examples():
+    "The names that the Python examples of CONTRIBUTING.md define."
+    space = {}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT/"CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL): exec(compile(block, "CONTRIBUTING.md", "exec"), space)
+    return space
+
+class Letters:
+    "An encoder that counts letters."
+    def encode(self, texts, role="prompt"):
+        import numpy as np
+        counts = np.array([[t.lower().count(c) for c in "etaoinsh"] for t in texts], float) + .1
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+def toy_log():
+    import numpy as np, pandas as pd
+    from causal_prompts.triplets import Triplets
+    rows = [dict(query=f"What is {q} plus {q}?", prompt=p, score=np.nan if (q, p) == (0, "Answer.") else float(len(p) > 10))
+            for q in range(12) for p in ("Answer.", "Think it through, then answer.", "Reply in a full sentence.")]
+    return Triplets(pd.DataFrame(rows))
+
+def test_the_finding_in_contributing_works():
+    check = examples()["missingness"]
+    assert check(toy_log(), most=.1).verdict == "ok"
+    found = check(toy_log())
+    assert found.verdict == "caution" and found.facts["worst"] == pytest.approx(1 / 12) and "Answer." in found.table.prompt[0]
+    assert found.plot().axes
+
+def test_the_estimator_in_contributing_has_the_whole_interface():
+    reward = examples()["OwnMean"](encoder=Letters(), baseline="Answer.").fit(toy_log())
+    effect = reward.effect(["What is 5 plus 6?"], ["Answer.", "Think it through, then answer.", "unknown"])
+    assert effect.shape == (1, 3) and effect[0, 0] == 0 and effect[0, 1] == 1
+    assert reward.best(["What is 5 plus 6?"]).prompt[0] != "Answer."
+
+def test_the_proposer_in_contributing_serves_the_search():
+    from causal_prompts import search
+    space = examples()
+    reward = space["OwnMean"](encoder=Letters(), baseline="Answer.").fit(toy_log())
+    again = [search(reward, ["What is 5 plus 6?"], proposer=space["politer"], rounds=2, children=2).candidates for _ in range(2)]
+    assert again[0].equals(again[1])
+    assert again[0].prompt.str.startswith(tuple(space["OPENINGS"])).sum() >= 2
+
+
+if __name__ == "__main__":
+    print(f"{'page':<32}{'cells':>6}{'prose':>7}{'words/line':>12}{'exported':>10}{'median':>8}{'p90':>5}{'longest':>9}")
+    for r in page_report():
+        words = f"{r['words']:.1f}" if r["words"] else ""
+        print(f"{r['page']:<32}{r['cells']:>6}{r['prose']:>7.0%}{words:>12}{r['exported']:>10}{r['median']:>8}{r['p90']:>5}{r['longest']:>9}")
+    long = [r["page"] for r in page_report() if r["longest"] > LONGEST]
+    sys.exit(f"an exported cell is longer than {LONGEST} lines in: {', '.join(long)}; split it" if long else 0)
