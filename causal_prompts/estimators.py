@@ -6,7 +6,7 @@
 __all__ = ['Reward', 'NaiveReward', 'Rows', 'CPOReward', 'expected', 'covariate_matrix', 'ProductKernel', 'ess', 'CausalReward',
            'contrasts', 'load_reward']
 
-# %% ../nbs/06_estimators.ipynb #85988cba
+# %% ../nbs/06_estimators.ipynb #2bc961cf
 import io, json, warnings, zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import RidgeCV
 
-from .core import Finding, as_texts, content_id, mean_interval, rng
+from .core import Finding, as_texts, import_quietly, mean_interval, rng
 from .embeddings import ConcatSpace, KernelSpace, PCASpace, StructureSpace, Support, TextEncoder, space_from_state
 from .triplets import Triplets
 
@@ -214,9 +214,9 @@ class CPOReward(Reward):
         self.d_x, self.d_t, self.criterion, self.grouped, self.estimator = d_x, d_t, criterion, grouped, estimator
         self.encoder, self.baseline, self.random_state = encoder, baseline, random_state
 
-# %% ../nbs/06_estimators.ipynb #b462457e
+# %% ../nbs/06_estimators.ipynb #f08bfcb2
 def _paper_forest(binary, criterion, random_state):
-    from econml.dml import CausalForestDML
+    CausalForestDML = import_quietly("econml.dml").CausalForestDML
     from sklearn.ensemble import GradientBoostingRegressor
     from sklearn.multioutput import MultiOutputRegressor
     trees = GradientBoostingRegressor(n_estimators=100, max_depth=3, min_samples_leaf=20, random_state=random_state)
@@ -257,12 +257,12 @@ def _cpo_interval(
 
 CPOReward._levels, CPOReward.effect_interval = _cpo_levels, _cpo_interval
 
-# %% ../nbs/06_estimators.ipynb #efbe5e39
+# %% ../nbs/06_estimators.ipynb #a2efe3af
 def _group_mean(F, g):
     "The mean of each column over each group, spread back to the rows."
     n = g.max() + 1
     M = sparse.csr_matrix((np.ones(len(g)), (g, np.arange(len(g)))), shape=(n, len(g)))
-    return np.asarray((M @ F) / np.bincount(g, minlength=n).reshape(-1, *[1] * (F.ndim - 1)))[g]
+    return np.asarray((M @ F) / np.maximum(np.bincount(g), 1).reshape(-1, *[1] * (F.ndim - 1)))[g]
 
 def _fold_predict(make, H, F, fold):
     "Out-of-fold predictions."
@@ -344,11 +344,12 @@ class _Smooth:
 
     def state(self): return dict(kernel=self.kernel.state(), pca=self.pca.state(), scale=float(self.scale))
 
-# %% ../nbs/06_estimators.ipynb #5a56c4c1
+# %% ../nbs/06_estimators.ipynb #ffd2ec9a
 def _reml(
     G, b, # (D, D), (D,) cross products of features with features and with the score
     yy, n, # sum of squares of the residual score, its degrees of freedom
     dims, # sizes of the parts
+    avoid=1., # weight of the prior that keeps a variance from being exactly zero
 ):
     "Variance of each part relative to the noise, and the noise, by restricted maximum likelihood."
     part = np.repeat(np.arange(len(dims)), dims)
@@ -360,7 +361,7 @@ def _reml(
         s2 = max(yy - w @ b, 1e-9 * yy) / n
         trace = np.array([dims[k] - inv[part == k].sum() for k in range(len(dims))])
         fit = np.array([(w[part == k]**2).sum() for k in range(len(dims))]) / np.exp(l)
-        return n * np.log(s2) + 2 * np.log(np.diag(c[0])).sum() + 1e-3 * l @ l, trace - fit / s2 + 2e-3 * l
+        return n * np.log(s2) + 2 * np.log(np.diag(c[0])).sum() + 1e-3 * l @ l - avoid * l.sum(), trace - fit / s2 + 2e-3 * l - avoid
     runs = [minimize(loss, np.full(len(dims), start), jac=True, method="L-BFGS-B", bounds=[(-14, 6)] * len(dims)) for start in (-5., -2.)]
     l = min(runs, key=lambda r: r.fun).x
     s = np.exp(.5 * l)[part]
@@ -387,7 +388,7 @@ class ProductKernel:
         if self.seen: base = np.c_[base, (rows.p[:, None] == here[None]).astype(float)]
         return self._solve(rows, base - expected(rows, base), X, (rows.y - (_expected_score(rows)[0] if m is None else m)))
 
-# %% ../nbs/06_estimators.ipynb #489e7370
+# %% ../nbs/06_estimators.ipynb #ae795e31
 def _pk_rows(self, R, x):
     "Residual features of a slice of rows: smooth, own, interaction."
     k = min(self.d_i, self.fp.width)
@@ -406,7 +407,6 @@ def _pk_solve(self, rows, R, X, y):
     keep = [d for d in self.dims if d]
     var, s2 = _reml(G, b, float(rows.w @ y**2), max(df, 1), keep)
     self.var = np.zeros(len(self.dims)); self.var[[i for i, d in enumerate(self.dims) if d]] = var * s2
-    self.var[:2] *= self._widen(G, b, s2)
     prior = np.repeat(self.var, self.dims)
     w = self._posterior(G, b, prior, s2)
     S = np.zeros((rows.cluster.max() + 1, D))
@@ -419,19 +419,6 @@ def _pk_solve(self, rows, R, X, y):
     return self
 
 ProductKernel._solve = _pk_solve
-
-# %% ../nbs/06_estimators.ipynb #6147db8a
-def _pk_widen(self, G, b, s2):
-    "By how much the spread of the unshrunken prompt effects exceeds the variance REML found; at least 1, at most 50."
-    P = len(self.seen)
-    if P < 10: return 1.
-    own = slice(self.dims[0], self.dims[0] + P)
-    V = np.linalg.pinv(G[own, own], rcond=1e-8, hermitian=True)
-    free = V @ b[own]
-    spread = (np.sum((free - free.mean())**2) - s2 * (np.trace(V) - V.sum() / P)) / (P - 1)
-    return float(np.clip(spread / max(self.var[0] + self.var[1], 1e-12), 1, 50))
-
-ProductKernel._widen = _pk_widen
 
 # %% ../nbs/06_estimators.ipynb #a9312ac3
 def _pk_posterior(self, G, b, prior, noise):
@@ -498,13 +485,13 @@ class _Ranker:
     def score(self, queries, E_q, prompts, E_p):
         return self.slope * _grid(self.model.predict, self.x.transform(queries, E_q), self.z.transform(prompts, E_p))
 
-# %% ../nbs/06_estimators.ipynb #dbc61487
+# %% ../nbs/06_estimators.ipynb #a5b68b6f
 class _Forest:
     "A causal forest on residuals: prompt components with weights that depend on the query."
     def __init__(self, d_t=8, d_x=10, random_state=0): self.d_t, self.d_x, self.random_state = d_t, d_x, random_state
 
     def fit(self, rows, m=None):
-        from econml.grf import CausalForest
+        CausalForest = import_quietly("econml.grf").CausalForest
         here = np.unique(rows.p)
         self.x = _pca(rows.queries, rows.E_q, self.d_x)
         self.z = _Smooth(self.d_t, self.random_state).fit([rows.prompts[i] for i in here], rows.E_p[here])

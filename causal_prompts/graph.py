@@ -105,7 +105,7 @@ def _from_log(cls, log: Triplets,
 
 PromptGraph.from_log = classmethod(_from_log)
 
-# %% ../nbs/05_graph.ipynb #b06be47a
+# %% ../nbs/05_graph.ipynb #5d5f8659
 def _networkx(self,
     columns: dict | None = None, # node -> names of the columns standing for it; None: the nodes as they are
 ):
@@ -120,10 +120,11 @@ def _networkx(self,
 def _backdoor_set(self) -> list | None:
     "The recorded nodes to hold fixed, as DoWhy finds them; None where no recorded set closes every backdoor path."
     from dowhy.causal_identifier import BackdoorAdjustment, EstimandType, identify_effect_auto
+    alike = {c: [group[0]] for group in (self.covariates, self.draw, self.after) for c in group}
     recorded = [n.node for n in self.nodes.itertuples() if n.recorded and n.node != "query"]
-    found = identify_effect_auto(self.networkx(), ["prompt"], ["score"], recorded, EstimandType.NONPARAMETRIC_ATE,
+    found = identify_effect_auto(self.networkx(alike), ["prompt"], ["score"], list({alike.get(n, [n])[0]: None for n in recorded}), EstimandType.NONPARAMETRIC_ATE,
                                  backdoor_adjustment=BackdoorAdjustment("maximal-adjustment")).backdoor_variables.get("backdoor")
-    return None if found is None else [n for n in recorded if n in found]
+    return None if found is None else [n for n in recorded if alike.get(n, [n])[0] in found]
 
 PromptGraph.networkx, PromptGraph.backdoor_set = _networkx, _backdoor_set
 
@@ -189,17 +190,19 @@ def _choose(states, facts):
     if usable.get(WITHIN) == "if" and usable.get(BACKDOOR) == "if": usable.pop(BACKDOOR)
     return next((r for r, s in usable.items() if s == "yes"), next(iter(usable), NONE))
 
-# %% ../nbs/05_graph.ipynb #2344ba83
+# %% ../nbs/05_graph.ipynb #2952a3ed
 def _open_path(self, within=False):
     "The shortest backdoor path that stays open; empty where none does."
     return next(iter(replace(self, propensity=False, within=within).open_paths), "")
 
 def _say_known(self, state, facts, held):
     said = "Every row carries the probability with which its prompt was chosen, so weighting by 1/propensity identifies the effect, hidden difficulty or not"
+    if facts["min_propensity"] < .01: said += f"; the smallest is {facts['min_propensity']:.2g}, so a few rows carry much of the weight"
     return said + ("; in an adaptive log these must be the probabilities given the history, and intervals that take rows as independent are too short." if self.adaptive else ".")
 
 def _say_within(self, state, facts, held):
     said = f"{facts['n_multi']} queries ({facts['share_multi']:.0%}) were scored under {'every prompt' if facts['kind'] == 'crossed' else 'at least two prompts'}; comparing inside a query holds fixed all that belongs to it, hidden difficulty included"
+    if self.draw: said += f" ({', '.join(self.draw)} must be held fixed as well, since it differs between draws)"
     way = self._open_path(within=True)
     return said + ("." if state == "yes" else f", but the choice looked at earlier scores: {way} stays open inside a query." if way and not _thin(facts) else ", but these are few.")
 
@@ -217,17 +220,18 @@ def _say_none(self, state, facts, held):
 
 _SAY = {KNOWN: _say_known, WITHIN: _say_within, BACKDOOR: _say_backdoor, NONE: _say_none}
 
-# %% ../nbs/05_graph.ipynb #46a99c42
+# %% ../nbs/05_graph.ipynb #1780d037
 def _advice(route, verdict, facts):
     "What would settle it."
     if verdict == "ok": return ""
+    if route == KNOWN and not facts["adaptive"]: return "Compare prompts that every query could get with a fair probability."
     if route == KNOWN: return "Check that each propensity is the one given the history, and use intervals made for adaptive data."
     if route == WITHIN and facts["adaptive"]: return "Record the propensity of each choice, or draw the prompts of a query before any of them is scored."
     if route == WITHIN: return f"Score more queries under at least two prompts, {_FEW_QUERIES} or more."
     chosen = f" Here the prompt can be predicted from the query (p = {facts['predict_p']:.3f}): it was chosen, not drawn." if facts.get("predictable") else ""
     return "Any one of these settles it: (a) record the propensity of each choice; (b) score the same query under at least two prompts; (c) record the covariate the policy used." + chosen
 
-# %% ../nbs/05_graph.ipynb #e9c169a5
+# %% ../nbs/05_graph.ipynb #e5862bdc
 def _identify(self, log: Triplets,
     design: Finding | None = None, # what `log.design()` gave, to save asking again
 ) -> Finding: # facts: route, identified (yes, if, no), backdoor_set, open_paths, missing
@@ -239,7 +243,7 @@ def _identify(self, log: Triplets,
     states, held = self._states(facts), replace(self, propensity=False).backdoor_set()
     route = _choose(states, facts)
     state = states[route][0] if route != NONE else "no"
-    verdict = "caution" if state == "yes" and route == KNOWN and self.adaptive else {"yes": "ok", "if": "caution", "no": "stop"}[state]
+    verdict = "caution" if route == KNOWN and (self.adaptive or facts["min_propensity"] < .01) else {"yes": "ok", "if": "caution", "no": "stop"}[state]
     words, formula, granted = _ROUTES[route][:3] if route != NONE else ("", "", [])
     more = granted[1:] if route == BACKDOOR and held is None else granted
     told = dict(route=route, identified=state, estimand=words, formula=formula, assumptions=granted, design=facts["kind"], n_multi=facts["n_multi"], adaptive=self.adaptive, backdoor_set=held, open_paths=self.open_paths,
@@ -293,7 +297,7 @@ def _numbers(values, name):
     common = levels.value_counts().sort_index().sort_values(ascending=False, kind="stable").index
     return {f"{name}__{j}": (levels == l).astype(float) for j, l in enumerate(common[1:] if len(common) <= 20 else common[:20])}
 
-# %% ../nbs/05_graph.ipynb #349b7c06
+# %% ../nbs/05_graph.ipynb #f2e7a030
 def _features(log, query_ids, query_features, encoder, components):
     "One row of numbers a query: as given, or the leading components of the embedding of the contrast's queries."
     queries = log.queries.set_index("query_id")["query"]
@@ -306,6 +310,7 @@ def _features(log, query_ids, query_features, encoder, components):
     X = np.asarray(query_features, float)
     if X.ndim != 2 or len(X) != len(queries) or not np.isfinite(X).all():
         raise ValueError(f"query_features must be finite numbers of shape (n_queries, d) = ({len(queries)}, d), in the order of log.queries, got shape {X.shape}; leave it None to embed the queries")
+    if not np.ptp(X[queries.index.isin(query_ids)], axis=0).any(): raise ValueError(f"query_features must have a column that varies between the contrast's queries, got {X.shape[1]} columns without variation; leave it None to embed the queries")
     return pd.DataFrame(X, index=queries.index, columns=[f"x_{j}" for j in range(X.shape[1])])
 
 # %% ../nbs/05_graph.ipynb #149bd36e

@@ -37,19 +37,27 @@ def canvas(
         try: yield fig, axes
         finally: plt.close(fig)
 
-# %% ../nbs/00_plots.ipynb #a7adcd7d
+# %% ../nbs/00_plots.ipynb #46fc1ee2
 def shorten(text, width: int = 46) -> str:
     "One line of at most `width` characters, an ellipsis marking what was cut."
     line = " ".join(str(text).split())
-    return line if len(line) <= width else line[: width - 1].rstrip() + "…"
+    head = width // 3
+    return line if len(line) <= width else line[:head].rstrip() + "…" + line[len(line) - (width - head - 1):].lstrip()
 
-# %% ../nbs/00_plots.ipynb #c9b6bd34
+# %% ../nbs/00_plots.ipynb #ac041307
 def _groups(table, group):
     "Pairs of (name, rows), in order of appearance; one unnamed pair where there is no group."
     if group is None: return [(None, table)]
     return [(g, table[table[group] == g]) for g in pd.unique(table[group])]
 
-# %% ../nbs/00_plots.ipynb #26ee397d
+_OWN = dict(causal=0, naive=1) # groups whose look is the same on every page
+
+def _look(groups):
+    "A number for each group that picks colour and marker."
+    free = iter(i for i in range(99) if not (i in _OWN.values() and any(g in _OWN for g, _ in groups)))
+    return [_OWN[g] % 5 if g in _OWN else next(free) % 5 for g, _ in groups]
+
+# %% ../nbs/00_plots.ipynb #df750980
 def forest(
     table: pd.DataFrame, # one row per estimate
     label: str = "prompt", value: str = "effect", lo: str = "lo", hi: str = "hi", # names of columns
@@ -62,10 +70,10 @@ def forest(
     row = {l: len(labels) - 1 - i for i, l in enumerate(labels)}
     groups = _groups(table, group)
     with canvas(6.8, 1.1 + .32 * max(3, len(labels)) * (1 + .25 * (len(groups) - 1))) as (fig, ax):
-        for i, (name, rows) in enumerate(groups):
+        for i, ((name, rows), k) in enumerate(zip(groups, _look(groups))):
             at = np.array([row[l] for l in rows[label]]) + .28 * ((len(groups) - 1) / 2 - i)
-            ax.hlines(at, rows[lo], rows[hi], color=CYCLE[i % 5], lw=2, alpha=.75)
-            ax.plot(rows[value], at, MARKERS[i % 5], color=CYCLE[i % 5], ms=6, label=None if name is None else str(name))
+            ax.hlines(at, rows[lo], rows[hi], color=CYCLE[k], lw=2, alpha=.75)
+            ax.plot(rows[value], at, MARKERS[k], color=CYCLE[k], ms=6, label=None if name is None else str(name))
         if truth: ax.plot(table[truth], [row[l] for l in table[label]], "|", color="black", ms=15, mew=2, label="truth")
         if zero is not None: ax.axvline(zero, color=GREY, lw=1, zorder=0)
         ax.set(yticks=list(row.values()), yticklabels=[shorten(l) for l in labels], xlabel=xlabel, title=title)
@@ -89,7 +97,7 @@ def bars(
         ax.set(yticks=at, yticklabels=[shorten(l) for l in table[label]], xlabel=xlabel, title=title)
     return fig
 
-# %% ../nbs/00_plots.ipynb #1d7c33b8
+# %% ../nbs/00_plots.ipynb #87c51629
 def lines(
     table: pd.DataFrame, x: str, y: str,
     lo: str | None = None, hi: str | None = None, # columns with the band's ends
@@ -97,14 +105,15 @@ def lines(
 ):
     "Lines with bands, one a group."
     with canvas() as (fig, ax):
-        for i, (name, rows) in enumerate(_groups(table.sort_values(x), group)):
-            ax.plot(rows[x], rows[y], marker=MARKERS[i % 5], color=CYCLE[i % 5], label=None if name is None else str(name))
-            if lo: ax.fill_between(rows[x], rows[lo], rows[hi], color=CYCLE[i % 5], alpha=.18, lw=0)
+        groups = _groups(table.sort_values(x), group)
+        for (name, rows), k in zip(groups, _look(groups)):
+            ax.plot(rows[x], rows[y], marker=MARKERS[k], color=CYCLE[k], label=None if name is None else str(name))
+            if lo: ax.fill_between(rows[x], rows[lo], rows[hi], color=CYCLE[k], alpha=.18, lw=0)
         if group: ax.legend()
         ax.set(xlabel=xlabel or x, ylabel=ylabel or y, title=title, xscale="log" if logx else "linear")
     return fig
 
-# %% ../nbs/00_plots.ipynb #0fc94a69
+# %% ../nbs/00_plots.ipynb #a02df9e5
 def points(
     table: pd.DataFrame, x: str, y: str, group: str | None = None,
     diagonal: bool = False, # draw y = x
@@ -112,8 +121,9 @@ def points(
 ):
     "One point a row."
     with canvas(5, 3.6) as (fig, ax):
-        for i, (name, rows) in enumerate(_groups(table, group)):
-            ax.plot(rows[x], rows[y], MARKERS[i % 5], color=CYCLE[i % 5], alpha=.7, ms=5, label=None if name is None else str(name))
+        groups = _groups(table, group)
+        for (name, rows), k in zip(groups, _look(groups)):
+            ax.plot(rows[x], rows[y], MARKERS[k], color=CYCLE[k], alpha=.7, ms=5, label=None if name is None else str(name))
         if diagonal:
             ends = [min(table[x].min(), table[y].min()), max(table[x].max(), table[y].max())]
             ax.plot(ends, ends, color=GREY, lw=1, zorder=0)

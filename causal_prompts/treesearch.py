@@ -53,7 +53,7 @@ def _holes(sentence):
 
 def _flat(sentence): return " ".join(sentence.lower().split())
 
-# %% ../nbs/12_treesearch.ipynb #b2a7cb45
+# %% ../nbs/12_treesearch.ipynb #90cfd083
 def ideas_from(
     log, # a Triplets, or a list of prompts
 ) -> dict[str, list[str]]: # idea -> its wordings
@@ -65,7 +65,7 @@ def ideas_from(
     for s, where in met.items():
         if _holes(s): out.setdefault(f"around {' '.join(_holes(s))}{', open' * _open(s)}", []).append(s)
         elif _open(s): out.setdefault("open ending", []).append(s)
-        elif len(where) < max(2, len(prompts)): out.setdefault(_flat(s), []).append(s)
+        elif len(where) < len(prompts): out.setdefault(_flat(s), []).append(s)
     return out
 
 # %% ../nbs/12_treesearch.ipynb #78386841
@@ -169,7 +169,7 @@ def _rate(reward, queries, prompts, score, alpha, block=25):
             out.append(pd.DataFrame(dict(effect=tau[k, j], lo=lo[k, j], hi=hi[k, j], score=s[k, j])))
     return out
 
-# %% ../nbs/12_treesearch.ipynb #c1b9c35d
+# %% ../nbs/12_treesearch.ipynb #cbabb5e4
 def _grow(tree, parents, query, proposer, children, random_state):
     "New rows of one tree, and how many texts it had already."
     have, rows, twice = {r["prompt"] for r in tree}, [], 0
@@ -187,7 +187,7 @@ def _level(reward, queries, new, score, alpha):
     "Rate the new rows of all trees; support first, so that every text is embedded in one call."
     texts = list(dict.fromkeys(r["prompt"] for rows in new for r in rows))
     if not texts: return new
-    near = reward.support(texts).drop_duplicates("prompt").set_index("prompt")[["distance", "quantile", "inside"]].to_dict("index")
+    near = reward.support(texts).set_index("prompt")[["distance", "quantile", "inside"]].to_dict("index")
     rated = _rate(reward, queries, [[r["prompt"] for r in rows] for rows in new], score, alpha)
     return [[r | v | near[r["prompt"]] for r, v in zip(rows, f.to_dict("records"))] for rows, f in zip(new, rated)]
 
@@ -245,8 +245,8 @@ def _table(queries, trees, kept):
     out = pd.DataFrame(rows)[_COLUMNS]
     return out.assign(parent=out["parent"].astype(object).where(out["parent"].notna(), None), rank=out["rank"].astype("Int64"), inside=out["inside"].astype(bool))
 
-# %% ../nbs/12_treesearch.ipynb #99720917
-@dataclass(frozen=True, repr=False)
+# %% ../nbs/12_treesearch.ipynb #060be94a
+@dataclass(frozen=True, repr=False, eq=False)
 class Study:
     "A search that was made: every candidate, and how it was made."
     candidates: pd.DataFrame # query, round, parent, id, prompt, effect, lo, hi, score, distance, quantile, inside, kept, rank
@@ -257,17 +257,19 @@ class Study:
         self, inside: bool = False, # only prompts inside the log's support; the start where there is no other
     ) -> pd.DataFrame: # a row per query: query, prompt, effect, lo, hi, quantile, inside, round, candidates
         "The best prompt of each query."
-        c = self.candidates[self.candidates["kept"] & (self.candidates["inside"] | (self.candidates["round"] == 0) | (not inside))]
-        tree = c["id"].str.split(".").str[0].astype(int)
-        best = c.sort_values("rank", kind="stable").groupby(tree.loc[c.sort_values("rank", kind="stable").index], sort=True).head(1)
-        best = best.assign(tree=tree[best.index]).sort_values("tree", ignore_index=True)
-        size = self.candidates["id"].str.split(".").str[0].astype(int).value_counts()
-        return best.assign(candidates=best["tree"].map(size))[["query", "prompt", "effect", "lo", "hi", "quantile", "inside", "round", "candidates"]]
+        c = self.candidates.assign(tree=_tree_of(self.candidates))
+        c["candidates"] = c.groupby("tree")["id"].transform("size")
+        c = c[c["kept"] & (c["inside"] | (c["round"] == 0) | (not inside))].sort_values(["tree", "rank"]).drop_duplicates("tree", ignore_index=True)
+        return c[["query", "prompt", "effect", "lo", "hi", "quantile", "inside", "round", "candidates"]]
 
     @property
-    def best(self) -> pd.DataFrame: return self.winners()
+    def best(self) -> pd.DataFrame:
+        "`winners()`, whether inside the support or not."
+        return self.winners()
 
-# %% ../nbs/12_treesearch.ipynb #4014e68d
+def _tree_of(c): return c["id"].str.split(".").str[0].astype(int)
+
+# %% ../nbs/12_treesearch.ipynb #062f7bd6
 def _finding(self) -> Finding:
     "What was found, and how far to trust it."
     b, s = self.best, self.settings
@@ -276,20 +278,20 @@ def _finding(self) -> Finding:
     reading = f"For {n} quer{'y' if n == 1 else 'ies'}, the best of {b['candidates'].mean():.3g} candidates each has a predicted gain of {b['effect'].mean():+.3f} over the baseline on average"
     reading += f"; the {1 - s['alpha']:.0%} interval lies above 0 for {above} of them" if known else "; this model gives no intervals"
     reading += f"; {out} of the winners lie outside what the log has tried; for {stayed} the start was not beaten."
-    reading += f" {sum(self.duplicates)} proposals were duplicates and dropped. A winner is selected for its prediction, which is therefore too high on average, and its interval holds for one candidate, not for the best of many."
+    reading += f" {sum(self.duplicates)} proposals were duplicates and dropped. A winner is selected for its prediction, which tends to be too high for that reason, and its interval holds for one candidate, not for the best of many."
     verdict = "stop" if stayed == n or (known and not above) else "ok" if known and above >= n / 2 and not out else "caution"
-    advice = {"stop": "Keep the baseline: nothing was found that the log supports.", "ok": "Score the winners beside the baseline on new queries before they are used."}.get(
+    advice = {"stop": "Keep the baseline: no winner is shown to beat it. As candidates they may be scored beside it on new queries.", "ok": "Score the winners beside the baseline on new queries before they are used."}.get(
         verdict, "Score the winners beside the baseline on new queries; where a winner lies outside the support, try .winners(inside=True) first.")
     return Finding("Which prompt would do better on these queries?", b, verdict, reading, threshold="ok: no winner outside the support, and intervals above 0 for at least half of the queries; stop: for none", advice=advice,
-                   facts=dict(queries=n, gain=b["effect"].mean(), above=above, outside=out, unchanged=stayed, duplicates=sum(self.duplicates)),
+                   facts=dict(queries=n, gain=float(b["effect"].mean()), above=above, outside=out, unchanged=stayed, duplicates=sum(self.duplicates)),
                    form=("hist", dict(value="effect", xlabel="predicted gain of the winner over the baseline", bins=20)))
 
-# %% ../nbs/12_treesearch.ipynb #89cb66f9
+# %% ../nbs/12_treesearch.ipynb #ca44a581
 def _tree(
     self, query: int = 0, # which of the queries, by position
 ) -> pd.DataFrame: # that query's candidates
     "The candidates of one query."
-    own = self.candidates["id"].str.split(".").str[0].astype(int) == query
+    own = _tree_of(self.candidates) == query
     if not own.any(): raise IndexError(f"query must be a position below {len(self.duplicates)}, got {query!r}")
     return self.candidates[own].reset_index(drop=True)
 

@@ -122,20 +122,19 @@ def _propensity(col, problems):
                  "give the probability with which this prompt was chosen, in (0, 1], in every row, or drop the column")
     return p
 
-# %% ../nbs/02_triplets.ipynb #a69c25e7
+# %% ../nbs/02_triplets.ipynb #44715169
 def _covariate(col, problems):
     "A further column in a plain dtype."
-    if isinstance(col.dtype, pd.CategoricalDtype): col = col.astype(col.cat.categories.dtype)
-    if pd.api.types.is_extension_array_dtype(col.dtype) and pd.api.types.is_numeric_dtype(col.dtype):
-        return col.astype(float) if col.isna().any() else col.astype(col.dtype.numpy_dtype)
-    if col.dtype != object: return col
+    dtype, types = col.dtype, pd.api.types
+    if types.is_extension_array_dtype(dtype) and types.is_numeric_dtype(dtype): return col.astype(float) if col.isna().any() else col.astype(dtype.numpy_dtype)
+    if not isinstance(dtype, (pd.StringDtype, pd.CategoricalDtype, pd.ArrowDtype)) and dtype != object and not types.is_complex_dtype(dtype): return col
     values, here = col.to_numpy(object), col.notna().to_numpy()
-    text, number = _is(values, str), _is(values, (Number, np.bool_))
-    if number[here].all() and here.any(): return col.astype(float) if not here.all() or not _is(values, (bool, np.bool_)).all() else col.astype(bool)
-    plain = text if text.sum() >= number.sum() else number
-    problems.add(col.name, here & ~plain, lambda i: f"{_show(values[i])} ({type(values[i]).__name__})",
-                 "a covariate is a column of texts or a column of numbers: convert it, or drop the column")
-    return pd.Series(np.where(here & text, values, None), name=col.name).astype(str if text.any() else float)
+    text, number = _is(values, str), _is(values, (Number, np.bool_)) & ~_is(values, complex)
+    plain = text if text.sum() >= (number & here).sum() else number
+    bad = here & ~plain
+    problems.add(col.name, bad, lambda i: f"{_show(values[i])} ({type(values[i]).__name__})", "a covariate is a column of texts or a column of numbers: convert it, or drop the column")
+    if text.any() or bad.any(): return pd.Series(np.where(text, values, None), name=col.name)
+    return col.astype(float) if not here.all() or not _is(values, (bool, np.bool_)).all() else col.astype(bool)
 
 # %% ../nbs/02_triplets.ipynb #46279e94
 def _codes(*columns):
@@ -169,18 +168,20 @@ def _draws(cell, repeat, problems):
                  "drop the copy, or drop the repeat column to have the draws numbered")
     return repeat
 
-# %% ../nbs/02_triplets.ipynb #3010c68c
+# %% ../nbs/02_triplets.ipynb #94dc8adf
 def _ready(frame, columns, problems):
     "The frame under our column names, or a refusal."
     if not isinstance(frame, pd.DataFrame): raise TypeError(f"a log must be a DataFrame, got {type(frame).__name__}; read a file with Triplets.read")
+    columns = dict(columns or {})
     levels = [n for n in frame.index.names if n is not None and n not in frame.columns]
     frame = (frame.reset_index(levels) if levels else frame).reset_index(drop=True)
-    columns = dict(columns or {})
     unknown = [k for k in columns if k not in NAMES]
     if unknown: raise ValueError(f"columns must map names of the log to yours, e.g. {{'score': 'accuracy'}}, with keys among {NAMES}, got {unknown}")
+    if len(set(columns.values())) < len(columns): raise ValueError(f"columns must name a column once, got {columns}; copy it under a second name first")
     frame = frame.drop(columns=[k for k, c in columns.items() if c != k and c in frame and k in frame and k not in columns.values()])
     absent = [columns.get(n, n) for n in NEEDED + [k for k in columns if k not in NEEDED] if columns.get(n, n) not in frame]
-    for c in absent: problems.kinds.append([dict(row=None, column=c, got=f"no such column, only {shorten(list(frame.columns), 200)}", do="name yours with columns={'score': 'your column'}")])
+    do = "separate the cells by commas" if frame.shape[1] == 1 else "name yours with columns={'score': 'your column'}"
+    for c in absent: problems.kinds.append([dict(row=None, column=c, got=f"no such column, only {shorten(list(frame.columns), 200)}", do=do)])
     frame = frame.rename(columns={c: k for k, c in columns.items()}).rename(columns=str)
     for c in frame.columns[frame.columns.duplicated()].unique(): problems.kinds.append([dict(row=None, column=c, got="two columns of this name", do="drop or rename one")])
     problems.check()
@@ -277,14 +278,16 @@ def _warn(frame, score_range):
     if len(twins): warnings.warn(f"{len(twins)} of {len(prompts)} prompts equal another up to case, spaces and punctuation, e.g. {shorten(twins.iloc[0], 60)!r}; "
                                  "give them one prompt_id if they are meant to be the same", stacklevel=4)
 
-# %% ../nbs/02_triplets.ipynb #35c9c8a5
+# %% ../nbs/02_triplets.ipynb #f81ae9a2
 def _decode(path):
     "The text of a file, or a refusal that names the line."
     raw = path.read_bytes()
     if not raw.strip(): raise _refuse(path.name, "an empty file", "check the path, or write the log again")
     try: text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        raise _refuse(path.name, f"the byte 0x{raw[e.start]:02x}, which is not UTF-8", "save the file as UTF-8", raw[:e.start].count(b"\n") + 1) from None
+        torn = e.reason == "unexpected end of data"
+        got, do = ("a file cut off inside a character", "delete the last line") if torn else (f"the byte 0x{raw[e.start]:02x}, which is not UTF-8", "save the file as UTF-8")
+        raise _refuse(path.name, got, do, raw[:e.start].count(b"\n") + 1) from None
     if "\0" in text[:200]: raise _refuse(path.name, "zero bytes, as in UTF-16", "save the file as UTF-8", 1)
     return text
 
@@ -443,7 +446,7 @@ def _covariates(self):
 Triplets.groups, Triplets.queries, Triplets.prompts = _view(_groups), _view(_queries), _view(_prompts)
 Triplets.covariates = _view(_covariates)
 
-# %% ../nbs/02_triplets.ipynb #7e436f24
+# %% ../nbs/02_triplets.ipynb #9ed0976d
 def _repr(self):
     f, (lo, hi) = self.frame, self.score_range
     aside = [c for c in f.columns if c not in NAMES and c not in self._named and f[c].nunique() > 1]
@@ -453,9 +456,13 @@ def _repr(self):
     parts += [f"covariates {', '.join(self._named)}"] * bool(self._named) + [f"not used, as they differ within a query: {', '.join(aside)}"] * bool(aside)
     return f"Triplets: {'; '.join(parts)}"
 
-Triplets.__repr__ = _repr
+def _markdown(self):
+    rows = [list(self.frame.columns), ["---"] * self.frame.shape[1], *self.frame.head(3).itertuples(index=False)]
+    return f"**{repr(self).replace(': ', '** ', 1)}\n\n" + "\n".join("| " + " | ".join(shorten(v, 50).replace("|", "\\|") for v in r) + " |" for r in rows)
 
-# %% ../nbs/02_triplets.ipynb #0b9ed224
+Triplets.__repr__, Triplets._repr_markdown_ = _repr, _markdown
+
+# %% ../nbs/02_triplets.ipynb #d6cebcef
 def _take(self,
     rows, # (n,) truth values, or positions
 ) -> Triplets:
@@ -472,7 +479,7 @@ def _where(self,
     keep = np.ones(len(self), bool)
     for c, v in levels.items():
         if c not in self.frame: raise ValueError(f"where must name columns of the log, got {c!r}; there are {list(self.frame.columns)}")
-        v = [v] if isinstance(v, (str, Number)) else list(v)
+        v = [v] if isinstance(v, (str, Number, np.generic)) else list(v)
         absent = [x for x in v if not (self.frame[c] == x).any()]
         if absent: raise ValueError(f"{c} must be a value that occurs, got {absent}; there are {shorten(list(self.frame[c].unique()), 200)}")
         keep &= self.frame[c].isin(v).to_numpy()
@@ -580,9 +587,14 @@ def _counts(log):
     kind = "crossed" if crossed else "repeated" if n and multi / n >= REPEATED else "single"
     return kind, per_group, dict(n_multi=multi, share_multi=multi / n if n else 0.)
 
-# %% ../nbs/02_triplets.ipynb #029eb517
+# %% ../nbs/02_triplets.ipynb #4b6eab4b
+def _unit_sd(M):
+    "Columns centred and divided by their standard deviation; constant ones become 0."
+    sd = M.std(0)
+    return (M - M.mean(0)) / np.where(sd > 1e-9, sd, np.inf)
+
 def _lexical(texts, d):
-    "(n, d + 1) components of words and character triples, and the log length."
+    "(n, d + 1) components of words and character triples, the largest with sd 1, and the log length."
     from scipy.sparse import hstack
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
@@ -590,86 +602,181 @@ def _lexical(texts, d):
     words = HashingVectorizer(token_pattern=r"(?u)\w+", **how).transform(texts)
     triples = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 3), **how).transform([t[:200] for t in texts])
     both = TfidfTransformer(sublinear_tf=True).fit_transform(hstack([words, triples]).tocsr())
-    k = max(1, min(d, len(texts) // 5))
-    return np.column_stack([TruncatedSVD(k, n_iter=2, random_state=0).fit_transform(both), np.log1p([len(t) for t in texts])])
+    U = TruncatedSVD(max(1, min(d, len(texts) // 5)), n_iter=2, random_state=0).fit_transform(both)
+    return np.column_stack([(U - U.mean(0)) / max(U.std(0).max(), 1e-9), _unit_sd(np.log1p([[len(t)] for t in texts]))])
 
-# %% ../nbs/02_triplets.ipynb #9b1955b8
+# %% ../nbs/02_triplets.ipynb #eb11a955
 def _as_numbers(col):
     "Columns for one covariate: numbers with a mark for the missing ones, indicators for the ten commonest levels of anything else."
-    if pd.api.types.is_numeric_dtype(col.dtype):
-        v = col.to_numpy(float, na_value=np.nan)
-        gone = ~np.isfinite(v)
-        return np.column_stack([np.where(gone, v[~gone].mean() if (~gone).any() else 0., v), gone])
-    if pd.api.types.is_datetime64_any_dtype(col.dtype): return _as_numbers(pd.Series((col - col.min()).dt.total_seconds()))
-    return np.column_stack([col == l for l in col.value_counts().index[:10]] + [col.isna()]).astype(float)
+    if pd.api.types.is_datetime64_any_dtype(col.dtype): col = (col - col.min()).dt.total_seconds()
+    if not pd.api.types.is_numeric_dtype(col.dtype): return np.column_stack([col == l for l in col.value_counts().index[:10]] + [col.isna()]).astype(float)
+    v = col.to_numpy(float, na_value=np.nan)
+    gone = ~np.isfinite(v)
+    return np.column_stack([np.where(gone, v[~gone].mean() if (~gone).any() else 0., v), gone])
 
-def _query_numbers(log, given):
+def _query_numbers(log):
     "(n_queries, d) features of the queries, in the order of `log.queries`."
-    texts = log.queries["query"]
-    if given is not None:
-        X = np.asarray(given, float)
-        if X.ndim != 2 or len(X) != len(texts): raise ValueError(f"query_features must be (n_queries, d) = ({len(texts)}, d), aligned with log.queries, got {X.shape}")
-        if not np.isfinite(X).all(): raise ValueError("query_features must be finite, got NaN or infinity; impute them first")
-        return X if X.shape[1] <= 50 else (lambda C: C @ np.linalg.eigh(C.T @ C)[1][:, -50:])(X - X.mean(0))
     first = log.frame.drop_duplicates("query_id")
-    return np.column_stack([_lexical(texts, 30)] + [_as_numbers(first[c]) for c in log._named])
+    return np.column_stack([_lexical(first["query"], 30), *[_unit_sd(_as_numbers(first[c])) for c in log._named]])
 
-# %% ../nbs/02_triplets.ipynb #24604838
+# %% ../nbs/02_triplets.ipynb #e7ca6b2a
+def _given(X, n):
+    "Features passed in, checked, at most 50 components of them."
+    if X is None: return None
+    X = np.asarray(X, float)
+    if X.ndim != 2 or len(X) != n: raise ValueError(f"query_features must be (n_queries, d) = ({n}, d), aligned with log.queries, got {X.shape}")
+    if not np.isfinite(X).all(): raise ValueError("query_features must be finite, got NaN or infinity; impute them first")
+    X = X - X.mean(0)
+    if X.shape[1] > 50: X = X @ np.linalg.eigh(X.T @ X)[1][:, -50:]
+    return X / max(X.std(0).max(), 1e-9)
+
+# %% ../nbs/02_triplets.ipynb #9bcb0220
+def _prompt_numbers(log):
+    "(n_prompts, k) indicators of the 20 commonest prompts and lexical components, each block of total variance 1 over the rows, in the order of `log.prompts`."
+    n = np.bincount(pd.factorize(log.frame["prompt_id"])[0])
+    var = lambda B: np.average((B - np.average(B, axis=0, weights=n))**2, axis=0, weights=n)
+    common = (np.argsort(-n, kind="stable")[:20] == np.arange(len(n))[:, None]).astype(float)
+    words = _lexical(log.prompts["prompt"], 5)
+    words = words / np.where(var(words) > 1e-12, np.sqrt(var(words)), np.inf)
+    return np.column_stack([B / np.sqrt(max(var(B).sum(), 1e-12)) for B in (common, words)])
+
 def _centred(M, strata):
     "Columns minus their mean in each stratum."
     sums = np.zeros((strata.max() + 1, M.shape[1]))
     np.add.at(sums, strata, M)
     return M - (sums / np.bincount(strata)[:, None])[strata]
 
-def _prompt_numbers(log):
-    "(n_prompts, k) indicators of the commonest prompts and lexical components, each block with a total variance of one over the rows, in the order of `log.prompts`."
-    texts = log.prompts["prompt"]
-    code = pd.factorize(log.frame["prompt_id"])[0]
-    n = np.bincount(code)
-    common = np.eye(len(n))[:, np.argsort(-n, kind="stable")[:20]] if len(n) <= 5000 else (np.argsort(-n, kind="stable")[:20] == np.arange(len(n))[:, None]).astype(float)
-    words = _lexical(texts, 5)
-    var = lambda B: np.average((B - np.average(B, axis=0, weights=n))**2, axis=0, weights=n)
-    words = words / np.sqrt(np.maximum(var(words), 1e-12)) * (var(words) > 1e-12)
-    return np.column_stack([B / np.sqrt(max(var(B).sum(), 1e-12)) for B in (common, words)])
-
-# %% ../nbs/02_triplets.ipynb #53b589d4
-def _ridge_r2(X, A, fold, penalties=(.03, .3, 3.)):
-    "A function of an order of the rows of A: cross-fitted R2 of A on X, at the best penalty."
-    S = np.stack([X[fold == k].T @ X[fold == k] for k in range(5)])
-    eig = [np.linalg.eigh(S.sum(0) - S[k]) for k in range(5)]
-    parts = [np.flatnonzero(fold == k) for k in range(5)]
-    total = np.sum(A**2)
+# %% ../nbs/02_triplets.ipynb #979ddc2f
+def _ridge_r2(X, A, fold, penalties=(.3, 3., 30.)):
+    "A function of an order of the rows of A: its cross-fitted R2 given X."
+    rows = [np.flatnonzero(fold == k) for k in range(5)]
+    S = np.stack([X[i].T @ X[i] for i in rows])
+    eig = [np.linalg.eigh(S.sum(0) - s) for s in S]
     def r2(order):
-        G = np.stack([X[i].T @ A[order[i]] for i in parts])
-        err = np.full(len(penalties), total)
-        for k, (w, V) in enumerate(eig):
-            U = V.T @ (G.sum(0) - G[k])
+        G = np.stack([X[i].T @ A[order[i]] for i in rows])
+        match, size = np.zeros(len(penalties)), np.full(len(penalties), 1e-30)
+        for g, s, (w, V) in zip(G, S, eig):
+            U = V.T @ (G.sum(0) - g)
             for j, c in enumerate(penalties):
                 b = V @ (U / (w + c * len(X))[:, None])
-                err[j] += np.sum(b * (S[k] @ b)) - 2 * np.sum(b * G[k])
-        return 1 - err.min() / total
+                match[j] += np.sum(b * g); size[j] += np.sum(b * (s @ b))
+        r = match / np.sqrt(size * np.sum(A**2))
+        return float(np.max(r * np.abs(r)))
     return r2
 
-# %% ../nbs/02_triplets.ipynb #bddec192
-def _predictable(log, query_features, permutations, random_state):
-    "Observed R2, p-value and null of predicting a query's prompts from the query; None where nothing can be said."
-    f, r = log.frame, rng(random_state, "design")
-    query, prompt, level = pd.factorize(f["query_id"])[0], pd.factorize(f["prompt_id"])[0], _level(f)
+# %% ../nbs/02_triplets.ipynb #1a609572
+def _dealt(log, X):
+    "Features of the queries, what was assigned to them, and their task: one row a query and task."
+    f = log.frame
+    query = pd.factorize(f["query_id"])[0]
     unit = _codes(query, f["task"]) if "task" in f else query
     at = np.flatnonzero(~pd.Series(unit).duplicated().to_numpy())
-    X, Z = _query_numbers(log, query_features), _prompt_numbers(log)
-    if len(at) < FEW or len(Z) < 2 or not permutations: return None
+    task = pd.factorize(f["task"].iloc[at])[0] if "task" in f else np.zeros(len(at), int)
+    Z = _centred(_prompt_numbers(log)[pd.factorize(f["prompt_id"])[0]], _level(f))
     A = np.zeros((len(at), Z.shape[1]))
-    np.add.at(A, unit, _centred(Z[prompt], level))
-    stratum = pd.factorize(f["task"].iloc[at])[0] if "task" in f else np.zeros(len(at), int)
-    A = A / np.bincount(unit)[:, None]
-    keep = np.sort(r.permutation(len(at))[:MOST])
-    A, X, stratum = _centred(A[keep], stratum[keep]), _centred(X[query[at][keep]], stratum[keep]), stratum[keep]
+    np.add.at(A, unit, Z)
+    return _centred(X[query[at]], task), _centred(A / np.bincount(unit)[:, None], task), task
+
+def _some_queries(log, X, r):
+    "At most `MOST` queries, drawn at random, with their features."
+    query = pd.factorize(log.frame["query_id"])[0]
+    if query.max() < MOST: return log, X
+    kept = np.sort(r.permutation(query.max() + 1)[:MOST])
+    return log.take(np.isin(query, kept)), None if X is None else X[kept]
+
+# %% ../nbs/02_triplets.ipynb #4d05d960
+def _predict(log, query_features, permutations, random_state):
+    "R2, p-value and null of predicting a query's prompts from the query; None where nothing can be said."
+    r, X = rng(random_state, "design"), _given(query_features, len(log.queries))
+    if not permutations or log.frame["prompt_id"].nunique() < 2: return None
+    log, X = _some_queries(log, X, r)
+    X, A, task = _dealt(log, _query_numbers(log) if X is None else X)
     if np.sum(A**2) < 1e-9 * len(A): return 0., 1., None
-    X = X[:, X.std(0) > 1e-9] / X.std(0)[X.std(0) > 1e-9]
-    if not X.shape[1]: return 0., 1., None
+    if len(A) < FEW: return None
     r2 = _ridge_r2(X, A, r.permutation(len(A)) % 5)
-    base = np.argsort(stratum, kind="stable")
-    def deal(): o = np.empty(len(A), int); o[base] = base[np.lexsort((r.random(len(A)), stratum[base]))]; return o
-    seen, null = r2(np.arange(len(A))), np.array([r2(deal()) for _ in range(permutations)])
-    return float(seen), float((1 + (null >= seen - 1e-12).sum()) / (1 + permutations)), null
+    base, seen, null = np.argsort(task, kind="stable"), r2(np.arange(len(A))), np.empty(permutations)
+    for i in range(permutations):
+        order = np.empty(len(A), int)
+        order[base] = np.lexsort((r.random(len(A)), task))
+        null[i] = r2(order)
+    return seen, float((1 + (null >= seen).sum()) / (1 + permutations)), null
+
+# %% ../nbs/02_triplets.ipynb #80d3a2ce
+_SAYS = dict(
+    known="Every choice has a recorded probability, so weighting identifies the effects of the prompts in the log whatever the choice looked at; it says nothing of prompts that could not have been chosen.",
+    crossed="Every query was scored under every prompt, so comparisons inside a query identify the effects of these prompts however hard each query is; prompts outside the log need a model that carries over to them.",
+    repeated="Comparisons inside a query identify the effects, whatever makes a query hard, for the queries that met several prompts; they say nothing by themselves of the other queries and prompts, nor if draws were stopped or added by looking at their scores.",
+    single="Where a query met one prompt, effects are identified only if nothing but the query's text and the recorded covariates bore on the choice of prompt; a hidden difficulty would bias them, and this log cannot show it.",
+    none="No effect of a prompt is identified.")
+_ADVICE = dict(
+    known="weight by the propensities.", crossed="compare prompts within a query.", repeated="compare prompts within a query.",
+    single="record what the choice looked at, or score some queries under a second prompt chosen at random.", none="collect scores under a second prompt, chosen at random.")
+_THRESHOLD = f"ok: propensities of at least 0.01, or half of the queries under two prompts; caution: less, or prompts chosen by a search, or over 5% of scores missing; stop: no effect can be asked; p <= 0.05 counts as predictable"
+
+# %% ../nbs/02_triplets.ipynb #34ae6b7b
+def _reading(facts, refusal):
+    "The sentences of a design: how much there is, what it identifies, what the choice of prompt depends on."
+    out = [f"{facts['n_multi']:,} of {facts['n_groups']:,} queries ({facts['share_multi']:.0%}) have scores under at least two of the {facts['n_prompts']:,} prompts."]
+    out.append(f"{refusal.reason} The log still serves for {refusal.still}" if refusal else facts["identifies"])
+    seen = f"(cross-fitted R2 {facts['predict_r2']:.3f}, p = {facts['predict_p']:.3g})" if facts["predictable"] is not None else ""
+    if facts["predictable"] is None: out.append("Whether the choice of prompts depends on the query was not judged.")
+    elif facts["predictable"]: out.append(f"Which prompts a query met can be predicted from it {seen}, so the prompts were not dealt at random, and a plain comparison between queries is confounded by whatever the choice and the score share.")
+    elif facts["kind"] != "crossed": out.append(f"Which prompts a query met could not be predicted from it {seen}; that does not make the choice random, since a difficulty that the text does not show leaves no trace here.")
+    if facts["adaptive"]: out.append("A search chose the prompts by looking at earlier scores, so those it kept are partly those that were lucky.")
+    return " ".join(out)
+
+# %% ../nbs/02_triplets.ipynb #c4a58474
+def _design_table(log, facts, per_group, null):
+    "Property and value, in words."
+    f, count = log.frame, lambda n: f"{n:,}"
+    gone = f["score"].isna().groupby(f["prompt_id"]).mean()
+    aside = [c for c in f.columns if c not in NAMES and c not in log._named and f[c].nunique() > 1]
+    rows = [("design", facts["kind"]), ("rows", count(len(f))), ("queries", count(facts["n_queries"])), ("prompts", count(facts["n_prompts"])),
+            ("missing scores", f"{facts['n_missing']:,} ({facts['n_missing'] / len(f):.1%}; by prompt {gone.min():.1%} to {gone.max():.1%})"),
+            ("different scored prompts a query", f"{np.median(per_group):g} (from {per_group.min()} to {per_group.max()})" if len(per_group) else "0"),
+            ("queries under at least two", f"{facts['n_multi']:,} ({facts['share_multi']:.0%})"), ("most draws of one prompt on one query", count(facts["max_draws"])),
+            ("propensities", f"known, from {facts['min_propensity']:.3g}" if facts["known_propensity"] else "not recorded"),
+            ("prompts chosen by a search", "yes" if facts["adaptive"] else "no"),
+            ("prompts predictable from the query", "not judged" if facts["predictable"] is None else "yes" if facts["predictable"] else "no")]
+    if null is not None: rows.append(("cross-fitted R2", f"{facts['predict_r2']:.3f} (95% of {len(null)} permutations below {np.quantile(null, .95):.3f}; p = {facts['predict_p']:.3g})"))
+    if aside: rows.append(("columns not used, as they differ within a query", ", ".join(aside)))
+    return pd.DataFrame(rows, columns=["property", "value"])
+
+# %% ../nbs/02_triplets.ipynb #19cb842a
+def _design_facts(log, counts, kind, predicted):
+    "The numbers of a design."
+    f, known = log.frame, "propensity" in log.frame
+    r2, p = predicted[:2] if predicted else (None, None)
+    return dict(
+        kind=kind, n_rows=len(f), n_missing=int(f["score"].isna().sum()), n_queries=int(f["query_id"].nunique()), n_prompts=int(f["prompt_id"].nunique()),
+        n_groups=int(_unit(f).max() + 1), **counts, max_draws=int(np.bincount(_codes(_unit(f), f["prompt_id"])).max()), known_propensity=known,
+        min_propensity=float(f["propensity"].min()) if known else None, adaptive=log.adaptive, predictable=None if p is None else p <= .05, predict_r2=r2, predict_p=p)
+
+def _verdict(facts):
+    "ok or caution, by `_THRESHOLD`."
+    sound = facts["min_propensity"] >= .01 if facts["known_propensity"] else facts["share_multi"] >= .5
+    return "ok" if sound and not facts["adaptive"] and facts["n_missing"] <= .05 * facts["n_rows"] else "caution"
+
+# %% ../nbs/02_triplets.ipynb #9f9e5350
+def _design(self,
+    query_features=None, # (n_queries, d) numbers, aligned with log.queries; None: words, length and covariates
+    permutations: int = 199, # 0 skips the question whether prompts follow the query
+    random_state: int = 0,
+) -> Finding:
+    "How the prompts of this log were assigned, and what can be learned from that."
+    if isinstance(permutations, bool) or not isinstance(permutations, (int, np.integer)) or 0 != permutations < 19:
+        raise ValueError(f"permutations must be 0 or a whole number >= 19 (fewer cannot reach p = 0.05), got {permutations!r}; pass e.g. permutations=199")
+    kind, per_group, counts = _counts(self)
+    predicted = _predict(self, query_features, permutations, random_state)
+    facts, refusal = _design_facts(self, counts, kind, predicted), None
+    try: self.require_effects()
+    except NotIdentifiedError as e: refusal = e
+    case = "none" if refusal else "known" if facts["known_propensity"] else kind
+    facts |= dict(identifies=_SAYS[case])
+    null = predicted[2] if predicted else None
+    if null is not None: form, data = ("hist", dict(value="R2", mark=facts["predict_r2"], xlabel="R2 of the prompts given the query, features permuted", title="Do the prompts follow the query?")), pd.DataFrame(dict(R2=null))
+    else: form, data = ("bars", dict(xlabel="queries", title="Different scored prompts a query")), pd.Series(per_group).value_counts().sort_index().rename_axis("label").rename("value").reset_index()
+    return Finding("How were the prompts of this log assigned?", _design_table(self, facts, per_group, null), "stop" if refusal else _verdict(facts),
+                   _reading(facts, refusal), _THRESHOLD, _ADVICE[case], facts, form, data)
+
+Triplets.design = _design

@@ -1,0 +1,216 @@
+"""How long a fit takes and how much memory it needs, how fast candidates are scored, how fast texts are embedded.
+
+    python benchmarks/speed.py [--quick] [--parts fit score embed] [--rows 1000 10000 100000 1000000] [--d-t 5 20 50] [--repeats 3]
+
+*fit*: `CausalReward(learner="kernel", folds=0)` on synthetic logs, four prompts a query, 200 prompts. An encoder that makes structured vectors out of nothing takes the place of the language model, so what is timed is everything after
+embedding. Each fit has a process of its own, whose peak memory is the operating system's figure. *score*: `effect` for 1,000 queries x 10,000 prompts, against EconML's `.effect` called for one candidate after another, in one process.
+*embed*: texts a second of the default encoder, from the model, from the disk cache and from memory. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
+import argparse, json, os, platform, resource, statistics, subprocess, sys, tempfile, time, warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+OUT = Path(__file__).parent/"results"/"speed.json"
+GOAL = 1e7 # scores a second
+PROMPTS = 200 # prompts in a log
+
+
+# ---- synthetic logs
+
+class FakeEncoder:
+    "Texts 'query 17', 'prompt 3' to unit vectors: twenty smooth coordinates of the number, mixed into 384, and a little noise. Equal texts have equal vectors."
+    def __init__(self, d=384):
+        r = np.random.default_rng(0)
+        self.rate, self.phase = r.uniform(.5, 50, (2, 20)), r.uniform(0, 6.3, (2, 20))
+        self.mix, self.fine = r.normal(size=(20, d)).astype("float32"), r.uniform(1, 1e3, d).astype("float32")
+        self.kept = {}
+
+    def latent(self, number, role):
+        i = int(role == "prompt")
+        return np.cos(np.asarray(number)[:, None] * self.rate[i] + self.phase[i])
+
+    def make(self, texts, role):
+        out = np.empty((len(texts), len(self.fine)), "float32")
+        for i in range(0, len(texts), 20_000):
+            number = np.array([int(t.rsplit(" ", 1)[1]) for t in texts[i:i + 20_000]])
+            E = self.latent(number, role).astype("float32") @ self.mix + .5 * np.cos(number[:, None].astype("float32") * self.fine)
+            out[i:i + 20_000] = E / np.linalg.norm(E, axis=1, keepdims=True)
+        return out
+
+    def keep(self, texts, role): self.kept = self.kept | dict(zip(texts, self.make(texts, role)))
+
+    def encode(self, texts, role="prompt"):
+        return np.stack([self.kept[t] for t in texts]) if self.kept and all(t in self.kept for t in texts) else self.make(texts, role)
+
+
+def true_effects(encoder, queries, prompts):
+    "(n_q, n_p) what a prompt adds on a query: a smooth main effect and an interaction."
+    q, p = encoder.latent(queries, "query"), encoder.latent(prompts, "prompt")
+    return .06 * (p[:, 0] + p[:, 1])[None] + .06 * q[:, :1] * p[:, 2][None]
+
+
+def synthetic(rows, seed, encoder):
+    "A log of `rows` rows, four prompts a query, better prompts to harder queries."
+    from causal_prompts import Triplets
+    r, n = np.random.default_rng(seed), rows // 4
+    hard, noise = r.normal(size=n), r.gumbel(size=(n, PROMPTS)).astype("float32")
+    lean = np.linspace(-1, 1, PROMPTS)[np.argsort(np.argsort(true_effects(encoder, np.arange(500), np.arange(PROMPTS)).mean(0)))]
+    picked = np.argpartition(-(noise + hard[:, None].astype("float32") * lean.astype("float32")), 4, axis=1)[:, :4]
+    q, p = np.repeat(np.arange(n), 4), picked.ravel()
+    tau = np.concatenate([true_effects(encoder, i, np.arange(PROMPTS))[np.arange(len(i))[:, None], picked[i]] for i in np.array_split(np.arange(n), max(1, n // 10_000))]).ravel()
+    score = (r.random(len(q)) < np.clip(.5 - .15 * hard[q] + tau, .02, .98)).astype(float)
+    names = np.array([f"query {i}" for i in range(n)], object), np.array([f"prompt {i}" for i in range(PROMPTS)], object)
+    frame = pd.DataFrame(dict(query_id=q.astype(str), query=names[0][q], prompt_id=p.astype(str), prompt=names[1][p], score=score))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return Triplets(frame)
+
+
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10) # MB
+
+
+def one_fit(rows, d_t, seed):
+    "Seconds and megabytes of one fit; how well the effects of the log's prompts come out, to show that it was one."
+    from causal_prompts import CausalReward
+    CausalReward(learner="kernel", folds=0, encoder=FakeEncoder()).fit(synthetic(400, 0, FakeEncoder())) # imports
+    encoder = FakeEncoder()
+    start = time.perf_counter(); log = synthetic(rows, seed, encoder); made, before = time.perf_counter() - start, peak()
+    start = time.perf_counter()
+    reward = CausalReward(learner="kernel", folds=0, d_t=d_t, encoder=encoder).fit(log)
+    seconds, after = time.perf_counter() - start, peak()
+    some = np.arange(300)
+    tau = reward.effect([f"query {i}" for i in some], list(reward.prompts_["prompt"]))
+    numbers = reward.prompts_["prompt"].str.split().str[1].astype(int).to_numpy()
+    truth = true_effects(encoder, some, numbers)
+    return dict(rows=len(log), d_t=d_t, seed=seed, seconds=seconds, making_the_log=made, peak_mb=after, before_mb=before,
+                correlation=float(np.corrcoef((tau - tau.mean(1, keepdims=True)).ravel(), (truth - truth.mean(1, keepdims=True)).ravel())[0, 1]))
+
+
+# ---- parts
+
+def spread(values): return dict(median=statistics.median(values), min=min(values), max=max(values), n=len(values))
+
+def shown(s, fmt=".2f"): return f"{s['median']:>10{fmt}}{s['min']:>10{fmt}}{s['max']:>10{fmt}}"
+
+
+def fit_part(args):
+    "Fits of every size, each in a fresh process."
+    print(f"{'fit':<8}{'rows':>10}{'d_t':>5}{'seconds':>10}{'min':>10}{'max':>10}{'peak MB':>10}{'before':>10}{'r':>7}")
+    out = []
+    for rows in args.rows:
+        for d_t in args.d_t:
+            runs = []
+            for seed in range(args.repeats):
+                done = subprocess.run([sys.executable, __file__, "--one", str(rows), str(d_t), str(seed)], capture_output=True, text=True)
+                if done.returncode:
+                    print(f"{'':<8}{rows:>10,}{d_t:>5}  failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f'ended by signal {-done.returncode}'}", flush=True)
+                    break
+                runs.append(json.loads(done.stdout.splitlines()[-1]))
+            if not runs: continue
+            row = dict(rows=rows, d_t=d_t, seconds=spread([r["seconds"] for r in runs]), peak_mb=spread([r["peak_mb"] for r in runs]),
+                       before_mb=spread([r["before_mb"] for r in runs]), correlation=spread([r["correlation"] for r in runs]))
+            print(f"{'':<8}{rows:>10,}{d_t:>5}{shown(row['seconds'])}{row['peak_mb']['median']:>10,.0f}{row['before_mb']['median']:>10,.0f}{row['correlation']['median']:>7.2f}", flush=True)
+            out.append(row)
+    print("'before' is the peak before the fit (interpreter, libraries, the log); r is the correlation of estimated with true effects, query by query.\n")
+    return out
+
+
+def score_part(args):
+    "Scores a second: ours for the whole grid, EconML's estimators candidate by candidate, extrapolated from a sample of candidates."
+    from causal_prompts import CausalReward, CPOReward
+    from econml.dml import LinearDML
+    from sklearn.linear_model import Ridge
+    n_q, n_p, sample = (200, 2000, 5) if args.quick else (1000, 10_000, 20)
+    encoder = FakeEncoder()
+    log = synthetic(2000 if args.quick else 4000, 0, encoder)
+    queries, prompts = [f"query {10**6 + i}" for i in range(n_q)], [f"prompt {10**6 + i}" for i in range(n_p)]
+    ours = CausalReward(learner="kernel", folds=0, encoder=encoder).fit(log)
+    linear = CPOReward(estimator=LinearDML(model_y=Ridge(), model_t=Ridge(), random_state=0), encoder=encoder).fit(log)
+    forest = CPOReward(encoder=encoder).fit(log)
+    for texts, role in ((queries, "query"), (prompts, "prompt"), ([ours.baseline_], "prompt")): encoder.keep(texts, role)
+
+    def grid(reward):
+        def run():
+            start = time.perf_counter(); tau = reward.effect(queries, prompts); seconds = time.perf_counter() - start
+            assert tau.shape == (n_q, n_p) and np.isfinite(tau).all()
+            return seconds
+        return run
+
+    def one_by_one(reward):
+        X, Z = reward.x_.transform(queries, encoder.encode(queries, "query")), reward.z_.transform(prompts, encoder.encode(prompts, "prompt"))
+        z0 = reward.z_.transform([reward.baseline_], encoder.encode([reward.baseline_], "prompt"))
+        tau = reward.effect(queries, prompts[:1])[:, 0]
+        assert np.allclose(np.ravel(reward.model_.effect(X, T0=np.repeat(z0, n_q, 0), T1=np.repeat(Z[:1], n_q, 0))), tau, atol=1e-6)
+        def run():
+            start = time.perf_counter()
+            for z in Z[:sample]: reward.model_.effect(X, T0=np.repeat(z0, n_q, 0), T1=np.repeat(z[None], n_q, 0))
+            return (time.perf_counter() - start) * n_p / sample
+        return run
+
+    ways = {"CausalReward.effect": grid(ours), "CPOReward.effect, theta once a query": grid(forest),
+            "EconML LinearDML.effect a candidate": one_by_one(linear), "EconML CausalForestDML.effect a candidate": one_by_one(forest)}
+    for run in ways.values(): run() # warm
+    seconds = {name: [run() for _ in range(args.repeats)] for name, run in ways.items()}
+    print(f"scoring {n_q:,} queries x {n_p:,} prompts\n{'':<44}{'seconds':>10}{'min':>10}{'max':>10}{'scores/s':>12}{'times slower':>14}")
+    first = statistics.median(seconds["CausalReward.effect"])
+    out = {}
+    for name, s in seconds.items():
+        out[name] = dict(seconds=spread(s), scores_per_second=spread([n_q * n_p / v for v in s]), times_slower=spread([v / w for v, w in zip(s, seconds["CausalReward.effect"])]), extrapolated="a candidate" in name)
+        print(f"{name:<44}{shown(out[name]['seconds'])}{n_q * n_p / statistics.median(s):>12.2e}{statistics.median(s) / first:>14,.1f}", flush=True)
+    rate = out["CausalReward.effect"]["scores_per_second"]["median"]
+    print(f"Rows 'a candidate' were timed on {sample} candidates and multiplied up to {n_p:,}; the others are whole runs. Texts in, scores out; vectors of the texts lay in memory.")
+    print(f"CausalReward.effect: {rate:.2e} scores a second, goal {GOAL:.0e}: {'reached' if rate >= GOAL else 'NOT reached'}.\n")
+    return dict(queries=n_q, prompts=n_p, sampled_candidates=sample, goal=GOAL, ways=out)
+
+
+WORDS = "please read the question twice then write down each number and check every unit before you answer in one short line because details matter here".split()
+
+def embed_part(args):
+    "Texts a second: from the model, from the disk cache in a fresh encoder, from memory."
+    from causal_prompts import TextEncoder
+    n = 64 if args.quick else 512
+    TextEncoder(cache=False).encode(["load the libraries"])
+    print(f"embedding {n} texts\n{'':<28}{'tokens':>8}{'texts/s':>10}{'min':>10}{'max':>10}")
+    out = {}
+    for target in (20, 100):
+        found = dict(model=[], disk=[], memory=[])
+        for seed in range(args.repeats):
+            r = np.random.default_rng([seed, target])
+            texts = [" ".join([f"number {i}", *r.choice(WORDS, target - 4)]) for i in range(n)]
+            with tempfile.TemporaryDirectory() as folder:
+                fresh = TextEncoder(cache=folder)
+                fresh.encode(["one text so that the model is loaded"])
+                rate = lambda encoder: (lambda start: (encoder.encode(texts), n / (time.perf_counter() - start))[1])(time.perf_counter())
+                found["model"].append(rate(fresh)); found["memory"].append(rate(fresh)); found["disk"].append(rate(TextEncoder(cache=folder)))
+        tokens = statistics.mean(len(fresh._model.tokenizer(t)["input_ids"]) for t in texts)
+        out[f"{target} tokens"] = dict(tokens=tokens, **{k: spread(v) for k, v in found.items()})
+        for k, v in found.items(): print(f"{k:<28}{tokens:>8.1f}{shown(spread(v), ',.0f')}", flush=True)
+    print("'tokens' counts what the model read, its two marks included.\n")
+    return dict(texts=n, **out)
+
+
+PARTS = dict(fit=fit_part, score=score_part, embed=embed_part)
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes and one repeat: a smoke test, written nowhere")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--rows", nargs="+", type=int, default=[10**3, 10**4, 10**5, 10**6])
+    parser.add_argument("--d-t", nargs="+", type=int, default=[5, 20, 50])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--one", nargs=3, type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one: return print(json.dumps(one_fit(*args.one)))
+    if args.quick: args.rows, args.d_t, args.repeats = [1000, 10_000], [5, 50], 1
+    found = {part: PARTS[part](args) for part in args.parts}
+    if args.quick: return
+    former = json.loads(OUT.read_text()) if OUT.exists() else {}
+    about = dict(python=platform.python_version(), system=platform.system(), machine=platform.machine(), cores=os.cpu_count(), threads=os.environ.get("OMP_NUM_THREADS", "unset"),
+                 load=round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None, repeats=args.repeats)
+    OUT.parent.mkdir(exist_ok=True)
+    OUT.write_text(json.dumps(former | {part: dict(about=about, figures=f) for part, f in found.items()}, indent=1) + "\n")
+    print(f"written to benchmarks/results/{OUT.name}")
+
+
+if __name__ == "__main__": main()
