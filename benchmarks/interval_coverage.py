@@ -5,7 +5,7 @@
 Each replication draws queries from a pool (embedded once), prompts from another, lets the world's policy choose and its grader score, fits `CausalReward(learner="kernel", folds=0)` with the strategy that the log calls for, and counts which
 intervals hold the truth: of `average_effect` for the prompts of the log (truth: the mean of the exact effects over the replication's queries), and of `effect_interval` for single pairs, on queries of the log and on new ones, for prompts
 of the log and for new ones. Beside them the naive average, the difference of two raw means. Rows of one replication hang together, so the interval of a coverage counts replications. Prints a table and, where a coverage is not 93 to 97%,
-says so in words; writes benchmarks/results/interval_coverage.json."""
+says so in words; writes benchmarks/results/interval_coverage.json. (The name is long because a script coverage.py would hide the package that numba imports, for every script of this folder.)"""
 import argparse, json, os, platform, time, warnings
 from pathlib import Path
 

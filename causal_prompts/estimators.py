@@ -559,7 +559,7 @@ def _race_table(y, predictions, rows, slopes=("ranker",)):
         out.append(dict(learner=name, explained=gain.mean(), se=gain.std(ddof=1) / np.sqrt(n), per_query=gain))
     return pd.DataFrame(out)
 
-# %% ../nbs/06_estimators.ipynb #b014190d
+# %% ../nbs/06_estimators.ipynb #337c8873
 def ess(
     w, # (n,) weights
 ) -> float:
@@ -569,17 +569,19 @@ def ess(
 
 def _strategy(facts, log, asked):
     "The strategy and the reason, one sentence."
-    repeats = facts["n_multi"] >= 50 or facts["share_multi"] >= .5
+    repeats = facts["kind"] != "single"
     reason = dict(
         within=f"{facts['n_multi']:,} of the comparison groups ({facts['share_multi']:.0%}) met two or more prompts, so prompts are compared within a query",
         weighted="each row carries the probability with which its prompt was chosen, so rows are weighted by its inverse",
-        dml="queries do not repeat and no propensity is recorded, so prompts are compared between queries that look alike: this assumes that the text and the recorded covariates carry everything that both chose the prompt and moved the score")
+        dml="too few queries repeat and no propensity is recorded, so prompts are compared between queries that look alike: this assumes that the text and the recorded covariates carry everything that both chose the prompt and moved the score")
     if asked != "auto": return asked, f"strategy={asked!r} was asked for"
     if facts["known_propensity"]:
         share = ess(1 / log.frame["propensity"]) / len(log)
         if share >= .5 or not repeats: return "weighted", reason["weighted"] + f" (effective sample {share:.0%})"
         return "within", reason["within"] + f"; the recorded propensities would leave an effective sample of {share:.0%} and are not used"
-    return ("within", reason["within"]) if repeats else ("dml", reason["dml"])
+    if repeats: return "within", reason["within"]
+    some = f"; {facts['n_multi']:,} queries did meet two prompts, and strategy='within' would compare those alone" if facts["n_multi"] else ""
+    return "dml", reason["dml"] + some
 
 # %% ../nbs/06_estimators.ipynb #482484ff
 class CausalReward(Reward):
@@ -659,7 +661,7 @@ def _choose(self, rows, m, makers, most=20_000):
     slope = 1. if s is None else float(y @ s / max(s @ s, 1e-12))
     return pick, table, slope
 
-# %% ../nbs/06_estimators.ipynb #1017570e
+# %% ../nbs/06_estimators.ipynb #6a53587c
 def _strategy_finding(self, rows, table):
     "What was chosen and why, and how it did against the naive model on held-out folds."
     base = f"{self.why_[0].upper()}{self.why_[1:]}. Learner: {self.learner_}"
@@ -676,7 +678,7 @@ def _strategy_finding(self, rows, table):
                f"{word} naive (difference {gap['mean']:+.1%}, 95% interval {gap['lo']:+.1%} to {gap['hi']:+.1%}, {gap['n']} queries).")
     out = table.drop(columns="per_query").assign(lo=lambda f: f.explained - 1.96 * f.se, hi=lambda f: f.explained + 1.96 * f.se, chosen=lambda f: f.learner == self.learner_)
     verdict = "caution" if nothing or self.route_ == "dml" or gap["lo"] <= 0 else "ok"
-    advice = "Nothing beyond noise was found: collect more draws per query before choosing among prompts." if nothing else (
+    advice = "On single queries the effects do not yet stand out from the noise: trust average_effect before a choice per query, or collect more prompts per query." if nothing else (
         "Plain boosting is as good here; prefer the simpler model, or a log with more prompts per query." if gap["lo"] <= 0 else "Check the ranking on held-out queries with cp.ranking.")
     return Finding("What can this log identify, and by which route?", out, verdict, reading, threshold="ok: beats naive boosting on held-out queries, 95% interval above 0", advice=advice,
                    facts=dict(strategy=self.route_, learner=self.learner_, explained=own.explained, naive=t.explained["naive"], gap=gap),

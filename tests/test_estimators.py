@@ -1,0 +1,338 @@
+"Contracts of the reward models: known truths recovered where the naive model fails, identities with other people's code, refusals."
+import json, subprocess, sys, warnings, zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import HashingVectorizer
+
+import causal_prompts as cp
+from causal_prompts import estimators as es
+from causal_prompts.core import NotIdentifiedError
+
+
+class Words:
+    "A bag of words hashed to 64 numbers: an encoder without a model."
+    def __init__(self): self.calls = 0
+    def encode(self, texts, role="prompt"):
+        self.calls += 1
+        return HashingVectorizer(n_features=64, alternate_sign=True, norm="l2").transform(texts).toarray().astype(np.float32)
+
+
+def kernel(**kw): return cp.CausalReward(learner="kernel", folds=0, encoder=Words(), **kw)
+
+
+@pytest.fixture(scope="module")
+def hidden():
+    world = cp.World.preset("confounded-hidden")
+    return world, world.log(n_queries=1500, n_prompts=12, seed=3)
+
+
+def z_scores(table, truth, baseline):
+    t = table[table.prompt != baseline]
+    return ((t.effect - t.prompt.map(truth)) / t.se).to_numpy(float)
+
+
+def truth_of(world, log):
+    prompts = list(log.prompts.prompt)
+    return dict(zip(prompts, world.effect(list(log.queries["query"]), prompts, world.baseline).mean(0)))
+
+
+# ---- known truths, and the naive model failing there
+
+def test_within_recovers_where_naive_is_reversed(hidden):
+    world, log = hidden
+    truth = truth_of(world, log)
+    causal, naive = kernel(baseline=world.baseline).fit(log), cp.NaiveReward("ridge", encoder=Words(), baseline=world.baseline).fit(log)
+    z, zn = (z_scores(m.average_effect(), truth, world.baseline) for m in (causal, naive))
+    assert causal.route_ == "within" and np.abs(z).max() < 3.5 and np.sqrt(np.mean(z**2)) < 2
+    assert np.sqrt(np.mean(zn**2)) > 2
+    t, prompts = np.array(list(truth.values())), list(truth)
+    queries = list(world.queries(60, seed=9)["query"])
+    assert np.corrcoef(causal.effect(queries, prompts).mean(0), t)[0, 1] > .5
+    assert np.corrcoef(naive.effect(queries, prompts).mean(0), t)[0, 1] < 0
+
+
+def test_weighted_recovers_with_one_prompt_a_query():
+    world = cp.World.preset("confounded-hidden", prompts_per_query=1)
+    log = world.log(n_queries=6000, n_prompts=6, seed=1, propensities=True)
+    truth = truth_of(world, log)
+    causal = kernel(baseline=world.baseline).fit(log)
+    naive = cp.NaiveReward("ridge", encoder=Words(), baseline=world.baseline).fit(log)
+    z, zn = (z_scores(m.average_effect(), truth, world.baseline) for m in (causal, naive))
+    assert causal.route_ == "weighted" and np.abs(z).max() < 3.5
+    assert np.abs(zn).max() > 4
+
+
+def test_dml_recovers_a_recorded_difficulty_and_fails_without_it():
+    world = cp.World.preset("confounded-hidden", prompts_per_query=1)
+    log = world.log(n_queries=6000, n_prompts=6, seed=2, covariates=True)
+    truth = truth_of(world, log)
+    told = kernel(baseline=world.baseline).fit(log)
+    bare = kernel(baseline=world.baseline).fit(cp.Triplets(log.frame.drop(columns=["difficulty", "kind"])))
+    z, zb = (z_scores(m.average_effect(), truth, world.baseline) for m in (told, bare))
+    assert told.route_ == bare.route_ == "dml" and told.strategy_.verdict == "caution"
+    assert np.abs(z).max() < 3.5
+    assert np.abs(zb).max() > 4
+
+
+def test_shuffled_scores_find_nothing(hidden):
+    world, log = hidden
+    f = log.frame.copy()
+    f["score"] = np.random.default_rng(0).permutation(f["score"].to_numpy())
+    m = kernel(baseline=world.baseline).fit(cp.Triplets(f))
+    lo, hi = m.effect_interval(list(world.queries(40, seed=5)["query"]), list(log.prompts.prompt))
+    assert np.mean((lo <= 0) & (hi >= 0)) > .93
+    a = m.average_effect()
+    assert ((a.lo <= 0) & (a.hi >= 0)).mean() >= .75
+
+
+# ---- identities
+
+def test_contrasts_are_fixed_effects_regression():
+    r = np.random.default_rng(0)
+    q, p = np.repeat(np.arange(40), 3), r.integers(4, size=120)
+    y = r.normal(size=40)[q] + .3 * p + r.normal(size=120)
+    log = cp.Triplets(pd.DataFrame(dict(query=[f"query number {i}" for i in q], prompt=[f"prompt number {j}" for j in p], score=(y - y.min()) / np.ptp(y))))
+    m = kernel(baseline="prompt number 0").fit(log)
+    f = log.frame
+    Q, P = pd.get_dummies(f["query"]).to_numpy(float), pd.get_dummies(f["prompt"]).to_numpy(float)[:, 1:]
+    beta = np.linalg.lstsq(np.c_[Q, P], f["score"], rcond=None)[0][-3:]
+    t = m.average_effect([f"prompt number {j}" for j in (1, 2, 3)])
+    assert np.allclose(t.effect.to_numpy(float), beta)
+    e = f["score"].to_numpy() - np.c_[Q, P] @ np.linalg.lstsq(np.c_[Q, P], f["score"], rcond=None)[0]
+    D = P - Q @ np.linalg.lstsq(Q, P, rcond=None)[0]
+    bread, S = np.linalg.inv(D.T @ D), Q.T @ (D * e[:, None])
+    assert np.allclose(t.se.to_numpy(float), np.sqrt(np.diag(40 / 39 * bread @ S.T @ S @ bread)))
+
+
+def test_naive_average_is_the_difference_of_raw_means(hidden):
+    world, log = hidden
+    m = cp.NaiveReward("ridge", encoder=Words(), baseline=world.baseline).fit(log)
+    means = log.frame.groupby("prompt")["score"].mean()
+    t = m.average_effect()
+    assert np.allclose(t.effect.to_numpy(float), (means[t.prompt] - means[world.baseline]).to_numpy())
+
+
+def test_kernel_posterior_is_bayesian_linear_regression(hidden):
+    _, log = hidden
+    m = kernel().fit(log).model_
+    rng = np.random.default_rng(1)
+    F, y, prior = rng.normal(size=(50, 5)), rng.normal(size=50), np.array([1., 2, .5, .1, 3])
+    w = m._posterior(F.T @ F, F.T @ y, prior, .7)
+    dense = np.linalg.inv(F.T @ F / .7 + np.diag(1 / prior))
+    assert np.allclose(m.cov, dense) and np.allclose(w, dense @ F.T @ y / .7)
+
+
+def test_variances_follow_the_data():
+    r, n = np.random.default_rng(2), 4000
+    F = r.normal(size=(n, 60))
+    y = F[:, :30] @ r.normal(0, .3, 30) + r.normal(0, 1, n)
+    var, noise = es._reml(F.T @ F, F.T @ y, y @ y, n, [30, 30])
+    assert abs(noise - 1) < .1 and .05 < var[0] * noise < .16 and var[1] * noise < .003
+
+
+def test_interval_of_a_gain_matches_the_scored_gain(hidden):
+    world, log = hidden
+    m = kernel(baseline=world.baseline).fit(log)
+    queries, prompts = list(world.queries(5, seed=4)["query"]), [*log.prompts.prompt[:3], "Count to ten, then answer the task."]
+    lo, hi = m.effect_interval(queries, prompts)
+    assert np.allclose((lo + hi) / 2, m.effect(queries, prompts))
+    at = list(log.prompts.prompt).index(world.baseline)
+    lo0, hi0 = m.effect_interval(queries, [log.prompts.prompt[at]])
+    assert np.allclose(lo0, 0) and np.allclose(hi0, 0)
+    assert ((hi - lo)[:, 3] > (hi - lo)[:, 1:3].max(1)).all(), "a prompt nobody tried must be the least certain"
+
+
+def test_cpo_is_econml(hidden):
+    world, log = hidden
+    log = log.take(np.arange(600))
+    m = cp.CPOReward(d_x=5, d_t=3, criterion="het", encoder=Words(), baseline=world.baseline, random_state=1).fit(log)
+    queries, prompts = list(log.queries["query"][:6]), list(log.prompts.prompt)
+    X = m.x_.transform(queries, m._encode(queries, "query"))
+    Z, z0 = (m.z_.transform(t, m._encode(t, "prompt")) for t in (prompts, [world.baseline]))
+    by_library = np.stack([m.model_.effect(X, T0=np.repeat(z0, 6, 0), T1=np.tile(z, (6, 1))) for z in Z], 1)
+    assert np.allclose(m.effect(queries, prompts), by_library)
+    lo, hi = m.effect_interval(queries, prompts[:2])
+    assert lo.shape == (6, 2) and (lo <= hi).all()
+    assert m.model_.discrete_outcome and m.model_.criterion == "het"
+
+
+def test_cpo_takes_an_estimator_by_instance_and_groups_folds(hidden):
+    from econml.dml import LinearDML
+    from sklearn.linear_model import Ridge
+    world, log = hidden
+    ours = LinearDML(model_y=Ridge(), model_t=Ridge(), random_state=0)
+    m = cp.CPOReward(d_x=5, d_t=3, estimator=ours, grouped=True, encoder=Words(), baseline=world.baseline).fit(log)
+    assert not hasattr(ours, "_ortho_learner_model_final") and m.effect(list(log.queries["query"][:2]), [world.baseline]).shape == (2, 1)
+    t = m.average_effect(list(log.prompts.prompt[:2]))
+    assert (t.lo <= t.effect).all() and (t.effect <= t.hi).all()
+
+
+# ---- which route
+
+def _log(n=60, k=2, **columns):
+    r = np.random.default_rng(0)
+    rows = [(f"query {i}", f"prompt {j} says {w}", float(r.random() < .5)) for i in range(n) for j, w in [(j, "apples oranges pears plums".split()[j % 4]) for j in r.permutation(4)[:k]]]
+    return cp.Triplets(pd.DataFrame(rows, columns=["query", "prompt", "score"]).assign(**columns))
+
+
+@pytest.mark.parametrize("log, route", [
+    (_log(), "within"), (_log(k=1), "dml"), (_log(k=1, propensity=.25), "weighted"), (_log(k=2, propensity=.5), "weighted"),
+    (_log(k=2, propensity=np.r_[np.full(116, .9), np.full(4, .001)]), "within"),
+])
+def test_route_by_design(log, route):
+    m = kernel().fit(log)
+    assert m.route_ == route and route in m.strategy_.facts["strategy"]
+
+
+def test_unwanted_weights_are_named():
+    m = kernel().fit(_log(k=2, propensity=np.r_[np.full(116, .9), np.full(4, .001)]))
+    assert "effective sample" in m.strategy_.reading and "not used" in m.strategy_.reading
+
+
+def test_auto_races_the_rivals_and_the_naive_model(hidden):
+    world, log = hidden
+    m = cp.CausalReward(folds=3, encoder=Words(), baseline=world.baseline).fit(log.take(np.arange(1200)))
+    assert set(m.strategy_.table.learner) == {"kernel", "forest", "ranker", "naive"} and m.strategy_.table.chosen.sum() == 1
+    assert m.strategy_.facts["gap"]["lo"] > 0, "on a confounded log the causal choice must beat naive boosting out of fold"
+    assert "naive boosting" in m.strategy_.reading and m.strategy_.plot() is not None
+
+
+def test_race_admits_when_there_is_nothing():
+    world = cp.World.preset("randomised")
+    log = world.log(n_queries=200, n_prompts=8, seed=0)
+    f = log.frame.copy(); f["score"] = np.random.default_rng(1).permutation(f["score"].to_numpy())
+    m = cp.CausalReward(folds=3, learner="kernel", encoder=Words()).fit(cp.Triplets(f))
+    own = m.strategy_.table.set_index("learner").loc["kernel"]
+    assert m.strategy_.verdict == "caution" and own.lo <= 0
+
+
+@pytest.mark.parametrize("learner", ["ranker", "forest"])
+def test_rivals_can_be_asked_for_and_have_no_interval(hidden, learner):
+    world, log = hidden
+    m = cp.CausalReward(learner=learner, folds=2, encoder=Words(), baseline=world.baseline).fit(log.take(np.arange(800)))
+    queries = list(log.queries["query"][:3])
+    best = m.best(queries)
+    assert m.learner_ == learner and best.lo.isna().all() and best.effect.notna().all()
+    with pytest.raises(ValueError, match="no interval that covers"): m.effect_interval(queries, [world.baseline])
+    with pytest.raises(ValueError, match="saved without pickle"): m.save("never.zip")
+
+
+# ---- what logs bring
+
+def test_half_scores_repeats_and_missing_scores_work():
+    r = np.random.default_rng(0)
+    rows = [(f"query {i}", f"prompt {w}", k, s) for i in range(40) for w in ("one", "two words") for k in range(3) for s in [r.choice([0, .5, 1, np.nan], p=[.3, .3, .3, .1])]]
+    log = cp.Triplets(pd.DataFrame(rows, columns=["query", "prompt", "repeat", "score"]))
+    for m in (kernel(), cp.NaiveReward(encoder=Words()), cp.CPOReward(d_x=3, d_t=1, criterion="het", encoder=Words())):
+        m.fit(log)
+        assert len(m.log_) == log.frame.score.notna().sum() and np.isfinite(m.effect(["query 1"], ["prompt one", "something new"])).all()
+
+
+def test_several_models_are_never_pooled_silently():
+    log = _log(n=80, k=2, model=np.repeat(["a", "b"], 80))
+    with pytest.warns(UserWarning, match="2 levels of 'model'"): m = kernel().fit(log)
+    t = m.average_effect(by="model")
+    assert set(t["model"]) == {"a", "b"}
+    alone = kernel(baseline=m.baseline_).fit(log.where(model="a")).average_effect()
+    both = t[t["model"] == "a"].set_index("prompt").effect.astype(float)
+    assert np.allclose(both[alone.prompt], alone.effect.astype(float), equal_nan=True)
+    with pytest.raises(ValueError, match="by must be a column"): m.average_effect(by="colour")
+
+
+def test_prompt_without_a_link_to_the_baseline_is_said_to_be_incomparable():
+    rows = [(f"query {i}", p, float((i + j) % 3 == 0)) for i in range(30) for j, p in enumerate(("first", "second") if i < 20 else ("third", "fourth"))]
+    m = kernel(baseline="first").fit(cp.Triplets(pd.DataFrame(rows, columns=["query", "prompt", "score"])))
+    t = m.average_effect().set_index("prompt")
+    assert t.how["second"] == "compared in the log" and t.how["third"].startswith("not comparable")
+
+
+def test_unseen_texts_are_embedded_and_scored(hidden):
+    world, log = hidden
+    m = kernel(baseline=world.baseline).fit(log)
+    new = world.prompts(60, seed=77)[-1]
+    assert new not in set(log.prompts.prompt)
+    t = m.average_effect([new])
+    assert t.how[0] == "predicted from its text" and t.lo[0] < t.effect[0] < t.hi[0] and t.n[0] == 0
+    assert list(m.support([new, world.baseline]).columns[:1]) == ["prompt"] and m.support([world.baseline]).inside[0]
+
+
+def test_baseline_defaults_to_the_most_logged(hidden):
+    _, log = hidden
+    assert kernel().fit(log).baseline_ == log.frame["prompt"].value_counts().index[0]
+
+
+@pytest.mark.parametrize("learner", ["boosting", "lightgbm", "ridge", "xgboost"])
+def test_naive_learners(hidden, learner):
+    world, log = hidden
+    m = cp.NaiveReward(learner, encoder=Words(), baseline=world.baseline).fit(log.take(np.arange(500)))
+    tau = m.effect(list(log.queries["query"][:4]), list(log.prompts.prompt))
+    assert tau.shape == (4, 12) and np.isfinite(tau).all() and np.abs(tau).max() < 1.5
+
+
+# ---- saving, seeds
+
+def test_save_and_load_in_another_process(hidden, tmp_path):
+    world, _ = hidden
+    log = world.log(n_queries=80, n_prompts=6, seed=5)
+    m = cp.CausalReward(learner="kernel", folds=0, baseline=world.baseline, encoder=cp.TextEncoder(cache=tmp_path)).fit(log)
+    m.save(tmp_path/"r.zip")
+    queries, prompts = list(log.queries["query"][:3]), [*log.prompts.prompt[:2], "Answer in one word."]
+    code = f"import causal_prompts as cp, json; r = cp.load_reward({str(tmp_path/'r.zip')!r}); print(json.dumps([r.effect({queries!r}, {prompts!r}).tolist(), r.effect_interval({queries!r}, {prompts!r})[0].tolist(), r.average_effect({prompts!r}).effect.astype(float).tolist(), r.strategy_.reading]))"
+    out = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert np.allclose(out[0], m.effect(queries, prompts), atol=1e-6) and np.allclose(out[1], m.effect_interval(queries, prompts)[0], atol=1e-6)
+    assert np.allclose(out[2], m.average_effect(prompts).effect.astype(float), atol=1e-6) and out[3] == m.strategy_.reading
+
+
+def test_saved_file_holds_no_pickle(hidden, tmp_path):
+    m = kernel().fit(hidden[1]); m.save(tmp_path/"r.zip")
+    with zipfile.ZipFile(tmp_path/"r.zip") as z:
+        assert {n.rsplit(".", 1)[1] for n in z.namelist()} == {"json", "npy", "parquet"}
+        for n in z.namelist():
+            if n.endswith("npy"): assert b"'O'" not in z.read(n)[:128]
+    with pytest.raises(ValueError, match="encoder of your own"): cp.load_reward(tmp_path/"r.zip")
+    again = cp.load_reward(tmp_path/"r.zip", encoder=Words())
+    assert np.array_equal(again.effect(["a query"], ["a prompt"]), m.effect(["a query"], ["a prompt"]))
+
+
+def test_loading_something_else_is_refused(tmp_path):
+    (tmp_path/"x.zip").write_bytes(b"not a zip")
+    with pytest.raises(ValueError, match="must be a file written by reward.save"): cp.load_reward(tmp_path/"x.zip")
+
+
+def test_same_seed_same_numbers(hidden):
+    world, log = hidden
+    part = log.take(np.arange(600))
+    a, b = (cp.CausalReward(folds=2, encoder=Words(), random_state=4).fit(part) for _ in range(2))
+    queries = list(part.queries["query"][:3])
+    assert np.array_equal(a.effect(queries, list(part.prompts.prompt)), b.effect(queries, list(part.prompts.prompt))) and a.strategy_.reading == b.strategy_.reading
+
+
+# ---- refusals
+
+@pytest.mark.parametrize("make, match", [
+    (lambda: kernel(strategy="magic"), "strategy must be one of"), (lambda: cp.CausalReward(learner="magic", encoder=Words()), "learner must be one of"),
+    (lambda: cp.CausalReward(folds=1, encoder=Words()), "folds must be 0"), (lambda: kernel(strategy="weighted"), "needs a column 'propensity'"),
+    (lambda: cp.CausalReward(learner="ranker", strategy="dml", encoder=Words()), "compares prompts within a query"),
+    (lambda: cp.NaiveReward("magic", encoder=Words()), "learner must be"), (lambda: kernel(baseline="  "), "must be a text with something in it"),
+])
+def test_bad_parameters(make, match):
+    with pytest.raises(ValueError, match=match): make().fit(_log())
+
+
+def test_other_refusals():
+    with pytest.raises(TypeError, match="must be a Triplets, got DataFrame"): kernel().fit(pd.DataFrame())
+    with pytest.raises(NotFittedError, match="not fitted"): kernel().effect(["q"], ["p"])
+    with pytest.raises(ValueError, match="met two or more prompts, got none"): kernel(strategy="within").fit(_log(k=1))
+    with pytest.raises(NotIdentifiedError): kernel().fit(cp.Triplets(_log().frame.assign(score=1.)))
+    m = kernel().fit(_log())
+    with pytest.raises(ValueError, match="queries must hold at least one"): m.effect([], ["p"])
+    with pytest.raises(TypeError, match=r"prompts\[1\] must be a text"): m.effect(["q"], ["p", 3])
+    with pytest.raises(ValueError, match="no interval for single effects"): cp.NaiveReward("ridge", encoder=Words()).fit(_log()).effect_interval(["q"], ["p"])
+
+
+def test_a_prompt_is_one_text(hidden):
+    m = kernel().fit(hidden[1])
+    assert m.effect("One query.", "One prompt.").shape == (1, 1)
