@@ -684,7 +684,7 @@ def _some_queries(log, X, r):
     kept = np.sort(r.permutation(query.max() + 1)[:MOST])
     return log.take(np.isin(query, kept)), None if X is None else X[kept]
 
-# %% ../nbs/02_triplets.ipynb #4d05d960
+# %% ../nbs/02_triplets.ipynb #b6652501
 def _predict(log, query_features, permutations, random_state):
     "R2, p-value and null of predicting a query's prompts from the query; None where nothing can be said."
     r, X = rng(random_state, "design"), _given(query_features, len(log.queries))
@@ -699,7 +699,7 @@ def _predict(log, query_features, permutations, random_state):
         order = np.empty(len(A), int)
         order[base] = np.lexsort((r.random(len(A)), task))
         null[i] = r2(order)
-    return seen, float((1 + (null >= seen).sum()) / (1 + permutations)), null
+    return seen, float((1 + (null >= seen - 1e-12).sum()) / (1 + permutations)), null
 
 # %% ../nbs/02_triplets.ipynb #80d3a2ce
 _SAYS = dict(

@@ -152,7 +152,7 @@ def test_cpo_is_econml(hidden):
     queries, prompts = list(log.queries["query"][:6]), list(log.prompts.prompt)
     X = m.x_.transform(queries, m._encode(queries, "query"))
     Z, z0 = (m.z_.transform(t, m._encode(t, "prompt")) for t in (prompts, [world.baseline]))
-    by_library = np.stack([m.model_.effect(X, T0=np.repeat(z0, 6, 0), T1=np.tile(z, (6, 1))) for z in Z], 1)
+    by_library = np.stack([m.model_.effect(X, T0=np.repeat(z0, 6, 0), T1=np.tile(z, (6, 1))).ravel() for z in Z], 1)
     assert np.allclose(m.effect(queries, prompts), by_library)
     lo, hi = m.effect_interval(queries, prompts[:2])
     assert lo.shape == (6, 2) and (lo <= hi).all()
