@@ -27,7 +27,7 @@ from .treesearch import EditProposer, search
 from .triplets import NAMES, Triplets
 from .worlds import World
 
-# %% ../nbs/18_cli.ipynb #a392c0c3
+# %% ../nbs/18_cli.ipynb #e2aa3036
 def _distinct(names):
     "The same names, later copies numbered."
     seen, out = {}, []
@@ -43,11 +43,14 @@ def short_names(
     "A short name for each prompt."
     flat = [" ".join(p.split()) for p in prompts]
     lead = os.path.commonprefix([t + " " for t in flat])
-    lead = lead[:lead.rfind(" ") + 1] if len(flat) > 1 else ""
+    lead = _word(lead) if len(flat) > 1 else ""
     rest = [f"…{t[len(lead):]}" if len(lead) > 12 and len(t) > len(lead) else t for t in flat]
     names = [shorten(t, width) for t in rest]
-    names = [n if names.count(n) == 1 else f"{t[:width // 2 - 1]}…{t[-(width // 2):]}" if len(t) > width else n for n, t in zip(names, rest)]
+    clash = {n: _word(os.path.commonprefix([t for m, t in zip(names, rest) if m == n])) for n in names if names.count(n) > 1}
+    names = [n if n not in clash or len(t) <= width else f"{t[:width // 3]}…{t[len(clash[n]):]}"[:width] for n, t in zip(names, rest)]
     return dict(zip(prompts, _distinct(names)))
+
+def _word(start): return start[:start.rfind(" ") + 1]
 
 # %% ../nbs/18_cli.ipynb #8100f315
 def _idea_names(world, prompts):
@@ -95,7 +98,7 @@ def _beside(t):
     part = lambda m: pd.DataFrame(dict(prompt=t["prompt"], model=m, effect=t[m], lo=t[f"{m}_lo"], hi=t[f"{m}_hi"], **({"truth": t["truth"]} if "truth" in t else {})))
     return pd.concat([part("causal"), part("naive")], ignore_index=True)
 
-# %% ../nbs/18_cli.ipynb #f364fda0
+# %% ../nbs/18_cli.ipynb #050ea68a
 def _claim(row, model):
     return f"{row['prompt']!r} ({row[model]:+.3f}, interval {row[f'{model}_lo']:+.3f} to {row[f'{model}_hi']:+.3f}" + (f"; in truth {row['truth']:+.3f})" if "truth" in row else ")")
 
@@ -113,11 +116,11 @@ def effects(
     reading, verdict, threshold, facts = (_in_truth if truth is not None else _in_log)(others, best, alpha)
     shown = _telling(t, causal.baseline_)
     data = _beside(shown)
-    facts |= {m: {k: v for k, v in (("prompt", r["text"]), ("effect", r[m]), ("lo", r[f"{m}_lo"]), ("hi", r[f"{m}_hi"]), ("truth", r.get("truth")))} for m, r in best.items()}
+    facts |= {m: {k: v for k, v in (("prompt", r["text"]), ("name", r["prompt"]), ("effect", r[m]), ("lo", r[f"{m}_lo"]), ("hi", r[f"{m}_hi"]), ("truth", r.get("truth")))} for m, r in best.items()}
     return Finding("What does each prompt bring on average?", _printed(shown), verdict, f"Gains over {causal.baseline_!r:.80}. {reading}", threshold=threshold, facts=facts, data=data,
                    form=("forest", dict(group="model", truth="truth" if truth is not None else None, xlabel="average gain over the baseline prompt")))
 
-# %% ../nbs/18_cli.ipynb #6da6f025
+# %% ../nbs/18_cli.ipynb #8a3e386f
 def _in_truth(t, best, alpha):
     "Reading, verdict, threshold and facts where the exact gains are known."
     held = {m: t["truth"].between(t[f"{m}_lo"], t[f"{m}_hi"]).sum() for m in best}
@@ -133,6 +136,7 @@ def _in_log(t, best, alpha):
     one = int((t["causal_lo"] > 0).sum()), int((t["causal_hi"] < 0).sum())
     agree = t["naive"].corr(t["causal"], method="spearman") if len(t) > 2 else np.nan
     reading = f"The best by the causal estimate is {_claim(best['causal'], 'causal')}, by the naive one {_claim(best['naive'], 'naive')}. "
+    if best["causal"]["text"] == best["naive"]["text"]: reading = f"Both models put {_claim(best['causal'], 'causal')} first. "
     reading += f"Of {len(t)} prompts {one[0]} lie above and {one[1]} below the baseline by their own {1 - alpha:.0%} interval, {up} and {down} when the intervals are widened for {len(t)} comparisons."
     if np.isfinite(agree): reading += f" The two models order the prompts with a rank correlation of {agree:+.2f}."
     return reading, "ok" if up or down else "caution", "ok: at least one prompt is told from the baseline with intervals widened for all comparisons", dict(prompts=len(t), above=one[0], below=one[1], sure_above=up, sure_below=down, agree=agree)
@@ -142,7 +146,7 @@ def _printed(t):
     out = t[["prompt", "n", "causal", "causal_lo", "causal_hi", "naive", "naive_lo", "naive_hi"]]
     if "truth" not in t: return out
     held = [t["truth"].between(t[f"{m}_lo"], t[f"{m}_hi"]) for m in ("causal", "naive")]
-    return out.assign(truth=t["truth"], held_by=np.select([held[0] & held[1], held[0], held[1]], ["both", "causal", "naive"], "neither"))
+    return out.assign(truth=t["truth"], truth_in=np.select([held[0] & held[1], held[0], held[1]], ["both", "causal", "naive"], "neither"))
 
 # %% ../nbs/18_cli.ipynb #a57b8f0d
 def judged(naive, causal, test) -> list: # three Findings, or the reason why there are none
@@ -158,64 +162,65 @@ def exact_test(
     q = world.queries(n, seed)
     return Triplets(pd.DataFrame(dict(query=np.repeat(q["query"], len(prompts)), prompt=np.tile(np.array(prompts, object), n), score=world.value(q["query"], prompts).ravel())))
 
-# %% ../nbs/18_cli.ipynb #3b4219e0
-def _winners(parts, truth=None):
+# %% ../nbs/18_cli.ipynb #da5c9751
+def _winners(parts, baseline, truth=None):
     "A row per query and source, in the order of the queries."
     rows = [t.assign(source=source, at=range(1, len(t) + 1)) for source, t in parts.items()]
     t = pd.concat(rows, ignore_index=True).sort_values("at", kind="stable", ignore_index=True)
-    t["prompt_for"] = [f"query {i}, {s}" for i, s in zip(t["at"], t["source"])]
+    t.loc[t["prompt"] == baseline, ["lo", "hi"]] = np.nan # nothing to estimate
+    t["for"] = [f"query {i}, {s}" for i, s in zip(t["at"], t["source"])]
     if truth is not None: t["truth"] = [truth(q, p) for q, p in zip(t["query"], t["prompt"])]
-    cols = ["prompt_for", "prompt", "effect", "lo", "hi", *(["truth"] if truth is not None else []), "inside"]
-    return t[cols + ["source", "query"]].rename(columns=dict(effect="predicted"))
+    cols = ["for", "prompt", "effect", "lo", "hi", *(["truth"] if truth is not None else []), "inside"]
+    return t[cols].rename(columns=dict(effect="predicted"))
 
 def _winner_finding(finding, t, reading, **changes):
     "A finding on winners, with their table and a picture of it."
     known = dict(truth="truth") if "truth" in t else {}
-    data = t.drop(columns=["prompt", "inside", "query"])
-    return replace(finding, table=t.drop(columns=["source", "query"]), reading=reading, data=data,
-                   form=("forest", dict(label="prompt_for", value="predicted", group="source", xlabel="predicted gain over the baseline prompt", **known)), **changes)
+    return replace(finding, table=t, reading=reading, data=t.drop(columns=["prompt", "inside"]),
+                   form=("forest", dict(label="for", value="predicted", xlabel="predicted gain over the baseline prompt", **known)), **changes)
 
-# %% ../nbs/18_cli.ipynb #fb88b1ce
+# %% ../nbs/18_cli.ipynb #1c13851c
 def better_in_truth(naive, causal, queries, world, seed=0) -> Finding:
     "A prompt for each query by searching with each model, and what it truly brings."
     ideas = EditProposer(world.rephrasings)
     found = {r.name: search(r, queries, ideas, random_state=seed) for r in (causal, naive)}
-    t = _winners({k: s.winners() for k, s in found.items()}, lambda q, p: float(world.effect([q], [p])[0, 0]))
-    mean, out = t.groupby("source")[["predicted", "truth"]].mean(), int((~t["inside"]).sum())
+    t = _winners({k: s.winners() for k, s in found.items()}, world.baseline, lambda q, p: float(world.effect([q], [p])[0, 0]))
+    mean, out = t.groupby(t["for"].str.split(", ").str[1])[["predicted", "truth"]].mean(), int((~t["inside"]).sum())
     said = "; ".join(f"with the {k} model it is predicted to gain {mean['predicted'][k]:+.3f} and truly gains {mean['truth'][k]:+.3f}" for k in found)
     reading = f"Means over {len(queries)} queries of the best of about {found['causal'].best['candidates'].mean():.0f} candidates: {said}. {out} of the {len(t)} winners lie outside what the log has tried. A winner is picked for its prediction, so the prediction is too high on average."
     good = mean["truth"]["causal"] > max(0, mean["truth"]["naive"])
     facts = dict(outside=out, predicted=mean["predicted"].to_dict(), truth=mean["truth"].to_dict())
-    return _winner_finding(found["causal"].finding(), t, reading, verdict="ok" if good else "caution", threshold="ok: the causal model's winners truly gain, and more than the naive one's", facts=facts)
+    return _winner_finding(found["causal"].finding(), t, reading, verdict="ok" if good else "caution", threshold="ok: the causal model's winners truly gain, and more than the naive one's", facts=facts,
+                           advice="Score a winner beside the baseline on new queries before it is used.")
 
-# %% ../nbs/18_cli.ipynb #1e602dd1
+# %% ../nbs/18_cli.ipynb #fe9c401a
 def better_in_log(causal, queries, names, seed=0) -> list: # a Finding, or a text where the log has no sentence to edit with
     "The best logged prompt for each query, and the best found by recombining the log's sentences."
     queries_said = pd.DataFrame(dict(query=[f"query {i}" for i in range(1, len(queries) + 1)], text=queries))
     logged = causal.best(queries)
     try: study = search(causal, queries, random_state=seed)
-    except ValueError as e: return [queries_said, f"No search was made: {e}.", _winners({"logged": logged}).drop(columns=["source", "query"])]
+    except ValueError as e: return [queries_said, f"No search was made: {e}.", _winners({"logged": logged}, causal.baseline_)]
     finding = study.finding()
     reading = f"{finding.reading} The best of the {len(causal.prompts_)} logged prompts is predicted to gain {logged['effect'].mean():+.3f} on average."
-    return [queries_said, _winner_finding(finding, _winners({"search": study.winners(), "logged": logged}), reading)]
+    return [queries_said, _winner_finding(finding, _winners({"search": study.winners(), "logged": logged}, causal.baseline_), reading)]
 
-# %% ../nbs/18_cli.ipynb #524ec178
+# %% ../nbs/18_cli.ipynb #e00b5252
 def _look(log, about, rows=4):
     "The first rows of a log."
     cols = [c for c in ("query", "prompt", "model", "task", "repeat", "score") if c in log.frame and (c in ("query", "prompt", "score") or log.frame[c].nunique() > 1)]
-    return "The log", f"{about} {repr(log).removeprefix('Triplets: ').capitalize()}. Its first rows:", log.frame[cols].head(rows)
+    return "The log", f"{about} {repr(log).removeprefix('Triplets: ')}. Its first rows:", log.frame[cols].head(rows)
 
-# %% ../nbs/18_cli.ipynb #26f81b4b
+# %% ../nbs/18_cli.ipynb #44e61ad2
 def demo(
     seed: int = 0,
-    queries: int = 600, # in the log; a fifth as many new ones to test on
+    queries: int = 500, # in the log; a fifth as many new ones to test on
     encoder=None, # None: TextEncoder()
     say=lambda what: None, # told what is being done
 ):
     "The main job on a log whose truth is known, section by section; the last one holds the conclusion."
-    if isinstance(queries, bool) or not isinstance(queries, int) or queries < 40: raise ValueError(f"queries must be a whole number >= 40, got {queries!r}; the default of 600 takes under a minute")
+    if isinstance(queries, bool) or not isinstance(queries, int) or queries < 40: raise ValueError(f"queries must be a whole number >= 40, got {queries!r}; the default of 500 takes under a minute")
     world, encoder = World.preset("confounded-hidden", seed=seed), TextEncoder() if encoder is None else encoder
-    log = world.log(queries, n_prompts=24, seed=seed)
+    log = world.log(queries, prompts_per_query=6, n_prompts=24, seed=seed)
     prompts, names = world.prompts(24, seed), _idea_names(world, world.prompts(24, seed))
     yield _look(log, "A simulated log: the policy that made it gave better prompts to harder queries, and how hard a query is cannot be read from its text.")
     yield "What this log can tell", log.design(random_state=seed)
@@ -231,7 +236,7 @@ def demo(
     yield "A better prompt for three queries", better_in_truth(naive, causal, list(world.queries(3, seed + 2)["query"]), world, seed)
     yield "In one sentence", _demo_conclusion(gains, ranks)
 
-# %% ../nbs/18_cli.ipynb #1811da07
+# %% ../nbs/18_cli.ipynb #c0228ce0
 def _said(gains):
     "The two recommended prompts in full."
     f = gains.facts
@@ -243,7 +248,7 @@ def _demo_conclusion(gains, ranks):
     tau, score = versus["all prompts"], versus["score"]
     wins = tau["lo"] > 0 and score["lo"] > 0
     word = "the causal model did better" if wins else "the naive model did better" if tau["hi"] < 0 and score["hi"] < 0 else "the two models were not clearly told apart"
-    table = pd.DataFrame([dict(model=m, recommends=k["prompt"], claimed=k["effect"], truth=k["truth"], intervals_right=f"{f['held'][m]} of {f['prompts']}", tau_b=r["tau"]["mean"], score_of_choice=r["score"]["mean"])
+    table = pd.DataFrame([dict(model=m, recommends=k["name"], claimed=k["effect"], truth=k["truth"], intervals_right=f"{f['held'][m]} of {f['prompts']}", tau_b=r["tau"]["mean"], score_of_choice=r["score"]["mean"])
                           for m, r, k in (("naive", naive, f["naive"]), ("causal", causal, f["causal"]))])
     g = lambda r, what: r["score"]["mean"] - r["gains"][what]["mean"]
     reading = f"In this world {word}: on {causal['queries']} new queries its order of the prompts agrees with the truth at tau-b {causal['tau']['mean']:+.2f} (naive {naive['tau']['mean']:+.2f}), the prompts it picks score {causal['score']['mean']:.3f} "
@@ -305,7 +310,7 @@ def run(
     yield "A better prompt for three queries", *better_in_log(causal, asked, names, seed)
     yield "In one sentence", _run_conclusion(gains, ranks, causal)
 
-# %% ../nbs/18_cli.ipynb #e2f80235
+# %% ../nbs/18_cli.ipynb #572a40a7
 def _split_said(train, test):
     new = len(set(test.prompts["prompt"]) - set(train.prompts["prompt"]))
     return f"Trained on {len(train.queries):,} queries and {len(train.prompts):,} prompts; tested on {len(test.queries):,} other queries under {len(test.prompts):,} prompts{f', {new} of them new' if new else ''}."
@@ -316,21 +321,22 @@ def _run_conclusion(gains, ranks, causal):
     name = shorten(best["prompt"], 70)
     if f["sure_above"]: one = f"{f['sure_above']} of {f['prompts']} prompts are better than the baseline with intervals widened for all comparisons, and {name!r} has the largest estimate, {best['effect']:+.3f} ({best['lo']:+.3f} to {best['hi']:+.3f}; the largest of many is somewhat too high)"
     else:
-        verdict = "caution" if best["lo"] > 0 else "stop"
-        one = f"this log cannot tell any of its {f['prompts']} prompts to be better than the baseline {shorten(causal.baseline_, 70)!r} once the number of comparisons counts; the largest estimate is {best['effect']:+.3f} ({best['lo']:+.3f} to {best['hi']:+.3f}) for {name!r}"
+        verdict = "caution" if best["lo"] > 0 or f["sure_below"] else "stop"
+        worse = f" ({f['sure_below']} are worse)" if f["sure_below"] else ""
+        one = f"this log cannot tell any of the other {f['prompts']} prompts to be better than the baseline {shorten(causal.baseline_, 70)!r} once the number of comparisons counts{worse}; the largest estimate is {best['effect']:+.3f} ({best['lo']:+.3f} to {best['hi']:+.3f}) for {name!r}"
     two, good = _choice_said(ranks)
     three = "; all of it assumes that the query's text carries everything that both chose the prompt and moved the score" if causal.route_ == "dml" else ""
     if verdict == "ok" and three: verdict = "caution"
     reading = f"{one[0].upper()}{one[1:]}; {two}{three}."
-    return Finding("What does this log say?", _said(gains), verdict, reading, threshold="ok: a prompt is told from the baseline with intervals widened for all comparisons, and not by assumption alone; stop: none is, by any interval", facts=dict(choosing=good, route=causal.route_))
+    return Finding("What does this log say?", _said(gains), verdict, reading, threshold="ok: a prompt is told from the baseline with intervals widened for all comparisons, and not by assumption alone; stop: none is told from it at all", facts=dict(choosing=good, route=causal.route_))
 
-# %% ../nbs/18_cli.ipynb #63dfd58a
+# %% ../nbs/18_cli.ipynb #51d8801d
 def _choice_said(ranks):
     "Whether choosing query by query is worth it, in words; True, False, or None where the log cannot tell."
     if len(ranks) < 3: return "whether choosing prompts query by query is worth anything, it cannot tell", None
     (versus, causal, _), d = (r.facts for r in ranks), ranks[1].facts["gains"][ranks[1].facts["strongest"]]
     worth = "is worth" if d["lo"] > 0 else "loses" if d["hi"] < 0 else "is not shown to be worth anything:"
-    said = f"choosing prompts query by query {worth} {d['mean']:+.3f} ({d['lo']:+.3f} to {d['hi']:+.3f}) over {causal['strongest']} on {causal['queries']} held-out queries"
+    said = f"choosing prompts query by query {worth} {d['mean']:+.3f} ({d['lo']:+.3f} to {d['hi']:+.3f}) over the strongest plain choice ({causal['strongest']}) on {causal['queries']} held-out queries"
     t = versus["all prompts"]
     said += f", and the causal model ranks them {'better than' if t['lo'] > 0 else 'worse than' if t['hi'] < 0 else 'no better and no worse than'} the naive one (tau-b {causal['tau']['mean']:+.3f}, difference {t['mean']:+.3f}, {t['lo']:+.3f} to {t['hi']:+.3f})"
     return said, bool(d["lo"] > 0) or (False if d["hi"] < 0 else None)
@@ -352,7 +358,7 @@ def _range(text):
     except ValueError: raise ValueError(f"--score-range must be two numbers with a comma between, got {text!r}; e.g. --score-range 0,100") from None
     return lo, hi
 
-# %% ../nbs/18_cli.ipynb #64d72854
+# %% ../nbs/18_cli.ipynb #a5c87ce2
 def _level(log, column, text):
     "The value a column's level is compared with."
     if column not in log.frame or not pd.api.types.is_numeric_dtype(log.frame[column].dtype): return text
@@ -367,17 +373,18 @@ def _open_log(a):
     where = _pairs(a.where, "--where", False)
     if where: log = log.where(**{c: _level(log, c, v) for c, v in where.items()})
     left = [c for c in log.frame if c not in NAMES and c not in asked]
+    if left: log = Triplets(log.frame.drop(columns=left), log.score_range, log.adaptive, asked)
     about = f"{Path(a.log).name}" + (f", only {', '.join(f'{c} = {v}' for c, v in where.items())}" if where else "") + (f", score = {a.score or columns['score']}" if "score" in columns else "") + "."
     if left: about += f" Not used: {', '.join(left)}; a column written after the answer must not be adjusted for, so name with --covariates those known before the prompt was chosen."
     return log, about
 
-# %% ../nbs/18_cli.ipynb #93401545
+# %% ../nbs/18_cli.ipynb #008ef007
 def _parser():
     p = argparse.ArgumentParser("causal-prompts", description="What a prompt causes, learned from a log of (query, prompt, score).")
     p.add_argument("--version", action="version", version=f"causal_prompts {__version__}")
     verbs = p.add_subparsers(dest="verb", required=True, metavar="VERB")
     d = verbs.add_parser("demo", help="the main job on a simulated log whose truth is known")
-    d.add_argument("--queries", type=int, default=600, metavar="N", help="queries in the log (600)")
+    d.add_argument("--queries", type=int, default=500, metavar="N", help="queries in the log (500)")
     r = verbs.add_parser("run", help="the main job on your log: .parquet, .csv or .jsonl")
     r.add_argument("log", metavar="LOG", help="one row a scored answer; columns query, prompt, score; optional query_id, prompt_id, repeat, model, task, propensity")
     r.add_argument("--columns", action="append", metavar="NAME=YOURS,...", help="your names of the columns, e.g. query=question,prompt=template")

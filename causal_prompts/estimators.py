@@ -6,13 +6,14 @@
 __all__ = ['Reward', 'NaiveReward', 'Rows', 'CPOReward', 'expected', 'covariate_matrix', 'ProductKernel', 'ess', 'CausalReward',
            'contrasts', 'load_reward']
 
-# %% ../nbs/06_estimators.ipynb #2bc961cf
+# %% ../nbs/06_estimators.ipynb #69310d87
 import io, json, warnings, zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 from scipy import sparse, stats
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
@@ -529,18 +530,19 @@ def _residual_prediction(model, rows, at):
     onehot = np.zeros((len(rows.y), len(rows.prompts))); onehot[np.arange(len(rows.y)), rows.p] = 1.
     return s - (expected(rows, onehot)[at] * S[q]).sum(1)
 
-# %% ../nbs/06_estimators.ipynb #ac6f042a
+# %% ../nbs/06_estimators.ipynb #b93f1a21
 def _race(makers, rows, m, folds, random_state):
     "Out-of-fold residual predictions of each rival, (n,) each."
     kq = _folds(rows.cluster.max() + 1, folds, random_state, "race queries")[rows.cluster]
     kp = _folds(len(rows.prompts), folds, random_state, "race prompts")[rows.p]
-    out = {name: np.zeros(len(rows.y)) for name in makers}
-    for k in np.unique(kq):
+    def heat(k):
         train, test = (kq != k) & (kp != k), kq == k
         if len(np.unique(rows.p[train])) < 2: train = kq != k
-        for name, make in makers.items():
-            fit = make().fit(rows.take(train), None if rows.strategy == "within" else m[train])
-            out[name][test] = _residual_prediction(fit, rows, test)
+        fits = {name: make().fit(rows.take(train), None if rows.strategy == "within" else m[train]) for name, make in makers.items()}
+        return test, {name: _residual_prediction(fit, rows, test) for name, fit in fits.items()}
+    out = {name: np.zeros(len(rows.y)) for name in makers}
+    for test, found in Parallel()(delayed(heat)(k) for k in np.unique(kq)):
+        for name, r in found.items(): out[name][test] = r
     return out
 
 # %% ../nbs/06_estimators.ipynb #c3f16468

@@ -44,7 +44,7 @@ def shorten(text, width: int = 46) -> str:
     head = width // 3
     return line if len(line) <= width else line[:head].rstrip() + "…" + line[len(line) - (width - head - 1):].lstrip()
 
-# %% ../nbs/00_plots.ipynb #ac041307
+# %% ../nbs/00_plots.ipynb #52e8c610
 def _groups(table, group):
     "Pairs of (name, rows), in order of appearance; one unnamed pair where there is no group."
     if group is None: return [(None, table)]
@@ -54,8 +54,9 @@ _OWN = dict(causal=0, naive=1) # groups whose look is the same on every page
 
 def _look(groups):
     "A number for each group that picks colour and marker."
-    free = iter(i for i in range(99) if not (i in _OWN.values() and any(g in _OWN for g, _ in groups)))
-    return [_OWN[g] % 5 if g in _OWN else next(free) % 5 for g, _ in groups]
+    taken = {_OWN[g] for g, _ in groups if g in _OWN}
+    free = iter(i % 5 for i in range(99) if i not in taken)
+    return [_OWN[g] if g in _OWN else next(free) for g, _ in groups]
 
 # %% ../nbs/00_plots.ipynb #df750980
 def forest(

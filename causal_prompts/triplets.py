@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['NEEDED', 'NAMES', 'BLANKS', 'SCHEMA', 'REPEATED', 'FEW', 'MOST', 'Triplets']
 
-# %% ../nbs/02_triplets.ipynb #157d8a91
+# %% ../nbs/02_triplets.ipynb #95f41ced
 import csv, io, json, os, re, warnings
 from numbers import Number
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from .core import Finding, LogError, NotIdentifiedError, content_id, rng
 from .plots import shorten
@@ -21,17 +22,18 @@ NEEDED = ["query", "prompt", "score"]
 NAMES = ["query_id", "query", "prompt_id", "prompt", "repeat", "score", "model", "task", "propensity"] # in this order
 BLANKS = {"", "nan", "na", "n/a", "null", "none", "<na>"} # what counts as no number, in a column of numbers only
 
-# %% ../nbs/02_triplets.ipynb #ef097e3e
+# %% ../nbs/02_triplets.ipynb #48a7ebba
 def _show(value): return shorten(repr(value), 50)
 
 class _Problems:
     "What is wrong with a log, by kind, until it is raised as one error."
     def __init__(self, rows, where): self.rows, self.where, self.kinds = rows, where, []
+    def row(self, i): return int(i if self.rows is None else self.rows[i])
 
     def add(self, column, bad, got, do):
         "Note every row where `bad`; `got` is a text or a function of the position."
         at = np.flatnonzero(bad)
-        if len(at): self.kinds.append([dict(row=int(self.rows[i]), column=column, got=got(i) if callable(got) else got, do=do) for i in at])
+        if len(at): self.kinds.append([dict(row=self.row(i), column=column, got=got(i) if callable(got) else got, do=do) for i in at])
 
     def check(self):
         "Raise if anything was noted."
@@ -150,21 +152,21 @@ def _first(codes):
     at = np.flatnonzero(~pd.Series(codes).duplicated().to_numpy())
     return at[codes]
 
-# %% ../nbs/02_triplets.ipynb #42f3447b
+# %% ../nbs/02_triplets.ipynb #17be2c07
 def _one_text(ids, texts, name, problems):
     "Refuse an id that stands for two texts."
     (id_codes, id_levels), (codes, levels) = ids, texts
     first = _first(_codes(id_codes))
     clash = (codes != codes[first]) & (codes >= 0) & (codes[first] >= 0) & (id_codes >= 0)
     said = lambda i: _show(levels[codes[i]])
-    problems.add(f"{name}_id", clash, lambda i: f"{_show(id_levels[id_codes[i]])} for {said(i)}, and in row {problems.rows[first[i]]} for {said(first[i])}",
+    problems.add(f"{name}_id", clash, lambda i: f"{_show(id_levels[id_codes[i]])} for {said(i)}, and in row {problems.row(first[i])} for {said(first[i])}",
                  f"give each {name} text its own id, or drop the {name}_id column")
 
 def _draws(cell, repeat, problems):
     "Repeats as given, or numbered in the order of the rows."
     if repeat is None: return pd.Series(cell).groupby(cell).cumcount().to_numpy(np.int64)
     first = _first(_codes(cell, repeat))
-    problems.add("repeat", first != np.arange(len(cell)), lambda i: f"draw {repeat[i]} of this query under this prompt a second time (first in row {problems.rows[first[i]]})",
+    problems.add("repeat", first != np.arange(len(cell)), lambda i: f"draw {repeat[i]} of this query under this prompt a second time (first in row {problems.row(first[i])})",
                  "drop the copy, or drop the repeat column to have the draws numbered")
     return repeat
 
@@ -234,7 +236,7 @@ def _chosen(frame, covariates):
     if unknown: raise ValueError(f"covariates must name further columns of the log, got {unknown}; there are {extra}")
     return tuple(covariates)
 
-# %% ../nbs/02_triplets.ipynb #d27e8823
+# %% ../nbs/02_triplets.ipynb #b599d0a4
 class Triplets:
     "A checked log of (query, prompt, score), one row a draw."
     def __init__(self,
@@ -243,7 +245,7 @@ class Triplets:
         adaptive: bool = False, # True where a search that saw earlier scores chose the prompts
         covariates: list | None = None, # columns known before the prompt was chosen; None: those constant within a query
     ):
-        self.__dict__.update(_build(frame, None, score_range, adaptive, covariates, range(len(frame)), "DataFrame (rows counted from 0)"))
+        self.__dict__.update(_build(frame, None, score_range, adaptive, covariates, None, "DataFrame (rows counted from 0)"))
 
     def __setattr__(self, name, value): raise AttributeError("a log is not changed in place; build a new one from log.frame")
     def __len__(self): return len(self.frame)
@@ -278,11 +280,11 @@ def _warn(frame, score_range):
     if len(twins): warnings.warn(f"{len(twins)} of {len(prompts)} prompts equal another up to case, spaces and punctuation, e.g. {shorten(twins.iloc[0], 60)!r}; "
                                  "give them one prompt_id if they are meant to be the same", stacklevel=4)
 
-# %% ../nbs/02_triplets.ipynb #f81ae9a2
+# %% ../nbs/02_triplets.ipynb #0b3a9023
 def _decode(path):
     "The text of a file, or a refusal that names the line."
     raw = path.read_bytes()
-    if not raw.strip(): raise _refuse(path.name, "an empty file", "check the path, or write the log again")
+    if not raw.removeprefix(b"\xef\xbb\xbf").strip(): raise _refuse(path.name, "an empty file", "check the path, or write the log again")
     try: text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         torn = e.reason == "unexpected end of data"
@@ -355,7 +357,7 @@ def _parquet(path):
         raise _refuse(path.name, f"schema version {meta['schema']}, newer than {SCHEMA}", "update causal_prompts, or write the log with this version")
     return table.to_pandas(), meta
 
-# %% ../nbs/02_triplets.ipynb #09275fd0
+# %% ../nbs/02_triplets.ipynb #6945321c
 def _read(
     source, # path to a .parquet, .csv or .jsonl file, or a DataFrame
     columns: dict | None = None, # name of the log -> your column, e.g. {"score": "accuracy"}
@@ -373,8 +375,7 @@ def _read(
         frame, meta, rows, where = _READERS[kind](path, columns)
     else: frame = source
     pick = lambda given, name, default: meta.get(name, default) if given is None else given
-    state = _build(frame, columns, pick(score_range, "score_range", (0., 1.)), pick(adaptive, "adaptive", False), pick(covariates, "covariates", None),
-                   range(len(frame)) if rows is None and isinstance(frame, pd.DataFrame) else rows, where)
+    state = _build(frame, columns, pick(score_range, "score_range", (0., 1.)), pick(adaptive, "adaptive", False), pick(covariates, "covariates", None), rows, where)
     log = object.__new__(Triplets)
     log.__dict__.update(state)
     return log
@@ -725,7 +726,7 @@ def _reading(facts, refusal):
     if facts["adaptive"]: out.append("A search chose the prompts by looking at earlier scores, so those it kept are partly those that were lucky.")
     return " ".join(out)
 
-# %% ../nbs/02_triplets.ipynb #c4a58474
+# %% ../nbs/02_triplets.ipynb #0f20f433
 def _design_table(log, facts, per_group, null):
     "Property and value, in words."
     f, count = log.frame, lambda n: f"{n:,}"
@@ -739,6 +740,8 @@ def _design_table(log, facts, per_group, null):
             ("prompts chosen by a search", "yes" if facts["adaptive"] else "no"),
             ("prompts predictable from the query", "not judged" if facts["predictable"] is None else "yes" if facts["predictable"] else "no")]
     if null is not None: rows.append(("cross-fitted R2", f"{facts['predict_r2']:.3f} (95% of {len(null)} permutations below {np.quantile(null, .95):.3f}; p = {facts['predict_p']:.3g})"))
+    unchecked = " (taken as known before the prompt was chosen: with one row a query, nothing here could show otherwise)" * bool(_unit(f).max() + 1 == len(f))
+    if log._named: rows.append(("covariates", ", ".join(log._named) + unchecked))
     if aside: rows.append(("columns not used, as they differ within a query", ", ".join(aside)))
     return pd.DataFrame(rows, columns=["property", "value"])
 
@@ -757,7 +760,7 @@ def _verdict(facts):
     sound = facts["min_propensity"] >= .01 if facts["known_propensity"] else facts["share_multi"] >= .5
     return "ok" if sound and not facts["adaptive"] and facts["n_missing"] <= .05 * facts["n_rows"] else "caution"
 
-# %% ../nbs/02_triplets.ipynb #9f9e5350
+# %% ../nbs/02_triplets.ipynb #7d6c74e6
 def _design(self,
     query_features=None, # (n_queries, d) numbers, aligned with log.queries; None: words, length and covariates
     permutations: int = 199, # 0 skips the question whether prompts follow the query
@@ -767,7 +770,7 @@ def _design(self,
     if isinstance(permutations, bool) or not isinstance(permutations, (int, np.integer)) or 0 != permutations < 19:
         raise ValueError(f"permutations must be 0 or a whole number >= 19 (fewer cannot reach p = 0.05), got {permutations!r}; pass e.g. permutations=199")
     kind, per_group, counts = _counts(self)
-    predicted = _predict(self, query_features, permutations, random_state)
+    with threadpool_limits(1, "blas"): predicted = _predict(self, query_features, permutations, random_state)
     facts, refusal = _design_facts(self, counts, kind, predicted), None
     try: self.require_effects()
     except NotIdentifiedError as e: refusal = e
