@@ -193,16 +193,22 @@ def better_in_truth(naive, causal, queries, world, seed=0) -> Finding:
     return _winner_finding(found["causal"].finding(), t, reading, verdict="ok" if good else "caution", threshold="ok: the causal model's winners truly gain, and more than the naive one's", facts=facts,
                            advice="Score a winner beside the baseline on new queries before it is used.")
 
-# %% ../nbs/18_cli.ipynb #fe9c401a
-def better_in_log(causal, queries, names, seed=0) -> list: # a Finding, or a text where the log has no sentence to edit with
+# %% ../nbs/18_cli.ipynb #50ba7d74
+def better_in_log(
+    causal, # fitted
+    queries, start: list, # prompts the search begins with
+    seed=0,
+) -> list: # the queries in full; a Finding, or a text and a table where the log has no sentence to edit with
     "The best logged prompt for each query, and the best found by recombining the log's sentences."
-    queries_said = pd.DataFrame(dict(query=[f"query {i}" for i in range(1, len(queries) + 1)], text=queries))
+    asked = pd.DataFrame(dict(query=[f"query {i}" for i in range(1, len(queries) + 1)], text=queries))
     logged = causal.best(queries)
-    try: study = search(causal, queries, random_state=seed)
-    except ValueError as e: return [queries_said, f"No search was made: {e}.", _winners({"logged": logged}, causal.baseline_)]
-    finding = study.finding()
-    reading = f"{finding.reading} The best of the {len(causal.prompts_)} logged prompts is predicted to gain {logged['effect'].mean():+.3f} on average."
-    return [queries_said, _winner_finding(finding, _winners({"search": study.winners(), "logged": logged}, causal.baseline_), reading)]
+    try: study = search(causal, queries, start=start, random_state=seed)
+    except ValueError as e: return [asked, f"No search was made: {e}.", _winners({"logged": logged}, causal.baseline_)]
+    f, t = study.finding(), _winners({"search": study.winners(), "logged": logged}, causal.baseline_)
+    reading = f"{f.reading} The best of the {len(causal.prompts_)} logged prompts is predicted to gain {logged['effect'].mean():+.3f} on average. The search began with the baseline and the prompt of the largest average effect."
+    if f.verdict != "stop" or not f.facts["above"]: return [asked, _winner_finding(f, t, reading)]
+    advice = "Recombining sentences brought nothing over the best logged prompt: score that one beside the baseline on new queries."
+    return [asked, _winner_finding(f, t, reading, verdict="caution", advice=advice)]
 
 # %% ../nbs/18_cli.ipynb #e00b5252
 def _look(log, about, rows=4):
@@ -210,7 +216,7 @@ def _look(log, about, rows=4):
     cols = [c for c in ("query", "prompt", "model", "task", "repeat", "score") if c in log.frame and (c in ("query", "prompt", "score") or log.frame[c].nunique() > 1)]
     return "The log", f"{about} {repr(log).removeprefix('Triplets: ')}. Its first rows:", log.frame[cols].head(rows)
 
-# %% ../nbs/18_cli.ipynb #44e61ad2
+# %% ../nbs/18_cli.ipynb #895da5d5
 def demo(
     seed: int = 0,
     queries: int = 500, # in the log; a fifth as many new ones to test on
@@ -231,7 +237,7 @@ def demo(
     yield "The route of the causal model", causal.strategy_
     say("ranking the prompts on new queries")
     ranks = judged(naive, causal, exact_test(world, max(20, queries // 5), prompts, seed + 1))
-    yield f"On new queries, scored by their exact expectation", *ranks
+    yield "On new queries, scored by their exact expectation", *ranks
     say("searching a better prompt for three queries")
     yield "A better prompt for three queries", better_in_truth(naive, causal, list(world.queries(3, seed + 2)["query"]), world, seed)
     yield "In one sentence", _demo_conclusion(gains, ranks)
@@ -275,7 +281,7 @@ def _held_out(log, baseline, seed):
         train, test = log.split(queries=.3, prompts=prompts, seed=s)
         if (train.frame["prompt"] == baseline).any(): return train, test
 
-# %% ../nbs/18_cli.ipynb #3d697ce3
+# %% ../nbs/18_cli.ipynb #f68da313
 def run(
     log: Triplets,
     baseline: str | None = None, # a prompt of the log, or its id; None: the one logged most often
@@ -300,14 +306,14 @@ def run(
         ranks = judged(naive, causal, parts[1])
         yield "On held-out queries", _split_said(*parts), *ranks
         learner = dict(learner=causal.learner_, folds=0)
-    say(f"fitting both models to the whole log")
+    say("fitting both models to the whole log")
     naive, causal = fitted(log, base, seed, encoder, **learner)
     if not parts: yield "The route of the causal model", "Fewer than 30 queries met two different prompts, so nothing was held out to rank; the models are compared on cross-fitted folds.", causal.strategy_
     gains = effects(naive, causal, names)
     yield "What the prompts bring, by the whole log", gains, _said(gains)
     say("searching a better prompt for three queries")
     asked = list((parts[1] if parts else log).queries["query"][:3])
-    yield "A better prompt for three queries", *better_in_log(causal, asked, names, seed)
+    yield "A better prompt for three queries", *better_in_log(causal, asked, [base, gains.facts["causal"]["prompt"]], seed)
     yield "In one sentence", _run_conclusion(gains, ranks, causal)
 
 # %% ../nbs/18_cli.ipynb #572a40a7
@@ -330,15 +336,18 @@ def _run_conclusion(gains, ranks, causal):
     reading = f"{one[0].upper()}{one[1:]}; {two}{three}."
     return Finding("What does this log say?", _said(gains), verdict, reading, threshold="ok: a prompt is told from the baseline with intervals widened for all comparisons, and not by assumption alone; stop: none is told from it at all", facts=dict(choosing=good, route=causal.route_))
 
-# %% ../nbs/18_cli.ipynb #51d8801d
+# %% ../nbs/18_cli.ipynb #1ca3217d
 def _choice_said(ranks):
     "Whether choosing query by query is worth it, in words; True, False, or None where the log cannot tell."
     if len(ranks) < 3: return "whether choosing prompts query by query is worth anything, it cannot tell", None
     (versus, causal, _), d = (r.facts for r in ranks), ranks[1].facts["gains"][ranks[1].facts["strongest"]]
     worth = "is worth" if d["lo"] > 0 else "loses" if d["hi"] < 0 else "is not shown to be worth anything:"
     said = f"choosing prompts query by query {worth} {d['mean']:+.3f} ({d['lo']:+.3f} to {d['hi']:+.3f}) over the strongest plain choice ({causal['strongest']}) on {causal['queries']} held-out queries"
+    if not (d["mean"] or d["lo"] or d["hi"]): said = f"on {causal['queries']} held-out queries the model chooses as the strongest plain choice does ({causal['strongest']})"
+    word = lambda t: f"{'better than' if t['lo'] > 0 else 'worse than' if t['hi'] < 0 else 'neither better nor worse than'} the naive one"
     t = versus["all prompts"]
-    said += f", and the causal model ranks them {'better than' if t['lo'] > 0 else 'worse than' if t['hi'] < 0 else 'no better and no worse than'} the naive one (tau-b {causal['tau']['mean']:+.3f}, difference {t['mean']:+.3f}, {t['lo']:+.3f} to {t['hi']:+.3f})"
+    said += f"; there the causal model (tau-b {causal['tau']['mean']:+.3f}) ranks {word(t)} (difference {t['mean']:+.3f}, {t['lo']:+.3f} to {t['hi']:+.3f})"
+    if new := versus.get("new prompts"): said += f", and prompts it had not seen {word(new)} ({new['mean']:+.3f}, {new['lo']:+.3f} to {new['hi']:+.3f})"
     return said, bool(d["lo"] > 0) or (False if d["hi"] < 0 else None)
 
 # %% ../nbs/18_cli.ipynb #1e541fbb

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KNOWN', 'WITHIN', 'BACKDOOR', 'NONE', 'PromptGraph', 'fit_dowhy']
 
-# %% ../nbs/05_graph.ipynb #0d7b7501
+# %% ../nbs/05_graph.ipynb #85d90de9
 import inspect, logging, re, warnings
 from contextlib import contextmanager
 from copy import deepcopy
@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from . import plots
-from .core import Finding, NotIdentifiedError, mean_interval
+from .core import Finding, NotIdentifiedError, import_quietly, mean_interval
 from .triplets import Triplets
 
 # %% ../nbs/05_graph.ipynb #9f0fc958
@@ -105,7 +105,7 @@ def _from_log(cls, log: Triplets,
 
 PromptGraph.from_log = classmethod(_from_log)
 
-# %% ../nbs/05_graph.ipynb #5d5f8659
+# %% ../nbs/05_graph.ipynb #e8f6a948
 def _networkx(self,
     columns: dict | None = None, # node -> names of the columns standing for it; None: the nodes as they are
 ):
@@ -119,6 +119,7 @@ def _networkx(self,
 
 def _backdoor_set(self) -> list | None:
     "The recorded nodes to hold fixed, as DoWhy finds them; None where no recorded set closes every backdoor path."
+    import_quietly("dowhy")
     from dowhy.causal_identifier import BackdoorAdjustment, EstimandType, identify_effect_auto
     alike = {c: [group[0]] for group in (self.covariates, self.draw, self.after) for c in group}
     recorded = [n.node for n in self.nodes.itertuples() if n.recorded and n.node != "query"]
@@ -128,9 +129,10 @@ def _backdoor_set(self) -> list | None:
 
 PromptGraph.networkx, PromptGraph.backdoor_set = _networkx, _backdoor_set
 
-# %% ../nbs/05_graph.ipynb #2548bf8c
+# %% ../nbs/05_graph.ipynb #560fe38a
 def _paths(self) -> pd.DataFrame:
     "Every backdoor path from prompt to score, and whether it stays open with all recorded nodes held fixed."
+    import_quietly("dowhy")
     from dowhy.graph import get_backdoor_paths, is_blocked
     g = self.networkx()
     kept = {n.node for n in self.nodes.itertuples() if n.recorded} - {"query", "prompt", "score", *self.after}
@@ -367,13 +369,14 @@ def _expected():
             yield
     finally: log.setLevel(level)
 
-# %% ../nbs/05_graph.ipynb #98a5cd35
+# %% ../nbs/05_graph.ipynb #16109635
 def _dowhy(self,
     frame: pd.DataFrame, # numbers: x_*, w_*, the treatment's and the outcome's columns
     treatment: str | list = "prompt", # one column, or the prompt's components z_0, z_1, ...
     outcome: str = "score",
 ): # -> dowhy.CausalModel
     "The graph over a frame, as a DoWhy CausalModel; nodes without a column are unobserved."
+    import_quietly("dowhy")
     from dowhy import CausalModel
     treatment = [treatment] if isinstance(treatment, str) else list(treatment)
     if absent := [c for c in (*treatment, outcome) if c not in frame]: raise ValueError(f"treatment and outcome must be columns of the frame, got {absent}; it has {list(frame.columns)}")
@@ -382,7 +385,7 @@ def _dowhy(self,
 
 PromptGraph._columns, PromptGraph.dowhy = _columns, _dowhy
 
-# %% ../nbs/05_graph.ipynb #9edb3f20
+# %% ../nbs/05_graph.ipynb #58b8e3f3
 def fit_dowhy(
     model, # a dowhy.CausalModel
     estimator, # an unfitted EconML estimator; it is copied, not changed
@@ -390,6 +393,7 @@ def fit_dowhy(
     **fit, # passed to the estimator's fit where it takes them: groups, sample_weight, ...
 ): # -> dowhy CausalEstimate; its .estimator.estimator is the fitted EconML object
     "Identify by the largest backdoor set and estimate the effect of treatment 1 over 0 with an EconML estimator."
+    import_quietly("dowhy")
     from dowhy.causal_estimators.econml import Econml
     estimand = model.identify_effect(method_name="maximal-adjustment")
     held = estimand.backdoor_variables.get("backdoor")
@@ -402,10 +406,11 @@ def fit_dowhy(
     with _expected(): fitted = Econml(estimand, econml_estimator=deepcopy(estimator)).fit(model._data, list(modifiers), **fit)
     return fitted.estimate_effect(model._data, treatment_value=1, control_value=0, target_units=model._data)
 
-# %% ../nbs/05_graph.ipynb #8f4e2ee9
+# %% ../nbs/05_graph.ipynb #ab53a38f
 def _made(estimator, random_state):
     "An estimator from None, a class or an instance; a class gets light nuisances where it takes them."
     if estimator is not None and not inspect.isclass(estimator): return estimator
+    import_quietly("econml.dml")
     from econml.dml import LinearDML
     from sklearn.linear_model import LogisticRegression, RidgeCV
     light = dict(model_y=RidgeCV(np.logspace(-2, 4, 13)), model_t=LogisticRegression(max_iter=1000), discrete_treatment=True, cv=5, random_state=random_state)
@@ -430,9 +435,10 @@ def _influence(fitted, theta, weight):
     lean = np.linalg.pinv(D.T @ (weight[:, None] * D)) @ (share @ phi)
     return share * (theta - share @ theta) + (D @ lean) * weight * (np.ravel(y) - np.ravel(t) * theta)
 
-# %% ../nbs/05_graph.ipynb #2b814778
+# %% ../nbs/05_graph.ipynb #2e4a7561
 def _adjusted(frame, estimate, weight, alpha):
     "The row of the table for the estimate that came through DoWhy."
+    import_quietly("econml.dml")
     from econml.dml import LinearDML
     fitted, theta = estimate.estimator.estimator, np.ravel(estimate.cate_estimates)
     theta = np.full(len(frame), theta[0]) if len(theta) == 1 else theta

@@ -150,7 +150,7 @@ def _html_table(table, most=200):
     more = f'<p class="small">{len(table) - most} more rows are not shown.</p>' if len(table) > most else ""
     return f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>{more}'
 
-# %% ../nbs/17_report.ipynb #e1bc5731
+# %% ../nbs/17_report.ipynb #2759980e
 def _html_figure(finding, dpi=180):
     "The finding's picture, inside the page."
     with warnings.catch_warnings():
@@ -161,7 +161,7 @@ def _html_figure(finding, dpi=180):
         fig.savefig(png, format="png", dpi=dpi, metadata=dict(Software=None))
     w, h = (round(96 * s) for s in fig.get_size_inches())
     data = base64.b64encode(png.getvalue()).decode()
-    return f'<figure class="scroll" tabindex="0"><img src="data:image/png;base64,{data}" width="{w}" height="{h}" alt="{escape(finding.reading)}"></figure>'
+    return f'<figure><img src="data:image/png;base64,{data}" width="{w}" height="{h}" alt="{escape(finding.reading)}"></figure>'
 
 # %% ../nbs/17_report.ipynb #a5994bfd
 def _badge(verdict): return f'<span class="badge {verdict}">{verdict}</span>'
@@ -177,7 +177,7 @@ def _html_item(item):
     if item.threshold: out.append(f'<p class="small">Judged by: {escape(item.threshold)}</p>')
     return f'<article class="{item.verdict}">' + "\n".join(out) + "</article>"
 
-# %% ../nbs/17_report.ipynb #23b2ae6a
+# %% ../nbs/17_report.ipynb #de906fce
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: #1c1c1c; background: #fff; max-width: 60rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
@@ -187,7 +187,7 @@ article, .lead { border-left: 4px solid #999; padding: .25rem 0 .25rem 1rem; mar
 .ok { border-color: #1a7f37; } .caution { border-color: #b35900; } .stop { border-color: #b3261e; }
 .badge { color: #fff; font: 600 .8rem system-ui, sans-serif; padding: .1rem .5rem; border-radius: .6rem; margin-right: .3rem; }
 .badge.ok { background: #1a7f37; } .badge.caution { background: #b35900; } .badge.stop { background: #b3261e; }
-.scroll { overflow-x: auto; margin: .75rem 0; } figure { margin: 0; } img { max-width: 100%; min-width: 28rem; height: auto; }
+.scroll { overflow-x: auto; margin: .75rem 0; } figure { margin: .75rem 0; } img { max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; overflow-wrap: break-word; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid #e5e5e5; max-width: 24rem; } th { border-bottom: 2px solid #bbb; vertical-align: bottom; }
 .long { min-width: 15rem; } .mid { min-width: 8rem; } .n { text-align: right; white-space: nowrap; } details { white-space: pre-wrap; } summary { cursor: pointer; white-space: normal; } .small, footer { font-size: .85rem; color: #595959; }
