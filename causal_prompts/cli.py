@@ -242,7 +242,7 @@ def demo(
     yield "A better prompt for three queries", better_in_truth(naive, causal, list(world.queries(3, seed + 2)["query"]), world, seed)
     yield "In one sentence", _demo_conclusion(gains, ranks)
 
-# %% ../nbs/18_cli.ipynb #c0228ce0
+# %% ../nbs/18_cli.ipynb #0c92fd11
 def _said(gains):
     "The two recommended prompts in full."
     f = gains.facts
@@ -257,7 +257,7 @@ def _demo_conclusion(gains, ranks):
     table = pd.DataFrame([dict(model=m, recommends=k["name"], claimed=k["effect"], truth=k["truth"], intervals_right=f"{f['held'][m]} of {f['prompts']}", tau_b=r["tau"]["mean"], score_of_choice=r["score"]["mean"])
                           for m, r, k in (("naive", naive, f["naive"]), ("causal", causal, f["causal"]))])
     g = lambda r, what: r["score"]["mean"] - r["gains"][what]["mean"]
-    reading = f"In this world {word}: on {causal['queries']} new queries its order of the prompts agrees with the truth at tau-b {causal['tau']['mean']:+.2f} (naive {naive['tau']['mean']:+.2f}), the prompts it picks score {causal['score']['mean']:.3f} "
+    reading = f"In this world {word}: on {causal['queries']} new queries the causal order of the prompts agrees with the truth at tau-b {causal['tau']['mean']:+.2f} (naive {naive['tau']['mean']:+.2f}), its picks score {causal['score']['mean']:.3f} "
     reading += f"(naive {naive['score']['mean']:.3f}, a random prompt {g(causal, 'random prompt'):.3f}, the best possible pick {g(causal, 'oracle'):.3f}), and {f['held']['causal']} of {f['prompts']} of its intervals hold the true effect (naive {f['held']['naive']})."
     return Finding("Who was right?", table, "ok" if wins else "caution", reading, threshold="ok: the causal model ranks and chooses better, both paired intervals above 0", facts=dict(wins=bool(wins)))
 
