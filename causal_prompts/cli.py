@@ -6,7 +6,7 @@
 __all__ = ['LONG', 'short_names', 'fitted', 'effects', 'judged', 'exact_test', 'better_in_truth', 'better_in_log', 'demo', 'run',
            'main']
 
-# %% ../nbs/18_cli.ipynb #90acee59
+# %% ../nbs/18_cli.ipynb #9e8d7d03
 import argparse, os, shutil, sys, time, warnings
 from dataclasses import replace
 from difflib import get_close_matches
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from . import __version__
 from .core import Finding, LogError, NotIdentifiedError
@@ -98,7 +99,7 @@ def _beside(t):
     part = lambda m: pd.DataFrame(dict(prompt=t["prompt"], model=m, effect=t[m], lo=t[f"{m}_lo"], hi=t[f"{m}_hi"], **({"truth": t["truth"]} if "truth" in t else {})))
     return pd.concat([part("causal"), part("naive")], ignore_index=True)
 
-# %% ../nbs/18_cli.ipynb #050ea68a
+# %% ../nbs/18_cli.ipynb #011dde4d
 def _claim(row, model):
     return f"{row['prompt']!r} ({row[model]:+.3f}, interval {row[f'{model}_lo']:+.3f} to {row[f'{model}_hi']:+.3f}" + (f"; in truth {row['truth']:+.3f})" if "truth" in row else ")")
 
@@ -117,7 +118,7 @@ def effects(
     shown = _telling(t, causal.baseline_)
     data = _beside(shown)
     facts |= {m: {k: v for k, v in (("prompt", r["text"]), ("name", r["prompt"]), ("effect", r[m]), ("lo", r[f"{m}_lo"]), ("hi", r[f"{m}_hi"]), ("truth", r.get("truth")))} for m, r in best.items()}
-    return Finding("What does each prompt bring on average?", _printed(shown), verdict, f"Gains over {causal.baseline_!r:.80}. {reading}", threshold=threshold, facts=facts, data=data,
+    return Finding("What does each prompt bring on average?", _printed(shown), verdict, f"Gains over {shorten(causal.baseline_, 80)!r}. {reading}", threshold=threshold, facts=facts, data=data,
                    form=("forest", dict(group="model", truth="truth" if truth is not None else None, xlabel="average gain over the baseline prompt")))
 
 # %% ../nbs/18_cli.ipynb #8a3e386f
@@ -179,7 +180,7 @@ def _winner_finding(finding, t, reading, **changes):
     return replace(finding, table=t, reading=reading, data=t.drop(columns=["prompt", "inside"]),
                    form=("forest", dict(label="for", value="predicted", xlabel="predicted gain over the baseline prompt", **known)), **changes)
 
-# %% ../nbs/18_cli.ipynb #1c13851c
+# %% ../nbs/18_cli.ipynb #d7da6602
 def better_in_truth(naive, causal, queries, world, seed=0) -> Finding:
     "A prompt for each query by searching with each model, and what it truly brings."
     ideas = EditProposer(world.rephrasings)
@@ -187,7 +188,7 @@ def better_in_truth(naive, causal, queries, world, seed=0) -> Finding:
     t = _winners({k: s.winners() for k, s in found.items()}, world.baseline, lambda q, p: float(world.effect([q], [p])[0, 0]))
     mean, out = t.groupby(t["for"].str.split(", ").str[1])[["predicted", "truth"]].mean(), int((~t["inside"]).sum())
     said = "; ".join(f"with the {k} model it is predicted to gain {mean['predicted'][k]:+.3f} and truly gains {mean['truth'][k]:+.3f}" for k in found)
-    reading = f"Means over {len(queries)} queries of the best of about {found['causal'].best['candidates'].mean():.0f} candidates: {said}. {out} of the {len(t)} winners lie outside what the log has tried. A winner is picked for its prediction, so the prediction is too high on average."
+    reading = f"Means over {len(queries)} queries of the best of about {found['causal'].best['candidates'].mean():.0f} candidates: {said}. {out} of the {len(t)} winners lie outside what the log has tried. A winner is picked for its prediction, which tends to be too high for that reason."
     good = mean["truth"]["causal"] > max(0, mean["truth"]["naive"])
     facts = dict(outside=out, predicted=mean["predicted"].to_dict(), truth=mean["truth"].to_dict())
     return _winner_finding(found["causal"].finding(), t, reading, verdict="ok" if good else "caution", threshold="ok: the causal model's winners truly gain, and more than the naive one's", facts=facts,
@@ -261,14 +262,14 @@ def _demo_conclusion(gains, ranks):
     reading += f"(naive {naive['score']['mean']:.3f}, a random prompt {g(causal, 'random prompt'):.3f}, the best possible pick {g(causal, 'oracle'):.3f}), and {f['held']['causal']} of {f['prompts']} of its intervals hold the true effect (naive {f['held']['naive']})."
     return Finding("Who was right?", table, "ok" if wins else "caution", reading, threshold="ok: the causal model ranks and chooses better, both paired intervals above 0", facts=dict(wins=bool(wins)))
 
-# %% ../nbs/18_cli.ipynb #1324eadb
+# %% ../nbs/18_cli.ipynb #c939d25b
 def _baseline(log, asked):
     "The text of the baseline prompt: asked for by text or id, else the one logged most often."
     p = log.scored.prompts
     if asked is None: return p["prompt"][p["n"].to_numpy().argmax()]
     for column in ("prompt", "prompt_id"):
         if (p[column] == asked).any(): return p["prompt"][(p[column] == asked).to_numpy().argmax()]
-    near = get_close_matches(asked, [*p["prompt"], *p["prompt_id"]], 1, 0)
+    near = [t for t in p["prompt"] if asked in t] or get_close_matches(asked, [*p["prompt"], *p["prompt_id"]], 1, 0)
     raise ValueError(f"baseline must be a prompt of the log, or its prompt_id, got {asked!r}; the nearest is {shorten(near[0], 100)!r}")
 
 def _held_out(log, baseline, seed):
@@ -444,7 +445,7 @@ def _message(e):
     if isinstance(e, LogError) and len(e.problems) > 1: return str(e)
     return " ".join(str(e).split()) or type(e).__name__
 
-# %% ../nbs/18_cli.ipynb #b8a1bb46
+# %% ../nbs/18_cli.ipynb #55684b6b
 def main(
     argv=None, # list of arguments; None: those of the process
 ) -> int: # 0, or 2 where the input has to be mended
@@ -453,7 +454,7 @@ def main(
         if hasattr(s, "reconfigure"): s.reconfigure(errors="replace")
     a, start, notes = _parser().parse_args(argv), time.monotonic(), []
     say = lambda what: print(f"[{time.monotonic() - start:4.0f} s] {what}", file=sys.stderr, flush=True)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1, "blas"):
         _listen(notes)
         try: _job(a, say, notes)
         except BrokenPipeError:

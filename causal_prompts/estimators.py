@@ -369,7 +369,7 @@ def _reml(
     w = s * cho_solve(cho_factor(np.eye(len(b)) + s[:, None] * G * s, lower=True), s * b)
     return np.exp(l), max(yy - w @ b, 1e-9 * yy) / n
 
-# %% ../nbs/06_estimators.ipynb #8f5eeeca
+# %% ../nbs/06_estimators.ipynb #4336809a
 class ProductKernel:
     "Smooth, own and interaction parts of a prompt's effect, variances by REML."
     def __init__(self, d_t=40, d_x=12, d_i=12, own=400, random_state=0):
@@ -386,8 +386,9 @@ class ProductKernel:
         X = np.zeros((len(rows.queries), self.fx.width))
         X[inq] = self.fx.transform([rows.queries[i] for i in inq], rows.E_q[inq])
         base = A[rows.p]
-        if self.seen: base = np.c_[base, (rows.p[:, None] == here[None]).astype(float)]
-        return self._solve(rows, base - expected(rows, base), X, (rows.y - (_expected_score(rows)[0] if m is None else m)))
+        if self.seen: base = np.c_[base, rows.p[:, None] == here[None]]
+        base -= expected(rows, base)
+        return self._solve(rows, base, X, rows.y - (_expected_score(rows)[0] if m is None else m))
 
 # %% ../nbs/06_estimators.ipynb #ae795e31
 def _pk_rows(self, R, x):

@@ -95,7 +95,7 @@ def _widths(shown, numbers, width, least=16):
         room -= need[c]
     return need
 
-# %% ../nbs/17_report.ipynb #0e5a0d3a
+# %% ../nbs/17_report.ipynb #1d1436d5
 def _text_table(table, width, most=40):
     "Aligned columns within the width."
     for digits in (3, 2):
@@ -106,7 +106,7 @@ def _text_table(table, width, most=40):
         drop = ([c for c in shown if c not in numbers][1:] or list(shown)[1:])[-1]
         shown = shown.drop(columns=drop); left.insert(0, drop)
     w = _widths(shown, numbers, width) or {c: width for c in shown}
-    cell = lambda c, v: (shorten(v, w[c]).rjust if c in numbers else shorten(v, w[c]).ljust)(w[c])
+    cell = lambda c, v: f"{shorten(v, w[c]).replace('……', '…'):{'>' if c in numbers else '<'}{w[c]}}"
     lines = ["  ".join(cell(c, c) for c in shown), "  ".join("-" * w[c] for c in shown)]
     lines += ["  ".join(cell(c, v) for c, v in zip(shown, row)) for row in shown.itertuples(index=False)]
     if len(table) > most: lines.append(f"... {len(table) - most} more rows")
