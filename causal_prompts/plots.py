@@ -14,14 +14,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-# %% ../nbs/00_plots.ipynb #57f816cf
+# %% ../nbs/00_plots.ipynb #eddea6e3
 BLUE, VERMILION, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#7F7F7F"
 CYCLE = [BLUE, VERMILION, GREEN, PURPLE, GREY]
 MARKERS = ["o", "s", "^", "D", "v"]
 STYLE = {
     "figure.dpi": 90, "savefig.dpi": 90, "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#E6E6E6", "grid.linewidth": .8,
-    "axes.axisbelow": True, "legend.frameon": False, "axes.prop_cycle": mpl.cycler(color=CYCLE),
+    "text.parse_math": False, "axes.axisbelow": True, "legend.frameon": False, "axes.prop_cycle": mpl.cycler(color=CYCLE),
 }
 
 # %% ../nbs/00_plots.ipynb #178368f8
@@ -58,7 +58,7 @@ def _look(groups):
     free = iter(i % 5 for i in range(99) if i not in taken)
     return [_OWN[g] if g in _OWN else next(free) for g, _ in groups]
 
-# %% ../nbs/00_plots.ipynb #df750980
+# %% ../nbs/00_plots.ipynb #43157384
 def forest(
     table: pd.DataFrame, # one row per estimate
     label: str = "prompt", value: str = "effect", lo: str = "lo", hi: str = "hi", # names of columns
@@ -78,7 +78,8 @@ def forest(
         if truth: ax.plot(table[truth], [row[l] for l in table[label]], "|", color="black", ms=15, mew=2, label="truth")
         if zero is not None: ax.axvline(zero, color=GREY, lw=1, zorder=0)
         ax.set(yticks=list(row.values()), yticklabels=[shorten(l) for l in labels], xlabel=xlabel, title=title)
-        if group or truth: ax.legend(loc="upper center", bbox_to_anchor=(.5, -.25 if len(labels) < 6 else -.14), ncols=4)
+        ax.set_ylim(-.6, len(labels) - .4)
+        if group or truth: fig.legend(loc="outside lower center", ncols=4)
     return fig
 
 # %% ../nbs/00_plots.ipynb #5260df58

@@ -179,7 +179,7 @@ def _log(n=60, k=2, **columns):
 
 
 @pytest.mark.parametrize("log, route", [
-    (_log(), "within"), (_log(k=1), "dml"), (_log(k=1, propensity=.25), "weighted"), (_log(k=2, propensity=.5), "weighted"),
+    (_log(), "within"), (_log(k=1), "dml"), (_log(k=1, propensity=.25), "weighted"),
     (_log(k=2, propensity=np.r_[np.full(116, .9), np.full(4, .001)]), "within"),
 ])
 def test_route_by_design(log, route):
@@ -246,7 +246,133 @@ def test_prompt_without_a_link_to_the_baseline_is_said_to_be_incomparable():
     rows = [(f"query {i}", p, float((i + j) % 3 == 0)) for i in range(30) for j, p in enumerate(("first", "second") if i < 20 else ("third", "fourth"))]
     m = kernel(baseline="first").fit(cp.Triplets(pd.DataFrame(rows, columns=["query", "prompt", "score"])))
     t = m.average_effect().set_index("prompt")
-    assert t.how["second"] == "compared in the log" and t.how["third"].startswith("not comparable")
+    assert t.how["second"] == "compared in the log" and t.how["third"] == "not comparable with the baseline" and np.isnan(t.effect["third"])
+
+
+def _tall(n=200, prompts=4, k=2, effect=(), noise=.1, query_sd=.2, seed=0, **kw):
+    "Numbers as scores: `k` random prompts a query, given effects."
+    r = np.random.default_rng(seed)
+    level, effect = r.normal(.5, query_sd, n), np.r_[effect, np.zeros(prompts)][:prompts]
+    rows = [(f"query {i}", f"prompt number {j} {'abcdefghijklmnopqrstuvwxyz'[j % 26] * 3}", level[i] + effect[j] + r.normal(0, noise)) for i in range(n) for j in r.permutation(prompts)[:k]]
+    return cp.Triplets(pd.DataFrame(rows, columns=["query", "prompt", "score"]).assign(**kw), score_range=(-9, 9))
+
+
+def test_two_open_routes_take_the_sharper():
+    hard = kernel().fit(_tall(n=300, prompts=6, k=3, query_sd=1., propensity=.5))
+    flat = kernel().fit(_tall(n=300, prompts=6, k=2, query_sd=0., propensity=1 / 3))
+    assert (hard.route_, flat.route_) == ("within", "weighted") and "less sharp" in hard.strategy_.reading
+
+
+def test_refitting_forgets_the_earlier_log():
+    a, b = _tall(effect=[0, .4]), _tall(effect=[0, -.4], seed=1)
+    names = sorted(a.prompts.prompt)
+    m = kernel(baseline=names[0]).fit(a)
+    assert m.average_effect([names[1]]).effect[0] > .2
+    assert m.fit(b).average_effect([names[1]]).effect[0] < -.2
+
+
+def test_star_design_and_equal_texts():
+    rows = [(f"query {i}", f"variant {j} {'xyz'[j % 3] * 4}", float((i * 7 + j) % 3 == 0)) for i in range(120) for j in (0, 1 + i % 3)]
+    m = cp.CausalReward(folds=3, encoder=Words()).fit(cp.Triplets(pd.DataFrame(rows, columns=["query", "prompt", "score"])))
+    assert np.isfinite(m.effect(["query 1"], ["variant 1 yyyy"])).all()
+    same = pd.DataFrame([(f"query {i}", p, "one text", float((i + k) % 2)) for i in range(30) for k, p in enumerate("ab")], columns=["query", "prompt_id", "prompt", "score"])
+    with pytest.raises(NotIdentifiedError): kernel().fit(cp.Triplets(same))
+
+
+def test_more_prompts_than_own_parts_keep_honest_intervals():
+    r = np.random.default_rng(0)
+    log = _tall(n=150, prompts=60, k=12, effect=r.normal(0, .2, 60))
+    truth = dict(zip([f"prompt number {j} {'abcdefghijklmnopqrstuvwxyz'[j % 26] * 3}" for j in range(60)], np.random.default_rng(0).normal(0, .2, 60)))
+    m = kernel().fit(log)
+    rows, y = m._residuals()
+    few = es.ProductKernel(own=20).fit(rows)
+    m.model_ = few
+    prompts = list(truth)
+    lo, hi = m.effect_interval(["query 3"], prompts)
+    t = np.array(list(truth.values())) - truth[m.baseline_]
+    assert len(few.seen) == 20 and np.mean((lo[0] <= t) & (t <= hi[0])) > .85
+
+
+def test_levels_without_a_common_prompt_are_not_compared():
+    f = _tall(n=300, prompts=4, k=1).frame
+    f["task"] = np.where(f["prompt"].str.contains("number [01]"), "A", "B")
+    with pytest.warns(UserWarning, match="levels of 'task'"): m = kernel().fit(cp.Triplets(f, score_range=(-9, 9)))
+    t = m.average_effect().set_index("prompt")
+    side = t.index.str.contains("number [01]") == ("number 0" in m.baseline_ or "number 1" in m.baseline_)
+    assert t.effect[side].notna().all() and t.effect[~side].isna().all() and (t.how[~side] == "not comparable with the baseline").all()
+
+
+def test_columns_that_describe_the_prompt_are_not_adjusted_for():
+    log = _tall(n=900, prompts=4, k=1, effect=[0, -.1, -.2, -.3], query_sd=.05)
+    f = log.frame.assign(tokens=lambda d: d["prompt"].str.extract(r"number (\d)")[0].astype(float) * 10)
+    with pytest.warns(UserWarning, match="describe the prompt"): m = kernel(baseline=sorted(log.prompts.prompt)[0]).fit(cp.Triplets(f, score_range=(-9, 9)))
+    t = m.average_effect(sorted(log.prompts.prompt))
+    assert np.abs(t.effect - [0, -.1, -.2, -.3]).max() < .05
+
+
+def test_a_prompt_met_by_one_query_gets_no_interval_from_it():
+    rows = [(f"query {i}", f"prompt {p}", k, float((i + k) % 2)) for i in range(30) for p in ("common", "usual") for k in range(2)] + [("query 0", "prompt rare bird", k, 1.) for k in range(3)]
+    m = kernel(baseline="prompt common").fit(cp.Triplets(pd.DataFrame(rows, columns=["query", "prompt", "repeat", "score"])))
+    t = m.average_effect().set_index("prompt").loc["prompt rare bird"]
+    assert t.how == "met fewer than two queries, predicted" and t.hi - t.lo > .05 and t.n == 3
+
+
+def test_cells_of_their_own_widen_single_effects():
+    r = np.random.default_rng(3)
+    Q, P, draws = 60, 8, 4
+    cell = r.normal(0, .2, (Q, P))
+    rows = [(f"query {i}", f"prompt {j} {'abcdefgh'[j] * 3}", k, cell[i, j] + r.normal(0, .1)) for i in range(Q) for j in range(P) for k in range(draws)]
+    m = kernel().fit(cp.Triplets(pd.DataFrame(rows, columns=["query", "prompt", "repeat", "score"]), score_range=(-9, 9)))
+    assert abs(np.sqrt(m.model_.cell) - .2) < .04
+    prompts = [f"prompt {j} {'abcdefgh'[j] * 3}" for j in range(P)]
+    lo, hi = m.effect_interval([f"query {i}" for i in range(Q)], prompts)
+    base = prompts.index(m.baseline_)
+    t, other = cell - cell[:, [base]], np.arange(P) != base
+    assert .9 < np.mean(((lo <= t) & (t <= hi))[:, other]) < 1
+
+
+def test_a_covariate_that_differs_between_draws_is_held_fixed():
+    r = np.random.default_rng(4)
+    rows = []
+    for i in range(400):
+        for k in range(4):
+            peak = float(r.random() < .5)
+            p = "careful words" if r.random() < (.8 if peak else .2) else "plain request"
+            rows.append((f"query {i}", p, k, .5 - .3 * peak + r.normal(0, .1), peak))
+    log = cp.Triplets(pd.DataFrame(rows, columns=["query", "prompt", "repeat", "score", "peak"]), score_range=(-9, 9), covariates=["peak"])
+    told, bare = (kernel(baseline="plain request").fit(l).average_effect(["careful words"]) for l in (log, cp.Triplets(log.frame.drop(columns="peak"), score_range=(-9, 9))))
+    assert told.lo[0] <= 0 <= told.hi[0] and bare.hi[0] < -.1
+
+
+def test_caveats_of_the_route_are_said():
+    assert "search chose" in kernel().fit(cp.Triplets(_log().frame, adaptive=True)).strategy_.reading
+    f = _log(n=200, k=1, propensity=np.r_[np.full(196, .9), np.full(4, .001)])
+    thin = kernel().fit(f).strategy_
+    assert thin.verdict == "caution" and "Few rows carry most of the weight" in thin.reading
+
+
+def test_baseline_outside_the_log_is_said():
+    t = kernel(baseline="A prompt never logged.").fit(_log()).average_effect()
+    assert (t.n > 0).all() and (t.how == "baseline not in the log, predicted").all()
+
+
+def test_few_queries_skip_the_race_and_say_so():
+    f = pd.DataFrame([(f"query {i}", f"prompt {j} {'ab'[j] * 3}", k, float((i + j + k) % 2)) for i in range(5) for j in range(2) for k in range(5)], columns=["query", "prompt", "repeat", "score"])
+    with pytest.warns(UserWarning): m = cp.CausalReward(encoder=Words()).fit(cp.Triplets(f))
+    assert "fewer than ten queries" in m.strategy_.reading and m.strategy_.verdict == "caution"
+
+
+def test_ids_that_hide_repeated_queries_are_noticed():
+    f = _log().frame.drop(columns=["query_id", "repeat"]).reset_index(names="query_id").astype({"query_id": str})
+    with pytest.warns(UserWarning, match="query ids share"): kernel().fit(cp.Triplets(f))
+
+
+def test_an_encoder_with_a_model_of_its_own_must_be_passed_again(tmp_path):
+    class Model:
+        def encode(self, texts, **kw): return Words().encode(list(texts))
+    m = cp.CausalReward(learner="kernel", folds=0, encoder=cp.TextEncoder(model=Model(), cache=False)).fit(_log())
+    m.save(tmp_path/"r.zip")
+    with pytest.raises(ValueError, match="encoder of your own"): cp.load_reward(tmp_path/"r.zip")
 
 
 def test_unseen_texts_are_embedded_and_scored(hidden):
@@ -255,7 +381,7 @@ def test_unseen_texts_are_embedded_and_scored(hidden):
     new = world.prompts(60, seed=77)[-1]
     assert new not in set(log.prompts.prompt)
     t = m.average_effect([new])
-    assert t.how[0] == "predicted from its text" and t.lo[0] < t.effect[0] < t.hi[0] and t.n[0] == 0
+    assert t.how[0] == "not in the log, predicted" and t.lo[0] < t.effect[0] < t.hi[0] and t.n[0] == 0
     assert list(m.support([new, world.baseline]).columns[:1]) == ["prompt"] and m.support([world.baseline]).inside[0]
 
 
