@@ -1,6 +1,6 @@
 """README.md from nbs/index.ipynb, by nbconvert: `python .ci/readme.py [root of the tree]`.
 
-Cells that begin with `#| hide` are left out, links that are relative to nbs/ are turned to the root, pictures go to README_files/, and a Finding shows as Markdown."""
+Cells that begin with `#| hide` are left out, of those that begin with `#| echo: false` only the output is shown, links that are relative to nbs/ are turned to the root, pictures go to README_files/, and a Finding shows as Markdown."""
 import re, shutil, sys
 from pathlib import Path
 from posixpath import join, normpath
@@ -21,7 +21,7 @@ def build(root: Path):
     nb.cells = [c for c in nb.cells if not c.source.startswith("#| hide")]
     for c in nb.cells:
         if c.cell_type == "markdown": c.source = LINK.sub(lambda m: m[1] + normpath(join("nbs", m[2])), c.source)
-        else: c.source = DIRECTIVE.sub("", c.source)
+        else: c.source = "" if c.source.startswith("#| echo: false") else DIRECTIVE.sub("", c.source)
     exporter = MarkdownExporter(config=Config(NbConvertBase=dict(display_data_priority=KINDS)))
     text, resources = exporter.from_notebook_node(nb, resources=dict(output_files_dir="README_files", unique_key="README"))
     shutil.rmtree(root/"README_files", ignore_errors=True)
@@ -29,6 +29,7 @@ def build(root: Path):
         (root/name).parent.mkdir(exist_ok=True)
         (root/name).write_bytes(data)
     text = "\n".join(line.rstrip() for line in STYLE.sub("", text).strip().splitlines())
+    text = text.replace("```python\n\n```\n", "") # cells without their source
     (root/"README.md").write_text(re.sub(r"\n{3,}", "\n\n", text) + "\n", encoding="utf-8")
 
 
