@@ -300,7 +300,15 @@ def test_a_local_path_loads(minilm):
     np.testing.assert_allclose(TextEncoder(str(em._bundled()), cache=False).encode(TEXTS[:2]), minilm.encode(TEXTS[:2]), atol=1e-5)
 
 
+def _online(monkeypatch):
+    "As in a session where nobody set HF_HUB_OFFLINE, whatever the gate's own environment says."
+    from huggingface_hub import constants
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    if hasattr(constants, "is_offline_mode"): monkeypatch.setattr(constants, "is_offline_mode", lambda: False)
+
+
 def test_without_a_model_the_error_names_the_remedies(monkeypatch):
+    _online(monkeypatch)
     monkeypatch.setattr(em, "_bundled", lambda: None)
     def refuse(*a, **k): raise OSError("no network here")
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
@@ -339,7 +347,7 @@ def test_hub_offline_asks_nothing(monkeypatch):
 def test_the_hub_is_asked_only_for_what_is_not_downloaded(monkeypatch, cached, calls):
     import huggingface_hub
     seen = []
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    _online(monkeypatch)
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: "modules.json" if cached else None)
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, repo, revision, timeout: seen.append(("asked", repo, revision)))
     monkeypatch.setattr(em, "_build", lambda what, local, **kw: seen.append(("build", local)))
