@@ -343,6 +343,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                            'causal_prompts.estimators._unpack': ('estimators.html#_unpack', 'causal_prompts/estimators.py'),
                                            'causal_prompts.estimators._warn_pooled': ( 'estimators.html#_warn_pooled',
                                                                                        'causal_prompts/estimators.py'),
+                                           'causal_prompts.estimators._warn_texts': ( 'estimators.html#_warn_texts',
+                                                                                      'causal_prompts/estimators.py'),
                                            'causal_prompts.estimators._write_zip': ( 'estimators.html#_write_zip',
                                                                                      'causal_prompts/estimators.py'),
                                            'causal_prompts.estimators.contrasts': ( 'estimators.html#contrasts',

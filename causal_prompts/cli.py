@@ -71,16 +71,18 @@ def fitted(
     same = dict(encoder=encoder, baseline=baseline, random_state=seed)
     return NaiveReward("lightgbm" if len(log) > LONG else "boosting", **same).fit(log), CausalReward(**same, **settings).fit(log)
 
-# %% ../nbs/18_cli.ipynb #6b480503
+# %% ../nbs/18_cli.ipynb #e4b805f2
 def _averages(naive, causal, names, alpha):
     "A row per prompt: both models' average effects, and whether the causal one holds for that many comparisons."
     prompts = list(causal.prompts_["prompt"].unique())
     wide = alpha / max(1, len(prompts) - 1)
-    a, b, c = (r.average_effect(prompts, alpha=k)[["effect", "lo", "hi"]].astype(float) for r, k in ((naive, alpha), (causal, alpha), (causal, wide)))
+    a, b, c = (r.average_effect(prompts, alpha=k) for r, k in ((naive, alpha), (causal, alpha), (causal, wide)))
+    seen = c["how"] == "compared in the log"
+    a, b, c = (t[["effect", "lo", "hi"]].astype(float) for t in (a, b, c))
     n = causal.log_.frame["prompt"].value_counts().reindex(prompts).to_numpy()
     out = pd.DataFrame(dict(prompt=[names[p] for p in prompts], text=prompts, n=n))
     for k, t in (("naive", a), ("causal", b)): out[[k, f"{k}_lo", f"{k}_hi"]] = t.to_numpy()
-    return out.assign(sure=np.where(c["lo"] > 0, 1, np.where(c["hi"] < 0, -1, 0)), sure_lo=c["lo"], sure_hi=c["hi"])
+    return out.assign(sure=np.where(seen & (c["lo"] > 0), 1, np.where(seen & (c["hi"] < 0), -1, 0)), sure_lo=c["lo"], sure_hi=c["hi"])
 
 def _recommended(t, model):
     "The row with the largest average effect among prompts with enough rows."
@@ -99,9 +101,10 @@ def _beside(t):
     part = lambda m: pd.DataFrame(dict(prompt=t["prompt"], model=m, effect=t[m], lo=t[f"{m}_lo"], hi=t[f"{m}_hi"], **({"truth": t["truth"]} if "truth" in t else {})))
     return pd.concat([part("causal"), part("naive")], ignore_index=True)
 
-# %% ../nbs/18_cli.ipynb #011dde4d
+# %% ../nbs/18_cli.ipynb #d2765d3e
 def _claim(row, model):
-    return f"{row['prompt']!r} ({row[model]:+.3f}, interval {row[f'{model}_lo']:+.3f} to {row[f'{model}_hi']:+.3f}" + (f"; in truth {row['truth']:+.3f})" if "truth" in row else ")")
+    interval = f"interval {row[f'{model}_lo']:+.3f} to {row[f'{model}_hi']:+.3f}" if np.isfinite(row[f"{model}_lo"]) else "no interval"
+    return f"{row['prompt']!r} ({row[model]:+.3f}, {interval}" + (f"; in truth {row['truth']:+.3f})" if "truth" in row else ")")
 
 def effects(
     naive, causal, # fitted to the same log
@@ -132,17 +135,20 @@ def _in_truth(t, best, alpha):
     good = held["causal"] >= .85 * len(t) and best["causal"]["truth"] > best["naive"]["truth"]
     return reading, "ok" if good else "caution", "ok: at least 85% of the causal intervals hold the truth, and its recommendation is truly the better one", dict(prompts=len(t), held=held, corr=corr)
 
-# %% ../nbs/18_cli.ipynb #7ae7fe51
+# %% ../nbs/18_cli.ipynb #2f5bf3fb
 def _in_log(t, best, alpha):
     "The same where they are not."
     up, down = (int((t["sure"] == s).sum()) for s in (1, -1))
     one = int((t["causal_lo"] > 0).sum()), int((t["causal_hi"] < 0).sum())
-    agree = t["naive"].corr(t["causal"], method="spearman") if len(t) > 2 else np.nan
+    both = t[["naive", "causal"]].dropna()
+    agree = both["naive"].corr(both["causal"], method="spearman") if len(both) > 3 else np.nan
     reading = f"The best by the causal estimate is {_claim(best['causal'], 'causal')}, by the naive one {_claim(best['naive'], 'naive')}. "
     if best["causal"]["text"] == best["naive"]["text"]: reading = f"Both models put {_claim(best['causal'], 'causal')} first. "
     reading += f"Of {len(t)} prompts {one[0]} lie above and {one[1]} below the baseline by their own {1 - alpha:.0%} interval, {up} and {down} when the intervals are widened for {len(t)} comparisons."
+    apart = int(t["causal"].isna().sum())
+    if apart: reading += f" {apart} of them cannot be compared with the baseline: nothing in the log links them."
     if np.isfinite(agree): reading += f" The two models order the prompts with a rank correlation of {agree:+.2f}."
-    return reading, "ok" if up or down else "caution", "ok: at least one prompt is told from the baseline with intervals widened for all comparisons", dict(prompts=len(t), above=one[0], below=one[1], sure_above=up, sure_below=down, agree=agree)
+    return reading, "ok" if (up or down) and apart < len(t) / 2 else "caution", "ok: at least one prompt is told from the baseline with intervals widened for all comparisons, and most can be compared", dict(prompts=len(t), above=one[0], below=one[1], sure_above=up, sure_below=down, agree=agree)
 
 # %% ../nbs/18_cli.ipynb #2d92fc3d
 def _printed(t):

@@ -48,7 +48,7 @@ class Reward(BaseEstimator):
         levels = self._levels(queries, [*prompts, self.baseline_])
         return levels[:, :-1] - levels[:, -1:]
 
-# %% ../nbs/06_estimators.ipynb #eb02b4ec
+# %% ../nbs/06_estimators.ipynb #09a612f7
 def _open(self, log):
     if not isinstance(log, Triplets): raise TypeError(f"log must be a Triplets, got {type(log).__name__}; read it with Triplets.read(...)")
     log.require_effects()
@@ -56,6 +56,7 @@ def _open(self, log):
     self.prompts_ = self.log_.prompts
     self.encoder_ = TextEncoder() if self.encoder is None else self.encoder
     self.baseline_ = _baseline(self.log_, self.baseline)
+    _warn_texts(self.log_, self.baseline_)
     Z = self._encode(self.prompts_.prompt, "prompt")
     self.support_ = Support().fit(Z)
     ids, texts = self.log_.frame["query_id"].nunique(), self.log_.frame["query"].nunique()
@@ -68,6 +69,15 @@ def _baseline(log, baseline):
     return counts.idxmax()
 
 Reward._open = _open
+
+# %% ../nbs/06_estimators.ipynb #b29561c2
+def _warn_texts(log, baseline):
+    f = log.frame
+    if not (f["prompt"] == baseline).any():
+        warnings.warn(f"the baseline {baseline[:60]!r} is not among the log's prompts, so every effect over it is predicted from its text; pass one of log.prompts to compare", stacklevel=4)
+    some = f.iloc[:: max(1, len(f) // 200)]
+    inside = np.mean([q in p for q, p in zip(some["query"], some["prompt"])])
+    if inside > .5: warnings.warn(f"{inside:.0%} of the prompts hold their own query's text, so each query has prompts of its own and few can be compared; log the template instead (embeddings.as_template puts a placeholder)", stacklevel=4)
 
 # %% ../nbs/06_estimators.ipynb #be8461d4
 def _warn_pooled(log):
@@ -334,9 +344,11 @@ def usable_covariates(
     if own: warnings.warn(f"{own} take one value for each prompt: they describe the prompt and are not adjusted for", stacklevel=4)
     return [c for c in log.covariates if c not in own]
 
-# %% ../nbs/06_estimators.ipynb #7b4c0f75
+# %% ../nbs/06_estimators.ipynb #3f7fe944
 def _condition(rows, log, folds, random_state):
     "Add to the rows what 'dml' and 'weighted' condition on, and folds of whole queries."
+    n = len(np.unique(rows.q))
+    if n < 10: raise NotIdentifiedError(f"Prompts can be compared between queries only where there are at least 10 different query texts to learn from, got {n}.", "scoring the same queries under several prompts (and, if many ids share one text, leave query_id out).")
     X = _pca(rows.queries, rows.E_q, 30).transform(rows.queries, rows.E_q)
     S = StructureSpace().fit(rows.queries, rows.E_q).transform(rows.queries, rows.E_q)
     H = np.c_[(X / (X.std(0).max() or 1.)), S][rows.q]

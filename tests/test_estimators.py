@@ -352,7 +352,7 @@ def test_caveats_of_the_route_are_said():
 
 
 def test_baseline_outside_the_log_is_said():
-    t = kernel(baseline="A prompt never logged.").fit(_log()).average_effect()
+    with pytest.warns(UserWarning, match="is not among the log's prompts"): t = kernel(baseline="A prompt never logged.").fit(_log()).average_effect()
     assert (t.n > 0).all() and (t.how == "baseline not in the log, predicted").all()
 
 
@@ -462,3 +462,13 @@ def test_other_refusals():
 def test_a_prompt_is_one_text(hidden):
     m = kernel().fit(hidden[1])
     assert m.effect("One query.", "One prompt.").shape == (1, 1)
+
+
+def test_prompts_that_hold_their_query_are_noticed():
+    f = pd.DataFrame([(f"what is {i} plus {i}", f"{p} Q: what is {i} plus {i}", float((i + k) % 2)) for i in range(30) for k, p in enumerate(("Think.", "Answer."))], columns=["query", "prompt", "score"])
+    with pytest.warns(UserWarning, match="hold their own query's text"): kernel().fit(cp.Triplets(f))
+
+
+def test_too_few_query_texts_to_adjust_by():
+    f = pd.DataFrame([(str(i), "one and the same", f"prompt {'ab'[i % 2] * 3}", float(i % 3 == 0)) for i in range(60)], columns=["query_id", "query", "prompt", "score"])
+    with pytest.warns(UserWarning), pytest.raises(NotIdentifiedError, match="at least 10 different query texts"): kernel().fit(cp.Triplets(f))
