@@ -5,19 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
-from sklearn.feature_extraction.text import HashingVectorizer
 
 import causal_prompts as cp
 from causal_prompts import estimators as es
 from causal_prompts.core import NotIdentifiedError
-
-
-class Words:
-    "A bag of words hashed to 64 numbers: an encoder without a model."
-    def __init__(self): self.calls = 0
-    def encode(self, texts, role="prompt"):
-        self.calls += 1
-        return HashingVectorizer(n_features=64, alternate_sign=True, norm="l2").transform(texts).toarray().astype(np.float32)
+from fakes import Words
 
 
 def kernel(**kw): return cp.CausalReward(learner="kernel", folds=0, encoder=Words(), **kw)

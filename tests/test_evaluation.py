@@ -7,21 +7,12 @@ import pytest
 from scipy.stats import kendalltau
 from sklearn.exceptions import NotFittedError
 
-from causal_prompts.core import Finding, NotIdentifiedError, content_id
+from causal_prompts.core import Finding, NotIdentifiedError
 from causal_prompts.estimators import CausalReward, NaiveReward
 from causal_prompts.evaluation import by_query, compare, ranking, tau_b
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import Grid, World
-
-
-class Ideas:
-    "Offline vectors: which ideas a prompt holds, and a little of its words; which words a query has."
-    def encode(self, texts, role="prompt"):
-        E = np.zeros((len(texts), 80))
-        for i, t in enumerate(texts):
-            for w in t.lower().split(): E[i, int(content_id(w), 16) % 64] += .25
-        if role == "prompt": E[:, 64:76] = 2 * World().parse(list(texts)).to_numpy()
-        return (E / np.linalg.norm(E, axis=1, keepdims=True)).astype(np.float32)
+from fakes import Ideas
 
 
 class Known:

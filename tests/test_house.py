@@ -40,9 +40,9 @@ def module_of(notebook):
     return found[0] if found else None
 
 def floors(nbs=NBS):
-    "Module -> number of its notebook."
-    numbered = [f for f in sorted(nbs.glob("*.ipynb")) if re.match(r"\d\d_", f.name)]
-    return {module_of(f): int(f.name[:2]) for f in numbered if module_of(f)}
+    "Module -> number of its notebook, with its letter where it has one: '07', '13b'."
+    numbered = [(f, m[1]) for f in sorted(nbs.glob("*.ipynb")) if (m := re.match(r"(\d\d[a-z]?)_", f.name))]
+    return {module_of(f): number for f, number in numbered if module_of(f)}
 
 def page_report(nbs=NBS):
     "One row a notebook: cells, share of prose, words of prose a line exported, lengths of the exported cells."
@@ -93,7 +93,7 @@ def upward(package=PACKAGE, nbs=NBS):
             if target not in floor: wrong.append(f"{at}, which is no module of a numbered notebook; import from the module that makes it")
             elif target == "widgets": wrong.append(f"{at}; nothing imports widgets")
             elif here == "plots": wrong.append(f"{at}; plots imports no module of the package")
-            elif floor[target] >= floor[here]: wrong.append(f"{at}: from floor {floor[here]:02} to {floor[target]:02}")
+            elif floor[target] >= floor[here]: wrong.append(f"{at}: from floor {floor[here]} to {floor[target]}")
     return wrong
 
 

@@ -13,19 +13,10 @@ from causal_prompts.estimators import CausalReward, NaiveReward
 from causal_prompts.treesearch import PLACEHOLDER, EditProposer, ideas_from, search, sentences
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import World, data_folder, load_dataset
+from fakes import Ideas
 
 needs_data = pytest.mark.skipif(data_folder() is None, reason="recorded data absent: set CAUSAL_PROMPTS_DATA or place them in shared/data")
 QUERIES = ["first query", "second query", "third query"]
-
-
-class Ideas:
-    "Offline vectors: which ideas a prompt holds, and a little of its words; which words a query has."
-    def encode(self, texts, role="prompt"):
-        E = np.zeros((len(texts), 80))
-        for i, t in enumerate(texts):
-            for w in t.lower().split(): E[i, int(content_id(w), 16) % 64] += .25
-        if role == "prompt": E[:, 64:76] = 2 * World().parse(list(texts)).to_numpy()
-        return (E / np.linalg.norm(E, axis=1, keepdims=True)).astype(np.float32)
 
 
 class Numbers:

@@ -1,0 +1,93 @@
+"Leftovers and the calculations on them: identities, the paired error against brute force, the size of the joint test."
+import numpy as np
+import pytest
+
+import causal_prompts as cp
+from causal_prompts.core import NotIdentifiedError
+from causal_prompts.estimators import contrasts
+from causal_prompts.residuals import ROUTES, holm, joint_test, learned_direction, own_route, residuals, slopes
+from fakes import Words
+
+
+@pytest.fixture(scope="module")
+def reward():
+    world = cp.World.preset("confounded-hidden")
+    return cp.CausalReward(learner="kernel", folds=0, encoder=Words(), baseline=world.baseline).fit(world.log(n_queries=300, n_prompts=12, seed=1, propensities=True))
+
+
+@pytest.mark.parametrize("route", [r for r in ROUTES if r != "between"])
+def test_strip_leaves_what_the_route_left_of_the_components(reward, route):
+    r = residuals(reward, route=route)
+    assert np.allclose(r.strip(r.raw_t), r.t) and len(r.y) == len(r.raw_y) == len(reward.log_) and r.t.shape == (len(r.y), 5)
+    assert np.allclose(r.raw_t.std(0), 1)
+
+def test_within_leaves_nothing_of_a_query(reward):
+    r = residuals(reward, route="within")
+    assert np.allclose(np.bincount(r.rows.g, r.y), 0) and np.allclose(r.strip(r.rows.cluster.astype(float)), 0)
+
+def test_between_holds_one_row_a_query_and_is_what_dml_leaves_of_its_mean(reward):
+    b, d = residuals(reward, route="between"), residuals(reward, route="dml")
+    assert len(b.y) == 300 and np.allclose(b.y, np.bincount(d.rows.g, d.y) / np.bincount(d.rows.g))
+    assert np.allclose(b.strip(d.raw_t), b.t)
+
+def test_a_regression_on_prompt_indicators_is_the_contrast_table(reward):
+    r = residuals(reward, route="within")
+    base = r.rows.prompts.index(reward.baseline_)
+    cols = [i for i in range(len(r.rows.prompts)) if i != base]
+    got = slopes(r.y, r.strip((r.rows.p[:, None] == np.array(cols)).astype(float)), r.rows.cluster)
+    t = contrasts(r.rows, r.y, base).iloc[cols]
+    assert np.allclose(got["beta"], t.effect) and np.allclose(np.sqrt(np.diag(got["cov"])), t.se)
+
+def test_the_influence_of_a_query_is_what_leaving_it_out_changes():
+    r = np.random.default_rng(0)
+    cluster, t = np.repeat(np.arange(400), 3), r.normal(size=(1200, 2))
+    y = t @ [1, -1] + r.normal(size=400)[cluster] + r.normal(size=1200)
+    full = slopes(y, t, cluster)
+    for q in (0, 17, 399):
+        keep = cluster != q
+        without = slopes(y[keep], t[keep], np.unique(cluster[keep], return_inverse=True)[1])
+        assert np.allclose(full["beta"] - without["beta"], full["psi"][q], atol=2e-4)
+
+def test_the_joint_test_keeps_its_level_and_finds_a_shift():
+    p = {0.: [], .25: []}
+    for seed in range(400):
+        r = np.random.default_rng(seed)
+        x = r.normal(size=(60, 4)) @ np.array([[1, .8, 0, 0], [0, .6, 0, 0], [0, 0, 1, 0], [0, 0, 0, 3.]])
+        for shift in p:
+            z = x + shift * np.array([1, 1, 1, 3.])
+            p[shift].append(joint_test(z.mean(0), (z - z.mean(0)) / 60)["p"])
+    assert abs(np.mean(np.array(p[0.]) < .05) - .05) < 3 * np.sqrt(.05 * .95 / 400) and np.mean(np.array(p[.25]) < .05) > .3
+
+def test_a_direction_that_repeats_another_costs_no_degree_of_freedom():
+    psi = np.random.default_rng(0).normal(size=(50, 2)) / 50
+    one, both = joint_test([.2, .1], psi), joint_test([.2, .1, .3], np.c_[psi, psi.sum(1)])
+    assert both["df"] == one["df"] and np.isclose(one["p"], both["p"])
+
+def test_holm_is_the_textbook_rule():
+    assert np.allclose(holm([.03, .01, np.nan, .02]), [.04, .03, np.nan, .04], equal_nan=True)
+
+def test_the_learned_direction_is_blind_to_its_own_rows():
+    world = cp.World.preset("randomised", confounding=0.)
+    log = world.log(n_queries=200, n_prompts=12, seed=0)
+    frame = log.frame.assign(score=np.random.default_rng(1).integers(0, 2, len(log)).astype(float))
+    reward = cp.CausalReward(learner="kernel", folds=0, encoder=Words()).fit(cp.Triplets(frame[["query_id", "query", "prompt", "score"]]))
+    r = residuals(reward)
+    found = slopes(r.y, r.strip(learned_direction(reward, r)), r.rows.cluster)
+    assert abs(found["beta"][0]) < 3 * np.sqrt(found["cov"][0, 0])
+
+def test_routes_of_the_models(reward):
+    log = reward.log_
+    assert own_route(cp.NaiveReward("ridge", encoder=Words()).fit(log)) == "naive" and own_route(reward) in ("within", "weighted")
+
+def test_a_refit_forgets_the_old_leftovers(reward):
+    half = cp.CausalReward(learner="kernel", folds=0, encoder=Words()).fit(reward.log_)
+    before = residuals(half, route="within").y
+    half.fit(reward.log_.take(np.arange(600)))
+    assert len(residuals(half, route="within").y) == 600 < len(before)
+
+def test_what_a_log_does_not_allow_is_said():
+    world = cp.World.preset("confounded-visible")
+    reward = cp.CausalReward(learner="kernel", folds=0, encoder=Words()).fit(world.log(n_queries=200, n_prompts=6, prompts_per_query=1))
+    with pytest.raises(NotIdentifiedError, match="No propensity"): residuals(reward, route="weighted")
+    with pytest.raises(NotIdentifiedError, match="two prompts"): residuals(reward, route="within")
+    with pytest.raises(ValueError, match="route must be one of"): residuals(reward, route="magic")
