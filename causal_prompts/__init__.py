@@ -13,13 +13,17 @@ _PUBLIC = {
     "estimators": ["CausalReward", "CPOReward", "NaiveReward", "load_reward"],
     "treesearch": ["search", "EditProposer"],
     "evaluation": ["ranking", "compare"],
+    "diagnostics": ["checkup"],
+    "widgets": ["ConfoundingSteps", "PositivityExplorer", "SearchReplay"],
 }
+_MODULES = ["confounding", "refutation", "positivity", "stability", "transport", "report"] # reached as cp.confounding.balance(...)
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
-__all__ = ["__version__", *_HOME]
+__all__ = ["__version__", *_HOME, *_MODULES]
 
 
 def __getattr__(name):
     "Modules are imported when one of their names is first asked for: `import causal_prompts` stays fast."
+    if name in _MODULES: return import_module(f".{name}", __name__)
     if name not in _HOME: raise AttributeError(f"module 'causal_prompts' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
     return value

@@ -191,7 +191,7 @@ def love(
         fig.legend(loc="outside lower center", ncols=2)
     return fig
 
-# %% ../nbs/00_plots.ipynb #b7df879e
+# %% ../nbs/00_plots.ipynb #323e7a2a
 def contour(
     table: pd.DataFrame, # a row per point of a regular grid, and further rows with a label: marks
     x: str = "x", y: str = "y", value: str = "value", label: str = "label", # names of columns; label empty on the grid
@@ -199,7 +199,7 @@ def contour(
     xlabel: str = "", ylabel: str = "", title: str = "", fmt: str = "%.3g",
 ):
     "Lines of equal value over two strengths, with named marks."
-    named = table[label].notna() & (table[label] != "")
+    table, named = table.astype({c: float for c in (x, y, value)}), table[label].notna() & (table[label] != "")
     grid, marks = table[~named].pivot_table(index=y, columns=x, values=value), table[named]
     with canvas(6, 4.4) as (fig, ax):
         lines = ax.contour(grid.columns, grid.index, grid, levels=8, colors=GREY, linewidths=.9)

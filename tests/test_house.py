@@ -243,7 +243,7 @@ def test_the_watch_on_sockets_bites():
 
 def public():
     import causal_prompts
-    return [n for n in causal_prompts.__all__ if n != "__version__"]
+    return list(causal_prompts._HOME)
 
 @pytest.mark.parametrize("name", public())
 def test_public_name(name):
@@ -257,6 +257,15 @@ def test_public_name(name):
 
 def test_no_public_name_is_also_a_module():
     assert not {*public()} & {*floors()}, "a submodule of the same name would replace the function once it is imported"
+
+def test_modules_of_checks_are_reached_through_the_package():
+    done = python("import causal_prompts as cp\nprint(cp.confounding.__name__, cp.positivity.overlap.__name__)\nassert {*cp._MODULES} <= {*dir(cp)}")
+    assert done.stdout.split() == [f"{NAME}.confounding", "overlap"], done.stderr
+
+def test_letters_order_pages_of_one_number(tmp_path):
+    package, nbs = write_tree(tmp_path, _07_low="from toy import high", _08_high="")
+    (nbs/"07_low.ipynb").rename(nbs/"07b_low.ipynb"), (nbs/"08_high.ipynb").rename(nbs/"07c_high.ipynb")
+    assert upward(package, nbs) == ["low.py:1 imports high: from floor 07b to 07c"]
 
 def test_a_name_that_does_not_exist_is_said_to_be_missing():
     import causal_prompts

@@ -1,0 +1,221 @@
+"""A real JupyterLab in headless Chromium: every lesson runs, the widgets answer to clicks and keys, and voila serves the page.
+
+Screenshots land in the folder named by CAUSAL_PROMPTS_SHOTS, or in pytest's own temporary one."""
+import json, os, shutil, signal, socket, subprocess, sys, time, urllib.error, urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [*sorted((ROOT/"nbs"/"tutorials").glob("*.ipynb")), ROOT/"nbs"/"16_widgets.ipynb"]
+AT_ONCE = 2 # notebooks that run at the same time
+LONG = 300_000 # milliseconds a notebook may take on a busy machine
+CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
+SETTINGS = { # no news, no virtual scrolling: every cell stands in the page
+    "@jupyterlab/apputils-extension/notification": dict(fetchNews="false", checkForUpdates=False, doNotDisturbMode=True),
+    "@jupyterlab/notebook-extension/tracker": dict(windowingMode="none", recordTiming=False),
+    "@jupyterlab/docmanager-extension/plugin": dict(autosave=False),
+}
+NEXT, IMAGE, ALERT = "button:has-text('Next')", ".jupyter-widgets img[alt]", ".jupyter-widgets [role=alert]"
+
+
+def missing(what):
+    "Skip with the reason; under CI the piece must be there."
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"the browser test needs {what}")
+
+
+# ---- servers
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def profile(folder: Path) -> dict:
+    "An environment whose Jupyter, IPython and settings folders are all below `folder`."
+    names = dict(JUPYTER_CONFIG_DIR="config", JUPYTER_DATA_DIR="data", JUPYTER_RUNTIME_DIR="runtime", IPYTHONDIR="ipython", JUPYTERLAB_SETTINGS_DIR="settings", JUPYTERLAB_WORKSPACES_DIR="workspaces")
+    for n in names.values(): (folder/n).mkdir(parents=True, exist_ok=True)
+    for plugin, values in SETTINGS.items():
+        file = folder/"settings"/f"{plugin}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values))
+    here = {k: v for k, v in os.environ.items() if k != "IN_TEST"} # a mark of runs that show no widgets
+    return here | {k: str(folder/n) for k, n in names.items()} | dict(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def serve(command, url, cwd, env, log):
+    "Start a server and wait until it answers."
+    with open(log, "w") as out: process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+    for _ in range(600):
+        if process.poll() is not None: pytest.fail(f"{command[2]} ended with {process.returncode}:\n{Path(log).read_text()[-2000:]}")
+        try: urllib.request.urlopen(url, timeout=5).close(); return process
+        except urllib.error.HTTPError: return process # it answers, which is all that was asked
+        except OSError: time.sleep(.1)
+    stop(process)
+    pytest.fail(f"{command[2]} did not answer at {url}:\n{Path(log).read_text()[-2000:]}")
+
+
+def stop(process):
+    "Ask it to go, which ends its kernels too; insist after a while."
+    process.send_signal(signal.SIGTERM)
+    try: process.wait(20)
+    except subprocess.TimeoutExpired: process.kill(); process.wait()
+
+
+def exports(cell): return "nbdev_export()" in "".join(cell["source"])
+
+
+def copies(folder: Path):
+    "The pages without their outputs, under the names they have in the tree."
+    for f in PAGES:
+        nb = json.loads(f.read_text(encoding="utf-8"))
+        nb["metadata"].pop("widgets", None)
+        nb["cells"] = [c for c in nb["cells"] if not exports(c)]
+        for c in nb["cells"]:
+            if c["cell_type"] == "code": c["outputs"], c["execution_count"] = [], None
+        to = folder/f.relative_to(ROOT/"nbs")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(json.dumps(nb), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browser")
+    copies(folder/"nbs")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shots(place):
+    to = Path(os.environ.get("CAUSAL_PROMPTS_SHOTS") or place/"shots")
+    to.mkdir(parents=True, exist_ok=True)
+    return to
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None: missing("chromium (Debian: apt-get install chromium)")
+    try: from playwright.sync_api import sync_playwright
+    except ImportError: missing("playwright (pip install -e '.[dev]')")
+    with sync_playwright() as p:
+        b = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"])
+        yield b
+        b.close()
+
+
+@pytest.fixture(scope="module")
+def lab(place, browser):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=",
+               "--PasswordIdentityProvider.hashed_password=", f"--ServerApp.root_dir={place/'nbs'}", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    process = serve(command, f"{url}/api/status", place/"nbs", profile(place), place/"lab.log")
+    yield url
+    stop(process)
+
+
+# ---- what a person does
+
+def open_and_run(browser, url, name):
+    "A tab with the notebook, all its cells under way."
+    page = browser.new_page(viewport=dict(width=1280, height=1100))
+    page.set_default_timeout(90_000)
+    page.goto(f"{url}/doc/tree/{name}")
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    page.click("li.lm-MenuBar-item:has-text('Run')")
+    page.click("li[data-command='runmenu:run-all']")
+    return page
+
+
+def until(page, condition, arg, what):
+    "Ask the page again and again: its own clock stands still where a tab lies behind another."
+    end = time.monotonic() + LONG / 1000
+    while not page.evaluate(condition, arg):
+        if time.monotonic() > end: pytest.fail(f"waited {LONG / 1000:.0f} s for {what}")
+        page.wait_for_timeout(200)
+
+
+DONE = """n => { const prompts = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell')].filter(c => c.querySelector('.cm-content').innerText.trim()).map(c => c.querySelector('.jp-InputPrompt').innerText);
+             return prompts.length >= n && prompts.every(p => /\\[\\d+\\]/.test(p)) || document.querySelector('[data-mime-type="application/vnd.jupyter.error"]') !== null }"""
+
+def wait_until_run(page, name):
+    "Every code cell has run, or one has failed."
+    cells = [c for c in json.loads((ROOT/"nbs"/name).read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code" and "".join(c["source"]).strip() and not exports(c)]
+    until(page, DONE, len(cells), f"{name} to run")
+
+
+def errors(page): return page.locator("[data-mime-type='application/vnd.jupyter.error']").all_inner_texts()
+
+
+def widgets(page):
+    "The widgets on the page that have a Next button: the innermost box that holds both the button and a picture."
+    return page.locator(f".widget-vbox:has({NEXT}):has(img[alt])")
+
+
+CHANGED = "([e, old]) => !!e.querySelector('[role=alert]') || !!e.querySelector('img[alt]') && e.querySelector('img[alt]').src !== old"
+
+def changed(page, box, act, what):
+    "Do something, and wait until the widget's picture is another."
+    image = box.locator("img[alt]").first
+    before = image.get_attribute("src")
+    act()
+    until(page, CHANGED, [box.element_handle(), before], f"the picture to change after {what}")
+    assert box.locator("[role=alert]").count() == 0, f"{what}: {box.locator('[role=alert]').all_inner_texts()}"
+    assert image.evaluate("e => e.complete && e.naturalWidth > 200"), f"{what}: the picture is not drawn"
+
+
+def press(page, box, key):
+    handle = box.locator(".noUi-handle").first
+    handle.focus()
+    page.keyboard.press(key)
+
+
+def try_widgets(page, name, shots):
+    "Every widget answers to Next and to the arrow keys."
+    n = widgets(page).count()
+    for i in range(n):
+        box = widgets(page).nth(i)
+        box.scroll_into_view_if_needed()
+        box.screenshot(path=shots/f"{name}_{i}_start.png")
+        changed(page, box, lambda: box.locator(NEXT).first.click(), "Next")
+        changed(page, box, lambda: press(page, box, "ArrowLeft"), "the arrow key")
+        box.screenshot(path=shots/f"{name}_{i}_moved.png")
+    return n
+
+
+# ---- tests
+
+def test_notebooks_run_in_jupyterlab_and_widgets_answer(browser, lab, shots):
+    names, moved = [f.relative_to(ROOT/"nbs").as_posix() for f in PAGES], {}
+    for at in range(0, len(names), AT_ONCE):
+        tabs = {name: open_and_run(browser, lab, name) for name in names[at:at + AT_ONCE]}
+        for name, page in tabs.items():
+            stem = name.replace("/", "_").removesuffix(".ipynb")
+            page.bring_to_front()
+            wait_until_run(page, name)
+            page.screenshot(path=shots/f"{stem}.png")
+            assert errors(page) == [], f"{name}: {errors(page)}"
+            assert page.locator(ALERT).count() == 0, f"{name}: {page.locator(ALERT).all_inner_texts()}"
+            moved[name] = try_widgets(page, stem, shots)
+            page.close()
+    assert moved["16_widgets.ipynb"] >= 3
+
+
+def test_voila_serves_the_page(browser, place, shots):
+    try: import voila # noqa: F401
+    except ImportError: missing("voila (pip install -e '.[dev]')")
+    port = free_port()
+    command = [sys.executable, "-m", "voila", "16_widgets.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1", "--show_tracebacks=True", "--Voila.tornado_settings={'allow_root': True}"]
+    process = serve(command, f"http://127.0.0.1:{port}/voila/static/", place/"nbs", profile(place), place/"voila.log")
+    try:
+        page = browser.new_page(viewport=dict(width=1280, height=1100))
+        page.set_default_timeout(LONG)
+        page.goto(f"http://127.0.0.1:{port}/", timeout=LONG)
+        page.wait_for_selector(f".widget-vbox:has({NEXT}) img[alt]", timeout=LONG)
+        assert "Traceback" not in page.inner_text("body")
+        box = widgets(page).first
+        changed(page, box, lambda: box.locator(NEXT).first.click(), "Next under voila")
+        box.screenshot(path=shots/"voila.png")
+        page.close()
+    finally: stop(process)

@@ -1,0 +1,98 @@
+"The checkup: what applies runs, worst first; what does not says why; what breaks is not hidden; the page and the command carry it."
+import re, warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import NotFittedError
+
+import causal_prompts as cp
+from causal_prompts import cli, diagnostics
+from causal_prompts.core import Finding, NotIdentifiedError
+from causal_prompts.diagnostics import CHECKS, Checkup, checkup
+from causal_prompts.report import report
+from fakes import Words
+
+FAST = ["power", "overlap", "balance", "naive gap"]
+
+
+def fit(preset, n=300, seed=0, kind=cp.CausalReward, log_kwargs={}, **world):
+    w = cp.World.preset(preset, **world)
+    log = w.log(n_queries=n, n_prompts=12, seed=seed, **log_kwargs)
+    settings = dict(learner="kernel", folds=0) if kind is cp.CausalReward else dict(learner="ridge")
+    return kind(**settings, encoder=Words(), baseline=w.baseline).fit(log)
+
+
+@pytest.fixture(scope="module")
+def clean(): return checkup(fit("randomised"))
+
+
+def test_everything_that_applies_runs_and_nothing_breaks(clean):
+    ran, left = set(clean), set(clean.skipped["check"])
+    assert ran | left == set(CHECKS["check"]) and not ran & left
+    assert not clean.skipped["why"].str.startswith("FAILED").any(), clean.skipped
+    assert {"fresh", "prompts", "thorough"} <= set(re.findall(r"(\w+)=", " ".join(clean.skipped["why"])))
+    for name, f in clean.findings.items():
+        assert isinstance(f, Finding) and f.threshold and f.reading.strip(), name
+        assert f.advice or f.verdict == "ok", f"{name}: what rings must say what to do next"
+        Finding.from_dict(f.to_dict()).plot()
+
+def test_a_clean_log_is_believed_by_nearly_all_checks(clean):
+    assert sum(f.verdict != "ok" for f in clean.findings.values()) <= 1, clean
+
+def test_the_worst_comes_first():
+    order = [f.verdict for f in checkup(fit("confounded-hidden", kind=cp.NaiveReward), only=[*FAST, "assignment", "within and between"]).findings.values()]
+    rank = ["stop", "caution", "ok"]
+    assert order == sorted(order, key=rank.index) and order[0] != "ok"
+
+def test_summary_counts_what_rang(clean):
+    f = clean.summary.facts
+    assert len(f["stop"]) + len(f["caution"]) + len(f["ok"]) == len(clean) and str(len(clean)) in clean.summary.reading
+
+def test_a_check_that_breaks_is_said_and_the_rest_goes_on(monkeypatch):
+    def broken(reward, random_state=0): raise ZeroDivisionError("by nothing")
+    table = CHECKS.copy()
+    table["function"] = [broken if c == "balance" else f for c, f in zip(table["check"], table["function"])]
+    monkeypatch.setattr(diagnostics, "CHECKS", table)
+    with pytest.warns(UserWarning, match="'balance' broke and says nothing: ZeroDivisionError"): found = checkup(fit("randomised", 100), only=["power", "balance"])
+    assert list(found) == ["power"] and found.summary.verdict != "ok" and "balance" in found.summary.facts["broken"]
+
+def test_what_does_not_apply_gives_its_reason(monkeypatch):
+    def never(reward, random_state=0): raise NotIdentifiedError("The moon is down.", "sleeping.")
+    table = CHECKS.assign(function=[never if c == "balance" else f for c, f in zip(CHECKS["check"], CHECKS["function"])])
+    monkeypatch.setattr(diagnostics, "CHECKS", table)
+    found = checkup(fit("randomised", 100), only=["balance", "power"])
+    assert list(found.skipped["why"]) == ["does not apply: The moon is down."]
+
+def test_proposals_and_fresh_queries_bring_their_checks():
+    w = cp.World.preset("randomised")
+    reward = fit("randomised")
+    found = checkup(reward, fresh=w.log(n_queries=200, n_prompts=12, seed=9), prompts=[w.baseline, "Schreib ein Gedicht über den Mond und die See."], only=["extrapolation", "shift", "drift", "hard subset"])
+    assert {"extrapolation", "shift"} <= set(found) and found["extrapolation"].verdict != "ok"
+
+@pytest.mark.parametrize("call, error, match", [
+    (lambda r: checkup(cp.CausalReward()), NotFittedError, "fitted"), (lambda r: checkup(r, only="blance"), ValueError, "blance"), (lambda r: checkup(r, skip=["nothing"]), ValueError, "nothing"),
+    (lambda r: checkup(r, fresh=pd.DataFrame()), TypeError, "Triplets"), (lambda r: checkup(r, only=["power"])["overlap"], KeyError, "did not run")])
+def test_bad_input_is_refused(call, error, match):
+    with pytest.raises(error, match=match): call(fit("randomised", 60))
+
+def test_page_text_and_markdown_hold_every_check(clean, tmp_path):
+    page = report(clean.sections(), tmp_path/"report.html", lead=clean.summary).read_text()
+    for name, f in clean.findings.items(): assert name in str(clean) and name in clean._repr_markdown_()
+    assert page.count("<img") >= len(clean) - 2 and not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?https?:", page)
+    assert all(w in page for w in clean.skipped["check"])
+
+def test_the_command_checks_a_log(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "TextEncoder", Words)
+    w = cp.World.preset("confounded-visible")
+    w.log(n_queries=150, n_prompts=8, prompts_per_query=3).write(tmp_path/"log.parquet")
+    w.log(n_queries=80, n_prompts=8, prompts_per_query=3, seed=5).write(tmp_path/"fresh.parquet")
+    code = cli.main(["checkup", str(tmp_path/"log.parquet"), "--baseline", w.baseline, "--fresh", str(tmp_path/"fresh.parquet"), "--out", str(tmp_path)])
+    out = capsys.readouterr().out
+    assert code == 0 and "Can this be believed?" in out and "In one sentence" in out and (tmp_path/"report.html").stat().st_size > 50_000
+    assert "Traceback" not in out and "FAILED" not in out
+
+def test_the_commands_refusals_speak_its_own_words(tmp_path, capsys):
+    pd.DataFrame(dict(query=["a"], prompt=["b"], score=[7])).to_csv(tmp_path/"log.csv", index=False)
+    assert cli.main(["checkup", str(tmp_path/"log.csv"), "--out", str(tmp_path)]) == 2
+    assert "--score-range LO,HI" in capsys.readouterr().err
