@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LEVEL', 'LEAST', 'balance', 'assignment', 'nuisance', 'naive_gap', 'fold_gap', 'within_between']
 
-# %% ../nbs/07a_confounding.ipynb #dc4afa1d
+# %% ../nbs/07a_confounding.ipynb #5ed05c47
 import warnings
 
 import numpy as np
@@ -15,7 +15,7 @@ from sklearn.linear_model import RidgeCV
 
 from .core import Finding, NotIdentifiedError, rng
 from .embeddings import structure
-from .estimators import _condition, _fold_predict, _pca, _queries_met, _reachable, usable_covariates
+from .estimators import _condition, _fold_predict, _folds, _pca, _queries_met, _reachable, usable_covariates
 from .plots import shorten
 from .residuals import holm, joint_test, learned_direction, own_route, residuals, slopes
 
@@ -262,9 +262,9 @@ def assignment(
     return Finding("Can the choice of prompt be predicted from the query?", table, verdict, _choice_reading(r.route, raw, left),
                    f"naive: not predictable; dml, weighted: what is left is not (p <= {LEVEL:g} and R2 >= {LEAST:g} rings); within: always fine", advice, facts, form, data)
 
-# %% ../nbs/07a_confounding.ipynb #77608410
+# %% ../nbs/07a_confounding.ipynb #69441f41
 def _gentle():
-    "LightGBM with small steps: it should not lose to the mean where there is nothing to learn."
+    "LightGBM with few small steps: it should lose little where there is nothing to learn."
     from lightgbm import LGBMRegressor
     return LGBMRegressor(n_estimators=60, learning_rate=.05, num_leaves=8, min_child_samples=30, reg_lambda=1., max_bin=63, random_state=0, n_jobs=1, verbose=-1, deterministic=True, force_row_wise=True)
 
@@ -285,16 +285,16 @@ def _explained(loss, plain, alpha):
     half = stats.t.ppf(1 - alpha / 2, G - 1) * se
     return dict(R2=R, se=se, lo=R - half, hi=R + half)
 
-# %% ../nbs/07a_confounding.ipynb #5f6fe771
+# %% ../nbs/07a_confounding.ipynb #7280ecd2
 def _guesses(reward, r):
     "For each target: its values and the guesses by learner; the learner used; whether the reward keeps the score's guess."
     rows, lgb = r.rows, lambda F: _fold_predict(_gentle, r.rows.H, F, r.rows.fold)
     kept = getattr(reward, "nuisance_", None)
-    used, rival = rows.y - r.y, dict(lightgbm=lgb(rows.y))
+    used, rival = rows.y - r.y, {"gentle lightgbm": lgb(rows.y)}
     if kept != "ridge": rival["ridge"] = _fold_predict(_linear, rows.H, rows.y, rows.fold)
-    out = [("score", rows.y, kept or "used", {kept or "used": used} | {k: v for k, v in rival.items() if k != kept})]
+    out = [("score", rows.y, kept or "used", {kept or "used": used} | rival)]
     if r.route == "weighted": return out # with known propensities the prompt's expectation needs no learning
-    return out + [(n, t, "ridge", dict(ridge=t - e, lightgbm=lgb(t))) for n, t, e in zip(r.names, r.raw_t.T, r.t.T)]
+    return out + [(n, t, "ridge", {"ridge": t - e, "gentle lightgbm": lgb(t)}) for n, t, e in zip(r.names, r.raw_t.T, r.t.T)]
 
 def _nuisance_table(reward, r, alpha):
     "A row per target and learner, and the losses by query."
@@ -307,22 +307,22 @@ def _nuisance_table(reward, r, alpha):
             rows.append(dict(target=target, learner=k, used=k == used, **e, p_worse=float(stats.t.cdf(e["R2"] / max(e["se"], 1e-12), len(plain) - 1))))
     return pd.DataFrame(rows), losses
 
-# %% ../nbs/07a_confounding.ipynb #6bba4c1a
+# %% ../nbs/07a_confounding.ipynb #f1088d18
 def _clearly_better(a, b):
     "One-sided p value that losses a are smaller than b, paired by query."
     d = b - a
     return float(stats.t.sf(d.mean() / max(d.std(ddof=1) / np.sqrt(len(d)), 1e-12), len(d) - 1))
 
 def _missed_shape(losses):
-    "p values that LightGBM beats ridge: on the score, and on the prompt components together."
+    "p values that a LightGBM beats ridge: on the score, and on the prompt components together."
     score = losses["score"]
     best = min((v for k, v in score.items() if k not in ("ridge", "used")), key=lambda v: v.sum())
     linear = score.get("ridge", score["used"])
     prompt = [v for k, v in losses.items() if k != "score"]
     if not prompt: return _clearly_better(best, linear), 1.
-    return _clearly_better(best, linear), _clearly_better(sum(v["lightgbm"] for v in prompt), sum(v["ridge"] for v in prompt))
+    return _clearly_better(best, linear), _clearly_better(sum(v["gentle lightgbm"] for v in prompt), sum(v["ridge"] for v in prompt))
 
-# %% ../nbs/07a_confounding.ipynb #97672e6b
+# %% ../nbs/07a_confounding.ipynb #7abb0b4b
 def nuisance(
     reward, # a fitted reward model that adjusts: routes 'dml' and 'weighted'
     components: int = 3, # leading components of the prompt that are looked at
@@ -339,14 +339,14 @@ def nuisance(
     worse = used[(used.R2 < -.02) & (holm(used.p_worse) <= LEVEL)]
     p_score, p_prompt = _missed_shape(losses)
     missed = max(p_score, p_prompt) <= LEVEL
-    t, rival = used.set_index("target"), table[(table.learner == "lightgbm")].set_index("target")
+    t, rival = used.set_index("target"), table[table.learner == "gentle lightgbm"].set_index("target")
     shown = lambda k: f"{t.R2[k]:.3f} ({1 - alpha:.0%} interval {t.lo[k]:.3f} to {t.hi[k]:.3f})"
     reading = f"On held-out queries the expected score ({t.learner['score']}) explains {shown('score')} of the score's variance"
-    reading += "." if r.route == "weighted" else f", the expected prompt (ridge) {shown(r.names[0])} of its first component, LightGBM {rival.R2[r.names[0]]:.3f}."
+    reading += "." if r.route == "weighted" else f", the expected prompt (ridge) {shown(r.names[0])} of its first component, gentle LightGBM {rival.R2[r.names[0]]:.3f}."
     advice = ("The flexible learner finds a shape in both score and prompt that the adjustment misses, so effects may be biased: record what the choice looked at as a covariate, or compare prompts within a query." if missed else
               f"Worse than a plain mean on {', '.join(worse.target)}: adjusting adds noise here; use more queries, or compare prompts within a query." if len(worse) else "")
     return Finding("Were the expected score and prompt learned?", table.drop(columns="used").assign(chosen=table.used), "caution" if missed or len(worse) else "ok", reading,
-                   f"rings if an expectation in use is below the plain mean (R2 < -0.02 and p <= {LEVEL:g}), or LightGBM beats ridge on score and prompt (both p <= {LEVEL:g}, paired by query)", advice,
+                   f"rings if an expectation in use is below the plain mean (R2 < -0.02 and p <= {LEVEL:g}), or a LightGBM beats ridge on score and prompt (both p <= {LEVEL:g}, paired by query)", advice,
                    dict(route=r.route, p_score=p_score, p_prompt=p_prompt, worse=list(worse.target), R2=dict(zip(used.target, used.R2)), rows=len(r.y), queries=int(r.rows.cluster.max() + 1)),
                    ("forest", dict(label="target", value="R2", group="learner", xlabel="R2 on held-out queries")))
 
@@ -423,7 +423,7 @@ def _gap_finding(t, joint, on_what, own, adjusted, base, alpha):
                    dict(route=adjusted.route, own=own, p=joint["p"], F=joint["stat"], df=list(joint["df"]), tested=on_what, differ=int((t.holm <= LEVEL).sum()), kendall=tau, baseline=base, rows=len(adjusted.y), queries=int(adjusted.rows.cluster.max() + 1)),
                    ("forest", dict(group="group", xlabel=f"effect over the baseline prompt, {1 - alpha:.0%} intervals", title="Plain averages and adjusted effects")), _long(t.head(12), t.prompt.head(12), ("naive", "causal")))
 
-# %% ../nbs/07a_confounding.ipynb #271c8605
+# %% ../nbs/07a_confounding.ipynb #b410d24d
 def _need_repeats(reward, least=20):
     "Leftovers within queries, or why this log does not have them."
     within = residuals(reward, route="within")
@@ -434,11 +434,17 @@ def _need_repeats(reward, least=20):
     if np.abs(mean - mean.mean(0)).max() < 1e-9: raise NotIdentifiedError("Every query met the same prompts, so no trait of a query, seen or hidden, can have moved the choice.", "comparisons within a query, without this worry.")
     return within
 
-def _directions(reward, within, r):
-    "Raw columns: the learned average effect of the row's prompt (unit spread), then its components; and their names."
+def _directions(reward, within):
+    "Raw columns: the learned average effect of the row's prompt (unit spread), then its components; their names; the queries whose scores the direction was not learned from."
     d = learned_direction(reward, within)
-    T = r.raw_t if len(r.raw_t) == len(d) else within.raw_t
-    return np.c_[d / max(d.std(), 1e-12), T], ["learned direction", *within.names]
+    half = _folds(within.rows.cluster.max() + 1, 2, getattr(reward, "random_state", 0) or 0, "direction") == 1
+    return np.c_[d / max(d[half[within.rows.cluster]].std(), 1e-12), within.raw_t], ["learned direction", *within.names], half
+
+def _two_slopes(y, E, cluster, half):
+    "Slope along the learned direction, from half of the queries, then along the components together, from all; with the influence of each query."
+    on = half[cluster]
+    one, rest = slopes(y * on, E[:, :1] * on[:, None], cluster), slopes(y, E[:, 1:], cluster)
+    return dict(beta=np.r_[one["beta"], rest["beta"]], psi=np.c_[one["psi"], rest["psi"]])
 
 # %% ../nbs/07a_confounding.ipynb #2d63ffe7
 def _elsewhere(E, q, fold):
@@ -481,7 +487,7 @@ def _fold_r2(F, E, R):
     total = ((F - F.mean(0))**2).sum(0)
     return 1 - (E**2).sum(0) / total, 1 - (R**2).sum(0) / total
 
-# %% ../nbs/07a_confounding.ipynb #37ba9c28
+# %% ../nbs/07a_confounding.ipynb #268f3408
 def fold_gap(
     reward, # a fitted reward model
     folds: int = 5, # folds of rows
@@ -491,13 +497,11 @@ def fold_gap(
     "Does a query's own level, beyond its text, drive both score and choice?"
     within = _need_repeats(reward)
     r = residuals(reward, route="dml")
-    F, names = _directions(reward, within, r)
+    F, names, half = _directions(reward, within)
     E = np.c_[r.y, r.strip(F)]
     R = _by_row_folds(E, r.rows, folds, rng(random_state, "row folds"))
-    by_query, by_row = (slopes(M[:, 0], M[:, 1:2], r.rows.cluster) for M in (E, R))
-    more = [slopes(M[:, 0], M[:, 2:], r.rows.cluster) for M in (E, R)]
-    both = [dict(beta=np.r_[a["beta"], b["beta"]], psi=np.c_[a["psi"], b["psi"]]) for a, b in zip((by_query, by_row), more)]
-    t, delta, psi = _side_by_side(*both, len(names), len(by_query["psi"]) - 1, alpha)
+    both = [_two_slopes(M[:, 0], M[:, 1:], r.rows.cluster, half) for M in (E, R)]
+    t, delta, psi = _side_by_side(*both, len(names), len(half) - 1, alpha)
     facts, clearest = _two_looks(t.assign(what=names), delta, psi)
     facts |= dict(route=own_route(reward), rows=len(r.y), queries=len(psi))
     return _fold_finding(t.assign(what=names), clearest, _fold_r2(np.c_[r.raw_y, F], E, R), facts, alpha)
@@ -515,7 +519,16 @@ def _fold_finding(t, one, r2, facts, alpha):
                    f"the effects under both kinds of folds do not differ (p > {LEVEL:g} over two looks)", advice, facts | dict(gap=-one.gap, R2_score=[r2[0][0], r2[1][0]], R2_prompt=[r2[0][1], r2[1][1]]),
                    ("forest", dict(label="what", group="group", xlabel="points of score per standard deviation", title="Effects by kind of folds")), _long(t, t.what, ("folds by query", "folds by row"), "what"))
 
-# %% ../nbs/07a_confounding.ipynb #503d86f1
+# %% ../nbs/07a_confounding.ipynb #6e2a90e5
+def _between(reward, F, g):
+    "What is left of each query's mean score and mean columns, and which query it is."
+    r = residuals(reward, route="between")
+    M = _by_query(F, g) / np.bincount(g)[:, None]
+    E = np.c_[r.y, M - _fold_predict(lambda: RidgeCV(np.logspace(-1, 5, 13), alpha_per_target=True), r.rows.H, M, r.rows.fold)]
+    E -= (_by_query(E, r.rows.fold) / np.bincount(r.rows.fold)[:, None])[r.rows.fold] # each fold about its own mean
+    return E[:, 0], E[:, 1:], r.rows.cluster
+
+# %% ../nbs/07a_confounding.ipynb #ac09c35d
 def within_between(
     reward, # a fitted reward model
     alpha: float = .05, # 1 - coverage
@@ -523,14 +536,9 @@ def within_between(
 ) -> Finding: # a row per direction: slope within queries, between queries, and their gap
     "Do comparisons within queries and between queries agree?"
     within = _need_repeats(reward)
-    between = residuals(reward, route="between")
-    F, names = _directions(reward, within, within)
-    both = []
-    for r in (within, between):
-        E = r.strip(F)
-        one, rest = slopes(r.y, E[:, :1], r.rows.cluster), slopes(r.y, E[:, 1:], r.rows.cluster)
-        both.append(dict(beta=np.r_[one["beta"], rest["beta"]], psi=np.c_[one["psi"], rest["psi"]]))
-    t, delta, psi = _side_by_side(*both, len(names), len(both[0]["psi"]) - 1, alpha)
+    F, names, half = _directions(reward, within)
+    both = [_two_slopes(within.y, within.strip(F), within.rows.cluster, half), _two_slopes(*_between(reward, F, within.rows.g), half)]
+    t, delta, psi = _side_by_side(*both, len(names), len(half) - 1, alpha)
     t = t.assign(direction=names)
     facts, clearest = _two_looks(t, delta, psi)
     return _hausman_finding(t, clearest, facts | dict(route=own_route(reward), rows=len(within.y), queries=len(psi)), alpha)

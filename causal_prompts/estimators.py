@@ -816,7 +816,25 @@ def _queries_met(rows):
     "How many different queries each prompt met."
     return np.bincount(np.unique(np.c_[rows.p, rows.cluster], axis=0)[:, 0], minlength=len(rows.prompts))
 
-# %% ../nbs/06_estimators.ipynb #9be3aa25
+# %% ../nbs/06_estimators.ipynb #268323e1
+def _compared(rows, base):
+    "Prompts that are linked with the baseline and met two queries or more."
+    met = _queries_met(rows)
+    return np.flatnonzero(_reachable(rows, base) & (np.arange(len(met)) != base) & (met > 1) & (met[base] > 1))
+
+def _without_others(rows, y, keep, named):
+    "Rows of prompts that cannot be compared left out, so that they do not pass for the baseline; within a query its mean is then taken anew."
+    others = ~np.isin(rows.p, named)
+    if rows.strategy != "within" or not others.any() or others.all(): return rows, y, keep
+    rows, y, keep = rows.take(~others), y[~others], keep[~others]
+    return rows, y - expected(rows, y), keep
+
+def _indicators(rows, cols, base):
+    "(n, k) indicators of the prompts compared; one column more where other prompts than these and the baseline occur."
+    onehot, rest = (rows.p[:, None] == cols[None]).astype(float), ~np.isin(rows.p, [*cols, base])
+    return np.c_[onehot, rest] if rest.any() and len(cols) else onehot
+
+# %% ../nbs/06_estimators.ipynb #35ffd00f
 def contrasts(
     rows: Rows, # a log as arrays
     y: np.ndarray, # (n,) residual scores
@@ -826,25 +844,26 @@ def contrasts(
 ) -> pd.DataFrame: # a row per prompt: effect, se, lo, hi, n, queries
     "Average effect of every prompt that met two queries or more over the baseline, errors clustered by query."
     keep = np.ones(len(y), bool) if keep is None else keep
-    part = rows.take(keep)
-    met, P = _queries_met(part), len(rows.prompts)
-    cols = np.flatnonzero(_reachable(part, base) & (np.arange(P) != base) & (met > 1) & (met[base] > 1))
+    all_ = rows.take(keep)
+    cols, linked, n = _compared(all_, base), _reachable(all_, base), np.bincount(all_.p, minlength=len(rows.prompts))
+    rows, y, keep = _without_others(rows, y, keep, [*cols, base])
+    part, met = rows.take(keep), _queries_met(rows.take(keep))
     if len(y) * len(cols) > 2e8: raise ValueError(f"average effects of {len(cols):,} prompts on {len(y):,} rows need about {len(y) * len(cols) * 24 / 1e9:.0f} GB; take fewer rows or prompts with log.take(...)")
-    onehot = (rows.p[:, None] == cols[None]).astype(float)
+    onehot = _indicators(rows, cols, base)
     C, y = (onehot - expected(rows, onehot))[keep] if len(cols) else onehot[keep], y[keep]
     WC = C * part.w[:, None]
     bread = np.linalg.pinv(WC.T @ C, hermitian=True)
     beta = bread @ (WC.T @ y)
-    S = np.zeros((part.cluster.max() + 1, len(cols)))
+    S = np.zeros((part.cluster.max() + 1, C.shape[1]))
     np.add.at(S, part.cluster, WC * (y - C @ beta)[:, None])
     used = len(np.unique(part.cluster))
     cov = used / max(used - 1, 1) * bread @ (S.T @ S) @ bread
-    return _contrast_table(part, cols, base, beta, np.sqrt(np.maximum(np.diag(cov), 0)), met, alpha)
+    k = len(cols)
+    return _contrast_table(part, cols, base, beta[:k], np.sqrt(np.maximum(np.diag(cov)[:k], 0)), met, alpha, n, linked)
 
-# %% ../nbs/06_estimators.ipynb #b98005e3
-def _contrast_table(rows, cols, base, beta, se, met, alpha):
-    n = np.bincount(rows.p, minlength=len(rows.prompts))
-    t = pd.DataFrame(dict(prompt=rows.prompts, effect=np.nan, se=np.nan, lo=np.nan, hi=np.nan, n=n, linked=_reachable(rows, base)))
+# %% ../nbs/06_estimators.ipynb #f8491619
+def _contrast_table(rows, cols, base, beta, se, met, alpha, n, linked):
+    t = pd.DataFrame(dict(prompt=rows.prompts, effect=np.nan, se=np.nan, lo=np.nan, hi=np.nan, n=n, linked=linked))
     share = ess(rows.w) / len(rows.w) # unequal weights leave fewer queries than were met
     half = stats.t.ppf(1 - alpha / 2, np.maximum(share * np.minimum(met[cols], met[base]) - 1, 1)) * se
     t.loc[cols, ["effect", "se", "lo", "hi"]] = np.c_[beta, se, beta - half, beta + half]

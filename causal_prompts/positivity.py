@@ -97,7 +97,7 @@ def _curve(typical, queries, span):
     grid = np.geomspace(queries / 4, queries * max(4., (typical["all prompts"] / span / .01)**2), 14)
     return pd.concat([pd.DataFrame(dict(queries=grid, points=100 * v / span * np.sqrt(queries / grid), looked_at=k)) for k, v in typical.items()], ignore_index=True)
 
-# %% ../nbs/07c_positivity.ipynb #861aee43
+# %% ../nbs/07c_positivity.ipynb #86404963
 @_one_thread
 def power(
     log_or_reward, # a Triplets before any fit, or a fitted reward
@@ -108,6 +108,9 @@ def power(
 ) -> Finding:
     "How small an effect could be seen with this log?"
     if not 0 < alpha < 1 or not alpha < power < 1: raise ValueError(f"alpha and power must satisfy 0 < alpha < power < 1, got alpha={alpha!r}, power={power!r}; usual are 0.05 and 0.8")
+    if not isinstance(log_or_reward, Triplets):
+        if not hasattr(log_or_reward, "_check"): raise TypeError(f"power takes a Triplets log or a fitted reward, got {type(log_or_reward).__name__}; read a log with Triplets.read(...)")
+        log_or_reward._check()
     log = log_or_reward if isinstance(log_or_reward, Triplets) else log_or_reward.log_
     rows, y, base, kept = _scatter(log_or_reward, baseline)
     cols, se, met = _design_errors(rows, y, base)

@@ -376,12 +376,12 @@ def refute(
     facts |= {k: f["table"][k][j] for k in ("prompt", "effect", "se", "lo", "hi")} | dict(where=where, dowhy=dw["estimate"], contrasts=len(f["cols"]), named=prompt is not None, route=r.route, clusters=len(np.unique(r.rows.cluster)))
     return _refute_finding(table, facts, null, alpha)
 
-# %% ../nbs/07b_refutation.ipynb #f1092e52
+# %% ../nbs/07b_refutation.ipynb #3e64ed20
 def _refute_finding(table, f, null, alpha):
     "The finding about one contrast."
     bad = table[table.alarm]
-    among = "shuffled effects of this prompt" if f["named"] else f"shuffles, the largest of {f['contrasts']} contrasts each time"
-    reading = (f"“{shorten(f['prompt'], 70)}” is worth {f['effect']:+.3f} over the baseline ({1 - alpha:.0%} interval {f['lo']:+.3f} to {f['hi']:+.3f}, {f['clusters']:,} queries); {f['p']:.0%} of the {among} are as large. "
+    among = f"{f['p']:.0%} of the shuffled effects of this prompt are as large" if f["named"] else f"in {f['p']:.0%} of the shuffles the largest of {f['contrasts']} contrasts is as clear"
+    reading = (f"“{shorten(f['prompt'], 70)}” is worth {f['effect']:+.3f} over the baseline ({1 - alpha:.0%} interval {f['lo']:+.3f} to {f['hi']:+.3f}, {f['clusters']:,} queries); {among}. "
                + (f"{len(bad)} of {len(table)} refuters object: {'; '.join(bad.refuter + ': ' + bad.reads_as)}." if len(bad) else "No refuter objects.")
                + (" One prompt a query: none of this can see a hidden cause." if f["where"] == "across" and f["route"] != "weighted" else ""))
     biased = len(bad) and bad.index[0] < 3
@@ -530,7 +530,7 @@ def sensitivity(
     facts = {k: table[k][j] for k in ("prompt", "effect", "se", "lo", "hi", "rv", "rv_alpha", "strongest", "r2_prompt", "r2_score", "left", "stands_out")} | dict(standing=int(table.stands_out.sum()), fragile=int(table.fragile.sum()), contrasts=len(table), scale=float(scale[j]), benchmarks=bench, route=r.route, clusters=len(np.unique(r.rows.cluster)))
     return _sensitivity_finding(table.sort_values(["fragile", "stands_out", "rv_alpha"], ascending=False, ignore_index=True), data, facts, alpha)
 
-# %% ../nbs/07b_refutation.ipynb #6565408e
+# %% ../nbs/07b_refutation.ipynb #b28f95ca
 _UNSEEN = dict(within="an unseen cause that differs between draws of one query", dml="an unseen cause", naive="a cause that was not held fixed", weighted="a cause that the recorded propensities leave out")
 
 def _in_words(f, alpha):
@@ -544,7 +544,7 @@ def _in_words(f, alpha):
 def _sensitivity_finding(table, data, f, alpha):
     "The finding about unseen causes."
     lead = (f"None of {f['contrasts']} average effects stands out, so there is nothing to explain away. " if not f["standing"]
-            else f"{f['fragile']} of the {f['standing']} effects that stand out could be explained away by a cause once as strong as the strongest trait on record. ")
+            else f"{f['fragile']} of {f['standing']} effects that stand out could be explained away by a cause once as strong as the strongest trait on record. ")
     return Finding("How strong would an unseen cause have to be?", table, "caution" if f["fragile"] else "ok", lead + _in_words(f, alpha),
                    f"a cause once as strong as the strongest recorded trait leaves the {1 - alpha:.0%} interval of every effect that stands out (p x contrasts < .05) clear of 0",
                    "Score some queries under several prompts or record the propensity; else name what the policy could have looked at, and record it." if f["fragile"] else "", f,

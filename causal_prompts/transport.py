@@ -77,7 +77,7 @@ def _clustered(v, ids):
     np.add.at(out, g, v)
     return out
 
-# %% ../nbs/13c_transport.ipynb #ca9d6d1c
+# %% ../nbs/13c_transport.ipynb #6a41e278
 def _across(
     values, ids, # per split: (n, k) numbers of the held-out groups, (n,) their queries
     shared_test, shared_train, # overlap of the held-out queries; (k,) of the training queries
@@ -89,7 +89,8 @@ def _across(
     psi = psi * np.sqrt(len(psi) / max(len(psi) - 1, 1))
     own = np.mean([(x**2).sum(0) * len(x) / max(len(x) - 1, 1) for x in inner], axis=0)
     between = means.var(0, ddof=1)
-    extra = np.maximum(between - own * (1 - shared_test), 0) / (1 - shared_train) * (1 + (S - 1) * shared_train) / S
+    single = np.maximum(between - own * (1 - shared_test), 0) / (1 - shared_train) # of one training set
+    extra = isotonic_regression(single, increasing=False) * (1 + (S - 1) * shared_train) / S
     query = (psi**2).sum(0)
     split = (means - means.mean(0)) * np.sqrt(extra / np.maximum((S - 1) * between, 1e-300))
     df = (query + extra)**2 / np.maximum(query**2 / max(len(psi) - 1, 1) + extra**2 / (S - 1), 1e-300)

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted((ROOT/"nbs"/"tutorials").glob("*.ipynb")), ROOT/"nbs"/"16_widgets.ipynb"]
 AT_ONCE = 2 # notebooks that run at the same time
-LONG = 300_000 # milliseconds a notebook may take on a busy machine
+LONG = 600_000 # milliseconds a notebook may take on a busy machine
 CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
 SETTINGS = { # no news, no virtual scrolling: every cell stands in the page
     "@jupyterlab/apputils-extension/notification": dict(fetchNews="false", checkForUpdates=False, doNotDisturbMode=True),
@@ -40,7 +40,7 @@ def profile(folder: Path) -> dict:
         file = folder/"settings"/f"{plugin}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(values))
-    here = {k: v for k, v in os.environ.items() if k != "IN_TEST"} # a mark of runs that show no widgets
+    here = {k: v for k, v in os.environ.items() if k not in ("IN_TEST", "MPLBACKEND")} # marks of runs that show no widgets and no figures
     return here | {k: str(folder/n) for k, n in names.items()} | dict(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 
@@ -117,32 +117,42 @@ def lab(place, browser):
 
 # ---- what a person does
 
-def open_and_run(browser, url, name):
+def code_cells(name): return [c for c in json.loads((ROOT/"nbs"/name).read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code" and "".join(c["source"]).strip() and not exports(c)]
+
+# the mark beside the kernel's name says idle before there is a kernel; the status bar does not
+READY = "n => document.querySelectorAll('.jp-Notebook .jp-CodeCell .cm-content').length >= n && /\\) \\| Idle/.test(document.querySelector('#jp-main-statusbar')?.innerText)"
+
+def open_and_run(browser, url, name, shots):
     "A tab with the notebook, all its cells under way."
     page = browser.new_page(viewport=dict(width=1280, height=1100))
     page.set_default_timeout(90_000)
     page.goto(f"{url}/doc/tree/{name}")
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-    page.click("li.lm-MenuBar-item:has-text('Run')")
-    page.click("li[data-command='runmenu:run-all']")
-    return page
+    until(page, READY, len(code_cells(name)), f"{name} and its kernel to be there")
+    for _ in range(5): # the menu may answer before the notebook does: ask until a cell is under way
+        page.click("li.lm-MenuBar-item:has-text('Run')")
+        page.click("li[data-command='runmenu:run-all']")
+        if wait(page, STARTED, None, 10): return page
+    page.screenshot(path=shots/"did_not_start.png")
+    pytest.fail(f"no cell of {name} would run: see did_not_start.png in {shots}")
 
+
+def wait(page, condition, arg, seconds):
+    "Ask the page again and again, by our clock: a tab behind another draws no frames."
+    end = time.monotonic() + seconds
+    while not (found := page.evaluate(condition, arg)) and time.monotonic() < end: page.wait_for_timeout(200)
+    return found
 
 def until(page, condition, arg, what):
-    "Ask the page again and again: its own clock stands still where a tab lies behind another."
-    end = time.monotonic() + LONG / 1000
-    while not page.evaluate(condition, arg):
-        if time.monotonic() > end: pytest.fail(f"waited {LONG / 1000:.0f} s for {what}")
-        page.wait_for_timeout(200)
+    if not wait(page, condition, arg, LONG / 1000): pytest.fail(f"waited {LONG / 1000:.0f} s for {what}")
 
 
+STARTED = "() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].some(p => /\\[[*\\d]/.test(p.innerText))"
 DONE = """n => { const prompts = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell')].filter(c => c.querySelector('.cm-content').innerText.trim()).map(c => c.querySelector('.jp-InputPrompt').innerText);
              return prompts.length >= n && prompts.every(p => /\\[\\d+\\]/.test(p)) || document.querySelector('[data-mime-type="application/vnd.jupyter.error"]') !== null }"""
 
 def wait_until_run(page, name):
     "Every code cell has run, or one has failed."
-    cells = [c for c in json.loads((ROOT/"nbs"/name).read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code" and "".join(c["source"]).strip() and not exports(c)]
-    until(page, DONE, len(cells), f"{name} to run")
+    until(page, DONE, len(code_cells(name)), f"{name} to run")
 
 
 def errors(page): return page.locator("[data-mime-type='application/vnd.jupyter.error']").all_inner_texts()
@@ -189,7 +199,7 @@ def try_widgets(page, name, shots):
 def test_notebooks_run_in_jupyterlab_and_widgets_answer(browser, lab, shots):
     names, moved = [f.relative_to(ROOT/"nbs").as_posix() for f in PAGES], {}
     for at in range(0, len(names), AT_ONCE):
-        tabs = {name: open_and_run(browser, lab, name) for name in names[at:at + AT_ONCE]}
+        tabs = {name: open_and_run(browser, lab, name, shots) for name in names[at:at + AT_ONCE]}
         for name, page in tabs.items():
             stem = name.replace("/", "_").removesuffix(".ipynb")
             page.bring_to_front()
@@ -202,20 +212,26 @@ def test_notebooks_run_in_jupyterlab_and_widgets_answer(browser, lab, shots):
     assert moved["16_widgets.ipynb"] >= 3
 
 
-def test_voila_serves_the_page(browser, place, shots):
-    try: import voila # noqa: F401
+SMALL = """import causal_prompts as cp
+from causal_prompts.widgets import ConfoundingSteps
+world = cp.World.preset("confounded-hidden")
+ConfoundingSteps(cp.CausalReward(learner="kernel", folds=0, baseline=world.baseline).fit(world.log(700, n_prompts=8)))"""
+
+def test_voila_serves_a_widget(browser, place, shots):
+    try: import nbformat, voila # noqa: F401
     except ImportError: missing("voila (pip install -e '.[dev]')")
-    port = free_port()
-    command = [sys.executable, "-m", "voila", "16_widgets.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1", "--show_tracebacks=True", "--Voila.tornado_settings={'allow_root': True}"]
-    process = serve(command, f"http://127.0.0.1:{port}/voila/static/", place/"nbs", profile(place), place/"voila.log")
+    port, v = free_port(), nbformat.v4
+    nbformat.write(v.new_notebook(cells=[v.new_markdown_cell("# A page"), v.new_code_cell(SMALL)], metadata=dict(kernelspec=dict(name="python3", display_name="python3", language="python"))), place/"small.ipynb")
+    command = [sys.executable, "-m", "voila", "small.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1", "--show_tracebacks=True"]
+    process = serve(command, f"http://127.0.0.1:{port}/voila/static/", place, profile(place), place/"voila.log")
     try:
         page = browser.new_page(viewport=dict(width=1280, height=1100))
-        page.set_default_timeout(LONG)
         page.goto(f"http://127.0.0.1:{port}/", timeout=LONG)
         page.wait_for_selector(f".widget-vbox:has({NEXT}) img[alt]", timeout=LONG)
-        assert "Traceback" not in page.inner_text("body")
+        assert "Traceback" not in page.inner_text("body") and "A page" in page.inner_text("body")
         box = widgets(page).first
         changed(page, box, lambda: box.locator(NEXT).first.click(), "Next under voila")
+        changed(page, box, lambda: press(page, box, "ArrowLeft"), "the arrow key under voila")
         box.screenshot(path=shots/"voila.png")
         page.close()
     finally: stop(process)

@@ -267,7 +267,7 @@ def test_hidden_traits_ring_and_the_verdict_follows_the_route(rewards, logs):
         assert [check(m).verdict for m in (within, plain, dml)] == ["caution", "stop", "stop"]
         assert "single prompt" in check(within).advice
     t = cf.within_between(within).table.set_index("direction")
-    assert t.within["learned direction"] > 0 > t.between["learned direction"] and np.allclose(t.gap, t.within - t.between)
+    assert t.between["learned direction"] < 0 < t.gap["learned direction"] and np.allclose(t.gap, t.within - t.between)
 
 
 def test_visible_confounding_is_no_hidden_trait(rewards):
@@ -278,7 +278,7 @@ def test_visible_confounding_is_no_hidden_trait(rewards):
 def test_row_folds_learn_the_level_and_only_then(rewards):
     quiet, rings = (cf.fold_gap(rewards[k][0]) for k in ("random", "hidden"))
     assert rings.facts["R2_prompt"][1] - rings.facts["R2_prompt"][0] > .03 > quiet.facts["R2_prompt"][1] - quiet.facts["R2_prompt"][0]
-    assert abs(rings.facts["gap"]) > 5 * abs(quiet.facts["gap"])
+    assert abs(rings.facts["gap"]) > 3 * abs(quiet.facts["gap"])
 
 
 def test_a_querys_other_rows_are_other_prompts_in_other_folds():

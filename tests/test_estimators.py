@@ -464,3 +464,12 @@ def test_prompts_that_hold_their_query_are_noticed():
 def test_too_few_query_texts_to_adjust_by():
     f = pd.DataFrame([(str(i), "one and the same", f"prompt {'ab'[i % 2] * 3}", float(i % 3 == 0)) for i in range(60)], columns=["query_id", "query", "prompt", "score"])
     with pytest.warns(UserWarning), pytest.raises(NotIdentifiedError, match="at least 10 different query texts"): kernel().fit(cp.Triplets(f))
+
+
+def test_prompts_that_cannot_be_compared_do_not_pass_for_the_baseline():
+    r = np.random.default_rng(0)
+    f = [(f"query {i} of many", p, y) for i in range(400) for p, y in (("base", .4), ("better", .5), (f"an own prompt, number {i}", .7))]
+    f = pd.DataFrame(f, columns=["query", "prompt", "score"])
+    f["score"] += r.normal(0, .1, len(f)) + np.repeat(r.normal(0, .05, 400), 3)
+    t = kernel(baseline="base").fit(cp.Triplets(f, score_range=(-1, 2))).average_effect(["better"]).iloc[0]
+    assert abs(t.effect - .1) < 3 * t.se and t.se < .02 and t.how == "compared in the log"

@@ -1,0 +1,41 @@
+import numpy as np
+from alarm_worlds import fitted
+from fakes import Ideas
+import causal_prompts as cp
+from causal_prompts.core import content_id
+from causal_prompts.stability import calibration, coverage, embedding_stability
+from causal_prompts.worlds import World
+
+
+class Dice:
+    "Every text a random point."
+    def encode(self, texts, role="prompt"): return np.stack([np.random.default_rng(int(content_id(t), 16)).normal(size=64) / 8 for t in texts])
+
+class Loud(cp.CausalReward):
+    "Effects tripled."
+    def _levels(self, queries, prompts): return 3 * super()._levels(queries, prompts)
+
+class Short(cp.CausalReward):
+    "Intervals of a third of their width."
+    def effect_interval(self, queries, prompts, alpha=.05):
+        lo, hi = super().effect_interval(queries, prompts, alpha=alpha)
+        return lo + (hi - lo) / 3, hi - (hi - lo) / 3
+
+def _as(reward, make):
+    out = make(**reward.get_params())
+    out.__dict__.update(reward.__dict__)
+    return out
+
+def _world(seed, kind="randomised", **kw): return World.preset(kind, seed=seed, **kw)
+
+def _boosting(seed):
+    w = _world(seed, "confounded-hidden")
+    return cp.NaiveReward("lightgbm", encoder=fitted.__globals__["Words"](), baseline=w.baseline).fit(w.log(n_queries=300, n_prompts=12, seed=seed))
+
+ALARMS = [
+    dict(alarm="calibration", strength="effects tripled, 300 queries x 4, 12 prompts", clean=lambda seed: calibration(fitted(_world(seed), seed=seed)), broken=lambda seed: calibration(_as(fitted(_world(seed), seed=seed), Loud))),
+    dict(alarm="calibration (naive)", strength="naive boosting on a confounded-hidden log, 300 queries x 4, 12 prompts; clean: the causal kernel on that log", clean=lambda seed: calibration(fitted(_world(seed, "confounded-hidden"), seed=seed)), broken=lambda seed: calibration(_boosting(seed))),
+    dict(alarm="coverage", strength="intervals of a third of their width, 500 queries x 4, 12 prompts", clean=lambda seed: coverage(fitted(_world(seed), n_queries=500, seed=seed)), broken=lambda seed: coverage(_as(fitted(_world(seed), n_queries=500, seed=seed), Short))),
+    dict(alarm="embedding_stability (encoder)", strength="an encoder that gives random points, 1,200 queries x 4, 40 prompts; clean: one that reads the ideas", clean=lambda seed: embedding_stability(fitted(_world(seed), n_queries=1200, n_prompts=40, encoder=Ideas(), seed=seed)), broken=lambda seed: embedding_stability(fitted(_world(seed), n_queries=1200, n_prompts=40, encoder=Dice(), seed=seed))),
+    dict(alarm="embedding_stability (no effects)", strength="no prompt has any effect (the grader flips a coin), 1,200 queries x 4, 12 prompts", clean=lambda seed: embedding_stability(fitted(_world(seed), n_queries=1200, seed=seed)), broken=lambda seed: embedding_stability(fitted(_world(seed, noise=1.), n_queries=1200, seed=seed))),
+]
