@@ -45,7 +45,7 @@ export: $(DEV)
 
 notebooks: $(DEV)
 	$(BIN)/nbdev-export
-	PATH="$(CURDIR)/$(BIN):$$PATH" IN_TEST=1 HF_HUB_OFFLINE=1 $(BIN)/python -m nbconvert --to notebook --execute --inplace nbs/*.ipynb $(wildcard nbs/explain/*.ipynb nbs/tutorials/*.ipynb)
+	PATH="$(CURDIR)/$(BIN):$$PATH" IN_TEST=1 HF_HUB_OFFLINE=1 $(BIN)/python -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False nbs/*.ipynb $(wildcard nbs/explain/*.ipynb nbs/tutorials/*.ipynb)
 	@$(MAKE) --no-print-directory export
 
 readme: $(DEV)

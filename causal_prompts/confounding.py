@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LEVEL', 'LEAST', 'balance', 'assignment', 'nuisance', 'naive_gap', 'fold_gap', 'within_between']
 
-# %% ../nbs/07a_confounding.ipynb #5ed05c47
+# %% ../nbs/07a_confounding.ipynb #245e3993
 import warnings
 
 import numpy as np
@@ -15,7 +15,7 @@ from sklearn.linear_model import RidgeCV
 
 from .core import Finding, NotIdentifiedError, rng
 from .embeddings import structure
-from .estimators import _condition, _fold_predict, _folds, _pca, _queries_met, _reachable, usable_covariates
+from .estimators import _condition, _fold_predict, _folds, _pca, _queries_met, _reachable, ess, usable_covariates
 from .plots import shorten
 from .residuals import holm, joint_test, learned_direction, own_route, residuals, slopes
 
@@ -103,7 +103,7 @@ _BALANCE_ADVICE = dict(
     weighted="Weighting by the recorded propensities should have removed this: check how they were recorded.",
     dml="Name the trait in the log's covariates if it was known before the prompt was chosen, so that it is adjusted for, or compare prompts within a query.")
 
-# %% ../nbs/07a_confounding.ipynb #07decb11
+# %% ../nbs/07a_confounding.ipynb #4defd37a
 def balance(
     reward, # a fitted reward model
     components: int = 5, # leading components of prompt and query, each
@@ -120,8 +120,9 @@ def balance(
     within = X.columns[differ.std() > 1e-6 * X.std()]
     bad = pairs[(pairs.after.abs() > threshold) & (pairs.p <= LEVEL)]
     table, rang = _by_trait(pairs, X), len(bad) > 0
+    grave = r.route == "naive" or r.route == "weighted" and ess(r.rows.w) > .5 * len(X) # a few heavy rows can be out of balance by bad luck
     return Finding(
-        "Do the prompts follow the traits of their queries?", table, ("stop" if r.route in ("naive", "weighted") else "caution") if rang else "ok",
+        "Do the prompts follow the traits of their queries?", table, ("stop" if grave else "caution") if rang else "ok",
         _balance_reading(r.route, pairs, X, within, len(bad)), f"no correlation above {threshold:g} after adjusting that is also beyond chance (p <= {LEVEL:g} over all pairs)",
         _BALANCE_ADVICE[r.route] if rang else "", dict(route=r.route, before=pairs.before.abs().max(), after=pairs.after.abs().max(), flagged=len(bad), rows=len(X),
                                                       queries=int(r.rows.cluster.max() + 1), pairs=pairs.to_dict("records")),
@@ -307,25 +308,25 @@ def _nuisance_table(reward, r, alpha):
             rows.append(dict(target=target, learner=k, used=k == used, **e, p_worse=float(stats.t.cdf(e["R2"] / max(e["se"], 1e-12), len(plain) - 1))))
     return pd.DataFrame(rows), losses
 
-# %% ../nbs/07a_confounding.ipynb #f1088d18
+# %% ../nbs/07a_confounding.ipynb #9dc0ef51
 def _clearly_better(a, b):
     "One-sided p value that losses a are smaller than b, paired by query."
     d = b - a
     return float(stats.t.sf(d.mean() / max(d.std(ddof=1) / np.sqrt(len(d)), 1e-12), len(d) - 1))
 
 def _missed_shape(losses):
-    "p values that a LightGBM beats ridge: on the score, and on the prompt components together."
+    "p values that a LightGBM beats ridge: on the score, and on the clearest prompt component (Holm)."
     score = losses["score"]
     best = min((v for k, v in score.items() if k not in ("ridge", "used")), key=lambda v: v.sum())
     linear = score.get("ridge", score["used"])
     prompt = [v for k, v in losses.items() if k != "score"]
     if not prompt: return _clearly_better(best, linear), 1.
-    return _clearly_better(best, linear), _clearly_better(sum(v["gentle lightgbm"] for v in prompt), sum(v["ridge"] for v in prompt))
+    return _clearly_better(best, linear), float(holm([_clearly_better(v["gentle lightgbm"], v["ridge"]) for v in prompt]).min())
 
-# %% ../nbs/07a_confounding.ipynb #7abb0b4b
+# %% ../nbs/07a_confounding.ipynb #0abf4c77
 def nuisance(
     reward, # a fitted reward model that adjusts: routes 'dml' and 'weighted'
-    components: int = 3, # leading components of the prompt that are looked at
+    components: int = 5, # leading components of the prompt that are looked at
     alpha: float = .05, # 1 - coverage
     random_state: int = 0,
 ) -> Finding: # a row per target (score, prompt components) and learner
@@ -336,7 +337,7 @@ def nuisance(
     r = residuals(reward, components=components)
     table, losses = _nuisance_table(reward, r, alpha)
     used = table[table.used]
-    worse = used[(used.R2 < -.02) & (holm(used.p_worse) <= LEVEL)]
+    worse = used[(used.R2 < -.05) & (holm(used.p_worse) <= LEVEL)]
     p_score, p_prompt = _missed_shape(losses)
     missed = max(p_score, p_prompt) <= LEVEL
     t, rival = used.set_index("target"), table[table.learner == "gentle lightgbm"].set_index("target")
@@ -346,7 +347,7 @@ def nuisance(
     advice = ("The flexible learner finds a shape in both score and prompt that the adjustment misses, so effects may be biased: record what the choice looked at as a covariate, or compare prompts within a query." if missed else
               f"Worse than a plain mean on {', '.join(worse.target)}: adjusting adds noise here; use more queries, or compare prompts within a query." if len(worse) else "")
     return Finding("Were the expected score and prompt learned?", table.drop(columns="used").assign(chosen=table.used), "caution" if missed or len(worse) else "ok", reading,
-                   f"rings if an expectation in use is below the plain mean (R2 < -0.02 and p <= {LEVEL:g}), or a LightGBM beats ridge on score and prompt (both p <= {LEVEL:g}, paired by query)", advice,
+                   f"rings if an expectation in use is below the plain mean (R2 < -0.05 and p <= {LEVEL:g}), or a LightGBM beats ridge on score and prompt (both p <= {LEVEL:g}, paired by query)", advice,
                    dict(route=r.route, p_score=p_score, p_prompt=p_prompt, worse=list(worse.target), R2=dict(zip(used.target, used.R2)), rows=len(r.y), queries=int(r.rows.cluster.max() + 1)),
                    ("forest", dict(label="target", value="R2", group="learner", xlabel="R2 on held-out queries")))
 

@@ -424,7 +424,7 @@ class ProductKernel:
         base -= expected(rows, base)
         return self._solve(rows, base, X, rows.y - (_expected_score(rows)[0] if m is None else m))
 
-# %% ../nbs/06_estimators.ipynb #36692fba
+# %% ../nbs/06_estimators.ipynb #451ac83f
 def _pk_rows(self, R, x):
     "Residual features of a slice of rows: smooth, own, interaction."
     k = min(self.d_i, self.fp.width)
@@ -439,7 +439,7 @@ def _pk_solve(self, rows, R, X, y):
         F = _pk_rows(self, R[c], X[rows.q[c]])
         WF = F * rows.w[c, None]
         G, b = G + WF.T @ F, b + WF.T @ y[c]
-    df = len(y) - (rows.g.max() + 1 if rows.strategy == "within" else 1)
+    df = len(y) - (len(np.unique(rows.g)) if rows.strategy == "within" else 1)
     keep = [d for d in self.dims if d]
     var, s2 = _reml(G, b, float(rows.w @ y**2), max(df, 1), keep)
     self.cell = _cell_variance(rows, s2)
@@ -706,20 +706,21 @@ def _settle(self):
         raise NotIdentifiedError("No query met two prompts with different texts." if self.route_ == "within" else "All prompts have the same text.", "the mean score and its spread between queries.")
     return rows
 
-# %% ../nbs/06_estimators.ipynb #eda599f2
+# %% ../nbs/06_estimators.ipynb #db478e5b
 def _causal_fit(self, log: Triplets):
     "Fit on the scored rows of a log; what was chosen and why is `strategy_`."
     _causal_check(self)
     self.__dict__.pop("_kept", None) # residuals of an earlier fit
     self._open(log)
     _warn_pooled(self.log_)
-    rows = _settle(self)
-    m, self.nuisance_ = _expected_score(rows)
+    with threadpool_limits(1 if len(self.log_) < 100_000 else None, "blas"): # small matrices: threads would only wait for each other
+        rows = _settle(self)
+        m, self.nuisance_ = _expected_score(rows)
     makers = dict(kernel=lambda: ProductKernel(self.d_t, self.d_x, random_state=self.random_state), forest=lambda: _Forest(random_state=self.random_state))
     if self.route_ == "within": makers["ranker"] = lambda: _Ranker(self.random_state)
     if self.learner == "ranker" and self.route_ != "within": raise ValueError(f"learner='ranker' needs queries that repeat; this log's route is {self.route_!r}")
     if self.learner != "auto": makers = {self.learner: makers[self.learner]}
-    with threadpool_limits(1 if len(rows.y) < 100_000 else None, "blas"): # small matrices: threads would only wait for each other
+    with threadpool_limits(1 if len(rows.y) < 100_000 else None, "blas"):
         self.learner_, table, slope = _choose(self, rows, m, makers)
         self.model_ = makers[self.learner_]().fit(rows, m)
     if self.learner_ == "ranker": self.model_.slope = slope
@@ -931,15 +932,16 @@ def _mean_variance(self, queries, E_q, share, prompts):
 
 CausalReward._mean_variance = _mean_variance
 
-# %% ../nbs/06_estimators.ipynb #08cd3107
+# %% ../nbs/06_estimators.ipynb #2d3bfea0
 def _raw_residuals(self):
     rows = replace(_rows(self), strategy="weighted", level=np.zeros(len(self.log_), int))
     return rows, rows.y - rows.y.mean()
 
 def _causal_residuals(self):
     if not hasattr(self, "_kept"):
-        rows = _settle(self)
-        self._kept = rows, rows.y - _expected_score(rows)[0]
+        with threadpool_limits(1 if len(self.log_) < 100_000 else None, "blas"):
+            rows = _settle(self)
+            self._kept = rows, rows.y - _expected_score(rows)[0]
     return self._kept
 
 NaiveReward._residuals, CausalReward._residuals = _raw_residuals, _causal_residuals

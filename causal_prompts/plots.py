@@ -102,7 +102,7 @@ def bars(
         ax.set(yticks=at, yticklabels=[shorten(l) for l in table[label]], xlabel=xlabel, title=title)
     return fig
 
-# %% ../nbs/00_plots.ipynb #ac2edebb
+# %% ../nbs/00_plots.ipynb #b2d188e8
 def lines(
     table: pd.DataFrame, x: str, y: str,
     lo: str | None = None, hi: str | None = None, # columns with the band's ends
@@ -117,6 +117,7 @@ def lines(
         if level is not None: ax.axhline(level, **THRESHOLD)
         if group: ax.legend()
         ax.set(xlabel=xlabel or x, ylabel=ylabel or y, title=title, xscale="log" if logx else "linear")
+        if logx: ax.xaxis.set_major_formatter(lambda v, _: f"{v:,.10g}"), ax.xaxis.set_minor_formatter(lambda v, _: "")
     return fig
 
 # %% ../nbs/00_plots.ipynb #a02df9e5
@@ -152,7 +153,7 @@ def hist(
         ax.set(xlabel=xlabel or value, ylabel="count", title=title)
     return fig
 
-# %% ../nbs/00_plots.ipynb #0ce06acf
+# %% ../nbs/00_plots.ipynb #912c9eaa
 def heat(
     table: pd.DataFrame, row: str, col: str, value: str, xlabel: str = "", ylabel: str = "", title: str = "",
     centre: bool = False, # diverging colours about zero
@@ -160,7 +161,7 @@ def heat(
 ):
     "A matrix of values as a map; cells that no row of the table speaks of stay white."
     m = table.pivot_table(index=row, columns=col, values=value, sort=False)
-    top = np.nanmax(np.abs(m.to_numpy(float)))
+    top, low = np.nanmax(np.abs(m.to_numpy(float))), np.nanmin(m.to_numpy(float))
     kw = dict(cmap="RdBu", vmin=-top, vmax=top) if centre else dict(cmap="Blues")
     with canvas(1.8 + .55 * max(4, m.shape[1]), 1.4 + .34 * max(3, m.shape[0])) as (fig, ax):
         image = ax.imshow(m, aspect="auto", **kw)
@@ -169,7 +170,7 @@ def heat(
         ax.set(xticks=range(m.shape[1]), yticks=range(m.shape[0]), yticklabels=[shorten(i, 36) for i in m.index], xlabel=xlabel, ylabel=ylabel, title=title)
         ax.set_xticks(range(m.shape[1]), [shorten(c, 18) for c in m.columns], rotation=40, ha="right")
         for (i, j), v in np.ndenumerate(m.to_numpy(float)) if m.size <= 120 else []:
-            if np.isfinite(v): ax.text(j, i, format(v, fmt), ha="center", va="center", fontsize=8, color="white" if abs(v) > .65 * top else "black")
+            if np.isfinite(v): ax.text(j, i, format(v, fmt), ha="center", va="center", fontsize=8, color="white" if (abs(v) > .65 * top if centre else v - low > .65 * (top - low)) else "black")
     return fig
 
 # %% ../nbs/00_plots.ipynb #190dc917

@@ -125,11 +125,12 @@ def _pairs(rows, sentences):
     alike = [sorted(k, key=lambda i: (len(rows.prompts[i]), i)) for k in kinds if len(k) > 1]
     return np.array([(a, k[0]) for k in alike for a in k[1:]], int).reshape(-1, 2)
 
-# %% ../nbs/07b_refutation.ipynb #ed329373
-def _indicators(r, cols):
-    "(n, k) residual indicators of some prompts."
+# %% ../nbs/07b_refutation.ipynb #20d3e580
+def _indicators(r, cols, base):
+    "(n, k) residual indicators of the prompts compared; one column more where others than these and the baseline occur."
     if len(r.y) * len(cols) > 2e8: raise ValueError(f"contrasts of {len(cols):,} prompts on {len(r.y):,} rows need about {len(r.y) * len(cols) * 24 / 1e9:.0f} GB; take fewer rows or prompts with log.take(...)")
-    return r.strip((r.rows.p[:, None] == cols[None]).astype(float))
+    rest = ~np.isin(r.rows.p, [*cols, base])
+    return r.strip(np.c_[r.rows.p[:, None] == cols[None], rest][:, : len(cols) + rest.any()].astype(float))
 
 def _pair_effects(r, pairs):
     "The pairs that can be compared, their effects (m,) and each query's influence (G, m)."
@@ -140,8 +141,8 @@ def _pair_effects(r, pairs):
         now, left = left[linked[left].all(1)], left[~linked[left].all(1) & ~(left == left[0]).all(1)]
         if not len(now): continue
         cols = np.flatnonzero(linked & (met > 1) & (np.arange(len(met)) != base))
-        s = slopes(r.y, _indicators(r, cols), r.rows.cluster, r.rows.w)
-        at = np.full(len(met), len(cols)); at[cols] = np.arange(len(cols))
+        s = slopes(r.y, _indicators(r, cols, base), r.rows.cluster, r.rows.w)
+        at = np.full(len(met), len(s["beta"])); at[cols] = np.arange(len(cols))
         beta, psi = np.r_[s["beta"], 0.], np.c_[s["psi"], np.zeros(len(s["psi"]))]
         out.append((now, beta[at[now[:, 0]]] - beta[at[now[:, 1]]], psi[:, at[now[:, 0]]] - psi[:, at[now[:, 1]]]))
     return None if not out else (np.vstack([o[0] for o in out]), np.concatenate([o[1] for o in out]), np.hstack([o[2] for o in out]))
@@ -167,7 +168,10 @@ def _pair_table(r, pairs, effect, psi, alpha, pooled):
 
 def _told(row): return row.pair if row.prompt == "all" else f"“{shorten(row.prompt, 70)}” against “{shorten(row.against, 70)}”"
 
-# %% ../nbs/07b_refutation.ipynb #e120ee6b
+# %% ../nbs/07b_refutation.ipynb #bb8352cc
+_TWINS = dict(within="Inside a query something chose the prompt that also moved the score, such as an earlier failure that was tried again under another prompt: ask how draws of one query followed each other, or take only the first.",
+              weighted="Check how the propensities were computed.", dml="Compare within a query, or record what chose the prompt.", naive="Compare within a query, or record what chose the prompt.")
+
 def placebo_prompts(
     reward, # any fitted reward model
     sentences=None, # list of sentences that cannot matter, or dict name -> wordings that mean the same; None: case, white space, punctuation
@@ -186,7 +190,7 @@ def placebo_prompts(
     return Finding("Do prompts that differ in nothing that matters get the same effect?", table, "stop" if rings else "ok",
                    f"{m} pair{'s' * (m > 1)} of prompts should not differ; the clearest difference is {worst.effect:+.3f} ({1 - alpha:.0%} interval {worst.lo:+.3f} to {worst.hi:+.3f}, Holm p = {worst.p_holm:.2g}): {_told(worst)}."
                    + (" Either this does matter, or it went to other queries than its twin and the model does not see it." if rings else " All intervals agree with 0."),
-                   f"Holm p >= {alpha:g} for every pair" + (" and their mean" if len(table) > m else ""), "Compare within a query, or record what chose the prompt; until then read every effect of this size as noise." if rings else "",
+                   f"Holm p >= {alpha:g} for every pair" + (" and their mean" if len(table) > m else ""), _TWINS[r.route] + " Until then read every effect of this size as noise." if rings else "",
                    dict(pairs=m, not_comparable=len(pairs) - m, p=worst.p_holm, largest=worst.effect, route=r.route, clusters=len(np.unique(r.rows.cluster))), ("forest", dict(label="pair", xlabel="effect of what cannot matter")))
 
 # %% ../nbs/07b_refutation.ipynb #23381a59
@@ -280,15 +284,15 @@ def _outcome_finding(table, r, alpha):
                    + (f" {_MEANS[r.route]}" if rings else ""), f"Holm p >= {alpha:g}, or less than 0.1% explained, for every trait", _DO[r.route] if rings else "",
                    dict(p=worst.p_holm, explained=worst.explained, trait=worst.trait, route=r.route, traits=len(table)), ("bars", dict(label="trait", value="explained", mark="alarm", xlabel="share of the trait explained by the prompt")))
 
-# %% ../nbs/07b_refutation.ipynb #3084cfa6
+# %% ../nbs/07b_refutation.ipynb #0820b1ff
 def _regression(r, base, alpha):
     "The regression behind the average effects: indicators C, inverse cross product B, columns, residual e, and the table of contrasts."
     table = contrasts(r.rows, r.y, base, alpha)
     cols = np.flatnonzero((table.se > 0).to_numpy())
     if not len(cols): raise NotIdentifiedError("No prompt can be compared with the baseline (both must have met two queries, and be linked).", "predicted effects; see reward.effect.")
-    C = _indicators(r, cols)
+    C = _indicators(r, cols, base)
     B = np.linalg.pinv((C * r.rows.w[:, None]).T @ C, hermitian=True)
-    e = r.y - C @ table.effect.to_numpy()[cols]
+    e = r.y - C @ (B @ (C.T @ (r.rows.w * r.y)))
     return dict(C=C, B=B, cols=cols, e=e, table=table.iloc[cols].reset_index(drop=True))
 
 def _alone(f, j):
@@ -474,7 +478,7 @@ def _moved(row, scale, d, y):
     half = (row.hi - row.lo) / 2 * np.sqrt((1 - y) / (1 - d))
     return row.effect - np.sign(row.effect) * bias, abs(row.effect) - bias - half
 
-# %% ../nbs/07b_refutation.ipynb #ed6e249e
+# %% ../nbs/07b_refutation.ipynb #2b9d43ba
 def _strongest(strengths, scale, held):
     "For each contrast the trait a cause as strong as which would bias it most; an impossible bound counts as the strongest."
     none = dict(trait="", r2_prompt=0., r2_score=0., bias=0.)
@@ -488,7 +492,7 @@ def _strongest(strengths, scale, held):
 def _sensitivity_table(f, r, strengths, base):
     "A row per contrast: effect, robustness values, the strongest trait and what is left after a cause as strong; the scales."
     t, met = f["table"].drop(columns="linked"), _queries_met(r.rows)
-    scale = np.sqrt((r.rows.w * f["e"]**2).sum() * np.diag(f["B"]))
+    scale = np.sqrt((r.rows.w * f["e"]**2).sum() * np.diag(f["B"])[: len(f["cols"])])
     df = np.maximum(ess(r.rows.w) / len(r.rows.w) * np.minimum(met[f["cols"]], met[base]) - 1, 1)
     t = t.assign(stands_out=2 * stats.t.sf((t.effect / t.se).abs(), df) * len(t) < .05,
                  rv=robustness_value(t.effect.abs() / scale), rv_alpha=robustness_value((t.effect.abs() - (t.hi - t.lo) / 2) / scale))
@@ -530,7 +534,7 @@ def sensitivity(
     facts = {k: table[k][j] for k in ("prompt", "effect", "se", "lo", "hi", "rv", "rv_alpha", "strongest", "r2_prompt", "r2_score", "left", "stands_out")} | dict(standing=int(table.stands_out.sum()), fragile=int(table.fragile.sum()), contrasts=len(table), scale=float(scale[j]), benchmarks=bench, route=r.route, clusters=len(np.unique(r.rows.cluster)))
     return _sensitivity_finding(table.sort_values(["fragile", "stands_out", "rv_alpha"], ascending=False, ignore_index=True), data, facts, alpha)
 
-# %% ../nbs/07b_refutation.ipynb #b28f95ca
+# %% ../nbs/07b_refutation.ipynb #585b28b6
 _UNSEEN = dict(within="an unseen cause that differs between draws of one query", dml="an unseen cause", naive="a cause that was not held fixed", weighted="a cause that the recorded propensities leave out")
 
 def _in_words(f, alpha):
@@ -543,8 +547,10 @@ def _in_words(f, alpha):
 
 def _sensitivity_finding(table, data, f, alpha):
     "The finding about unseen causes."
+    weak = f["standing"] and not f["fragile"] and f["route"] != "within" and (table.r2_prompt.max() < .01 or table.r2_score.max() < .01)
     lead = (f"None of {f['contrasts']} average effects stands out, so there is nothing to explain away. " if not f["standing"]
-            else f"{f['fragile']} of {f['standing']} effects that stand out could be explained away by a cause once as strong as the strongest trait on record. ")
+            else f"{f['fragile']} of {f['standing']} effects that stand out could be explained away by a cause once as strong as the strongest trait on record. "
+            + "But no recorded trait goes with both choice and score, so this yardstick is short: what chose the prompts may be on no record. " * bool(weak))
     return Finding("How strong would an unseen cause have to be?", table, "caution" if f["fragile"] else "ok", lead + _in_words(f, alpha),
                    f"a cause once as strong as the strongest recorded trait leaves the {1 - alpha:.0%} interval of every effect that stands out (p x contrasts < .05) clear of 0",
                    "Score some queries under several prompts or record the propensity; else name what the policy could have looked at, and record it." if f["fragile"] else "", f,

@@ -57,6 +57,8 @@ def page_report(nbs=NBS):
 def unrun(notebook):
     "What is wrong with the stored outputs of a notebook; empty where nothing is."
     outputs = [o for c in cells(notebook, "code") for o in c["outputs"]]
+    if "widgets" in json.loads(notebook.read_text(encoding="utf-8")).get("metadata", {}): return [f"{notebook.name}: stored widget state, which differs from run to run; run it with `make notebooks`"]
+    if any("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in outputs): return [f"{notebook.name}: a stored widget, which shows as an error without a kernel; run it with `make notebooks`"]
     errors = [f"{notebook.name}: stored error {o['ename']}: {o['evalue']:.80}" for o in outputs if o["output_type"] == "error"]
     return errors or ([] if outputs else [f"{notebook.name}: no stored output; run it with `make notebooks`"])
 
@@ -285,6 +287,8 @@ def test_bad_outputs_are_found(tmp_path):
     write = lambda outputs: page.write_text(json.dumps(dict(cells=[dict(cell_type="code", source="1/0", outputs=outputs)])))
     write([]); assert "no stored output" in unrun(page)[0]
     write([dict(output_type="error", ename="ZeroDivisionError", evalue="division by zero")]); assert "ZeroDivisionError" in unrun(page)[0]
+    write([dict(output_type="display_data", data={"application/vnd.jupyter.widget-view+json": {}})]); assert "a stored widget" in unrun(page)[0]
+    page.write_text(json.dumps(dict(cells=[], metadata=dict(widgets={})))); assert "widget state" in unrun(page)[0]
 
 def test_no_exported_cell_is_too_long():
     assert [r for r in page_report() if r["longest"] > LONGEST] == []
