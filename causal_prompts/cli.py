@@ -365,7 +365,7 @@ def _choice_said(ranks):
     if new := versus.get("new prompts"): said += f", and prompts it had not seen {word(new)} ({new['mean']:+.3f}, {new['lo']:+.3f} to {new['hi']:+.3f})"
     return said, bool(d["lo"] > 0) or (False if d["hi"] < 0 else None)
 
-# %% ../nbs/18_cli.ipynb #8ca59caf
+# %% ../nbs/18_cli.ipynb #1c0a6bb2
 def check(
     log: Triplets,
     baseline: str | None = None, # a prompt of the log, or its id; None: the one logged most often
@@ -382,6 +382,8 @@ def check(
     say("fitting the causal model")
     reward = CausalReward(encoder=TextEncoder() if encoder is None else encoder, baseline=base, random_state=seed).fit(log)
     yield "The route of the causal model", reward.strategy_
+    said = reward.average_effect().drop(columns="se").sort_values("effect", ascending=False, kind="stable", ignore_index=True)
+    yield "What the prompts bring", f"Average gain over the baseline prompt {shorten(base, 200)!r}, by this route; below stands whether to believe it.", said
     say("checking")
     found = checkup(reward, fresh=fresh, thorough=thorough, random_state=seed)
     yield from (s for s in found.sections() if s[0] != "Warnings") # the command collects those itself

@@ -117,16 +117,16 @@ def power(
     table = _mde_table(rows, cols, se, met, base, alpha, power, kept).sort_values("visible", ignore_index=True)
     return _power_finding(table, float(np.ptp(log.score_range)), rows, base, power, alpha, caution, stop)
 
-# %% ../nbs/07c_positivity.ipynb #dabb5253
+# %% ../nbs/07c_positivity.ipynb #9ae1603f
 def _power_finding(table, span, rows, base, power, alpha, caution, stop):
     one, all_, q = table.visible.median(), table.corrected.median(), table.queries.median()
-    needed = {k: int(float(f"{q * (all_ / (k / 100 * span))**2:.1e}")) for k in (1, 2, 5, 10)} # two digits are plenty
+    needed = {k: max(10, int(float(f"{q * (all_ / (k / 100 * span))**2:.1e}"))) for k in (1, 2, 5, 10)} # two digits are plenty
     verdict = "ok" if all_ <= caution * span else "caution" if all_ <= stop * span else "stop"
     how = dict(within="within queries", weighted="between queries", dml="between queries that look alike").get(rows.strategy)
     reading = (f"Comparing {how}, a typical prompt met {q:,.0f} queries, and its effect over the baseline is found with probability {power:.0%} if it is at least {100 * one / span:.1f} points "
-               f"(hundredths of the score range), or {100 * all_ / span:.1f} points when all {len(table)} prompts are tested at once; for 1, 2, 5 and 10 points a prompt would need about "
-               f"{', '.join(f'{n:,}' for n in needed.values())} queries.")
-    advice = "" if verdict == "ok" else f"Believe only effects well above {100 * all_ / span:.0f} points; to see smaller ones, score more queries per prompt or try fewer prompts."
+               f"(hundredths of the score range), or {100 * all_ / span:.1f} points when all {len(table)} prompts are tested at once; all tested at once, 1, 2, 5 and 10 points would need about "
+               f"{', '.join(f'{n:,}' for n in needed.values())} queries per prompt.")
+    advice = "" if verdict == "ok" else f"Differences much smaller than {100 * all_ / span:.0f} points will mostly be missed, so a difference that is not shown is no sign of equality; judge those that are shown by their intervals. Score more queries per prompt, or try fewer prompts."
     return Finding("How small an effect could be seen with this log?", table, verdict, reading, f"typical corrected smallest visible effect: ok to {caution:.0%} of the score range, stop beyond {stop:.0%}", advice,
                    dict(visible=one, corrected=all_, best=table.visible.min(), worst=table.visible.max(), needed=needed, queries=float(q), score_range=span, alpha=alpha, power=power, baseline=rows.prompts[base], route=rows.strategy),
                    ("lines", dict(x="queries", y="points", group="looked_at", logx=True, level=100 * caution, xlabel="queries per prompt", ylabel="smallest visible effect, points")), _curve({"one prompt": one, "all prompts": all_}, q, span))
@@ -238,7 +238,7 @@ def _overlap_data(rows, ratio, inv, known):
     q = (np.arange(600) + .5) / 600
     return pd.concat([pd.DataFrame(dict(log_ratio=np.log10(np.quantile(np.maximum(v, 1e-3), q)), pairs=k)) for k, v in parts.items() if len(v)], ignore_index=True)
 
-# %% ../nbs/07c_positivity.ipynb #b0e06f12
+# %% ../nbs/07c_positivity.ipynb #bd5ce8a4
 @_one_thread
 def overlap(
     reward, # a fitted reward
@@ -255,19 +255,20 @@ def overlap(
     reward._check()
     if (P := reward.log_.frame["prompt"].nunique()) > 200: raise NotIdentifiedError(f"The log holds {P:,} different prompts, too many for a propensity each.", "judging overlap by the prompts' components: residual_variance(reward).")
     rows, log = _conditioned(reward, folds, random_state)
+    if (seldom := np.median(np.bincount(rows.p)[np.unique(rows.p)])) < 5: raise NotIdentifiedError(f"Propensities can be learned only for prompts that occur again and again; a typical one has {seldom:.0f} rows.", "judging overlap by the prompts' components (residual_variance).")
     E, inv, how = _once(reward, ("propensities", folds, random_state), lambda: _propensities(rows))
     known = log.frame["propensity"].to_numpy(float) if "propensity" in log.frame else None
     table, ratio = _overlap_table(rows, E, inv, floor, known)
     return _overlap_finding(table, (ratio > floor).mean(), how, _overlap_data(rows, ratio, inv, known), own_route(reward), floor, least, wished, kept)
 
-# %% ../nbs/07c_positivity.ipynb #73d686a9
+# %% ../nbs/07c_positivity.ipynb #5df48b77
 def _overlap_finding(table, share, how, data, route, floor, least, wished, kept):
-    own = " recorded" if "kept recorded" in table else ""
+    own, absent = " recorded" if "kept recorded" in table else "", " (of pairs that could meet; impossible ones have no row and no weight)" if share < wished else ""
     typical, worst = table[f"kept{own}"].median(), table.loc[table[f"kept{own}"].idxmin()]
     verdict = "stop" if share < least else "ok" if share >= wished and typical >= kept else "caution"
     reading = (f"{share:.0%} of the pairs of query and prompt have support (propensity above {floor:g} of the prompt's fair share); weighting leaves a typical prompt {typical:.0%} of its rows, "
                f"the worst {worst[f'kept{own}']:.0%} ({worst[f'ess{own}']:.0f} of {worst['n']:.0f}), and the heaviest single row carries {table[f'heaviest{own}'].max():.0%} of a prompt's weight"
-               f"{' (recorded propensities)' if own else ''}.{' Comparing within queries needs no such weights, but says nothing of the queries that a prompt could not meet.' if route == 'within' else ''}")
+               f"{' (recorded propensities)' if own else ''}{absent}.{' Comparing within queries needs no such weights, but says nothing of the queries that a prompt could not meet.' if route == 'within' else ''}")
     advice = "" if verdict == "ok" else ("Score the missing prompts on the queries that never met them (gaps names both), or compare prompts by their components instead of one by one (residual_variance)." if share < wished else
                                          "Few rows carry a prompt's average: trust wide intervals, and log such prompts on more of the queries they rarely met.")
     facts = dict(supported=share, kept=typical, kept_min=worst[f"kept{own}"], heaviest=table[f"heaviest{own}"].max(), floor=floor, recorded=bool(own), **how)
@@ -481,7 +482,7 @@ def _query_features(reward, queries, random_state):
     scale = X[0].std(0).max() or 1.
     return rows, np.c_[X[0] / scale, X[1]][rows.q], np.c_[A[0] / scale, A[1]]
 
-# %% ../nbs/07c_positivity.ipynb #e7182f77
+# %% ../nbs/07c_positivity.ipynb #e9efd9aa
 @_one_thread
 def extrapolation(
     reward, # a fitted reward
@@ -492,7 +493,7 @@ def extrapolation(
     components: int = 8, # leading components of the prompts
     random_state: int = 0,
 ) -> Finding:
-    "Does the log have anything to say about these prompts?"
+    "Does the log have anything to say about these prompts? (By nearness of text: a new idea in old words counts as near.)"
     reward._check()
     prompts = list(dict.fromkeys(as_texts(prompts, "prompts")))
     rows, H, asked = _query_features(reward, queries, random_state)
@@ -515,13 +516,13 @@ def _placed(table, rows, own, reward, edge, limit):
     new = pd.DataFrame(dict(marginal=table.distance / edge, conditional=table.conditional / limit, who="proposed, " + table.verdict))
     return pd.concat([logged, new], ignore_index=True)
 
-# %% ../nbs/07c_positivity.ipynb #e53f8f40
+# %% ../nbs/07c_positivity.ipynb #2025220c
 def _extrapolation_finding(table, data, edge, limit, share, level, route):
     out = table[table.verdict == "extrapolation"]
     verdict = "ok" if not len(out) else "stop" if len(out) == len(table) else "caution"
     worst = table.loc[np.maximum(table.distance / edge, np.where(table.inside_share < share, 1 + share - table.inside_share, 0)).idxmax()]
-    reading = (f"{len(out)} of {len(table)} proposed prompts {'is' if len(out) == 1 else 'are'} extrapolation; the furthest out, '{shorten(worst.prompt, 60)}', lies at {worst.distance / edge:.2f} times the limit from the log's prompts "
-               f"and inside what they show for {worst.inside_share:.0%} of the queries{' (judged on the pooled log, although the comparison is within queries)' if route == 'within' else ''}.")
+    reading = (f"{len(out)} of {len(table)} proposed prompts {'is' if len(out) == 1 else 'are'} extrapolation; the furthest out, '{shorten(worst.prompt, 60)}', lies at {worst.distance / edge:.2f} times the limit from the log's prompts"
+               + (f" and inside what they show for {worst.inside_share:.0%} of the queries{' (judged on the pooled log, although the comparison is within queries)' if route == 'within' else ''}." if worst.distance <= edge else ": too far for any query."))
     return Finding("Does the log have anything to say about these prompts?", table, verdict, reading,
                    f"extrapolation: beyond the distance {edge:.2f} from the log's prompts, or within {limit:.1f} of what the query leads one to expect ({1 - level:.0%} of the log's own pairs) for less than {share:.0%} of the queries",
                    "" if not len(out) else "Do not rank the prompts marked extrapolation by their predicted effect: score them on a few queries first, then fit again.",

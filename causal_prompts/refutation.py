@@ -71,7 +71,7 @@ def _bias_and_spread(t):
     n, var = (~np.isnan(t)).sum(0), np.nanvar(t, axis=0, ddof=1)
     return float(np.sqrt(max(0, np.mean(np.nanmean(t, 0)**2 - var / n)))), float(np.sqrt(var.mean()))
 
-# %% ../nbs/07b_refutation.ipynb #4a6ce52b
+# %% ../nbs/07b_refutation.ipynb #36e8b369
 def shuffled_prompts(
     reward, # any fitted reward model
     shuffles: int = 20, # how often prompts are shuffled
@@ -84,8 +84,9 @@ def shuffled_prompts(
     where, draw = _shuffler(r)
     stream = rng(random_state, "shuffled prompts")
     t, miss = _t_values(r, [draw(stream) for _ in range(shuffles)], _base(reward, r.rows), alpha)
-    seen = (~np.isnan(t)).sum(0) > 2
-    if not seen.any(): raise NotIdentifiedError("No prompt met two queries that link it with the baseline, so there is no interval to try.", "predicted effects, whose error this check does not see.")
+    met = _queries_met(r.rows)
+    seen = ((~np.isnan(t)).sum(0) > 2) & (np.minimum(met, met[_base(reward, r.rows)]) >= 10) # with fewer queries the clustered error is itself a guess
+    if not seen.any(): raise NotIdentifiedError("No prompt met ten queries or more and is linked with a baseline that did, so there is no interval worth trying.", "predicted effects, whose error this check does not see.")
     table = pd.DataFrame(dict(prompt=r.rows.prompts, n=np.bincount(r.rows.p, minlength=len(seen))))[seen]
     t, miss = t[:, seen], miss[:, seen]
     table = table.assign(mean_t=np.nanmean(t, 0), sd_t=np.nanstd(t, axis=0, ddof=1), covered=1 - np.nanmean(miss, 0))
@@ -239,20 +240,22 @@ def _without(r, H, drop):
     rows = replace(r.rows, H=H[:, keep])
     return lambda F: F - expected(rows, F)
 
-# %% ../nbs/07b_refutation.ipynb #f7ddb8e1
+# %% ../nbs/07b_refutation.ipynb #7d9bba9d
 def _responds(r, strip, F, T):
     "Joint test that no column of F depends on T, and the share of F's variance that T explains."
     T, F = strip(T), strip(F)
     sd = F.std(0)
-    F = F[:, sd > 1e-9] / sd[sd > 1e-9]
-    T = T[:, T.std(0) > 1e-9]
+    F, T = F[:, sd > 1e-9] / sd[sd > 1e-9], T[:, T.std(0) > 1e-9]
+    room = max(1, (r.rows.cluster.max() + 1) // 10) # ten queries an estimate, or the joint test cries wolf
+    T = T[:, : max(1, room // max(F.shape[1], 1))]
+    if F.shape[1] * T.shape[1] > room: F = F @ np.linalg.svd(F - F.mean(0), full_matrices=False)[2][: max(1, room // T.shape[1])].T
     if not F.shape[1] or not T.shape[1]: return dict(stat=np.nan, p=np.nan, explained=np.nan)
     fits = [slopes(f, T, r.rows.cluster, r.rows.w) for f in F.T]
     test = joint_test(np.concatenate([s["beta"] for s in fits]), np.hstack([s["psi"] for s in fits]))
     left = np.mean([np.average((f - T @ s["beta"])**2, weights=r.rows.w) / np.average(f**2, weights=r.rows.w) for f, s in zip(F.T, fits)])
     return dict(stat=test["stat"], p=test["p"], explained=1 - left * (len(r.y) - 1) / max(len(r.y) - 1 - T.shape[1], 1))
 
-# %% ../nbs/07b_refutation.ipynb #309b7834
+# %% ../nbs/07b_refutation.ipynb #a14e2cee
 def placebo_outcomes(
     reward, # any fitted reward model
     alpha: float = .01, # level of the alarm over all traits (Holm)
@@ -262,7 +265,7 @@ def placebo_outcomes(
     traits, H = _traits(reward, r)
     if not traits: raise NotIdentifiedError("Inside a query all its traits are constant, so none can serve as an outcome that prompts cannot change." if r.route == "within" else "No recorded trait of the queries varies.",
                                             "every other check; record something that differs between draws of one query and was fixed before the prompt was chosen." if r.route == "within" else "every other check.")
-    T = np.c_[r.raw_t, learned_direction(reward, r)]
+    T = np.c_[learned_direction(reward, r), r.raw_t] # the direction that matters most comes first
     found = {name: _responds(r, _without(r, H, drop), F, T) | dict(left_out=len(drop) if r.route not in ("naive", "weighted") else 0) for name, (F, drop) in traits.items()}
     table = pd.DataFrame(found).T.astype(float).rename_axis("trait").reset_index().assign(p_holm=lambda t: holm(t.p)).dropna(subset="p").sort_values("p", kind="stable", ignore_index=True)
     if not len(table): raise NotIdentifiedError("No trait varies once the rest is held fixed.", "every other check.")
@@ -284,7 +287,7 @@ def _outcome_finding(table, r, alpha):
                    + (f" {_MEANS[r.route]}" if rings else ""), f"Holm p >= {alpha:g}, or less than 0.1% explained, for every trait", _DO[r.route] if rings else "",
                    dict(p=worst.p_holm, explained=worst.explained, trait=worst.trait, route=r.route, traits=len(table)), ("bars", dict(label="trait", value="explained", mark="alarm", xlabel="share of the trait explained by the prompt")))
 
-# %% ../nbs/07b_refutation.ipynb #0820b1ff
+# %% ../nbs/07b_refutation.ipynb #9d4f8038
 def _regression(r, base, alpha):
     "The regression behind the average effects: indicators C, inverse cross product B, columns, residual e, and the table of contrasts."
     table = contrasts(r.rows, r.y, base, alpha)
@@ -293,7 +296,9 @@ def _regression(r, base, alpha):
     C = _indicators(r, cols, base)
     B = np.linalg.pinv((C * r.rows.w[:, None]).T @ C, hermitian=True)
     e = r.y - C @ (B @ (C.T @ (r.rows.w * r.y)))
-    return dict(C=C, B=B, cols=cols, e=e, table=table.iloc[cols].reset_index(drop=True))
+    n = table.n.to_numpy()[cols]
+    often = np.flatnonzero((n >= 10) | (n.max() < 10))
+    return dict(C=C, B=B, cols=cols, e=e, named=np.r_[cols, base], often=often, table=table.iloc[cols].reset_index(drop=True))
 
 def _alone(f, j):
     "The residual of one prompt's indicator given all the others'."
@@ -302,21 +307,23 @@ def _alone(f, j):
 def _pick(reward, f, prompt):
     "Which contrast: the one named, or the one with the largest |t|."
     t = f["table"]
-    if prompt is None: return int((t.effect / t.se).abs().argmax())
+    if prompt is None: return int(((t.effect / t.se).abs() - 1e6 * ((t.n < 10) & (t.n.max() >= 10))).argmax()) # a prompt met a few times has a wild t
     hit = np.flatnonzero(t.prompt == prompt)
     if not len(hit): raise ValueError(f"prompt must be one of the {len(t)} prompts compared with the baseline in this log, got {shorten(prompt, 60)!r}; see the rows of reward.average_effect() that are 'compared in the log'")
     return int(hit[0])
 
-# %% ../nbs/07b_refutation.ipynb #1ccf946c
+# %% ../nbs/07b_refutation.ipynb #3c8dff7b
 def _null(r, f, j, simulations, random):
     "Where prompts were swapped; shuffled effects of one contrast; the largest |t| of all contrasts at each shuffle."
     where, draw = _shuffler(r)
     rows = r.rows if where == "within" else replace(r.rows, strategy="weighted") # swapped across: no column tells which prompt comes
     est, top = np.empty(simulations), np.empty(simulations)
     for i in range(simulations):
-        onehot = (draw(random)[:, None] == f["cols"][None]).astype(float)
+        p = draw(random)
+        onehot = np.c_[p[:, None] == f["cols"][None], ~np.isin(p, f["named"])][:, : f["C"].shape[1]].astype(float)
         s = slopes(r.y, onehot - expected(rows, onehot), rows.cluster, rows.w)
-        est[i], top[i] = s["beta"][j], np.max(np.abs(s["beta"]) / np.sqrt(np.maximum(np.diag(s["cov"]), 1e-300)))
+        k = f["often"]
+        est[i], top[i] = s["beta"][j], np.max(np.abs(s["beta"][k]) / np.sqrt(np.maximum(np.diag(s["cov"])[k], 1e-300)))
     return where, est, top
 
 def _halves(r, f, j, simulations, random):
@@ -380,12 +387,13 @@ def refute(
     facts |= {k: f["table"][k][j] for k in ("prompt", "effect", "se", "lo", "hi")} | dict(where=where, dowhy=dw["estimate"], contrasts=len(f["cols"]), named=prompt is not None, route=r.route, clusters=len(np.unique(r.rows.cluster)))
     return _refute_finding(table, facts, null, alpha)
 
-# %% ../nbs/07b_refutation.ipynb #3e64ed20
+# %% ../nbs/07b_refutation.ipynb #3e727b3b
 def _refute_finding(table, f, null, alpha):
     "The finding about one contrast."
     bad = table[table.alarm]
     among = f"{f['p']:.0%} of the shuffled effects of this prompt are as large" if f["named"] else f"in {f['p']:.0%} of the shuffles the largest of {f['contrasts']} contrasts is as clear"
-    reading = (f"“{shorten(f['prompt'], 70)}” is worth {f['effect']:+.3f} over the baseline ({1 - alpha:.0%} interval {f['lo']:+.3f} to {f['hi']:+.3f}, {f['clusters']:,} queries); {among}. "
+    none = "No effect of this log is clear enough to need refuting; what is tried here is the machinery, on the largest. " if f["p"] > .05 and not f["named"] else ""
+    reading = (f"{none}“{shorten(f['prompt'], 70)}” is worth {f['effect']:+.3f} over the baseline ({1 - alpha:.0%} interval {f['lo']:+.3f} to {f['hi']:+.3f}, {f['clusters']:,} queries); {among}. "
                + (f"{len(bad)} of {len(table)} refuters object: {'; '.join(bad.refuter + ': ' + bad.reads_as)}." if len(bad) else "No refuter objects.")
                + (" One prompt a query: none of this can see a hidden cause." if f["where"] == "across" and f["route"] != "weighted" else ""))
     biased = len(bad) and bad.index[0] < 3
@@ -534,7 +542,7 @@ def sensitivity(
     facts = {k: table[k][j] for k in ("prompt", "effect", "se", "lo", "hi", "rv", "rv_alpha", "strongest", "r2_prompt", "r2_score", "left", "stands_out")} | dict(standing=int(table.stands_out.sum()), fragile=int(table.fragile.sum()), contrasts=len(table), scale=float(scale[j]), benchmarks=bench, route=r.route, clusters=len(np.unique(r.rows.cluster)))
     return _sensitivity_finding(table.sort_values(["fragile", "stands_out", "rv_alpha"], ascending=False, ignore_index=True), data, facts, alpha)
 
-# %% ../nbs/07b_refutation.ipynb #585b28b6
+# %% ../nbs/07b_refutation.ipynb #e73499ec
 _UNSEEN = dict(within="an unseen cause that differs between draws of one query", dml="an unseen cause", naive="a cause that was not held fixed", weighted="a cause that the recorded propensities leave out")
 
 def _in_words(f, alpha):
@@ -547,9 +555,10 @@ def _in_words(f, alpha):
 
 def _sensitivity_finding(table, data, f, alpha):
     "The finding about unseen causes."
-    weak = f["standing"] and not f["fragile"] and f["route"] != "within" and (table.r2_prompt.max() < .01 or table.r2_score.max() < .01)
+    weak = f["benchmarks"] and f["standing"] and not f["fragile"] and f["route"] != "within" and (table.r2_prompt.max() < .01 or table.r2_score.max() < .01)
     lead = (f"None of {f['contrasts']} average effects stands out, so there is nothing to explain away. " if not f["standing"]
             else f"{f['fragile']} of {f['standing']} effects that stand out could be explained away by a cause once as strong as the strongest trait on record. "
+            + "No trait is on record to measure an unseen cause by, so this check cannot ring here. " * bool(f["standing"] and not f["benchmarks"])
             + "But no recorded trait goes with both choice and score, so this yardstick is short: what chose the prompts may be on no record. " * bool(weak))
     return Finding("How strong would an unseen cause have to be?", table, "caution" if f["fragile"] else "ok", lead + _in_words(f, alpha),
                    f"a cause once as strong as the strongest recorded trait leaves the {1 - alpha:.0%} interval of every effect that stands out (p x contrasts < .05) clear of 0",

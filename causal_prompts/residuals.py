@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['ROUTES', 'Residuals', 'own_route', 'residuals', 'slopes', 'joint_test', 'holm', 'learned_direction']
 
-# %% ../nbs/07_residuals.ipynb #0eda9783
+# %% ../nbs/07_residuals.ipynb #62fc5603
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import RidgeCV
 
 from .core import NotIdentifiedError, rng
@@ -62,13 +63,14 @@ def _by_group(F, g):
     "One row per group: means."
     return _group_mean(F, g)[np.unique(g, return_index=True)[1]]
 
-# %% ../nbs/07_residuals.ipynb #a0e2e172
+# %% ../nbs/07_residuals.ipynb #b4b8b466
 def residuals(
     reward, # any fitted reward model
     components: int = 5, # k, leading components of the prompt
     route: str | None = None, # one of `ROUTES`; None: the reward's own
 ) -> Residuals:
     "What is left of score and prompt under a route."
+    if not hasattr(reward, "log_"): raise NotFittedError(f"reward must be a fitted reward model, got {type(reward).__name__}; call .fit(log) first")
     route = own_route(reward) if route is None else route
     if route not in ROUTES: raise ValueError(f"route must be one of {ROUTES}, got {route!r}")
     rows, y = _scores_left(reward, route)
@@ -79,11 +81,11 @@ def residuals(
     mean = lambda F: _by_group(F, rows.g)
     return Residuals(replace(rows.take(first), g=np.arange(len(first)), y=mean(rows.y), w=np.ones(len(first))), route, mean(rows.y), mean(y), mean(T), strip(T), names, strip)
 
-# %% ../nbs/07_residuals.ipynb #952dd113
+# %% ../nbs/07_residuals.ipynb #0c94d65e
 def _stripper(rows, route):
     "The function that subtracts what a route expects."
     if route == "between": return lambda F: _by_group(F - expected(rows, np.asarray(F, float)), rows.g)
-    return lambda F: F - expected(rows, np.asarray(F, float))
+    return lambda F: F - expected(rows, np.asarray(F, float)) if np.size(F) else np.asarray(F, float)
 
 def _scores_left(reward, route):
     "(rows, residual score), computed once for each fitted reward and route."
@@ -114,17 +116,18 @@ def slopes(
     psi, G = score @ bread, len(np.unique(cluster))
     return dict(beta=beta, psi=psi, cov=psi.T @ psi * G / max(G - 1, 1), G=G)
 
-# %% ../nbs/07_residuals.ipynb #df7fdfc4
+# %% ../nbs/07_residuals.ipynb #25c03639
 def joint_test(
     delta: np.ndarray, # (k,) estimates, or differences of estimates
     psi: np.ndarray, # (G, k) influence of each query on them
 ) -> dict: # stat (F), p, df (k, G - k)
-    "Are all of them zero? Hotelling's test with query clusters (needs more queries than estimates)."
+    "Are all of them zero? Hotelling's test with query clusters; nearly exact from ten queries an estimate on."
     delta, G = np.atleast_1d(np.asarray(delta, float)), int((np.abs(psi).sum(1) > 0).sum())
     V = psi.T @ psi * G / max(G - 1, 1)
     scale = np.sqrt(np.maximum(np.diag(V), 1e-300))
     k = int(np.linalg.matrix_rank(V / np.outer(scale, scale), tol=1e-8))
-    if not k or G <= k + 1: return dict(stat=np.nan, p=1., df=(k, G - k))
+    if not k: return dict(stat=np.nan, p=1., df=(0, G)) # zero by design
+    if G <= k + 1: raise NotIdentifiedError(f"A joint test of {k} estimates needs more than {k + 1} queries, got {G}.", "the single estimates.")
     z = delta / scale
     stat = float(z @ np.linalg.pinv(V / np.outer(scale, scale), rcond=1e-8, hermitian=True) @ z) * (G - k) / (k * (G - 1))
     return dict(stat=stat, p=float(stats.f.sf(stat, k, G - k)), df=(k, G - k))

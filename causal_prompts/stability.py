@@ -60,7 +60,7 @@ def _said(fit, rows, at, block=250):
         out[on] = fit.effect([rows.queries[i] for i in q], [rows.prompts[i] for i in p])[row, col]
     return out
 
-# %% ../nbs/13b_stability.ipynb #88d5e064
+# %% ../nbs/13b_stability.ipynb #86fe940a
 def _every_indicator(r):
     "(n, P) residual indicators of all prompts; None where they are not needed, or too many."
     return None if r.route == "within" or len(r.rows.prompts) > 300 else r.strip((r.rows.p[:, None] == np.arange(len(r.rows.prompts))[None]).astype(float))
@@ -69,7 +69,7 @@ def _left(fit, r, at, every):
     "(n_at,) predicted effects less what the route expects of them."
     if every is None:
         s = np.zeros(len(r.y)); s[at] = _said(fit, r.rows, at)
-        return r.strip(s)[at] if r.route == "within" else s[at] - s[at].mean()
+        return r.strip(s)[at] if r.route == "within" else s[at] - expected(_sub(r.rows, at), s[at])
     qs, q = np.unique(r.rows.q[at], return_inverse=True)
     S = fit.effect([r.rows.queries[i] for i in qs], r.rows.prompts)
     return (every[at] * S[q]).sum(1)
@@ -148,13 +148,15 @@ def calibration(
     if s.std() < 1e-9: raise NotIdentifiedError("The model predicts the same effect for every prompt, so there is nothing to calibrate.", "average_effect, and a log with more prompts per query.")
     return _calibration_finding(reward, r, s, folds, quantiles, alpha, margin)
 
-# %% ../nbs/13b_stability.ipynb #5d3b0f15
+# %% ../nbs/13b_stability.ipynb #b42aa136
 def _calibration_finding(reward, r, s, folds, quantiles, alpha, margin):
     b, area = _slope(r, s, alpha), _autoc(r, s, alpha)
+    if b["hi"] - b["lo"] > 5: raise NotIdentifiedError(f"The slope of scores on predictions has an interval from {b['lo']:.1f} to {b['hi']:.1f} ({b['prompts']} prompts, {b['queries']:,} queries), too wide to judge by.", "average_effect; log more prompts, or more queries.")
     verdict, word, advice = _calibration_verdict(b, margin)
+    if verdict != "ok" and getattr(reward, "name", "") == "naive": advice = "Do not use these effects, scaled or not: a wrong scale of a model that adjusts for nothing may be confounding, which no factor mends. Fit CausalReward."
     told = "" if b["lo"] > 0 or verdict != "ok" else " The interval holds 0: this log cannot show that single predictions mean anything."
     if r.route == "dml": told += " Prompts are compared between queries here, so an imperfect adjustment pulls at this slope as well."
-    reading = (f"On queries held out ({folds} folds, {b['queries']:,} queries, {b['prompts']} prompts), scores move by {b['slope']:.2f} points for each predicted point ({1 - alpha:.0%} interval {b['lo']:.2f} to {b['hi']:.2f}): {word}."
+    reading = (f"On queries held out ({folds} folds, {b['queries']:,} queries, {b['prompts']} prompts), scores move by {b['slope']:.2f} for a predicted gain of 1 ({1 - alpha:.0%} interval {b['lo']:.2f} to {b['hi']:.2f}): {word}."
                f" The area under the uplift curve is {area['mean']:+.3f} ({area['lo']:+.3f} to {area['hi']:+.3f}).{told}")
     return Finding(f"Are the effects that {getattr(reward, 'name', type(reward).__name__)} predicts as large as held-out scores show?", _by_quantile(r, s, quantiles, alpha), verdict, reading,
                    threshold=f"ok: the {1 - alpha:.0%} interval of the slope reaches into {1 - margin:.3g} to {1 / (1 - margin):.3g}", advice=advice, facts=b | dict(autoc=area, folds=folds, route=r.route, spread=float(s.std())), data=_toc(r, s, alpha),
@@ -285,7 +287,7 @@ def _coverage_rows(what, parts, alpha, levels=(.8, .9, .95)):
         out.append(dict(what=what, nominal=level, covered=share, lo=half[0], hi=half[1], interval_alone=2 * stats.norm.cdf(q / max(c, 1e-3)) - 1, corrected=(mended < q).mean(), comparisons=m, independent=round(free, 1)))
     return out, dict(factor=c, lo=lo, hi=hi, df=df)
 
-# %% ../nbs/13b_stability.ipynb #caf6942c
+# %% ../nbs/13b_stability.ipynb #ed89a012
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def coverage(
     reward, # a fitted reward model with intervals
@@ -298,6 +300,7 @@ def coverage(
     name = getattr(reward, "name", type(reward).__name__)
     if not reward.has_interval: raise NotIdentifiedError(f"The model ({name}) gives no interval for single effects.", "average_effect, whose intervals do not depend on a model of the effects.")
     r = residuals(reward, 1, _sound_route(reward))
+    if (G := len(np.unique(r.rows.cluster))) < 20 * folds: raise NotIdentifiedError(f"Fitting to one of {folds} parts needs at least 20 queries in each, {20 * folds} in all, got {G}.", "average_effect, and intervals taken on trust.")
     C, cols = _indicators(r)
     at = [r.rows.prompts[i] for i in cols]
     base = at.index(reward.baseline_) if reward.baseline_ in at else int(np.argmax(np.bincount(r.rows.p)[cols]))

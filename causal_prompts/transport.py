@@ -524,8 +524,8 @@ def _batches(f, time, count=10):
     level = f[time].rank(method="dense").to_numpy(int) - 1
     return level if level.max() < 20 else (f[time].rank(method="first").to_numpy(int) - 1) * count // len(f)
 
-# %% ../nbs/13c_transport.ipynb #52d55fe4
-def _over_time(f, paired, whole, slack, alpha):
+# %% ../nbs/13c_transport.ipynb #28143c9a
+def _over_time(f, paired, whole, slack, alpha, span):
     "A row per batch: gain, interval, evidence of a loss and of a broken promise so far."
     rows, units = [], f["unit"].nunique()
     for b, part in f.groupby("batch"):
@@ -535,8 +535,8 @@ def _over_time(f, paired, whole, slack, alpha):
         rows.append(dict(batch=int(b) + 1, gain=g["mean"], gap=d["mean"], lo=g["mean"] - (h := stats.norm.ppf(1 - alpha / 2) * whole["score"]["se"] / np.sqrt(share)), hi=g["mean"] + h, queries=g["clusters"], share=share))
     t = pd.DataFrame(rows)
     if len(t) < 2: raise ValueError("time must cut the fresh rows into at least two batches that hold both optimized prompts and the baseline, got fewer; leave time out")
-    t["loss"], since = _evidence(t["gain"].to_numpy(), whole["score"]["se"]**2 / t["share"].to_numpy())
-    t["broken"], also = _evidence(t["gap"].to_numpy() + slack, whole["over"]["se"]**2 / t["share"].to_numpy())
+    t["loss"], since = _evidence(t["gain"].to_numpy() / span, (whole["score"]["se"] / span)**2 / t["share"].to_numpy())
+    t["broken"], also = _evidence((t["gap"].to_numpy() + slack) / span, (whole["over"]["se"] / span)**2 / t["share"].to_numpy())
     return t.drop(columns="share"), int(t["batch"][since]), int(t["batch"][also])
 
 # %% ../nbs/13c_transport.ipynb #4dc1395b
@@ -565,7 +565,7 @@ def _fresh_rows(reward, fresh, prompts, k, time):
     if time is not None: f = f.assign(batch=(b := _batches(f, time)), unit=f["unit"] + "\x1e" + pd.Series(b).astype(str))
     return f.assign(over=f["score"] - _predict(reward, f)), names
 
-# %% ../nbs/13c_transport.ipynb #6fa22ba9
+# %% ../nbs/13c_transport.ipynb #04fe0cf7
 def drift(
     reward, # a fitted reward model
     fresh: Triplets, # rows scored after the choice, of optimized prompts and of the baseline
@@ -584,7 +584,7 @@ def drift(
     se = float(np.hypot(whole["over"]["se"], np.sqrt(variance)))
     gap = dict(whole["over"], se=se, lo=whole["over"]["mean"] - t * se, hi=whole["over"]["mean"] + t * se)
     each = _one_by_one(reward, f, names, paired, alpha)
-    batches = None if time is None else _over_time(f, paired, whole, t * np.sqrt(variance), alpha)
+    batches = None if time is None else _over_time(f, paired, whole, t * np.sqrt(variance), alpha, float(np.ptp(fresh.score_range)))
     return _drift_finding(f, whole["score"], gap, each, batches, paired, alpha)
 
 def _used_variance(reward, f, paired):
