@@ -73,12 +73,12 @@ def main():
     errors = sorted({r["error"] for r in runs if "error" in r})
     made = dict(logs=a.logs, seed=a.seed, table=t.to_dict("records"), errors=errors, seconds=round(time.perf_counter() - start), machine=dict(python=platform.python_version(), cores=os.cpu_count()))
     if whole: made["family"] = dict(logs=len(whole), rang=sum(bool(w["rang"]) for w in whole), checks=max(w["ran"] for w in whole), by={n: sum(n in w["rang"] for w in whole) for n in sorted({n for w in whole for n in w["rang"]})})
-    if a.only is None and a.logs >= 200: OUT.write_text(json.dumps(made, indent=1) + "\n")
+    if a.only is None and a.logs >= 100: OUT.write_text(json.dumps(made, indent=1) + "\n")
     for r in t.to_dict("records"):
         print(f"{r['check']:<22} false {r['clean_rang']:>3}/{r['clean_logs']} ({r['clean_lo']:.1%} to {r['clean_hi']:.1%}, {r['clean_goal']})   rings {r['broken_rang']:>3}/{r['broken_logs']} ({r['broken_lo']:.1%} to {r['broken_hi']:.1%}, {r['broken_goal']})   {r['broken_by']}")
     if whole: print(f"whole checkup on {len(whole)} clean logs: {made['family']['rang']} with an alarm; {made['family']['by']}")
     if errors: print("raised:", *errors, sep="\n  ")
-    print(f"{time.perf_counter() - start:.0f} s" + ("" if a.only is None and a.logs >= 200 else "; a partial run, nothing written"))
+    print(f"{time.perf_counter() - start:.0f} s" + ("" if a.only is None and a.logs >= 100 else "; a partial run, nothing written"))
 
 
 if __name__ == "__main__": main()
