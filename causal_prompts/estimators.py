@@ -817,7 +817,7 @@ def _queries_met(rows):
     "How many different queries each prompt met."
     return np.bincount(np.unique(np.c_[rows.p, rows.cluster], axis=0)[:, 0], minlength=len(rows.prompts))
 
-# %% ../nbs/06_estimators.ipynb #268323e1
+# %% ../nbs/06_estimators.ipynb #54e2ec18
 def _compared(rows, base):
     "Prompts that are linked with the baseline and met two queries or more."
     met = _queries_met(rows)
@@ -833,9 +833,9 @@ def _without_others(rows, y, keep, named):
 def _indicators(rows, cols, base):
     "(n, k) indicators of the prompts compared; one column more where other prompts than these and the baseline occur."
     onehot, rest = (rows.p[:, None] == cols[None]).astype(float), ~np.isin(rows.p, [*cols, base])
-    return np.c_[onehot, rest] if rest.any() and len(cols) else onehot
+    return np.c_[onehot, rest] if rest.any() else onehot
 
-# %% ../nbs/06_estimators.ipynb #35ffd00f
+# %% ../nbs/06_estimators.ipynb #70c802b6
 def contrasts(
     rows: Rows, # a log as arrays
     y: np.ndarray, # (n,) residual scores
@@ -847,11 +847,12 @@ def contrasts(
     keep = np.ones(len(y), bool) if keep is None else keep
     all_ = rows.take(keep)
     cols, linked, n = _compared(all_, base), _reachable(all_, base), np.bincount(all_.p, minlength=len(rows.prompts))
+    if not len(cols): return _contrast_table(all_, cols, base, np.zeros(0), np.zeros(0), _queries_met(all_), alpha, n, linked)
     rows, y, keep = _without_others(rows, y, keep, [*cols, base])
     part, met = rows.take(keep), _queries_met(rows.take(keep))
     if len(y) * len(cols) > 2e8: raise ValueError(f"average effects of {len(cols):,} prompts on {len(y):,} rows need about {len(y) * len(cols) * 24 / 1e9:.0f} GB; take fewer rows or prompts with log.take(...)")
     onehot = _indicators(rows, cols, base)
-    C, y = (onehot - expected(rows, onehot))[keep] if len(cols) else onehot[keep], y[keep]
+    C, y = (onehot - expected(rows, onehot))[keep], y[keep]
     WC = C * part.w[:, None]
     bread = np.linalg.pinv(WC.T @ C, hermitian=True)
     beta = bread @ (WC.T @ y)

@@ -473,3 +473,8 @@ def test_prompts_that_cannot_be_compared_do_not_pass_for_the_baseline():
     f["score"] += r.normal(0, .1, len(f)) + np.repeat(r.normal(0, .05, 400), 3)
     t = kernel(baseline="base").fit(cp.Triplets(f, score_range=(-1, 2))).average_effect(["better"]).iloc[0]
     assert abs(t.effect - .1) < 3 * t.se and t.se < .02 and t.how == "compared in the log"
+
+def test_a_level_in_which_nothing_can_be_compared_has_no_effect_and_no_crash():
+    f = [(f"query {i} of many", p, float((i + len(p)) % 2), "left" if i < 30 else "right") for i in range(60) for p in (("base", "better") if i < 30 else ("other", "better"))]
+    t = kernel(baseline="base").fit(cp.Triplets(pd.DataFrame(f, columns=["query", "prompt", "score", "side"]), covariates=["side"])).average_effect(["better"], by="side").set_index("side")
+    assert t.how["left"] == "compared in the log" and t.how["right"] == "not comparable with the baseline" and np.isnan(t.effect["right"])
