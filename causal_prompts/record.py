@@ -86,31 +86,38 @@ class Record:
     def __contains__(self, key): return key in self._replies
     def get(self, key): return self._replies.get(key)
 
-# %% ../nbs/08_record.ipynb #f9170a87
+# %% ../nbs/08_record.ipynb #98cc5374
 def _load(self):
     "Take in the file."
     self._rows, self._replies, self._open_calls = [], {}, {}
     self.spent, self._held = dict(calls=0, tokens=0, money=0.), dict(tokens=0, money=0.)
-    self._size, lines = 0, []
+    self._size, self.unclear, lines = 0, 0, []
     if self.path is not None: lines, self._size = _lines(self.path)
     for line in lines: self._take(line)
-    lost = [l for l in self._open_calls.values()]
-    self._open_calls = {}
-    for l in lost: self.spent["tokens"] += l["tokens"]; self.spent["money"] += l["money"] or 0.
-    self.unsettled = len(lost)
+    lost, self._open_calls = list(self._open_calls.values()), {}
+    for line in lost: self._charge(line)
     if lost and not self.offline: warnings.warn(f"{len(lost)} call{'s were' if len(lost) > 1 else ' was'} in the air when an earlier run ended; the most that may have cost counts as spent", stacklevel=4)
 
 def _take(self, line):
     "Count one line."
     kind, at = line["kind"], (line["key"], line["try"])
     self._rows.append({k: v for k, v in line.items() if k not in ("messages", "text", "settings", "kind")} | dict(line=kind))
-    if kind == "sent": self.spent["calls"] += 1; self._open_calls[at] = line
-    else: self._open_calls.pop(at, None)
-    if kind != "reply": return
+    if kind == "sent":
+        self.spent["calls"] += 1
+        if at in self._open_calls: self._charge(self._open_calls[at]) # of a run that was killed
+        self._open_calls[at] = line
+        return
+    self._open_calls.pop(at, None)
+    if kind == "failed": return self._charge(line) if line["unclear"] else None
     self._replies[line["key"]] = line
     self.spent["tokens"] += line["tokens_in"] + line["tokens_out"]; self.spent["money"] += line["cost"] or 0.
 
-Record._load, Record._take = _load, _take
+def _charge(self, line):
+    "Count a call of which nobody knows whether it was billed, at the most it may have cost."
+    self.unclear += 1
+    self.spent["tokens"] += line["tokens"]; self.spent["money"] += line["money"] or 0.
+
+Record._load, Record._take, Record._charge = _load, _take, _charge
 
 # %% ../nbs/08_record.ipynb #46993968
 def _open_to_write(self):
@@ -168,7 +175,7 @@ def _close(self):
 
 Record._write, Record.close = _write, _close
 
-# %% ../nbs/08_record.ipynb #8d3b5270
+# %% ../nbs/08_record.ipynb #cc540fde
 def _hold(self, key, tries, role, stage, model, tokens, money) -> bool:
     "Send one more call of at most this size? False: not now, perhaps when a call in the air is settled."
     with self._lock:
@@ -188,10 +195,12 @@ def _release(self, key, tries):
     if line: self._held["tokens"] -= line["tokens"]; self._held["money"] -= line["money"] or 0.
 
 def _fail(self, key, tries, role, stage, model, error, http, seconds):
-    "A request that came to nothing; taken to have cost nothing."
+    "A request that came to nothing: free if the server said so, else unclear."
     with self._lock:
+        most = self._open_calls.get((key, tries), dict(tokens=0, money=0.))
         self._release(key, tries)
-        return self._write(dict(kind="failed", key=key, **{"try": tries}, role=role, stage=stage, model=model, error=shorten(error, 300), http=http, seconds=round(seconds, 3)))
+        return self._write(dict(kind="failed", key=key, **{"try": tries}, role=role, stage=stage, model=model, error=shorten(error, 300), http=http, unclear=http is None,
+                                tokens=most["tokens"], money=most["money"], seconds=round(seconds, 3)))
 
 def _keep(self, **line):
     "An answer."
