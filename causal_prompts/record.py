@@ -49,7 +49,7 @@ def _small(x):
     long = isinstance(x, str) and (x.startswith("data:") and len(x) > 200 or len(x) > 20_000 and not re.search(r"\s", x[:2000]))
     return f"{x[:x.find(',') + 1][:60]}sha256:{hashlib.sha256(x.encode()).hexdigest()}" if long else x
 
-# %% ../nbs/08_record.ipynb #08bfa1fb
+# %% ../nbs/08_record.ipynb #73362b17
 def _lines(path, loud=True):
     "The lines of a record, and how many bytes of whole lines it has."
     raw = path.read_bytes() if path.exists() else b""
@@ -57,7 +57,7 @@ def _lines(path, loud=True):
     if whole < len(raw) and loud: warnings.warn(f"{path.name}: the last line was torn ({len(raw) - whole} bytes written before its writer was killed); it is dropped, and its call counts as unanswered", stacklevel=5)
     out, wrong = [], []
     for i, line in enumerate(raw[:whole].split(b"\n")[:-1], 1):
-        try: out.append(json.loads(line)); assert out[-1]["kind"] in ("sent", "failed", "reply")
+        try: out.append(json.loads(line)); assert out[-1]["kind"] in ("sent", "failed", "reply", "score")
         except (ValueError, KeyError, TypeError, AssertionError): wrong.append(dict(row=i, column="line", got=f"no line of a record: {shorten(line.decode(errors='replace'), 50)!r}", do="restore the file from a copy, or delete this line"))
     if wrong: raise LogError(wrong, path.name)
     return out, whole
@@ -86,10 +86,10 @@ class Record:
     def __contains__(self, key): return key in self._replies
     def get(self, key): return self._replies.get(key)
 
-# %% ../nbs/08_record.ipynb #98cc5374
+# %% ../nbs/08_record.ipynb #218babc7
 def _load(self):
     "Take in the file."
-    self._rows, self._replies, self._open_calls = [], {}, {}
+    self._rows, self._replies, self._scores, self._open_calls, self.failures = [], {}, {}, {}, {} # failures: of each key
     self.spent, self._held = dict(calls=0, tokens=0, money=0.), dict(tokens=0, money=0.)
     self._size, self.unclear, lines = 0, 0, []
     if self.path is not None: lines, self._size = _lines(self.path)
@@ -100,15 +100,18 @@ def _load(self):
 
 def _take(self, line):
     "Count one line."
-    kind, at = line["kind"], (line["key"], line["try"])
-    self._rows.append({k: v for k, v in line.items() if k not in ("messages", "text", "settings", "kind")} | dict(line=kind))
+    kind, at = line["kind"], (line["key"], line.get("try"))
+    if kind == "score": self._scores[line["key"], line["grader"]] = line; return
+    self._rows.append({k: v for k, v in line.items() if k not in ("messages", "text", "settings", "kind", "time")} | dict(line=kind))
     if kind == "sent":
         self.spent["calls"] += 1
         if at in self._open_calls: self._charge(self._open_calls[at]) # of a run that was killed
         self._open_calls[at] = line
         return
     self._open_calls.pop(at, None)
-    if kind == "failed": return self._charge(line) if line["unclear"] else None
+    if kind == "failed":
+        self.failures[line["key"]] = self.failures.get(line["key"], 0) + 1
+        return self._charge(line) if line["unclear"] else None
     self._replies[line["key"]] = line
     self.spent["tokens"] += line["tokens_in"] + line["tokens_out"]; self.spent["money"] += line["cost"] or 0.
 
@@ -175,7 +178,7 @@ def _close(self):
 
 Record._write, Record.close = _write, _close
 
-# %% ../nbs/08_record.ipynb #cc540fde
+# %% ../nbs/08_record.ipynb #32dd7084
 def _hold(self, key, tries, role, stage, model, tokens, money) -> bool:
     "Send one more call of at most this size? False: not now, perhaps when a call in the air is settled."
     with self._lock:
@@ -206,9 +209,16 @@ def _keep(self, **line):
     "An answer."
     with self._lock:
         self._release(line["key"], line["try"])
-        return self._write(dict(kind="reply", **line | dict(messages=_small(line["messages"]), time=round(time.time(), 3))))
+        text = line["text"].encode("utf-8", "replace").decode() # half a surrogate pair is no text
+        return self._write(dict(kind="reply", **line | dict(text=text, messages=_small(line["messages"]), time=round(time.time(), 3))))
 
-Record._hold, Record._release, Record._fail, Record._keep = _hold, _release, _fail, _keep
+def _keep_score(self, key, grader, score, why):
+    "What a grader said of a reply."
+    return self._write(dict(kind="score", key=key, grader=grader, score=score, why=shorten(why, 300)))
+
+def _score_of(self, key, grader): return self._scores.get((key, grader))
+
+Record._hold, Record._release, Record._fail, Record._keep, Record._keep_score, Record._score_of = _hold, _release, _fail, _keep, _keep_score, _score_of
 
 # %% ../nbs/08_record.ipynb #923df012
 def _ledger(self,
