@@ -122,7 +122,7 @@ def _charge(self, line):
 
 Record._load, Record._take, Record._charge = _load, _take, _charge
 
-# %% ../nbs/08_record.ipynb #46993968
+# %% ../nbs/08_record.ipynb #dcd67094
 def _open_to_write(self):
     "Lock the file, look whether it grew, cut a torn end off."
     from filelock import FileLock, Timeout
@@ -146,7 +146,7 @@ def _to_disk(fd, asked):
         except OSError as e: error = e
         for f in waiting:
             if f is None: return
-            f.set_exception(error) if error else f.set_result(None)
+            if f.set_running_or_notify_cancel(): f.set_exception(error) if error else f.set_result(None)
 
 def _shut(fd, asked, guard):
     done = Future(); asked.put(done); done.exception(timeout=30)
