@@ -19,7 +19,7 @@ from .plots import shorten
 
 # %% ../nbs/02_triplets.ipynb #3811a46d
 NEEDED = ["query", "prompt", "score"]
-NAMES = ["query_id", "query", "prompt_id", "prompt", "repeat", "score", "model", "task", "propensity"] # in this order
+NAMES = ["query_id", "query", "prompt_id", "prompt", "repeat", "score", "model", "task", "propensity", "messages"] # in this order
 BLANKS = {"", "nan", "na", "n/a", "null", "none", "<na>"} # what counts as no number, in a column of numbers only
 
 # %% ../nbs/02_triplets.ipynb #48a7ebba
@@ -138,6 +138,17 @@ def _covariate(col, problems):
     if text.any() or bad.any(): return pd.Series(np.where(text, values, None), name=col.name)
     return col.astype(float) if not here.all() or not _is(values, (bool, np.bool_)).all() else col.astype(bool)
 
+# %% ../nbs/02_triplets.ipynb #a2c5e0f2
+def _messages(col, problems):
+    "Conversations as JSON texts; a list of messages is written out."
+    def text(v):
+        if isinstance(v, (list, tuple, np.ndarray)): return json.dumps(list(v), ensure_ascii=False, default=str)
+        try: return v if isinstance(v, str) and isinstance(json.loads(v), list) else None
+        except ValueError: return None
+    here, out = col.notna().to_numpy(), [text(v) for v in col]
+    problems.add(col.name, here & np.array([t is None for t in out], bool), lambda i: _show(col.iloc[i]), "give the messages of the query as a list of {role, content}, or that list as JSON; or drop the column")
+    return pd.Series(out, dtype=object)
+
 # %% ../nbs/02_triplets.ipynb #46279e94
 def _codes(*columns):
     "One whole number a row for the combination of several columns, counted from 0 in order of appearance."
@@ -203,6 +214,7 @@ def _clean(frame, columns, score_range, problems):
     coded |= {name: _ids(frame[name], problems) for name in ("model", "task") if name in frame}
     out["score"] = _score(frame["score"], score_range, problems)
     if "propensity" in frame: out["propensity"] = _propensity(frame["propensity"], problems)
+    if "messages" in frame: out["messages"] = _messages(frame["messages"], problems)
     repeat = _repeat(frame["repeat"], problems) if "repeat" in frame else None
     out["repeat"] = _draws(_codes(*[coded[n][0] for n in ("query_id", "prompt_id", "model", "task") if n in coded]), repeat, problems)
     out |= {name: _covariate(frame[name], problems) for name in frame.columns if name not in NAMES}

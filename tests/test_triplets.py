@@ -614,3 +614,22 @@ def test_recorded_repeats_are_kept():
     assert len(log) == len(raw) == 165040 and (log.frame["repeat"].to_numpy() == raw["repeat"].to_numpy()).all() and log.frame["repeat"].max() > 1
     assert "split" not in log.covariates and "split" in log.frame, "one query stands in train and in test: the leak of this set"
     assert log.design(permutations=0).facts["kind"] == "repeated"
+
+
+# ---- conversations
+
+TURNS = [dict(role="user", content="What is on the picture?"), dict(role="assistant", content="A cat."), dict(role="user", content="Which colour?")]
+
+def test_a_conversation_travels_along_and_is_never_a_covariate(tmp_path):
+    import json
+    rows = [dict(query=f"turns {q}", prompt=p, score=float(q % 2), messages=[*TURNS, dict(role="user", content=str(q))]) for q in range(20) for p in "ab"]
+    log = Triplets(pd.DataFrame(rows))
+    assert log.covariates == [] and json.loads(log.frame["messages"][0])[:3] == TURNS
+    log.write(tmp_path/"log.parquet"); log.frame.to_csv(tmp_path/"log.csv", index=False); log.frame.to_json(tmp_path/"log.jsonl", orient="records", lines=True)
+    for name in ("log.parquet", "log.csv", "log.jsonl"):
+        again = Triplets.read(tmp_path/name)
+        assert again.covariates == [] and list(again.frame["messages"]) == list(log.frame["messages"])
+
+@pytest.mark.parametrize("bad", ["no json", '{"role": "user"}', 3])
+def test_a_conversation_that_is_none_is_refused(bad):
+    with pytest.raises(LogError, match="give the messages of the query as a list"): Triplets(pd.DataFrame(dict(query=["a"], prompt=["b"], score=[1.], messages=[bad])))
