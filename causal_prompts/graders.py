@@ -194,14 +194,14 @@ def _pick(text, lead, found):
     ends = [e for e in (lead(text), found(line)) if len(e) == 1]
     return _unique(x for e in ends for x in e) or got
 
-# %% ../nbs/09a_graders.ipynb #e239a303
+# %% ../nbs/09a_graders.ipynb #d4c4c932
 def _words(words):
     "Two readers of the words (given longest first): one of the beginning of a text, one of all of it, where negated words are struck out."
     one = rf"(?<![\w-])(?:{'|'.join(map(re.escape, words))})(?!\w|-\w|[.,]\d)"
     first = re.compile(rf"\W*(?P<w>{one})\s*(?:[.,:;!)*-](?!\s*(?:or|and)?\s*{one})|$|\n|because\b)")
-    every = re.compile(rf"(?P<no>{_NOT})?(?P<w>{one})")
+    every = re.compile(rf"(?P<w>{one})|{_NOT}{one}")
     lead = lambda t: [m["w"]] if (m := first.match(t.casefold())) else []
-    found = lambda t: _unique(m["w"] for m in every.finditer(t.casefold()) if not m["no"])
+    found = lambda t: _unique(m["w"] for m in every.finditer(t.casefold()) if m["w"])
     return lead, found
 
 # %% ../nbs/09a_graders.ipynb #b3cff110
@@ -278,16 +278,16 @@ def _value(m):
     v *= _SCALES.get((m["scale"] or "").lower(), 1)
     return (-v if m["minus"] or m["minus2"] else v), bool(m["per"])
 
-# %% ../nbs/09a_graders.ipynb #8d64c8ee
+# %% ../nbs/09a_graders.ipynb #bd03847e
 _ONES = {w: i for i, w in enumerate("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split())}
 _ONES |= {w: 10 * i for i, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
 
 def _unlatex(text):
     "Fractions, thousands, percent and text of LaTeX in plain notation."
-    text = re.sub(r"(?<!\w)\*\*|\*\*(?!\w)", "", text.replace("\\$", "$").replace("\\%", "%"))
+    text = re.sub(r"(?<!\w)\*\*|\*\*(?!\w)", "", text.replace("\\$", "$").replace("\\%", "%").replace("{,}", ","))
     if "\\" in text:
         text = re.sub(r"\\[dtc]?frac\s*(?:\{\s*(-?\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))", lambda m: f" {m[1] or m[2]}/{m[3] or m[4]}", text)
-        text = re.sub(r"\{,\}|\\[,!](?=\d{3})", ",", text)
+        text = re.sub(r"\\[,!](?=\d{3})", ",", text)
         text = re.sub(r"(?<=[\^_])\{", "", text)
         text = re.sub(r"\\(?:text|textbf|mathrm|mathbf|boxed|bf|rm|left|right)\b|[{}]|\\[()\[\] ;,!]", " ", text)
     return re.sub(r"^\s*([-+])\s+(?=[$\d])", r"\1", text)
@@ -418,15 +418,15 @@ class _Helper:
 
     alive = True
 
-# %% ../nbs/09a_graders.ipynb #3b5b4101
+# %% ../nbs/09a_graders.ipynb #1be97345
 class _Pool:
     "The helpers of one kind of work; a fork starts its own."
     def __init__(self, work, most=4): self.work, self.idle, self.room, self.all = work, queue.LifoQueue(), threading.BoundedSemaphore(most), set()
 
     def ask(self, args, seconds):
         with self.room:
-            for _ in range(2):
-                try: helper = self.idle.get_nowait()
+            for fresh in (False, True):
+                try: helper = _Helper(self.work) if fresh else self.idle.get_nowait()
                 except queue.Empty: helper = _Helper(self.work)
                 self.all.add(helper)
                 got = helper.ask(json.dumps(args), seconds)
@@ -469,7 +469,7 @@ def pattern(
         return _right(text) if text is not None and _norm(text) == _norm(ref) else _wrong(text, ref)
     return _named(grade, "pattern")
 
-# %% ../nbs/09a_graders.ipynb #3ff53529
+# %% ../nbs/09a_graders.ipynb #73f1208c
 _SIGNS = {"√": r"\sqrt", "π": r"\pi", "∞": r"\infty", "≤": r"\le", "≥": r"\ge", "×": r"\times", "·": r"\cdot", "∪": r"\cup", "∩": r"\cap", "∅": r"\emptyset", "°": r"^\circ", "±": r"\pm", "≠": r"\ne", "∈": r"\in"}
 
 def _tidy(text):
@@ -480,8 +480,8 @@ def _tidy(text):
     text = re.sub(r"(?<![\\a-z])(pi|infinity|inf|infty)\b", lambda m: r"\pi" if m[1] == "pi" else r"\infty", text)
     text = re.sub(r"\\(?:left|right|big|Big|bigg|Bigg|displaystyle|limits)(?![a-zA-Z])", "", text)
     text = re.sub(r"\\[dtc]frac(?![a-zA-Z])", r"\\frac", text)
-    text = re.sub(r"(?<=\d)(?:\{,\}|\\[,!]|\\ )(?=\d{3}(?!\d))", "", text)
-    text = re.sub(r"\\[,!;: ]|~|\\quad|\$", " ", text.replace("\\$", ""))
+    text = re.sub(r"(?<=\d)(?:\{,\}|\\[,! ])(?=\d{3}(?!\d))", "", text)
+    text = re.sub(r"(?<!\\)\\[,!;: ]|~|\\quad|\$", " ", text.replace("\\$", "")).replace("**", "^")
     text = re.sub(r"(?<![\w.])(\d+) +(\d+)/(\d+)(?!\d)", r"\1\\frac{\2}{\3}", text)
     text = re.sub(r"(?<![\w.\\])(\d+(?:\.\d+)?)[eE]([+-]?\d{1,3})(?![\w.])", r"\1 \\times 10^{\2}", text)
     text = re.sub(r"(\d*)\.(\d*)\\overline\s*\{?(\d{1,9})\}?", _recurring, text)
