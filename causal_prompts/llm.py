@@ -93,7 +93,7 @@ def _trouble(e):
     empty = "insufficient_quota" in str(getattr(e, "code", "") or "") + str(e)
     return _Trouble(said, http, again=(http in (408, 409, 429) or http >= 500) and not empty, wait=_retry_after(e.response.headers), fatal=http in (401, 403, 404) or empty)
 
-# %% ../nbs/08b_llm.ipynb #4f4b04ec
+# %% ../nbs/08b_llm.ipynb #22ce03b0
 @dataclass(frozen=True)
 class Limits:
     "How patiently and how fast a model is asked."
@@ -107,9 +107,10 @@ class Limits:
     def __post_init__(self):
         for f in fields(self):
             v = getattr(self, f.name)
+            whole = f.name in ("concurrency", "tries")
             if v is None and f.default is None: continue
-            if isinstance(v, bool) or not isinstance(v, (int, float)) or not v > 0 or (f.default in (16, 6) and v != int(v)):
-                raise ValueError(f"{f.name} must be a {'whole ' * (f.default in (16, 6))}number above 0, got {v!r}; e.g. Limits({f.name}={f.default or 500})")
+            if isinstance(v, bool) or not isinstance(v, (int, float)) or not v > 0 or whole and v != int(v):
+                raise ValueError(f"{f.name} must be a {'whole ' * whole}number above 0, got {v!r}; e.g. Limits({f.name}={f.default or 500})")
 
 # %% ../nbs/08b_llm.ipynb #86076c08
 class _Gate:
@@ -163,7 +164,7 @@ def as_messages(
         if not isinstance(m, dict) or not isinstance(m.get("role"), str) or not ({"content", "tool_calls"} & {*m}): raise ValueError(f"messages[{i}] must be a dict with role and content, got {shorten(repr(m), 60)}")
     return [dict(m) for m in x]
 
-# %% ../nbs/08b_llm.ipynb #8d28ad0c
+# %% ../nbs/08b_llm.ipynb #b51b8ece
 RUNTIME = ("role", "stage", "price", "record", "limits", "api_key") # of an LLM, no part of a request's identity
 
 class LLM:
@@ -177,8 +178,10 @@ class LLM:
         price: tuple | None = None, # (read, written) for a million tokens; None: unknown; (0, 0): free
         record: Record | None = None, # shared by all models of a run; None: in memory
         limits: Limits = Limits(), api_key: str | None = None, # None: OPENAI_API_KEY
+        alias: str | None = None, # the address to go by in the record, where the same model moves from port to port; None: base_url
     ):
         self.model, self.base_url = model, _plain(base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1")
+        self.url, self.alias = _plain(alias or self.base_url), alias
         self.settings, self.role, self.stage, self.price = dict(settings or {}), role, stage, price
         self.record, self.limits, self.api_key = Record() if record is None else record, limits, api_key
         self._sessions = weakref.WeakKeyDictionary()
@@ -270,7 +273,7 @@ def _most(self, messages):
 
 LLM._once, LLM._sent, LLM._used, LLM._most = _once, _sent, _used, _most
 
-# %% ../nbs/08b_llm.ipynb #28bbfd9b
+# %% ../nbs/08b_llm.ipynb #aef72695
 def _pause(n, asked):
     "Seconds to wait after try number n."
     return max(min(60., .5 * 2**(n - 1)) * random.uniform(.5, 1.), min(asked or 0., 120.))
@@ -286,22 +289,22 @@ async def _tries(self, session, key, messages, replicate):
         pause = _pause(n, got.wait)
         if not got.again or n == self.limits.tries or seconds + pause > self.limits.deadline: return Reply(key, "", "error", n, seconds=seconds, error=_blot(got.error, self.record._secrets))
         await asyncio.sleep(pause)
-    line = dict(key=key, **{"try": n}, url=self.base_url, messages=messages, settings=self.settings, replicate=replicate, seconds=round(seconds, 3), **got)
+    line = dict(key=key, **{"try": n}, url=self.url, messages=messages, settings=self.settings, replicate=replicate, seconds=round(seconds, 3), **got)
     await asyncio.wrap_future(self.record._keep(**line))
     return _reply(line, False)
 
 LLM._tries = _tries
 
-# %% ../nbs/08b_llm.ipynb #8be82ee1
+# %% ../nbs/08b_llm.ipynb #5e2daaa5
 async def _ask(self,
     messages, # a text, or messages of a chat
     replicate: int = 0, # number of the draw
 ) -> Reply:
     "One answer."
     messages = as_messages(messages)
-    key = request_key(self.model, self.base_url, messages, self.settings, replicate)
+    key = request_key(self.model, self.url, messages, self.settings, replicate)
     if (line := self.record.get(key)) is not None: return _reply(line, True)
-    if self.record.offline: raise RuntimeError(f"an offline record must hold every reply asked for, got none in {self.record.path.name} for {self.model!r} at {self.base_url}, draw {replicate}, {shorten(str(messages[-1].get('content')), 60)!r}; open it with offline=False to ask")
+    if self.record.offline: raise RuntimeError(f"an offline record must hold every reply asked for, got none in {self.record.path.name} for {self.model!r} at {self.url}, draw {replicate}, {shorten(str(messages[-1].get('content')), 60)!r}; open it with offline=False to ask")
     session = self._session()
     if key not in session.asked:
         session.asked[key] = asyncio.ensure_future(self._tries(session, key, messages, replicate))

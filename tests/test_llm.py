@@ -144,10 +144,15 @@ def test_no_server_at_all():
 
 def test_every_parameter_is_identity_or_runtime():
     named = [p for p in signature(LLM.__init__).parameters if p != "self"]
-    placed = {"model": "model", "base_url": "url", "settings": "settings"} # messages and replicate come with each call
+    placed = {"model": "model", "base_url": "url", "alias": "url", "settings": "settings"} # messages and replicate come with each call
     missing = [p for p in named if p not in placed and p not in RUNTIME]
     assert not missing, f"say in llm.RUNTIME, or in record.IDENTITY and request_key, whether {missing} changes what a model answers"
     assert {*placed.values(), "messages", "replicate"} == set(IDENTITY)
+
+def test_a_model_that_moves_is_known_by_its_alias():
+    record = Record()
+    with stub([answer()]) as server: assert wait(LLM("m", server.url, alias="mine", record=record).ask("q")).text == "yes"
+    assert wait(LLM("m", "http://127.0.0.1:1/v1", alias="mine", record=record).ask("q")).replayed
 
 def test_replicates_are_draws_of_their_own_and_the_seed_follows():
     with stub(lambda n, b: answer(str(b.get("seed")))) as server:
