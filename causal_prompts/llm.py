@@ -39,8 +39,9 @@ _KEPT = [f.name for f in fields(Reply) if f.name not in ("tries", "replayed", "e
 
 def _reply(line, replayed): return Reply(tries=line["try"], replayed=replayed, **{k: line[k] for k in _KEPT})
 
-# %% ../nbs/08b_llm.ipynb #fdc4411c
+# %% ../nbs/08b_llm.ipynb #22d1bec2
 class _Malformed(Exception): pass
+class _Empty(_Malformed): pass
 
 def _status(choice):
     "Text, and how the answer ended."
@@ -52,16 +53,17 @@ def _status(choice):
     if m.content is None: raise _Malformed(f"a message without text (finish_reason {finish!r})")
     return text, "ok"
 
-def _parse(body):
+def _parse(body, may_be_empty):
     "Text, status, tokens read and written (None where the server did not count), and the model's name."
     try:
         text, status = _status(body.choices[0])
+        if status == "ok" and not text.strip() and not may_be_empty: raise _Empty("an empty answer")
         use = body.usage
         counted = use is not None and isinstance(use.prompt_tokens, int) and isinstance(use.completion_tokens, int)
         return text, status, (use.prompt_tokens, use.completion_tokens) if counted else None, str(getattr(body, "model", "") or "")
     except (AttributeError, IndexError, TypeError) as e: raise _Malformed(f"{shorten(repr(body), 80)} ({type(e).__name__})") from None
 
-# %% ../nbs/08b_llm.ipynb #738ca621
+# %% ../nbs/08b_llm.ipynb #29ebd908
 class CallError(RuntimeError):
     "No call can succeed as things are set up."
 
@@ -73,6 +75,7 @@ class _Trouble:
     again: bool = True # worth another try?
     wait: float | None = None # seconds the server asked for
     fatal: bool = False # every other call would fail too
+    empty: bool = False # an answer came, with nothing in it
 
 def _retry_after(headers):
     "Seconds the server asks to wait, None where it does not."
@@ -89,7 +92,7 @@ def _trouble(e):
     http = getattr(e, "status_code", None)
     said = f"{type(e).__name__}: {shorten(str(e), 200)}"
     if isinstance(e, TimeoutError): return _Trouble("timeout: no whole answer in time")
-    if http is None or http == 200: return _Trouble(said)
+    if http is None or http == 200: return _Trouble(said, empty=isinstance(e, _Empty))
     empty = "insufficient_quota" in str(getattr(e, "code", "") or "") + str(e)
     return _Trouble(said, http, again=(http in (408, 409, 429) or http >= 500) and not empty, wait=_retry_after(e.response.headers), fatal=http in (401, 403, 404) or empty)
 
@@ -229,8 +232,8 @@ def _session(self):
 
 LLM._session = _session
 
-# %% ../nbs/08b_llm.ipynb #8e02c3cf
-async def _once(self, session, key, n, messages, replicate, most):
+# %% ../nbs/08b_llm.ipynb #6a73bc09
+async def _once(self, session, key, n, messages, replicate, most, may_be_empty):
     "One request: the line of an answer, or `_Trouble`."
     import openai
     if (pause := session.not_before - time.monotonic()) > 0: await asyncio.sleep(pause)
@@ -243,7 +246,7 @@ async def _once(self, session, key, n, messages, replicate, most):
         try:
             async with asyncio.timeout(self.limits.timeout):
                 body = await session.client.chat.completions.create(model=self.model, messages=messages, **self._sent(replicate))
-            text, status, used, served = _parse(body)
+            text, status, used, served = _parse(body, may_be_empty)
         except (openai.OpenAIError, _Malformed, ValueError, TimeoutError, OSError) as e:
             bad = _trouble(e)
             session.gate.judge(started, bad.http == 429)
@@ -273,18 +276,19 @@ def _most(self, messages):
 
 LLM._once, LLM._sent, LLM._used, LLM._most = _once, _sent, _used, _most
 
-# %% ../nbs/08b_llm.ipynb #aef72695
+# %% ../nbs/08b_llm.ipynb #1008f9e2
 def _pause(n, asked):
     "Seconds to wait after try number n."
     return max(min(60., .5 * 2**(n - 1)) * random.uniform(.5, 1.), min(asked or 0., 120.))
 
 async def _tries(self, session, key, messages, replicate):
     "An answer after as many requests as it takes, or an error."
-    start, most = time.monotonic(), self._most(messages)
+    start, most, empty = time.monotonic(), self._most(messages), False
     for n in range(1, self.limits.tries + 1):
-        got = await self._once(session, key, n, messages, replicate, most)
+        got = await self._once(session, key, n, messages, replicate, most, empty)
         seconds = time.monotonic() - start
         if isinstance(got, dict): break
+        empty = empty or got.empty
         if got.fatal: raise CallError(f"{self.base_url} must accept this key and model {self.model!r}, got {_blot(got.error, self.record._secrets)}; correct api_key, model or base_url (or fill the account) and run again: nothing recorded is lost")
         pause = _pause(n, got.wait)
         if not got.again or n == self.limits.tries or seconds + pause > self.limits.deadline: return Reply(key, "", "error", n, seconds=seconds, error=_blot(got.error, self.record._secrets))

@@ -63,7 +63,7 @@ def one(server, text="q", **kw):
 # ---- outcomes
 
 @pytest.mark.parametrize("reply, status, text", [
-    (answer(), "ok", "yes"), (answer(""), "ok", ""), (answer("cut", "length"), "limit", "cut"), (answer(None, "length"), "limit", ""),
+    (answer(), "ok", "yes"), (answer("cut", "length"), "limit", "cut"), (answer(None, "length"), "limit", ""),
     (answer(None, refusal="I will not."), "refused", "I will not."), (answer("half", "content_filter"), "refused", "half"), (answer(None, "content_filter"), "refused", "")])
 def test_what_the_model_did_is_kept_and_marked(reply, status, text):
     with stub([reply]) as server:
@@ -81,6 +81,13 @@ def test_what_may_pass_is_tried_again_and_never_taken_for_an_answer(bad):
     with stub([bad]) as server:
         model, got = one(server)
         assert (got.status, got.text, got.tries) == ("error", "", 4) and got.error and got.key not in model.record and len(server.seen) == 4
+
+def test_an_empty_answer_is_asked_once_more_and_empty_twice_is_an_answer():
+    with stub([answer(""), answer("yes")]) as server:
+        assert one(server)[1].text == "yes" and len(server.seen) == 2
+    with stub([answer(""), error(500), answer(" ")]) as server:
+        _, got = one(server)
+        assert (got.status, got.text, got.tries) == ("ok", " ", 3)
 
 def test_an_error_is_not_kept_as_an_answer_so_the_next_run_asks_again(tmp_path):
     with stub([error(500)] * 4 + [answer()]) as server:
