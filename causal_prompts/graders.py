@@ -120,10 +120,11 @@ def _torn(text, start):
     last = next(reversed(list(_BOX.finditer(text, start))), None)
     return "(a box that is not closed)" if last and text[last.end():last.end() + 1] == "{" else ""
 
-# %% ../nbs/09a_graders.ipynb #b3f7969d
+# %% ../nbs/09a_graders.ipynb #875eaf98
 _LINE = re.compile(r"^[ \t>*_#`\-]*(?:(?:the|my|so|thus|therefore),?\s+)*(?:(?:final|correct)\s+)?answer[ \t]*(?:\([^()\n]{0,40}\)[ \t]*)?[*_`]*[ \t]*"
                    r"(?:[:=]|(?:is[ \t]*:)|$)[ \t]*|^[ \t]*#{4,}[ \t]*(?=[^\s#])", re.I | re.M)
 _PHRASE = re.compile(r"\banswer[*_`\"' \t]*(?::|=|\b(?:is|was|would be|must be|should be)\b:?)[ \t]*", re.I)
+_OPENED, _TAG = re.compile(r"<(?:final_?)?answer>", re.I), re.compile(r"<((?:final_?)?answer)>\s*(.*?)\s*</\1>", re.I | re.S)
 _BLANK = re.compile(r"\s*(?:\\\[|\$\$|`{3}\w*|[*_>]*)\s*")
 
 def _after(text, at):
@@ -143,13 +144,19 @@ def _bare(line):
         line = inner.strip()
     return re.sub(r"^(?:(?:so|the|my|final|correct) )*answer (?:is|was)\b:?\s*", "", line, flags=re.I)
 
-# %% ../nbs/09a_graders.ipynb #3b4e991c
+# %% ../nbs/09a_graders.ipynb #ef11420b
+def _last_mark(text):
+    "The last mark: where it ends, and what is inside (None for a line: what follows it); nothing where there is none."
+    lines, boxes = list(_LINE.finditer(text)), _boxes(text)
+    tags = [m for o in list(_OPENED.finditer(text))[-9:] if (m := _TAG.match(text, o.start(), o.start() + 2000))]
+    marks = [(m.end(), None) for m in lines[-1:]] + [(b[1], last_boxed(text)) for b in boxes[-1:]] + [(m.end(), m[2]) for m in tags[-1:]]
+    return max(marks, key=lambda m: m[0], default=None)
+
 def _marked(text):
     "What a (plain) text marks as its answer, and whether the mark decides."
-    lines, boxes = list(_LINE.finditer(text)), _boxes(text)
-    if cut := _torn(text, max([0, *(b[1] for b in boxes[-1:]), *(m.end() for m in lines[-1:])])): return cut, True
-    if boxes and (not lines or boxes[-1][1] > lines[-1].end()): return last_boxed(text), True
-    if lines: return _after(text, lines[-1].end()), True
+    mark = _last_mark(text)
+    if cut := _torn(text, mark[0] if mark else 0): return cut, True
+    if mark: return (_after(text, mark[0]) if mark[1] is None else _bare(mark[1])), True
     phrases = list(_PHRASE.finditer(text))
     return (_after(text, phrases[-1].end()) or None, False) if phrases else (None, False)
 
@@ -544,7 +551,7 @@ def math_equal(
         return _right(got) if same else _wrong(got, gold) if read else Grade(0, f"{_said(got)} is no formula, and not the text {_said(gold)}")
     return _named(grade, "math_equal")
 
-# %% ../nbs/09a_graders.ipynb #c1294551
+# %% ../nbs/09a_graders.ipynb #b534abd2
 def sequence(
     brackets: bool = False, # True: a sequence of ()[]{}<> instead of words
 ):
@@ -553,11 +560,10 @@ def sequence(
     def grade(reply, item):
         ref, text = cut(plain(str(_reference(item)))), re.sub(r"\\text\{([^{}]*)\}", r"\1", plain(reply))
         if not ref: raise ValueError(f"the reference must be a sequence of {'brackets' if brackets else 'words'}, got {_reference(item)!r}")
-        lines, box = list(_LINE.finditer(text)), last_boxed(text)
-        where = text[lines[-1].end():] if lines else box if box else text[-20_000:] if not (p := list(_PHRASE.finditer(text))) else text[p[-1].end():]
-        got = cut(where)
+        mark, phrases = _last_mark(text), list(_PHRASE.finditer(text))
+        got = cut(mark[1] or text[mark[0]:] if mark else text[phrases[-1].end():] if phrases else text[-20_000:])
         opening = cut(str(item["query"]).rpartition("Input:")[2]) if brackets and hasattr(item, "keys") and "query" in item else []
-        whole = got in (ref, opening + ref) if lines or box else got[-len(ref):] == ref and (not brackets or got in (ref, opening + ref))
+        whole = got in (ref, opening + ref) if mark else got[-len(ref):] == ref and (not brackets or got in (ref, opening + ref))
         return _right(" ".join(ref)) if whole else _wrong(" ".join(got[-len(ref) - 3:]), " ".join(ref)) if got else Grade(0, "no sequence found")
     return _named(grade, "sequence")
 

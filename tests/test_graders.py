@@ -43,7 +43,7 @@ def test_last_boxed(text, box): assert last_boxed(text) == box
     ("Answer: 5", "5"), ("answer:5", "5"), ("**Answer:** 5", "5"), ("**Answer**: 5", "5"), ("**Answer: 5**", "5"), ("> Final Answer: 5", "5"), ("## Answer\n\n5", "5"), ("Answer:\n\n```\n5\n```", "5"), ("Answer:\n$$\n5\n$$", "5"), ("Answer: $5$", "5"), ("Answer: \\(5\\)", "5"),
     ("#### 5", "5"), ("####5", "5"), ("So the answer is 5", "5"), ("The final answer is: **5**", "5"), ("Answer: 5\nAnswer: 6", "6"), ("Answer: 5\nso \\boxed{6}", "6"), ("\\boxed{6}\nAnswer: 5", "5"), ("The answer is 5.\nAnswer: 6\nThe answer is 7.", "6"),
     ("Final Answer: The final answer is $5$. I hope it is correct.", "$5$. I hope it is correct."), ("Answer (in metres): 5", "5"), ("Answer:", ""), ("Answer:\n\n\n", ""), ("5", None), ("", None), ("The answers are here", None), ("Ａｎｓｗｅｒ： 5", "5"), ("My answer: `x`", "x"), ("Answer: 2**3", "2**3"),
-    ("The answer is \\boxed{5", "(a box that is not closed)"), ("Answer: \"Lima\".", "Lima"), ("Answer = 5", "5"),
+    ("The answer is \\boxed{5", "(a box that is not closed)"), ("Answer: \"Lima\".", "Lima"), ("Answer = 5", "5"), ("<answer>5</answer>", "5"), ("<answer>\n  5\n</answer> done", "5"), ("Answer: <final_answer>5</final_answer>", "5"), ("<answer>5</answer>\nAnswer: 6", "6"), ("\\boxed{4} <answer>5</answer>", "5"), ("<answer>5", None),
 ])
 def test_final_answer(reply, answer): assert final_answer(reply) == answer
 
@@ -158,7 +158,7 @@ SEQUENCE = [
 @pytest.mark.parametrize("reply, score", SEQUENCE)
 def test_sequence_of_words(reply, score): check(sequence(), reply, "apple fig pear", score)
 
-@pytest.mark.parametrize("reply, score", [("] }", R), ("]}", R), ("Answer: ] }", R), ("Answer: `] }`", R), ("{ [ ] }", R), ("Answer: { [ ] }", R), ("So it is complete: ] }", R), ("} ]", W), ("]", W), ("Answer: ] } }", W), ("", W), ("none", W), ("] ] }", W), ("(well) ] }", W), ("（］ ｝", W), ("］ ｝", R)])
+@pytest.mark.parametrize("reply, score", [("] }", R), ("]}", R), ("Answer: ] }", R), ("Answer: `] }`", R), ("{ [ ] }", R), ("Answer: { [ ] }", R), ("So it is complete: ] }", R), ("} ]", W), ("]", W), ("Answer: ] } }", W), ("", W), ("none", W), ("] ] }", W), ("(well) ] }", W), ("（］ ｝", W), ("］ ｝", R), ("<answer>] }</answer>", R), ("\\boxed{]\\}}", R)])
 def test_sequence_of_brackets(reply, score): check(sequence(brackets=True), reply, dict(query="Close the brackets. Input: { [", reference="] }"), score)
 
 PATTERN = [
