@@ -154,11 +154,10 @@ def _plain(v):
     raise TypeError(f"result must be made of numbers, texts, lists and dicts, got {type(v).__name__}; convert it, e.g. with float() or str()")
 
 # %% ../nbs/09_sandbox.ipynb #sandbox026
-_FULL = {errno.ENOSPC: "disk", errno.EFBIG: "disk", errno.EDQUOT: "disk", errno.EMFILE: "open files"}
+_FULL = {errno.ENOMEM: "memory", errno.ENOSPC: "disk", errno.EFBIG: "disk", errno.EDQUOT: "disk", errno.EMFILE: "open files"}
 
 def _judge(e):
     "Status and error of an exception."
-    if isinstance(e, SystemExit) and e.code in (None, 0): return "ok", ""
     said = traceback.format_exception_only(e)[-1].strip()
     if isinstance(e, MemoryError): return "limit", f"memory: {said}"
     if isinstance(e, OSError) and e.errno in _FULL: return "limit", f"{_FULL[e.errno]}: {said}"
@@ -175,14 +174,18 @@ def _execute(code):
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     main.__file__, linecache.cache["code.py"] = "code.py", (len(code), None, code.splitlines(True), "code.py")
     try:
-        exec(compile(code, "code.py", "exec"), vars(main))
-        for t in threading.enumerate():
-            if not t.daemon and t is not threading.main_thread(): t.join()
-        return dict(status="ok", error="", result=_plain(vars(main).get("result")))
+        try:
+            exec(compile(code, "code.py", "exec"), vars(main))
+            for t in threading.enumerate():
+                if not t.daemon and t is not threading.main_thread(): t.join()
+        except SystemExit as e:
+            if e.code not in (None, 0): raise
+        said = dict(status="ok", error="", result=_plain(vars(main).get("result")))
+        json.dumps(said)
+        return said
     except BaseException as e:
         _spare()
         status, error = _judge(e)
-        if status == "ok": return dict(status=status, error=error, result=_plain(vars(main).get("result")))
         traceback.print_exception(e.with_traceback(e.__traceback__ and e.__traceback__.tb_next), file=sys.__stderr__)
     vars(main).clear()
     return dict(status=status, error=error[:1000], result=None)
@@ -215,7 +218,7 @@ def _inside(report, walls, disk):
     if walls: _drop(disk)
     base = BOX if walls else os.getcwd()
     job, files = _unpack(open(0, "rb", closefd=False).read())
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(null := os.open(os.devnull, os.O_RDONLY), 0); os.close(null)
     _settle(base, files)
     sys.argv, sys.path = ["code.py"], [*sys.path[1:], *(p for p in job["path"] if p not in sys.path), f"{base}/work"]
     del sys.modules["sandbox"]; os.environ.pop("PWD", None)
@@ -245,7 +248,7 @@ def _talk(p, report, job, timeout, caps):
         sel.register(p.stdin, selectors.EVENT_WRITE, "job")
         while sel.get_map():
             if (left := end - time.monotonic()) <= 0: return got, start, "timeout"
-            for key, _ in sel.select(left):
+            for key, _ in sorted(sel.select(left), key=lambda e: e[0].data != "report"): # the start before what follows it
                 if key.data == "job": rest = job = _give(key.fd, job)
                 else: rest = os.read(key.fd, 1 << 16); got[key.data] += rest
                 if not rest: sel.unregister(key.fileobj); key.data == "job" and p.stdin.close()
@@ -254,20 +257,20 @@ def _talk(p, report, job, timeout, caps):
     return got, start, ""
 
 # %% ../nbs/09_sandbox.ipynb #sandbox035
-def _stop(p, report, patient):
-    "Give a process that has closed its streams a second to end, kill any other, and see it gone; its exit code."
-    try:
-        if patient: return p.wait(1.)
-    except subprocess.TimeoutExpired: pass
-    finally:
-        for stream in (p.stdin, p.stdout, p.stderr): stream.close()
+def _children(pid):
+    try: return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError: return []
+
+def _stop(p, walls, why):
+    "Wait for a process that has ended, kill any other, and see it gone; its exit code."
+    for stream in (p.stdin, p.stdout, p.stderr): stream.close()
+    if walls:
+        for child in _children(p.pid) if why else []: os.kill(child, signal.SIGKILL)
+        try: return p.wait(5.)
+        except subprocess.TimeoutExpired: pass
     try: os.killpg(p.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError): pass
-    p.wait()
-    with selectors.PollSelector() as sel:
-        sel.register(report, selectors.EVENT_READ)
-        while sel.select(2.) and os.read(report, 1 << 16): pass
-    return p.returncode
+    return p.wait()
 
 # %% ../nbs/09_sandbox.ipynb #sandbox036
 def _start(walls, base, job, disk, timeout, caps):
@@ -280,7 +283,7 @@ def _start(walls, base, job, disk, timeout, caps):
         finally: os.close(theirs)
         why = "broken off"
         try: got, start, why = _talk(p, ours, job, timeout, caps)
-        finally: end, code = time.monotonic(), _stop(p, ours, walls and not why)
+        finally: end, code = time.monotonic(), _stop(p, walls, why)
     finally: os.close(ours)
     return got, None if start is None else end - start, why, code
 

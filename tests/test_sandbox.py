@@ -1,0 +1,656 @@
+"The sandbox: every escape is tried for real and judged by what the outside sees; most of them succeed in a plain process, so the tests can fail."
+import ctypes, json, math, os, platform, re, secrets, shutil, signal, socket, stat, subprocess, sys, sysconfig, tempfile, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from causal_prompts import sandbox
+from causal_prompts.sandbox import WORDS, Ran, SandboxError, available, run
+
+ROOT = Path(__file__).resolve().parents[1]
+SUPER = os.geteuid() == 0
+YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")
+PTRACE = SUPER or not YAMA.exists() or YAMA.read_text().strip() == "0"
+ARM = platform.machine() == "aarch64"
+walls = pytest.mark.skipif(sys.platform != "linux", reason="the walls are made of Linux namespaces")
+pytestmark = walls
+
+
+def test_the_walls_can_be_built_on_this_machine():
+    assert available() == "", f"nothing below can be tried without walls: {available()}"
+
+
+# ---- an outside worth reaching
+
+VICTIM = """
+import ctypes, signal, sys, time
+held = ctypes.create_string_buffer(sys.argv[1].encode())
+signal.signal(signal.SIGCONT, lambda *_: open(sys.argv[2], "w").close())
+print(ctypes.addressof(held), flush=True)
+time.sleep(600)
+"""
+
+class Outside:
+    "Files, keys, servers and a process of the user, open to everyone who can see them."
+    def __init__(self):
+        self.secret, self.marker = f"secret{secrets.token_hex(8)}", f"m{secrets.token_hex(5)}"
+        self.folder = Path(tempfile.mkdtemp(prefix="outside-"))
+        self.folder.chmod(0o777)
+        self.file = self.folder/"home"/".netrc"
+        self.file.parent.mkdir()
+        self.file.write_text(self.secret)
+        self.said, self.environment = [], os.environ.copy()
+        os.environ["OPENAI_API_KEY"] = self.secret
+        self.sockets = [self.listen(socket.AF_INET, ("127.0.0.1", 0)), self.listen(socket.AF_INET, ("127.0.0.1", 0), socket.SOCK_DGRAM),
+                        self.listen(socket.AF_UNIX, str(self.folder/"door")), self.listen(socket.AF_UNIX, f"\0{self.marker}")]
+        (self.folder/"door").chmod(0o777)
+        self.tcp, self.udp = (s.getsockname()[1] for s in self.sockets[:2])
+        add_key = ctypes.CDLL(None, use_errno=True).syscall
+        self.keyring = add_key(ctypes.c_long(217 if ARM else 248), b"user", self.marker.encode(), self.secret.encode(), len(self.secret), -3) > 0
+        self.fd = os.open(self.file, os.O_RDONLY)
+        os.set_inheritable(self.fd, True)
+        self.start()
+
+    def listen(self, family, address, kind=socket.SOCK_STREAM):
+        s = socket.socket(family, kind)
+        s.bind(address); s.settimeout(.2)
+        if kind == socket.SOCK_STREAM: s.listen()
+        threading.Thread(target=self.hear, args=(s, kind), daemon=True).start()
+        return s
+
+    def hear(self, s, kind):
+        while s.fileno() >= 0:
+            try: self.said.append(s.recv(100) if kind == socket.SOCK_DGRAM else s.accept()[0].recv(100))
+            except TimeoutError: pass
+            except OSError: return
+
+    def start(self):
+        self.victim = subprocess.Popen([sys.executable, "-c", VICTIM, self.secret, str(self.folder/"continued")], env=dict(KEY=self.secret), stdout=-1, text=True)
+        self.address = int(self.victim.stdout.readline())
+
+    def fill(self, code):
+        "The program with the names of what is to be reached written in."
+        values = dict(FILE=str(self.file), FOLDER=str(self.folder), TCP=self.tcp, UDP=self.udp, VICTIM=self.victim.pid, ADDRESS=self.address, MARKER=self.marker, PROJECT=str(ROOT),
+                      PACKAGES=sysconfig.get_path("purelib"), LENGTH=len(self.secret), PARENT=os.getpid())
+        return re.sub(r"@(\w+)", lambda m: repr(values[m[1]]), code)
+
+    def close(self):
+        os.environ.clear(); os.environ.update(self.environment)
+        self.victim.kill(); self.victim.wait(); self.victim.stdout.close()
+        for s in self.sockets: s.close()
+        os.close(self.fd)
+        shutil.rmtree(self.folder)
+
+
+@pytest.fixture(scope="module")
+def outside():
+    o = Outside()
+    yield o
+    o.close()
+
+@pytest.fixture(scope="module")
+def tried(outside):
+    "All escapes, several at a time."
+    assert available() == ""
+    with ThreadPoolExecutor(4) as pool: return dict(zip(ESCAPES, pool.map(lambda e: run(outside.fill(e.code), timeout=3.), ESCAPES)))
+
+
+def processes(marker, dead=False):
+    "Processes of that name, wherever they are; the dead ones too that nobody has collected yet."
+    out = []
+    for p in Path("/proc").glob("[0-9]*"):
+        try: name, state = re.search(r"\((.*)\) (\S)", (p/"stat").read_text(), re.S).groups()
+        except OSError: continue
+        if name == marker and (dead or state != "Z"): out.append(int(p.name))
+    return out
+
+
+# ---- what shows that an escape has worked
+
+def leaked(o, said): return o.secret in said
+def told(o, said): return "ESCAPED" in said
+def heard(o, said): time.sleep(.05); return any(o.marker.encode() in s for s in o.said)
+def written(o, said):
+    places = [o.folder, Path("/", "tmp"), Path("/var/tmp"), Path("/dev/shm"), Path("/run"), Path("/"), ROOT, Path(sysconfig.get_path("purelib")), Path.home()]
+    found = [p/o.marker for p in places if (p/o.marker).exists()]
+    for p in found: p.unlink()
+    return bool(found)
+def died(o, said):
+    try: o.victim.wait(.3)
+    except subprocess.TimeoutExpired: return False
+    o.start()
+    return True
+def reniced(o, said):
+    if os.getpriority(os.PRIO_PROCESS, o.victim.pid) == 0: return False
+    os.setpriority(os.PRIO_PROCESS, o.victim.pid, 0)
+    return True
+def continued(o, said): time.sleep(.1); return (o.folder/"continued").exists()
+def survived(o, said):
+    time.sleep(.2)
+    alive = processes(o.marker)
+    for p in alive: os.kill(p, signal.SIGKILL)
+    return bool(alive)
+
+
+C = "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+IOV = "class Part(ctypes.Structure): _fields_ = [('base', ctypes.c_void_p), ('size', ctypes.c_size_t)]\n"
+CALL = "def call(x86, arm, *args): return libc.syscall(ctypes.c_long(arm if os.uname().machine == 'aarch64' else x86), *args)\n"
+
+@dataclass(frozen=True)
+class Escape:
+    name: str
+    code: str
+    worked: object      # (outside, what the program printed) -> did it escape?
+    plain: bool = True  # whether it is shown to succeed in a plain process
+
+    def __repr__(self): return self.name
+
+
+ESCAPES = [
+    # files
+    Escape("read the home folder", "print(open(@FILE).read())", leaked),
+    Escape("look for files by name", "import glob; print([open(f).read() for f in glob.glob(@FOLDER + '/*/.*')])", leaked),
+    Escape("list the project", "import os; print('ESCAPED' if 'setup.py' in os.listdir(@PROJECT) else '')", told),
+    Escape("read the source of an editable install", "print('ESCAPED' if open(@PROJECT + '/causal_prompts/core.py').read() else '')", told),
+    Escape("read the list of users", "print('ESCAPED' if 'root:' in open('/etc/passwd').read() else '')", told),
+    Escape("read the passwords", "print('ESCAPED' if 'root:' in open('/etc/shadow').read() else '')", told, SUPER),
+    Escape("follow a symbolic link out", "import os; os.symlink(@FILE, 'link'); print(open('link').read())", leaked),
+    Escape("climb out by ..", "print(open('../' * 40 + @FILE).read())", leaked),
+    Escape("link a file in", "import os, tempfile; here = tempfile.mkdtemp(dir=@FOLDER if os.path.exists(@FOLDER) else '.'); os.link(@FILE, here + '/hard'); print(open(here + '/hard').read())", leaked),
+    Escape("step out of a chroot", "import os; os.mkdir('x'); os.chroot('x'); os.chdir('../' * 40); os.chroot('.'); print(open(@FILE).read())", leaked, SUPER),
+    Escape("go through the root of another process", "import os\nfor p in ['1', str(@VICTIM), str(os.getppid())]:\n    try: print(open(f'/proc/{p}/root' + @FILE).read())\n    except OSError: pass", leaked),
+    Escape("read a descriptor left open", "import os\nfor fd in range(3, 256):\n    try: print(os.pread(fd, 100, 0))\n    except OSError: pass", leaked),
+    Escape("reopen the descriptors of others", "import os\nfor p in os.listdir('/proc'):\n    try: fds = os.listdir(f'/proc/{p}/fd') if p.isdigit() else []\n    except OSError: continue\n    for fd in fds:\n        try:\n            if os.readlink(f'/proc/{p}/fd/{fd}') == @FILE: print(open(f'/proc/{p}/fd/{fd}').read())\n        except OSError: pass", leaked),
+    Escape("write beside the user's files", "open(@FOLDER + '/' + @MARKER, 'w').write('x')", written),
+    Escape("write where everyone may", "import os\nfor d in ['/tmp', '/var/tmp', '/dev/shm', '/run', '/']:\n    try: open(f'{d}/' + @MARKER, 'w').write('x')\n    except OSError: pass", written),
+    Escape("plant a module in the packages", "open(@PACKAGES + '/' + @MARKER, 'w').write('x')", written, False),
+    Escape("write into the project", "open(@PROJECT + '/' + @MARKER, 'w').write('x')", written, False),
+    Escape("make the packages writable", C + "print(libc.mount(None, @PACKAGES.encode(), None, 4096 | 32, None)); libc.mount(None, b'/', None, 4096 | 32, None); open(@PACKAGES + '/' + @MARKER, 'w').write('x')", written, False),
+    Escape("change the mode of what is there", "import os, sys; os.chmod(sys.executable, 0o777); print('ESCAPED')", told, False),
+    Escape("mount over the machine", C + "if not libc.mount(b'none', @FOLDER.encode() if os.path.exists(@FOLDER) else b'/mnt', b'tmpfs', 0, None) or not libc.mount(b'none', os.getcwd().encode(), b'tmpfs', 0, None): print('ESCAPED')", told, False),
+    Escape("unmount the walls", C + "print('' if libc.umount2(b'/proc', 2) else 'ESCAPED')", told, False),
+    Escape("read the disk below the files", "import os, stat\nfor d, _, names in os.walk('/dev'):\n    for n in names:\n        s = os.stat(f'{d}/{n}')\n        if stat.S_ISBLK(s.st_mode) and s.st_rdev:\n            try: print('ESCAPED', open(f'{d}/{n}', 'rb').read(1))\n            except OSError: pass", told, False),
+    Escape("make a device", "import os, stat; os.mknod('disk', stat.S_IFBLK | 0o666, os.makedev(254, 0)); print('ESCAPED')", told, False),
+    Escape("read the machine's memory", "print('ESCAPED', open('/dev/mem', 'rb').read(1))", told, False),
+    Escape("open a file by its handle", C + CALL + "fd = os.open('/', os.O_RDONLY)\nhandle = ctypes.create_string_buffer(b'\\x08\\0\\0\\0\\x81\\0\\0\\0' + (2).to_bytes(8, 'little'), 136)\nif call(304, 265, fd, handle, 0) >= 0 or not call(303, 264, -100, b'/', ctypes.create_string_buffer(b'\\x80', 136), ctypes.byref(ctypes.c_int()), 0): print('ESCAPED')", told, False),
+    # keys and other processes
+    Escape("read the key", "import os; print(dict(os.environ))", leaked),
+    Escape("read the environments of all processes", "import glob\nfor f in glob.glob('/proc/*/environ'):\n    try: print(open(f, 'rb').read())\n    except OSError: pass", leaked),
+    Escape("read the environment of the parent", "import os; print('ESCAPED' if b'PATH=' in open(f'/proc/{os.getppid()}/environ', 'rb').read() else '')", told),
+    Escape("read the memory of a process", C + IOV + CALL + "here = ctypes.create_string_buffer(@LENGTH)\ncall(310, 270, @VICTIM, ctypes.byref(Part(ctypes.addressof(here), @LENGTH)), 1, ctypes.byref(Part(@ADDRESS, @LENGTH)), 1, 0)\nprint(here.raw)", leaked, PTRACE),
+    Escape("read the memory of a process as a file", "f = open(f'/proc/{@VICTIM}/mem', 'rb', 0); f.seek(@ADDRESS); print(f.read(@LENGTH))", leaked, PTRACE),
+    Escape("write into the memory of the process beside it", "import os\nfor p in os.listdir('/proc'):\n    if p.isdigit():\n        try: f = open(f'/proc/{p}/mem', 'r+b', 0); print('ESCAPED')\n        except OSError: pass", told, PTRACE),
+    Escape("end a process as its debugger", C + "pid = @VICTIM\nif not libc.ptrace(16, pid, None, None): os.waitpid(pid, 0x40000000); libc.ptrace(8, pid, None, None)", died, PTRACE),
+    Escape("kill a process", "import os; os.kill(@VICTIM, 9)", died),
+    Escape("signal everyone", "import os, signal; os.kill(-1, signal.SIGCONT)", continued, False),
+    Escape("kill the one who waits", "import os\nfor p in {os.getppid(), @PARENT, 1}:\n    try: os.kill(p, 9)\n    except OSError: pass\nif os.getppid() == @PARENT: print('ESCAPED')", told, False),
+    Escape("slow another process down", "import os; os.setpriority(os.PRIO_PROCESS, @VICTIM, 5)", reniced),
+    Escape("read a key in the kernel", C + CALL + "found = call(250, 219, 10, -3, b'user', @MARKER.encode(), 0)\nheld = ctypes.create_string_buffer(100)\ncall(250, 219, 11, found, held, 100)\nprint(held.raw)", leaked, "keyring"),
+    Escape("read the kernel's log", C + "size = libc.klogctl(10, None, 0); print('ESCAPED' if size > 0 else '')", told, SUPER),
+    # network
+    Escape("connect to a server here", "import socket; socket.create_connection(('127.0.0.1', @TCP), 2).send(@MARKER.encode())", heard),
+    Escape("send a datagram, as a name server is asked", "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(@MARKER.encode(), ('127.0.0.1', @UDP))", heard),
+    Escape("connect to a socket in a folder", "import socket; s = socket.socket(socket.AF_UNIX); s.connect(@FOLDER + '/door'); s.send(@MARKER.encode())", heard),
+    Escape("connect to a socket without a file", "import socket; s = socket.socket(socket.AF_UNIX); s.connect(chr(0) + @MARKER); s.send(@MARKER.encode())", heard),
+    Escape("find the machine's addresses", "import socket; print('ESCAPED' if [i for i in socket.if_nameindex() if i[1] != 'lo'] or socket.gethostname() != 'box' else '')", told),
+    Escape("listen for others", "import socket; s = socket.create_server(('127.0.0.1', 0)); print('ESCAPED')", told),
+    Escape("talk to the hypervisor", "import socket; socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM); print('ESCAPED')", told, False),
+    Escape("talk to the kernel's network", "import socket\nfor f in (16, 17, 38):\n    try: socket.socket(f, socket.SOCK_RAW); print('ESCAPED')\n    except OSError: pass", told),
+    Escape("queue calls past the filter", C + CALL + "print('ESCAPED' if call(425, 425, 4, ctypes.create_string_buffer(120)) >= 0 else '')", told, False),
+    # rights
+    Escape("become another", "import os; os.setuid(0 if os.getuid() else 1); print('ESCAPED')", told, SUPER),
+    Escape("have rights", "print('' if '0' * 16 in [l for l in open('/proc/self/status') if l.startswith('CapEff')][0] else 'ESCAPED')", told, SUPER),
+    Escape("make a user namespace", C + "print('' if libc.unshare(0x10000000) else 'ESCAPED')", told),
+    Escape("make a process in new namespaces", C + CALL + "pid = call(56, 220, 0x10000000 | 17, 0, 0, 0, 0)\nif pid == 0: os._exit(0)\nif pid > 0: print('ESCAPED')", told, False),
+    Escape("find a program with the rights of its owner", "import os, stat\nfor d, _, names in os.walk('/usr/bin'):\n    for n in names:\n        if os.lstat(f'{d}/{n}').st_mode & stat.S_ISUID: print('ESCAPED'); break", told, any(f.lstat().st_mode & stat.S_ISUID for f in Path("/usr/bin").iterdir())),
+    Escape("start a program", "import subprocess; subprocess.run(['sh', '-c', 'true'], check=True); print('ESCAPED')", told),
+    Escape("become a program", "import os, sys; os.execv(sys.executable, [sys.executable, '-c', 'print(\"ESC\" + \"APED\")'])", told),
+    Escape("set the clock", "import time; time.clock_settime(time.CLOCK_REALTIME, time.time()); print('ESCAPED')", told, False),
+    Escape("rename the machine", "import socket; socket.sethostname('escaped'); print('ESCAPED')", told, False),
+    Escape("set the kernel's switches", "open('/proc/sys/kernel/domainname', 'w').write('escaped'); print('ESCAPED')", told, False),
+    Escape("raise its limits", "import resource as r\nfor k in (r.RLIMIT_NPROC, r.RLIMIT_NOFILE, r.RLIMIT_CPU, r.RLIMIT_FSIZE):\n    try: r.setrlimit(k, (r.RLIM_INFINITY if k != r.RLIMIT_NOFILE else 4096,) * 2); print('ESCAPED')\n    except (ValueError, OSError): pass", told),
+    Escape("be dumped to disk", C + "import resource\nif not libc.prctl(4, 1, 0, 0, 0) and libc.prctl(3, 0, 0, 0, 0): print('ESCAPED')", told),
+    # outlive the end
+    Escape("leave a daemon behind", C + "if os.fork() == 0:\n    os.setsid()\n    if os.fork(): os._exit(0)\n    libc.prctl(15, @MARKER.encode(), 0, 0, 0)\n    for fd in range(3): os.close(fd)\n    import time; time.sleep(60)", survived),
+    Escape("outlive the timeout in a session of its own", C + "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nif os.fork() == 0: os.setsid()\nelse: libc.prctl(1, 0, 0, 0, 0)\nlibc.prctl(15, @MARKER.encode(), 0, 0, 0)\nfor fd in range(3): os.close(fd)\ntime.sleep(60)", survived),
+    Escape("unlearn to die", C + "import signal, time\nfor s in range(1, 32):\n    try: signal.signal(s, signal.SIG_IGN)\n    except (OSError, ValueError): pass\nlibc.prctl(1, 0, 0, 0, 0); libc.prctl(15, @MARKER.encode(), 0, 0, 0)\nfor fd in range(3, 64):\n    try: os.close(fd)\n    except OSError: pass\ntime.sleep(60)", survived, False),
+]
+
+
+@pytest.mark.parametrize("escape", ESCAPES, ids=repr)
+def test_escape(escape, outside, tried): assert tried[escape].isolated and not escape.worked(outside, tried[escape].stdout)
+
+
+@pytest.mark.parametrize("escape", [e for e in ESCAPES if e.plain], ids=repr)
+def test_plain_process_does_not_stop(escape, outside, tmp_path):
+    if escape.plain == "keyring" and not outside.keyring: pytest.skip("this kernel keeps no keys")
+    try: said = subprocess.run([sys.executable, "-c", outside.fill(escape.code)], capture_output=True, text=True, timeout=1.5, cwd=tmp_path, close_fds=False).stdout
+    except subprocess.TimeoutExpired: said = ""
+    assert escape.worked(outside, said)
+
+
+# ---- limits
+
+def worst(code, seconds=1., name="box-worst", **kwargs):
+    "The run, and the most that the outside saw while it lasted: processes, threads, MB."
+    most, ran = dict(processes=0, threads=0, memory=0), []
+    thread = threading.Thread(target=lambda: ran.append(run(f"import ctypes\nctypes.CDLL(None).prctl(15, {name.encode()!r}, 0, 0, 0)\n{code}", timeout=seconds, **kwargs)))
+    thread.start()
+    while thread.is_alive():
+        seen = processes(name)
+        status = []
+        for p in seen:
+            try: status.append(Path(f"/proc/{p}/status").read_text())
+            except OSError: pass
+        total = lambda k: sum(int(m[1]) for t in status if (m := re.search(rf"^{k}:\s*(\d+)", t, re.M)))
+        for k, v in dict(processes=len(seen), threads=total("Threads"), memory=(total("RssAnon") + total("RssShmem")) // 1024).items(): most[k] = max(most[k], v)
+        time.sleep(.005)
+    thread.join()
+    assert not processes(name, dead=True)
+    return ran[0], most
+
+
+FORKS = "import ctypes, os\nlibc = ctypes.CDLL(None)\nx86 = os.uname().machine == 'x86_64'\n"
+
+WAYS = {
+    "os": "os.fork()", "libc": "libc.fork()", "spawn": "os.posix_spawn('/proc/self/exe', ['x'], {})", "fork": "libc.syscall(ctypes.c_long(57 if x86 else 220), 0, 0, 0, 0, 0)",
+    "clone": "libc.syscall(ctypes.c_long(56 if x86 else 220), 17, 0, 0, 0, 0)", "clone3": "libc.syscall(ctypes.c_long(435), ctypes.create_string_buffer((0).to_bytes(32, 'little') + (17).to_bytes(8, 'little') + bytes(48)), 88)"}
+
+def test_fork_bomb_stays_one_process():
+    each = ", ".join(f"{k!r}: lambda: {v}" for k, v in WAYS.items())
+    ran, most = worst(FORKS + f"import time\nresult = {{}}\nfor name, fork in {{{each}}}.items():\n    n, end = 0, time.time() + .15\n    while time.time() < end:\n        try: n += fork() >= 0\n        except OSError: pass\n    result[name] = n", 20.)
+    assert ran.status == "ok" and ran.result == dict.fromkeys(WAYS, 0) and most["processes"] == 1
+
+
+def test_thread_bomb_stays_within_its_number():
+    ran, most = worst("import threading, time\nthreading.stack_size(1 << 15)\nn = 0\ntry:\n    while True: threading.Thread(target=time.sleep, args=(60,), daemon=True).start(); n += 1\nexcept RuntimeError: time.sleep(.2)\nresult = n", memory=1024)
+    assert ran.status == "ok" and 20 < ran.result <= sandbox.THREADS and most["threads"] <= sandbox.THREADS
+
+
+@pytest.mark.skipif(not SUPER, reason="only root escapes the limit on processes")
+def test_root_in_a_user_namespace_is_bound_by_no_limit_on_processes():
+    "Why root is changed into someone else: the way that suggests itself does not bind."
+    code = "import resource, subprocess\nresource.setrlimit(resource.RLIMIT_NPROC, (1, 1))\np = [subprocess.Popen(['sleep', '5']) for _ in range(5)]\nprint(len(p))\nfor x in p: x.kill()"
+    bound = subprocess.run(["bwrap", "--unshare-user", "--uid", "65534", "--dev-bind", "/", "/", sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert bound.stdout.strip() == "5"
+
+
+@pytest.mark.parametrize("memory, grow", [
+    (120, "held = []\nwhile True: held.append(bytearray(1 << 20))"),
+    (120, "held, n = {}, 0\nwhile True: held[n] = str(n); n += 1"),
+    (120, "import mmap\nheld = []\nwhile True:\n    m = mmap.mmap(-1, 1 << 20); m.write(b'x' * (1 << 20)); held.append(m)"),
+    (300, "import numpy as np\nheld = []\nwhile True: held.append(np.ones(1 << 17))"),
+    (300, "import numpy as np\nnp.ones((1 << 20, 1 << 10))")], ids=["bytearray", "small objects", "shared mmap", "numpy", "one numpy array"])
+def test_memory_bomb_ends_at_the_limit(memory, grow):
+    ran, most = worst(grow, 30., memory=memory)
+    assert ran.status == "limit" and ran.error.startswith("memory") and most["memory"] < memory + sandbox.SPARE
+
+
+@pytest.mark.parametrize("hold", [
+    "fd = os.memfd_create('x'); os.write(fd, bytes(1 << 20))",
+    "fd = libc.shmget(0, ctypes.c_size_t(1 << 20), 0o1600)\n    if fd < 0: raise OSError",
+    "fd = os.open('/dev/shm/x' + str(n), os.O_CREAT | os.O_RDWR); os.write(fd, bytes(1 << 20)); os.close(fd)"], ids=["memfd", "System V", "POSIX"])
+def test_memory_outside_the_address_space_cannot_be_held(hold):
+    ran = run(f"import ctypes, os\nlibc = ctypes.CDLL(None)\nresult = 0\nfor n in range(100):\n  try:\n    {hold}\n    result += 1\n  except OSError: break", disk=8)
+    assert ran.status == "ok" and ran.result <= 8
+
+
+def test_disk_fill_ends_at_the_limit(tmp_path):
+    ran = run("n = 0\nwhile True:\n    open(f'f{n}', 'wb').write(bytes(1 << 19)); n += 1", disk=4, timeout=20.)
+    assert ran.status == "limit" and ran.error.startswith("disk") and "No space left" in ran.error
+
+def test_huge_file_ends_at_the_limit():
+    ran = run("f = open('f', 'wb')\nwhile True: f.write(bytes(1 << 20))", disk=4)
+    assert ran.status == "limit" and ran.error.startswith("disk")
+
+def test_sparse_file_is_no_way_round():
+    assert run("f = open('f', 'wb')\nf.truncate(1 << 40)", disk=4).error.startswith("disk")
+
+def test_many_files_end_at_the_limit():
+    ran = run("import os\nresult = 0\ntry:\n    while True: os.mkdir(f'd{result}'); result += 1\nexcept OSError: pass", timeout=20.)
+    assert ran.status == "ok" and 1000 < ran.result < sandbox.FILES
+
+def test_there_is_one_place_to_write():
+    ran = run("""
+import os
+result = []
+for d, dirs, names in os.walk("/"):
+    dirs[:] = [] if d.count("/") > 4 else [n for n in dirs if d != "/" or n not in ("proc", "usr", "lib", "lib64")]
+    try: open(f"{d}/written", "w").close(); result.append(d)
+    except OSError: pass
+""", {"data/table.csv": ""})
+    assert ran.status == "ok" and sorted(ran.result) == ["/box", "/box/home", "/box/shm", "/box/tmp", "/box/work", "/box/work/data"]
+
+def test_endless_output_is_cut_while_it_is_read():
+    for stream in ("stdout", "stderr"):
+        ran = run(f"import sys\nwhile True: sys.{stream}.write('x' * 9999)", output=50_000)
+        assert ran.status == "limit" and f"50,000 bytes on {stream}" in ran.error and len(getattr(ran, stream)) == 50_000
+
+def test_open_files_are_limited():
+    ran = run("import os\nheld = []\nwhile True: held.append(os.open('/dev/null', os.O_RDONLY))")
+    assert ran.status == "limit" and ran.error.startswith("open files")
+
+ENDLESS = [
+    "import time; time.sleep(60)", "while True: pass", "import re; re.match('(a+)+$', 'a' * 60 + 'b')", "import signal, time\nfor s in (1, 2, 3, 15, 24): signal.signal(s, signal.SIG_IGN)\ntime.sleep(60)",
+    "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()", "import sys\nsys.setswitchinterval(1e9)\nwhile True: sum(range(10**7))", "import os\nfor fd in range(3, 64):\n    try: os.close(fd)\n    except OSError: pass\nos.close(1); os.close(2)\nwhile True: pass"]
+
+def test_what_does_not_end_is_ended():
+    with ThreadPoolExecutor(4) as pool: done = list(pool.map(lambda code: run(code, timeout=.5), ENDLESS))
+    assert all(ran.status == "limit" and ran.error == "timeout: not finished after 0.5 s" and .5 <= ran.seconds < 10 and ran.result is None for ran in done)
+
+def test_processor_time_ends_too():
+    ran = run("import resource\nresult = resource.getrlimit(resource.RLIMIT_CPU)", timeout=3.2)
+    assert ran.result == [5, 5]
+    ran = run("import resource\nresource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nwhile True: pass", timeout=60.)
+    assert ran.status == "limit" and "processor time" in ran.error
+
+
+# ---- the result
+
+SEND = """
+import os, stat
+report = [fd for fd in range(3, 64) if os.path.exists(f"/proc/self/fd/{fd}") and stat.S_ISFIFO(os.fstat(fd).st_mode)]
+def send(message):
+    for fd in report:
+        try: os.write(fd, message)
+        except OSError: pass
+"""
+
+@pytest.mark.parametrize("message, says", [
+    (b"{}\n", "KeyError"), (b"not json\n", "JSONDecodeError"), (b"\xff\xfe\n", "UnicodeDecodeError"), (b"[1]\n", "TypeError|AttributeError"), (b"", "left before its end"),
+    (b'{"status": "ok", "error": "", "result": 1, "sizes": {}}\nleft over', "9 bytes where 0 were announced"),
+    (b'{"status": "ok", "error": "", "result": 1, "sizes": {"x": 10}}\nshort', "5 bytes where 10"),
+    (b'{"status": "ok", "error": "", "result": 1, "sizes": {"other.txt": 1}}\nx', "not asked for"),
+    (b'{"status": "ok", "error": "", "result": 1, "sizes": {"x": 1e999}}\n', "TypeError|OverflowError|ValueError"),
+    (b'{"status": "perfect", "error": "", "result": 1, "sizes": {}}\n', "not a report"),
+    (b'{"status": "ok", "error": ["x"], "result": 1, "sizes": {}}\n', "not a report"),
+    (b'{"status": "ok", "error": "", "result": 1, "isolated": false, "sizes": {}}\n', "not a report"),
+    (b'{"status": "ok", "error": "", "result": "\\ud800", "sizes": {}}\n', "UnicodeEncodeError"),
+    (b'{"status": "ok", "error": "", "result": ' + b"9" * 5000 + b', "sizes": {}}\n', "ValueError"),
+    (b"[" * 100_000, "RecursionError"), (b'{"a":' * 100_000, "RecursionError"), (b'{"status": "ok", "error": "", "sizes": {}, "result": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "RecursionError")],
+    ids=["empty", "not JSON", "not text", "a list", "nothing", "too long", "too short", "other files", "no size", "other status", "error no text", "more fields", "half a surrogate", "long number", "deep list", "deep dict", "deep result"])
+def test_a_forged_report_is_refused(message, says):
+    got = dict(report=bytearray(sandbox.READY + message))
+    out = sandbox._outcome(got, "", 0, 1., 1000, ["x"])
+    assert out["status"] == "fail" and not {"result", "files"} & out.keys() and re.search(says, out["error"])
+
+def test_a_forged_report_is_refused_on_its_real_way():
+    ran = run(f"{SEND}\nsend(open('message', 'rb').read())\nos._exit(0)", {"message": b"[" * 100_000}, fetch=["x"])
+    assert ran.status == "fail" and ran.result is None and ran.files == {} and "RecursionError" in ran.error
+
+def test_a_report_sent_twice_is_refused():
+    ran = run(f"{SEND}\nsend(b'{{\"status\": \"ok\", \"error\": \"\", \"result\": 1, \"sizes\": {{}}}}\\n')\nresult = 2")
+    assert ran.status == "fail" and "unreadable" in ran.error and ran.result is None
+
+def test_a_well_forged_report_is_the_word_of_the_program_and_no_more():
+    ran = run(f"{SEND}\nsend(b'{{\"status\": \"ok\", \"error\": \"\", \"result\": 42, \"sizes\": {{}}}}\\n')\nos._exit(0)")
+    assert (ran.status, ran.result, ran.files, ran.isolated) == ("ok", 42, {}, True)
+
+def test_a_huge_report_is_cut_while_it_is_read():
+    ran = run(f"{SEND}\nwhile True: send(b'x' * 60000)")
+    assert ran.status == "limit" and ran.error == "result: more than 1,000,000 bytes"
+    assert run("result = 'x' * 1_100_000", fetch=["x"]).status == "fail" # with room for files the head has its own cap
+
+@pytest.mark.parametrize("code, result", [
+    ("import json\njson.dumps = lambda *a, **k: '{}'\nresult = 1", None), ("import json\njson.dumps = json.JSONEncoder = None\nresult = 1", None),
+    ("import builtins\nbuiltins.vars = builtins.isinstance = builtins.open = None\nresult = 1", None), ("import os\nos.write = lambda fd, b: len(b)\nresult = 1", None),
+    ("import sys\nsys.modules.clear()\nresult = 1", 1), ("import os\nos._exit = lambda code: None\nresult = 1", 1), ("import gc\nfor o in gc.get_objects():\n    if isinstance(o, dict) and 'memory' in o and 'cpu' in o: o.clear()\nresult = 1", None),
+    ("print('{\"status\": \"ok\", \"result\": 42}')", None), ("result = __import__('atexit').register(lambda: open('later', 'w'))\nresult = 3", 3)],
+    ids=["dumps lies", "dumps breaks", "builtins", "write lies", "modules", "does not leave", "clears the job", "prints one", "at exit"])
+def test_tampering_with_the_interpreter_harms_the_program_alone(code, result):
+    ran = run(code, timeout=2.)
+    assert ran.result == result and (ran.status == "ok" if result or "print" in code else ran.status in ("fail", "limit"))
+
+VALUES = {
+    "1": 1, "None": None, "True": True, "'æ'": "æ", "(1, 2.5)": [1, 2.5], "{3, 1}": [1, 3], "{(1, 2): 'x', 3: None}": {"(1, 2)": "x", "3": None}, "np.float64(2)": 2.0, "np.array([[1, 2]])": [[1, 2]], "{'n': np.int64(3)}": {"n": 3},
+    "np.bool_(True)": True, "np.str_('x')": "x", "datetime.date(2024, 5, 1)": "2024-05-01", "pd.DataFrame({'a': [1, 2]}, index=['x', 'y'])": {"a": {"x": 1, "y": 2}}, "pd.Series([1, 2], index=['x', 'y'])": {"x": 1, "y": 2},
+    "pd.Timestamp('2024-05-01')": "2024-05-01T00:00:00", "collections.Counter('aab')": {"a": 2, "b": 1}, "[float('inf'), -float('inf')]": [math.inf, -math.inf], "pd.Index([1, 2])": [1, 2]}
+
+def test_results_are_plain_values():
+    ran = run(f"import collections, datetime\nimport numpy as np, pandas as pd\nresult = [{', '.join(VALUES)}]")
+    assert dict(zip(VALUES, ran.result)) == VALUES and [type(v) for v in ran.result] == [type(v) for v in VALUES.values()]
+    assert math.isnan(run("result = float('nan')").result)
+
+@pytest.mark.parametrize("value, says", [("object()", "got object; convert"), ("open", "got builtin_function_or_method"), ("10**5000", "integer string conversion"), ("3j", "got complex"), ("b'x'", "got bytes")])
+def test_results_that_cannot_be_passed_on_are_said_to_be(value, says):
+    ran = run(f"result = {value}")
+    assert ran.status == "fail" and ran.result is None and says in ran.error
+
+
+# ---- files
+
+def test_files_go_in_and_come_back(tmp_path):
+    (tmp_path/"on disk.bin").write_bytes(bytes(range(256)))
+    ran = run("import os\nresult = sorted(os.path.join(d, n) for d, _, names in os.walk('.') for n in names)\nopen('out.bin', 'wb').write(open('a/b.bin', 'rb').read() + open('t.csv', encoding='utf-8').read().encode())",
+              {"t.csv": "å,b\n", "a/b.bin": tmp_path/"on disk.bin", "e": b""}, fetch=("out.bin", "absent", "t.csv"))
+    assert ran.result == ["./a/b.bin", "./e", "./t.csv"] and ran.files == {"out.bin": bytes(range(256)) + "å,b\n".encode(), "t.csv": "å,b\n".encode()}
+
+@pytest.mark.parametrize("make", ["os.symlink('/etc/passwd', 'f')", "os.symlink('real', 'f'); open('real', 'w').write('x')", "os.mkfifo('f')", "os.mkdir('f')", "import socket; socket.socket(socket.AF_UNIX).bind('f')", "os.symlink('/dev/zero', 'f')",
+                                  "open('f', 'w').close(); os.chmod('f', 0)"], ids=["link out", "link", "fifo", "folder", "socket", "endless device", "closed"])
+def test_only_regular_files_of_bounded_size_are_fetched(make):
+    ran = run(f"import os\ntry:\n    {make}\nexcept OSError: pass", fetch=["f"], disk=8)
+    assert ran.status == "ok" and ran.files == {}
+
+def test_fetched_files_are_bounded_together():
+    ran = run("for n in 'abc': open(n, 'wb').truncate(5 << 20)", fetch=["a", "b", "c"], disk=8)
+    assert ran.status == "ok" and {k: len(v) for k, v in ran.files.items()} == {"a": 5 << 20}
+
+def test_a_figure_comes_back_also_where_the_program_failed():
+    ran = run("import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.savefig('figure.png')\n1 / 0", fetch=["figure.png"])
+    assert ran.status == "fail" and ran.files["figure.png"].startswith(b"\x89PNG") and "font cache" not in ran.stderr
+
+@pytest.mark.parametrize("name", ["../up", "/etc/passwd", "a/../../b", "..", ".", "", "a//b", "./a", "a/", "nul\0", "line\nbreak"])
+def test_names_that_lead_elsewhere_are_refused(name):
+    with pytest.raises(ValueError, match="relative and plain"): run("pass", {name: "x"})
+    with pytest.raises(ValueError, match="relative and plain"): run("pass", fetch=[name])
+
+def test_paths_that_are_no_regular_files_are_refused(tmp_path):
+    (tmp_path/"link").symlink_to("/etc/passwd"); os.mkfifo(tmp_path/"fifo")
+    with pytest.raises(ValueError, match="must not be a symbolic link"): run("pass", {"f": tmp_path/"link"})
+    for path in (tmp_path/"fifo", tmp_path, Path("/dev/zero")):
+        with pytest.raises(ValueError, match="must be a regular file, got something else"): run("pass", {"f": path})
+    with pytest.raises(ValueError, match="got none of that name: absent"): run("pass", {"f": tmp_path/"absent"})
+
+def test_arguments_are_checked():
+    for bad in (dict(timeout=0), dict(timeout=math.nan), dict(memory=-1), dict(disk=True), dict(output="many"), dict(timeout=math.inf)):
+        with pytest.raises(ValueError, match=f"{[*bad][0]} must be a number above 0"): run("pass", **bad)
+    with pytest.raises(TypeError, match="code must be a text"): run(b"pass")
+    with pytest.raises(TypeError, match=r"fetch must be a list of names.*pass \['a.png'\]"): run("pass", fetch="a.png")
+    with pytest.raises(TypeError, match="files must map names"): run("pass", ["a.csv"])
+    with pytest.raises(TypeError, match="got int for 'a'"): run("pass", {"a": 1})
+    with pytest.raises(ValueError, match="must fit on the disk of 1 MB, got 1.5 MB"): run("pass", {"a": bytes(3 << 19)}, disk=1)
+    with pytest.raises(ValueError, match="at most 1024 files"): run("pass", {f"f{i}": b"" for i in range(1100)})
+
+
+# ---- imports
+
+EVIL = "raise SystemError('shadowed')"
+
+def test_files_do_not_shadow_modules():
+    names = ["json.py", "os.py", "sitecustomize.py", "usercustomize.py", "sandbox.py", "resource.py", "traceback.py", "encodings/__init__.py", "threading.py", "code.py", "evil.pth", "pyvenv.cfg", "_decimal.py", "numpy.py"]
+    ran = run("import json, os, resource, traceback, threading, decimal, numpy\nresult = json.dumps(1)", dict.fromkeys(names, EVIL))
+    assert (ran.status, ran.result, ran.stderr) == ("ok", "1", "")
+
+def test_a_file_can_be_imported(): assert run("import helper; result = helper.x", {"helper.py": "x = 3"}).result == 3
+
+def test_the_environment_of_the_caller_does_not_steer_the_interpreter(monkeypatch, outside):
+    (outside.folder/"sitecustomize.py").write_text(EVIL)
+    for k in ("PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONUSERBASE"): monkeypatch.setenv(k, str(outside.folder/"sitecustomize.py" if k == "PYTHONSTARTUP" else outside.folder))
+    monkeypatch.setenv("PYTHONINSPECT", "1")
+    ran = run("import os, sys\nresult = [k for k in os.environ if k.startswith(('PYTHON', 'LD_', 'OPENAI'))], sys.flags.interactive")
+    assert ran.status == "ok" and ran.result == [["PYTHONHASHSEED"], 0]
+
+def test_a_program_runs_as_a_script_would():
+    ran = run("import sys, pickle\nfrom dataclasses import dataclass\n@dataclass\nclass A: x: int\nif __name__ == '__main__': result = pickle.loads(pickle.dumps(A(3))).x, sys.argv, __file__, list({'b', 'a', 'c'})")
+    assert ran.result[:3] == [3, ["code.py"], "code.py"] and ran.result == run("result = 3, ['code.py'], 'code.py', list({'b', 'a', 'c'})").result
+    ran = run("def f(x):\n    return 1 / x\nprint('before')\nf(0)\n")
+    assert ran.status == "fail" and ran.error == "ZeroDivisionError: division by zero" and ran.stdout == "before\n" and "return 1 / x" in ran.stderr and "sandbox.py" not in ran.stderr
+    assert run("import sys; result = 5; sys.exit()").result == 5 and run("import sys; sys.exit('no')").error == "SystemExit: no" and run("input()").error == "EOFError: EOF when reading a line"
+    assert run("import threading, time\nthreading.Thread(target=lambda: (time.sleep(.1), print('late'))).start()").stdout == "late\n"
+    assert run("print('å', end='')\nimport sys\nsys.stdout.buffer.write(b'\\xff')").stdout == "å\ufffd"
+    assert run("x = 1\n" * 30_000 + "result = x").result == 1
+
+
+# ---- refusal
+
+@pytest.fixture
+def without(monkeypatch):
+    "A machine without bubblewrap."
+    monkeypatch.setenv("PATH", "")
+    available.cache_clear()
+    yield
+    available.cache_clear()
+
+def test_without_bubblewrap_nothing_runs(without, tmp_path):
+    with pytest.raises(SandboxError, match=f"bwrap was not found; the package is called bubblewrap.*pass trust='{WORDS}'"): run(f"open({str(tmp_path/'ran')!r}, 'w')")
+    assert not (tmp_path/"ran").exists()
+
+@pytest.mark.parametrize("words", ["yes", WORDS.lower(), f" {WORDS}", f"{WORDS}.", True, None])
+def test_only_the_exact_words_allow_it(without, words):
+    with pytest.raises(ValueError, match=f"trust must be empty or the words '{WORDS}'"): run("pass", trust=words)
+
+def test_walls_that_cannot_be_built_are_no_walls(monkeypatch, tmp_path):
+    fake = tmp_path/"bwrap"
+    for script, says in [("echo 'bwrap: No permissions to create a new namespace' >&2; exit 1", "No permissions to create"), ("exit 0", "did not start")]:
+        fake.write_text(f"#!/bin/sh\n{script}\n"); fake.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path)); available.cache_clear()
+        with pytest.raises(SandboxError, match=f"cannot build the walls here.*{says}"): run("pass")
+    available.cache_clear()
+
+@pytest.mark.parametrize("attribute, value, says", [("platform", "darwin", "Linux namespaces, and this is darwin"), ("machine", "riscv64", "x86_64 and aarch64, and this is riscv64")])
+def test_other_systems_are_refused(monkeypatch, attribute, value, says):
+    if attribute == "platform": monkeypatch.setattr(sandbox.sys, "platform", value)
+    else: monkeypatch.setattr(sandbox.platform, "machine", lambda: value)
+    available.cache_clear()
+    try:
+        with pytest.raises(SandboxError, match=says): run("pass")
+    finally: available.cache_clear()
+
+def test_a_machine_that_fails_is_no_failed_program(monkeypatch):
+    assert available() == ""
+    monkeypatch.setattr(sandbox, "_walls", lambda bwrap: [bwrap, "--ro-bind", "/absent", "/absent"])
+    with pytest.raises(SandboxError, match="did not start.*/absent"): run("pass")
+
+def test_with_the_words_it_runs_without_walls_and_with_limits(without, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "a key"); monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ran = run("import os\nprint(open('t.csv').read(), 'OPENAI_API_KEY' in os.environ)\nopen('f', 'w').write('made')\nresult = os.getpgid(0) == os.getpid()", {"t.csv": "x"}, trust=WORDS, fetch=["f"])
+    assert (ran.status, ran.stdout, ran.result, ran.files, ran.isolated) == ("ok", "x False\n", True, {"f": b"made"}, False)
+    assert run("held = []\nwhile True: held.append(bytearray(1 << 20))", memory=200, trust=WORDS).error.startswith("memory")
+    assert run("import subprocess; subprocess.run(['/bin/sleep', '60'])", timeout=.5, trust=WORDS).error.startswith("timeout")
+    assert run("open('f', 'wb').write(bytes(9 << 20))", disk=8, trust=WORDS).error.startswith("disk")
+    assert list(tmp_path.iterdir()) == []
+
+def test_with_walls_the_words_change_nothing(): assert run("pass", trust=WORDS).isolated
+
+
+# ---- a function to be called many times
+
+def test_nothing_is_left_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    fds = set(os.listdir("/proc/self/fd"))
+    for code in ["pass", "1 / 0", "import ctypes, time\nctypes.CDLL(None).prctl(15, b'box-left', 0, 0, 0)\ntime.sleep(9)", "while True: print(1)", "import os; os._exit(3)"]: run(code, timeout=.3, output=1000)
+    with pytest.raises(ValueError): run("pass", {"..": ""})
+    assert set(os.listdir("/proc/self/fd")) == fds and list(tmp_path.iterdir()) == []
+    assert not processes("box-left", dead=True)
+    assert not [f for f in Path("/proc").glob("[0-9]*/stat") if re.search(rf"\) Z {os.getpid()} ", f.read_text())]
+
+def test_calls_from_several_threads_do_not_mix():
+    with ThreadPoolExecutor(6) as pool: got = list(pool.map(lambda i: run(f"import os\nprint({i})\nopen('f', 'x').write('{i}')\nresult = [{i}, os.listdir()]", fetch=["f"]), range(18)))
+    assert [(r.stdout, r.result, r.files) for r in got] == [(f"{i}\n", [i, ["f"]], {"f": str(i).encode()}) for i in range(18)]
+
+def test_large_files_and_streams_do_not_block_each_other():
+    data = os.urandom(6 << 20)
+    ran = run("import sys\nd = open('in', 'rb').read()\nsys.stdout.write('o' * 900_000); sys.stderr.write('e' * 900_000)\nopen('out', 'wb').write(d[::-1])", {"in": data}, fetch=["out"])
+    assert ran.files["out"] == data[::-1] and len(ran.stdout) == len(ran.stderr) == 900_000
+
+def test_a_program_dies_with_the_one_who_called_it():
+    code = "import ctypes, time\nctypes.CDLL(None).prctl(15, b'box-orphan', 0, 0, 0)\ntime.sleep(120)"
+    caller = subprocess.Popen([sys.executable, "-c", f"from causal_prompts.sandbox import run; run({code!r}, timeout=120)"], cwd=ROOT)
+    wait = time.monotonic() + 60
+    while not processes("box-orphan") and time.monotonic() < wait: time.sleep(.02)
+    assert processes("box-orphan")
+    caller.kill(); caller.wait()
+    wait = time.monotonic() + 10
+    while processes("box-orphan") and time.monotonic() < wait: time.sleep(.02)
+    assert not processes("box-orphan")
+
+def test_an_interrupted_call_ends_the_program(monkeypatch):
+    real = sandbox._talk
+    def talk(p, *rest):
+        threading.Timer(.6, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+        return real(p, *rest)
+    monkeypatch.setattr(sandbox, "_talk", talk)
+    with pytest.raises(KeyboardInterrupt): run("import ctypes, time\nctypes.CDLL(None).prctl(15, b'box-broken', 0, 0, 0)\ntime.sleep(60)", timeout=60)
+    assert not processes("box-broken")
+
+
+# ---- the filter
+
+def test_the_filter_knows_the_numbers_of_this_kernel():
+    "The table against the headers of the C compiler, where there are any."
+    header = next((f for f in [Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/include/asm/unistd_64.h"), Path("/usr/include/asm-generic/unistd.h")][ARM * 2:] if f.exists()), None)
+    if header is None: pytest.skip("no kernel headers here")
+    numbers = {m[1]: int(m[2]) for m in re.finditer(r"#define __NR3?2?6?4?_?(\w+)\s+(\d+)", header.read_text())}
+    for group in sandbox._DENIED.values():
+        for name, n in group.items():
+            n = n[ARM] if isinstance(n, tuple) else n
+            assert n is None or name not in numbers or numbers[name] == n, name
+
+def test_every_call_of_the_table_is_refused():
+    calls = [n[ARM] if isinstance(n, tuple) else n for group in sandbox._DENIED.values() for n in group.values()]
+    ran = run(f"import ctypes, errno\nlibc = ctypes.CDLL(None, use_errno=True)\nresult = []\nfor n in {[n for n in calls if n]}:\n    ctypes.set_errno(0)\n    result.append([libc.syscall(ctypes.c_long(n), -1, -1, -1, -1, -1, -1), ctypes.get_errno()])")
+    assert ran.status == "ok" and all(r == [-1, 1] for r in ran.result)
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_filter_is_well_formed_on_both_architectures(machine):
+    program = sandbox._filter(machine)
+    ops = [program[i:i + 8] for i in range(0, len(program), 8)]
+    import struct
+    parsed = [struct.unpack("=HBBI", op) for op in ops]
+    assert len(ops) < 4096 and parsed[-1] == (0x06, 0, 0, 0x7FFF0000)
+    assert all(i + 1 + max(yes, no) < len(ops) for i, (code, yes, no, _) in enumerate(parsed) if code != 0x06 and code != 0x20)
+
+def decide(machine, number, *args, arch=None):
+    "What the filter answers, by a small machine that runs it."
+    import struct
+    program = sandbox._filter(machine)
+    data = struct.pack("=IIQ6Q", number, sandbox._ARCH[machine][0] if arch is None else arch, 0, *(a & (2**64 - 1) for a in [*args, *[0] * (6 - len(args))]))
+    at, value = 0, 0
+    while True:
+        code, yes, no, k = struct.unpack_from("=HBBI", program, at * 8)
+        at += 1
+        if code == 0x06: return {0x7FFF0000: "allow", 0x80000000: "kill"}.get(k, k & 0xFFFF)
+        if code == 0x20: value = struct.unpack_from("=I", data, k)[0]; continue
+        at += yes if {0x15: value == k, 0x25: value > k, 0x45: bool(value & k)}[code] else no
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_filter_decides_as_it_should(machine):
+    arm = machine == "aarch64"
+    read, clone, sock, pair, prctl = (63, 220, 198, 199, 167) if arm else (0, 56, 41, 53, 157)
+    thread, fork = 0x3D0F00, 17
+    assert decide(machine, read) == "allow" and decide(machine, read, arch=0x40000003) == "kill"
+    assert decide(machine, clone, thread) == "allow" and decide(machine, clone, fork) == 1 and decide(machine, clone, 0x10000000 | fork) == 1 and decide(machine, 435) == 38
+    assert [decide(machine, sock, f) for f in (1, 2, 10, 16, 17, 38, 40)] == ["allow"] + [97] * 6 and decide(machine, pair, 1) == "allow" and decide(machine, pair, 2) == 97
+    assert [decide(machine, prctl, o) for o in (1, 4, 15, 38)] == [1, 1, "allow", "allow"]
+    assert decide(machine, 451) == 38 and decide(machine, 0x40000000 + read) == 38
+    denied = [n[arm] if isinstance(n, tuple) else n for g in sandbox._DENIED.values() for n in g.values()]
+    assert all(decide(machine, n) == 1 for n in denied if n is not None)
+
+
+# ---- as someone else
+
+@pytest.mark.skipif(not SUPER, reason="run as an ordinary user already")
+def test_an_ordinary_user_is_held_as_well():
+    "The same escapes by a user without rights, in a view of this machine in which Python can be reached by everyone."
+    shown = [p for p in sandbox._shown() if not p.startswith(("/usr", "/lib", "/etc"))] + [str(ROOT)]
+    closed = {shut[-1] for p in shown if (shut := [str(q) for q in Path(p).parents if not q.stat().st_mode & 1])}
+    args = [x for top in closed for x in ("--perms", "0755", "--tmpfs", top)]
+    inner = [p for p in shown if any(p.startswith(f"{top}/") for top in closed)]
+    args += [x for p in inner for q in sorted((q for q in Path(p).parents if any(str(q).startswith(f"{top}/") for top in closed)), key=lambda q: len(str(q))) for x in ("--perms", "0755", "--dir", str(q))]
+    args += [x for p in inner for x in ("--ro-bind", p, p)]
+    command = ["bwrap", "--dev-bind", "/", "/", *args, "--cap-add", "ALL", "setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "env", "-i", f"PATH={os.environ['PATH']}", "HOME=/var",
+               "PYTHONDONTWRITEBYTECODE=1", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "test_escape or fork_bomb or thread_bomb or small or dies_with", str(ROOT/"tests"/"test_sandbox.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd="/")
+    assert done.returncode == 0 and re.search(rf"{len(ESCAPES) + 4} passed", done.stdout), done.stdout[-3000:] + done.stderr[-1000:]
