@@ -1,0 +1,166 @@
+"""What collecting a log costs in time, and what faults and kills do to it.
+
+    python benchmarks/collect.py [--parts throughput faults kills] [--repeats 5] [--concurrency 4 16 32 64] [--rounds 20] [--kills 50]
+
+*throughput*: a served world in a process of its own answers after 300 ms. The least time that n calls can take at a concurrency of c is n / c times 300 ms; the share of it in the time measured is what is reported, once with the connections
+already open and once from the start of the job (client, connections and closing included). *faults*: the same plan of cells on a server that fails in one way after another, against a day without failures: requests, rows, rows without a
+score, scores that differ from those of the good day, answers that were received and are not in the record, calls that were answered and asked again. *kills*: a run is killed by SIGKILL at a random moment, again and again until the plan is
+done; the record is held against what the server sent. All on this machine, over 127.0.0.1. Prints tables; writes benchmarks/results/collect.json, where parts that were not run keep their former figures."""
+import argparse, asyncio, json, multiprocessing, os, platform, random, signal, sys, tempfile, time, warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from causal_prompts import collect
+from causal_prompts.core import content_id, mean_interval
+from causal_prompts.llm import LLM, Limits, each, wait
+from causal_prompts.record import Record
+from causal_prompts.serve import request_id, serve_world
+from causal_prompts.tasks import world_task
+from causal_prompts.worlds import World
+
+OUT = Path(__file__).parent/"results"/"collect.json"
+LATENCY = .3 # seconds
+GOAL = .95
+WORLD = World.preset("randomised")
+
+
+# ---- throughput
+
+def _serve(pipe, latency):
+    with serve_world(WORLD, latency=latency) as server:
+        pipe.send(server.base_url)
+        pipe.recv()
+
+async def _timed(llm, texts, concurrency):
+    "Seconds of the calls alone, the connections being open."
+    await asyncio.gather(*[llm.ask(f"warm {i}: {texts[0]}") for i in range(concurrency)])
+    start = time.perf_counter()
+    await each(texts, llm.ask, 2 * concurrency + 8, show=False)
+    return time.perf_counter() - start
+
+def throughput(concurrencies, rounds, repeats):
+    "One row a concurrency: share of the least possible time, over repeats."
+    rows = []
+    for c in concurrencies:
+        for repeat in range(repeats):
+            ours, theirs = multiprocessing.get_context("spawn").Pipe()
+            process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, LATENCY), daemon=True)
+            process.start()
+            url, n = ours.recv(), c * rounds
+            query = WORLD.queries(1)["query"][0]
+            texts = [f"{WORLD.baseline} ({i})\n\n{query}" for i in range(n)]
+            with tempfile.TemporaryDirectory() as folder:
+                llm = LLM("world", url, dict(max_tokens=60), record=Record(Path(folder)/"r.jsonl"), limits=Limits(concurrency=c))
+                whole = time.perf_counter()
+                calls = wait(_timed(llm, texts, c))
+                whole = time.perf_counter() - whole
+                answered = sum(t == "reply" for t in (r["line"] for r in llm.record._rows)) - c
+                llm.record.close()
+            ours.send("stop"); process.join()
+            rows.append(dict(concurrency=c, calls=n, answered=answered, share=rounds * LATENCY / calls, whole_job=(rounds + 1) * LATENCY / whole, per_second=n / calls))
+            print(f"  concurrency {c}, run {repeat + 1}: {rows[-1]['share']:.1%}", file=sys.stderr, flush=True)
+    return rows
+
+def show_throughput(rows):
+    t = pd.DataFrame(rows)
+    print(f"\nThroughput at {LATENCY * 1000:.0f} ms latency, share of the most there can be (goal {GOAL:.0%})")
+    for c, g in t.groupby("concurrency"):
+        m, w = mean_interval(g["share"]), mean_interval(g["whole_job"])
+        print(f"  {c:>3} at once: {m['mean']:.1%} [{m['lo']:.1%}, {m['hi']:.1%}] ({g['per_second'].mean():.0f} calls a second, {len(g)} runs of {g['calls'].iloc[0]} calls); from the start of the job {w['mean']:.1%}; {'meets' if m['mean'] >= GOAL else 'MISSES'} the goal")
+
+
+# ---- faults
+
+FAULTS = {
+    "good day": {}, "15% 429 + 10% 500": dict(rate_429=.15, rate_500=.10), "429 with Retry-After 1 s": dict(rate_429=.05, retry_after=1), "70% of requests fail": dict(rate_500=.7), "outage of 200 requests": dict(outage=(100, 300)),
+    "20% slow (beyond the timeout)": dict(slow=(.2, 2.)), "20% cut off": dict(truncated=.2), "20% malformed": dict(malformed=.2), "20% reset before the answer": dict(reset=.2), "20% reset in the answer": dict(reset_after=.2),
+    "10% refused": dict(refused=.1), "10% empty": dict(empty=.1), "no usage counted": dict(usage=False)}
+
+def _cells(): return collect.plan(world_task(WORLD, n=100), WORLD.prompts(20), k=4)
+
+def faults(repeats):
+    "One row a kind of fault and seed, against the good day of the same seed."
+    plan, rows = _cells(), []
+    for seed in range(repeats):
+        good = None
+        for name, spec in FAULTS.items():
+            with serve_world(WORLD, faults=spec, seed=seed) as server, warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+                warnings.simplefilter("ignore")
+                llm = LLM("world", server.base_url, dict(max_tokens=60, seed=0), record=Record(Path(folder)/"r.jsonl"), limits=Limits(concurrency=16, timeout=1., tries=8), alias="world")
+                got = collect.run(plan, llm, give_up=10**9, show=False)
+                llm.record.close()
+                again = Record(Path(folder)/"r.jsonl")
+                sent = [r for r in server.requests if r["status"] == 200 and r["fault"] in ("", "truncated", "refused", "filtered")]
+                held = {request_id(line["messages"], line["settings"]["seed"] + line["replicate"]) for line in again._replies.values()}
+                t = got.table.set_index(["query_id", "prompt_id", "repeat"])["score"]
+                good = t if good is None else good
+                ok = (got.table["status"] == "ok").to_numpy()
+                slow = {r["id"] for r in sent if r["slow"]}
+                rows.append(dict(fault=name, seed=seed, requests=len(server.requests), rows=len(t), missing=int(t.isna().sum()), marked=int(got.table["status"].isin(["limit", "refused"]).sum()),
+                    wrong=int(((t != good) & t.notna() & ok).sum()), zero_for_error=int((t.eq(0) & got.table["status"].eq("error").to_numpy()).sum()), lost=len({r["id"] for r in sent} - held - slow), doubled=sum(n - 1 for i, n in Counter(r["id"] for r in sent).items() if i not in slow)))
+            print(f"  {name}, seed {seed}: {rows[-1]}", file=sys.stderr, flush=True)
+    return rows
+
+def show_faults(rows):
+    t = pd.DataFrame(rows).drop(columns="seed").groupby("fault", sort=False).sum()
+    print(f"\nFaults: sums over {len({r['seed'] for r in rows})} seeds. missing: no score after 8 tries; marked: cut off or refused, kept and scored; wrong: answered, but another score than on the good day; lost: answered and not in the record;\n"
+          "doubled: answered and asked again (an answer that came after the timeout is in neither: it never arrived)\n" + t.to_string())
+
+
+# ---- kills
+
+def _collecting(folder, url):
+    "A run, as a process of its own."
+    llm = LLM("world", url, dict(max_tokens=60, seed=0), record=Record(Path(folder)/"r.jsonl"), limits=Limits(concurrency=8), alias="world")
+    collect.run(_cells(), llm, show=False)
+
+def kills(n, seed=0):
+    "Kill a run n times at random moments, then let it end; count what was lost and doubled."
+    import openai # noqa: F401 -- loaded before the forks
+    r, context, in_air, warned = random.Random(seed), multiprocessing.get_context("fork"), 0, 0
+    with serve_world(WORLD, latency=.25) as server, tempfile.TemporaryDirectory() as folder:
+        for i in range(n + 1):
+            process = context.Process(target=_collecting, args=(folder, server.base_url))
+            process.start()
+            if i < n: time.sleep(r.uniform(.05, 1.)); os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            if i < n: in_air += 8
+            print(f"  kill {i + 1}: {len(server.requests)} requests", file=sys.stderr, flush=True)
+        assert process.exitcode == 0, "the last run must end by itself"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            record = Record(Path(folder)/"r.jsonl")
+        plan, answered = _cells(), Counter(q["id"] for q in server.requests if q["status"] == 200)
+        held = Counter(request_id(line["messages"], line["settings"]["seed"] + line["replicate"]) for line in record._replies.values())
+        lines = [json.loads(l) for l in (Path(folder)/"r.jsonl").read_text().splitlines()]
+        kept_twice = len([l for l in lines if l["kind"] == "reply"]) - len(record)
+        return [dict(kills=n, cells=len(plan), answered_cells=len(held), doubled_in_record=kept_twice, requests=len(server.requests), asked_again=sum(v - 1 for v in answered.values()), most_in_air=in_air, unclear=record.unclear)]
+
+def show_kills(rows):
+    for r in rows:
+        print(f"\nKilled {r['kills']} times: {r['answered_cells']} of {r['cells']} cells answered in the record, {r['doubled_in_record']} answers written twice, {r['asked_again']} calls asked again that were in the air at a kill "
+              f"(at most {r['most_in_air']} can be), {r['unclear']} counted as possibly billed")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", nargs="+", choices=["throughput", "faults", "kills"], default=["throughput", "faults", "kills"])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--concurrency", nargs="+", type=int, default=[4, 16, 32, 64])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=50)
+    a = parser.parse_args()
+    found = json.loads(OUT.read_text()) if OUT.exists() else {}
+    if "throughput" in a.parts: found["throughput"] = throughput(a.concurrency, a.rounds, a.repeats)
+    if "faults" in a.parts: found["faults"] = faults(a.repeats)
+    if "kills" in a.parts: found["kills"] = kills(a.kills)
+    for part, show in dict(throughput=show_throughput, faults=show_faults, kills=show_kills).items():
+        if part in a.parts: show(found[part])
+    found["about"] = dict(python=platform.python_version(), system=platform.system(), cores=os.cpu_count())
+    OUT.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__": main()
