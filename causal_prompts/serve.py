@@ -112,14 +112,14 @@ def _names(text, opening, form):
     found = re.findall(rf"`{form}`(?: \(must be formatted as a valid Python (\w+))?", text[at:]) if at >= 0 else []
     return {k: _KIND.get(kind, "string") for k, kind in found if k != "completed"}
 
-def _fields(messages): return _names(_text(messages[-1]), "Respond with the corresponding output fields", r"\[\[ ## (\w+) ## \]\]")
+def _headers(messages): return _names(_text(messages[-1]), "Respond with the corresponding output fields", r"\[\[ ## (\w+) ## \]\]")
 
 def _keys(wanted, messages):
     "Name -> JSON type of the keys that the reply must have, None where no JSON is asked."
-    if not isinstance(wanted, dict) or wanted.get("type") not in ("json_object", "json_schema"): return None
+    named = _names(_text(messages[-1]), "Respond with a JSON object", r"(\w+)")
+    if not isinstance(wanted, dict) or wanted.get("type") not in ("json_object", "json_schema"): return named or None
     schema = (wanted.get("json_schema") or {}).get("schema") or {}
-    if schema.get("properties"): return {k: v.get("type", "string") for k, v in schema["properties"].items()}
-    return _names(_text(messages[-1]), "JSON object", r"(\w+)") or dict(reasoning="string", answer="string")
+    return {k: v.get("type", "string") for k, v in schema.get("properties", {}).items()} or named or dict(reasoning="string", answer="string")
 
 # %% ../nbs/08a_serve.ipynb #serve018
 def _typed(text, kind, modules):
@@ -132,7 +132,7 @@ def _sections(values): return "\n\n".join([*(f"[[ ## {k} ## ]]\n{v if isinstance
 def _shaped(thoughts, value, plain, main, messages, wanted):
     "The reply in the form that the request asks for; `main` names the field of the value."
     keys = _keys(wanted, messages)
-    names = _fields(messages) if keys is None else keys
+    names = _headers(messages) if keys is None else keys
     if not names: return plain
     best = next((k for k in names if re.search(main, k)), list(names)[-1])
     modules = re.findall(r"\w+", (re.search(r"## module_names ## \]\]\n(.*)", _text(messages[-1])) or ["", "advice"])[1])
@@ -148,10 +148,10 @@ _WRITES = re.compile(r"<parent>|<prompt>|<IMPROVED_VARIABLE>|<OBJECTIVE_FUNCTION
                      r"|(?:new|improved|better|revised|rewritten|optimi[sz]ed|proposed|refined)[ _](?:system )?(?:prompt|instruction)|\d+ prompts ", re.I)
 _WRITTEN = re.compile(r"instruction|prompt|observation|summary|description|feedback|advice|rules") # fields of a writer
 
-def _role(messages):
+def _role(messages, wanted=None):
     "The role that a request addresses, the query asked and the prompt around it."
     query, prompt = asked(messages)
-    fields = _fields(messages)
+    fields = _keys(wanted, messages) or _headers(messages)
     writes = "answer" not in fields and any(map(_WRITTEN.search, fields)) if fields else any(_WRITES.search(_text(m)) for m in messages)
     return "writer" if writes or query is None else "task", query, prompt
 
@@ -163,6 +163,10 @@ def _present(prompt):
     "Idea -> where it stands in a prompt."
     return {k: m.span() for k, v in IDEAS.items() for w in v if (m := _wording(w).search(prompt))}
 
+def _known(prompt):
+    "Where the ideas and the baseline stand in a prompt."
+    return [*_present(prompt).values(), *(m.span() for m in _wording(BASELINE).finditer(prompt))]
+
 def _vary(prompt, r):
     "The prompt with one idea added, dropped or put in other words."
     here = _present(prompt)
@@ -170,7 +174,7 @@ def _vary(prompt, r):
     edit = _pick_one(["add"] * 3 * bool(absent) + ["drop", "rephrase"] * bool(here), r)
     if edit == "add":
         new = _pick_one(IDEAS[_pick_one(absent, r)], r)
-        ends = [b for _, b in here.values()] + [m.end() for m in [_wording(BASELINE).search(prompt)] if m]
+        ends = [b for _, b in _known(prompt)]
         at = _pick_one(ends, r) if ends else 0
         return f"{prompt[:at]} {new}{prompt[at:]}" if at else f"{new} {prompt}"
     idea = _pick_one(list(here), r)
@@ -198,8 +202,9 @@ def _parent(text):
     "The prompt that a request wants changed."
     for p in _PARENTS:
         if found := [m for m in re.findall(p, text, re.S) if m.strip()]: return found[0 if p.startswith("`") else -1]
-    lines = [l for l in text.splitlines() if _wording(BASELINE).search(l) or _present(l)] or [l for l in re.findall(r"(?:^|\n)Input: ([^\n]+)", text) if not _spans(_flat(l))]
-    return lines[-1] if lines else BASELINE
+    ideas = [l[min(a for a, _ in at):max(b for _, b in at)] for l in text.splitlines() if (at := _known(l))]
+    inputs = [l for l in re.findall(r"(?:^|\n)Input: ([^\n]+)", text) if not _spans(_flat(l))]
+    return [BASELINE, *inputs, *ideas][-1]
 
 # %% ../nbs/08a_serve.ipynb #serve026
 def _compose(messages, wanted, r):
@@ -207,8 +212,9 @@ def _compose(messages, wanted, r):
     text = "\n".join(map(_text, messages))
     parent, counts = _parent(text), re.findall(r"<count>\s*(\d{1,3})\s*</count>", text)
     if "<parent>" in text: return "\n".join(f'<prompt id="{i}">{v}</prompt>' for i, v in enumerate(_variants(parent, int(counts[-1]) if counts else 1, r), 1))
-    if listed := re.search(r"(\d{1,3}) prompts .{0,40}json", text): return json.dumps(_variants(parent, int(listed[1]), r))
-    new, tag = _vary(parent, r), re.search(r"<(prompt|IMPROVED_VARIABLE|INS)>", text)
+    tagged = lambda new: f"{new} Put the answer in <final_answer> tags." if "<final_answer>" in text and "<final_answer>" not in new else new
+    if listed := re.search(r"(\d{1,3}) prompts .{0,40}json", text): return json.dumps([tagged(v) for v in _variants(parent, int(listed[1]), r)])
+    new, tag = tagged(_vary(parent, r)), re.search(r"<(prompt|IMPROVED_VARIABLE|INS)>", text)
     plain = f"<{tag[1]}>{new}</{tag[1]}>" if tag else f"```\n{new}\n```" if "```" in text else new
     return _shaped("The instruction names what the task needs and leaves the rest as it was.", new, plain, "instruction|prompt", messages, wanted)
 
@@ -345,24 +351,23 @@ class WorldServer:
         return dict(usage=dict(prompt_tokens=spent, **({} if given is None else dict(completion_tokens=given)), total_tokens=spent + (given or 0)))
 
 # %% ../nbs/08a_serve.ipynb #serve040
-def _complete(self, path, body, lists, row):
+def _complete(self, path, body, held, row):
     "The payload of a chat or text completion."
     (n, most, temperature, seed, stop), choices, given = _settings(body), [], 0
-    for messages in lists:
+    for messages, *read in held:
         key = request_id(messages)
         replicate = self._replicate(key, temperature, seed)
         for i in range(n):
             r = rng(self.seed, "reply", self.world.seed, key, *replicate, i if temperature else 0)
-            content, refusal, reason = _finish(self._reply(messages, body.get("response_format"), r), stop, most, row["fault"], row["number"])
+            content, refusal, reason = _finish(self._reply(messages, *read, body.get("response_format"), r), stop, most, row["fault"], row["number"])
             choices.append(_choice(path, len(choices), content, refusal, reason))
             given += tokens(content or refusal or "")
     kind, prefix = ("chat.completion", "chatcmpl") if path == "/v1/chat/completions" else ("text_completion", "cmpl")
-    spent = sum(tokens(_text(m)) for messages in lists for m in messages)
+    spent = sum(tokens(_text(m)) for messages, *_ in held for m in messages)
     return dict(id=f"{prefix}-{content_id(key, *replicate)}", object=kind, created=0, model=body["model"], choices=choices, **self._usage(spent, given))
 
-def _reply(self, messages, wanted, r):
+def _reply(self, messages, role, query, prompt, wanted, r):
     "The text of one reply."
-    role, query, prompt = _role(messages)
     if role == "writer": return _compose(messages, wanted, r)
     thoughts, value = _solve(self.world, query, prompt, r)
     return _shaped(thoughts, value, _plain(thoughts, value, messages), "^answer$", messages, wanted)
@@ -406,10 +411,10 @@ def _open(self, path, body, row):
         held = _inputs(body)
         row.update(role="embedding", id=content_id(json.dumps(held)))
         return held
-    held, seed = _messages(path, body), _settings(body)[3]
-    roles = [_role(m) for m in held]
-    row.update(role=roles[0][0], id=request_id(held[0], seed) if len(held) == 1 else content_id(*[request_id(m, seed) for m in held]))
-    try: self.world._read([q for role, q, _ in roles if role == "task"])
+    lists, seed = _messages(path, body), _settings(body)[3]
+    held, ids = [(m, *_role(m, body.get("response_format"))) for m in lists], [request_id(m, seed) for m in lists]
+    row.update(role=held[0][1], id=ids[0] if len(ids) == 1 else content_id(*ids))
+    try: self.world._read([q for _, role, q, _ in held if role == "task"])
     except ValueError as e: raise _Refused(f"the query is no text of the world that is served: {e}", code="foreign_query") from None
     return held
 
