@@ -120,7 +120,7 @@ def _torn(text, start):
     last = next(reversed(list(_BOX.finditer(text, start))), None)
     return "(a box that is not closed)" if last and text[last.end():last.end() + 1] == "{" else ""
 
-# %% ../nbs/09a_graders.ipynb #875eaf98
+# %% ../nbs/09a_graders.ipynb #465bdea8
 _LINE = re.compile(r"^[ \t>*_#`\-]*(?:(?:the|my|so|thus|therefore),?\s+)*(?:(?:final|correct)\s+)?answer[ \t]*(?:\([^()\n]{0,40}\)[ \t]*)?[*_`]*[ \t]*"
                    r"(?:[:=]|(?:is[ \t]*:)|$)[ \t]*|^[ \t]*#{4,}[ \t]*(?=[^\s#])", re.I | re.M)
 _PHRASE = re.compile(r"\banswer[*_`\"' \t]*(?::|=|\b(?:is|was|would be|must be|should be)\b:?)[ \t]*", re.I)
@@ -133,7 +133,7 @@ def _after(text, at):
         if not _BLANK.fullmatch(line): return _bare(line)
     return ""
 
-_WRAPPED = [re.compile(p) for p in (r"\$\$?([^$]+)\$\$?", r"\\\((.+?)\\\)", r"\\\[(.+?)\\\]", r'"([^"]*)"', r"'([^']*)'")]
+_WRAPPED = [re.compile(p) for p in (r"\$\$?([^$]+)\$\$?", r"\\\(((?:(?!\\\().)+)\\\)", r"\\\[((?:(?!\\\[).)+)\\\]", r'"([^"]*)"', r"'([^']*)'")]
 
 def _bare(line):
     "A line without Markdown, code ticks, quotation marks and the delimiters of mathematics around it."
@@ -500,7 +500,7 @@ def _recurring(m):
     v = Fraction(int(whole + head + tail) - int(whole + head), (10**len(tail) - 1) * 10**len(head))
     return rf"\frac{{{v.numerator}}}{{{v.denominator}}}"
 
-# %% ../nbs/09a_graders.ipynb #ee4e2800
+# %% ../nbs/09a_graders.ipynb #75444cd3
 def _key(text):
     "A tidy formula as a text for comparison: no spaces, no wrappers of text."
     text = re.sub(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}", r"\1", text)
@@ -513,22 +513,28 @@ def _shape(text):
     m = re.fullmatch(r"[0-9A-F]+_\{?(\d+)\}?", text.replace(" ", ""))
     return m and m[1]
 
-def _formula(text):
-    "Where no answer is marked: the last formula, number or line."
-    line = next((l for l in reversed(text[-20_000:].split("\n")) if l.strip()), "")
-    inline = re.findall(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", line)
-    if inline: return next(g for g in inline[-1] if g)
-    found = list(_NUMBER.finditer(line))
-    return found[-1][0].strip() if found and len(line) > 20 else line.strip()
+_INLINE = re.compile(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]")
 
-# %% ../nbs/09a_graders.ipynb #d6351f9c
+def _formula(text):
+    "Where no answer is marked: the last formula of the last lines; else what stands after *is*, or the last number; else the last line."
+    lines = [l.strip() for l in text[-20_000:].split("\n") if l.strip(" \t$\\[]()`*")][-3:]
+    for line in reversed(lines):
+        if inline := _INLINE.findall(line): return next(g for g in inline[-1] if g)
+    for line in reversed(lines):
+        tail = re.split(r"\b(?:is|are|be|equals)\b:?\s", line)[-1].rstrip(". ")
+        if re.search(r"\d|\\", tail) and len(re.findall(r"(?<!\\)\b[A-Za-z]{2,}", tail)) < 3: return tail
+        found = [m for m in _NUMBER.finditer(line) if not re.match(r"\s*[\\^_(]|[A-Za-z]", line[m.end():m.end() + 2])]
+        if found: return found[-1][0].strip()
+    return lines[-1] if lines else ""
+
+# %% ../nbs/09a_graders.ipynb #146488f5
 def _math_answer(reply):
     "The answer of a reply as a tidy formula."
     text = plain(reply)
     marked, sure = _marked(text)
     if not marked: return "" if sure else _tidy(_formula(text))
     if not sure: marked = re.split(r"\.\s+(?=[A-Z])|\.\s*$", marked)[0]
-    inline = [(m.start(), m.end(), m[1] or m[2]) for m in re.finditer(r"\$([^$]+)\$|\\\((.+?)\\\)", marked)]
+    inline = [(m.start(), m.end(), m[1] or m[2] or m[3]) for m in _INLINE.finditer(marked)]
     if not inline or marked[:1] in "{[(": return _tidy(marked)
     run = [n for n in range(1, len(inline) + 1) if _BESIDE.fullmatch("".join(marked[a[1]:b[0]] for a, b in zip(inline[:n], inline[1:n])))]
     return _tidy(", ".join(s[2] for s in inline[:max(run)]))
@@ -544,6 +550,7 @@ def math_equal(
         if not got: return Grade(0, "no answer found")
         if len(got) > 1000: return Grade(0, f"no answer found: {len(got):,} characters or more are marked as one")
         (a, word), (b, words) = _key(gold), _key(got)
+        if not word and len(re.findall(r"(?<!\\)\b[A-Za-z]{2,}", got)) > 2: got = _tidy(_formula(got)); b, words = _key(got)
         if a == b: return _right(got)
         if word or words or _shape(gold) and _shape(got) and _shape(gold) != _shape(got): return _wrong(got, gold)
         try: same, *_, read = _aside("same", gold, got, seconds=seconds)
