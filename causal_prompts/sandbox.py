@@ -40,11 +40,15 @@ _DEVICES = ["null", "zero", "full", "random", "urandom"]
 
 def _packages(): return [p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")]
 
+def _hops(path):
+    "A link and all it leads over."
+    return [path, *(_hops(os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))) if os.path.islink(path) else [])]
+
 def _shown():
     "What is visible inside: libraries, and the parts of this Python, never the folder that holds them."
-    prefixes = dict.fromkeys([sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix])
-    parts = [f"{p}/{d}" for p in prefixes for d in ("bin", "lib", "lib64", "pyvenv.cfg")]
-    found = [p for p in dict.fromkeys([*_SYSTEM, *parts, *_packages(), sys.executable]) if os.path.exists(p)]
+    prefixes = [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix]
+    parts = [f"{p}/{d}" for p in [*prefixes, *map(os.path.realpath, prefixes)] for d in ("bin", "lib", "lib64", "pyvenv.cfg")]
+    found = [p for p in dict.fromkeys([*_SYSTEM, *parts, *_packages(), *_hops(sys.executable)]) if os.path.exists(p)]
     return [p for p in found if not any(p.startswith(q + "/") for q in found)]
 
 # %% ../nbs/09_sandbox.ipynb #sandbox012
@@ -55,10 +59,11 @@ def _walls(bwrap):
     root, shown = os.geteuid() == 0, _shown()
     above = sorted({str(q) for p in [*shown, "/dev/null", "/inside/sandbox.py"] for q in Path(p).parents if str(q) != "/"}, key=len)
     bind = lambda option, paths: [x for p in paths for x in (option, p, p)]
+    links = [x for there, here in [("tmp", "/tmp"), ("shm", "/dev/shm")] if here not in above for x in ("--symlink", f"{BOX}/{there}", here)]
     return [bwrap, *([] if root else ["--unshare-user", "--uid", "65534", "--gid", "65534", "--as-pid-1"]), "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try",
             "--hostname", "box", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", *(["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else []),
             *(x for p in above for x in ("--perms", "0755", "--dir", p)), *bind("--ro-bind", shown), "--ro-bind", _here(), "/inside/sandbox.py",
-            "--proc", "/proc", *bind("--dev-bind", [f"/dev/{d}" for d in _DEVICES]), "--dir", BOX, "--symlink", f"{BOX}/tmp", "/tmp", "--symlink", f"{BOX}/shm", "/dev/shm", "--remount-ro", "/", "--chdir", "/"]
+            "--proc", "/proc", *bind("--dev-bind", [f"/dev/{d}" for d in _DEVICES]), "--dir", BOX, *links, "--remount-ro", "/", "--chdir", "/"]
 
 # %% ../nbs/09_sandbox.ipynb #sandbox014
 _ARCH = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)} # the kernel's name of the architecture; column of the table
@@ -166,7 +171,8 @@ def _judge(e):
 def _spare():
     "Let the report have the memory kept for it."
     import resource as r
-    r.setrlimit(r.RLIMIT_AS, (r.getrlimit(r.RLIMIT_AS)[1],) * 2)
+    try: r.setrlimit(r.RLIMIT_AS, (r.getrlimit(r.RLIMIT_AS)[1],) * 2)
+    except (ValueError, OSError): pass # a system on which it was not set
 
 # %% ../nbs/09_sandbox.ipynb #sandbox028
 def _execute(code):
@@ -220,8 +226,8 @@ def _inside(report, walls, disk):
     job, files = _unpack(open(0, "rb", closefd=False).read())
     os.dup2(null := os.open(os.devnull, os.O_RDONLY), 0); os.close(null)
     _settle(base, files)
-    sys.argv, sys.path = ["code.py"], [*sys.path[1:], *(p for p in job["path"] if p not in sys.path), f"{base}/work"]
-    del sys.modules["sandbox"]; os.environ.pop("PWD", None)
+    sys.argv, sys.path = ["code.py"], [*sys.path, *(p for p in job["path"] if p not in sys.path), f"{base}/work"]
+    os.environ.pop("PWD", None)
     _limit(job["memory"], disk, job["cpu"], walls)
     if walls: _lock()
     os.write(report, READY)
@@ -261,22 +267,25 @@ def _children(pid):
     try: return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError: return []
 
+def _kill(how, pid):
+    try: how(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError): pass # it has ended by itself
+
 def _stop(p, walls, why):
     "Wait for a process that has ended, kill any other, and see it gone; its exit code."
     for stream in (p.stdin, p.stdout, p.stderr): stream.close()
     if walls:
-        for child in _children(p.pid) if why else []: os.kill(child, signal.SIGKILL)
+        for child in _children(p.pid) if why else []: _kill(os.kill, child)
         try: return p.wait(5.)
         except subprocess.TimeoutExpired: pass
-    try: os.killpg(p.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError): pass
+    _kill(os.killpg, p.pid)
     return p.wait()
 
 # %% ../nbs/09_sandbox.ipynb #sandbox036
 def _start(walls, base, job, disk, timeout, caps):
     "One process from birth to death: streams, seconds, which limit, exit code."
     ours, theirs = os.pipe()
-    inside = f"import sys; sys.path.insert(0, {'/inside' if walls else os.path.dirname(_here())!r}); import sandbox; sandbox._inside({theirs}, {bool(walls)}, {disk})"
+    inside = f"import runpy; runpy.run_path({'/inside/sandbox.py' if walls else _here()!r})['_inside']({theirs}, {bool(walls)}, {disk})"
     try:
         try: p = subprocess.Popen([*walls, sys.executable, "-s", "-P", "-B", "-u", "-X", "utf8", "-c", inside], stdin=-1, stdout=-1, stderr=-1, pass_fds=[theirs], start_new_session=True,
                                   cwd="/" if walls else base, env=_environment(BOX if walls else base))

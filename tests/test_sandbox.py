@@ -542,6 +542,15 @@ def test_with_the_words_it_runs_without_walls_and_with_limits(without, tmp_path,
     assert run("open('f', 'wb').write(bytes(9 << 20))", disk=8, trust=WORDS).error.startswith("disk")
     assert list(tmp_path.iterdir()) == []
 
+def test_python_may_live_anywhere_and_shows_no_more_than_itself(tmp_path):
+    "An environment in the project's own folder, below the folder for temporary files, made over a link."
+    (tmp_path/"alias").symlink_to(sys.base_prefix)
+    (tmp_path/"notes.txt").write_text("private")
+    subprocess.run([tmp_path/"alias"/"bin"/"python3", "-m", "venv", "--without-pip", tmp_path], check=True)
+    code = f"import os, sys\nresult = sys.prefix == {str(tmp_path)!r}, 'notes.txt' in os.listdir(sys.prefix)"
+    done = subprocess.run([tmp_path/"bin"/"python", "-c", f"from causal_prompts.sandbox import run; print(run({code!r}))"], env=dict(PYTHONPATH=str(ROOT), PATH=os.environ["PATH"]), capture_output=True, text=True)
+    assert "result=[True, False]" in done.stdout, done.stdout + done.stderr
+
 def test_with_walls_the_words_change_nothing(): assert run("pass", trust=WORDS).isolated
 
 
