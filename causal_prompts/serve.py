@@ -189,9 +189,9 @@ def _variants(parent, n, r):
     out, start, misses = {}, parent, 0
     while len(out) < n:
         made = _vary(start, r)
-        if made == parent or made in out: misses += 1
-        else: out[made] = None
-        if misses > 5: start, misses = made, 0 # single edits are used up: go on from an edited prompt
+        if made != parent and made not in out: out[made] = None; misses = -1
+        misses += 1
+        if misses > 50: start, misses = made, 0 # single edits are used up: go on from an edited prompt
     return list(out)
 
 # %% ../nbs/08a_serve.ipynb #serve024
