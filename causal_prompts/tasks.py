@@ -66,7 +66,7 @@ def _turn(m, images, tools):
     parts += _calls(m) if tools else []
     return _DATA.sub(lambda d: f"[{_digest(d[0])}]", "\n".join(p for p in parts if p.strip()))
 
-# %% ../nbs/10_tasks.ipynb #1054475c
+# %% ../nbs/10_tasks.ipynb #de60b2c0
 def query_text(
     messages, # a conversation: a list of {role, content, tool_calls}, or its JSON
     images: str = "[image]", # what stands for an image; "" leaves images out
@@ -86,7 +86,12 @@ def _chat(messages):
     if not isinstance(messages, (list, tuple, np.ndarray)) or not len(messages): raise TypeError(f"messages must be a list of {{role, content}}, got {shorten(repr(messages), 60)}")
     for i, m in enumerate(messages):
         if not isinstance(m, dict) or not isinstance(m.get("role"), str): raise ValueError(f"messages[{i}] must be a dict with a role, got {shorten(repr(m), 60)}")
-    return [dict(m) for m in messages]
+    return [dict(content=None) | _whole(m) if "content" in m else _whole(m) for m in messages]
+
+def _whole(value):
+    "Lists and dicts without the empty fields and arrays that a table puts in their place."
+    if isinstance(value, dict): return {k: _whole(v) for k, v in value.items() if v is not None}
+    return [_whole(v) for v in value] if isinstance(value, (list, tuple, np.ndarray)) else value
 
 # %% ../nbs/10_tasks.ipynb #b9f15bbd
 @dataclass(frozen=True, eq=False)

@@ -114,6 +114,13 @@ def test_a_conversation_follows_the_prompt_and_is_sent_whole():
     sent = task.messages("P", task.items.iloc[0]); sent[1]["role"] = "changed"
     assert task.items["messages"][0][0]["role"] == "user"
 
+def test_a_conversation_survives_a_file_of_columns(tmp_path):
+    talk = [dict(role="user", content=[dict(type="text", text="See"), image("https://x.org/a.png")]), dict(role="user", content=[dict(type="text", text="this")], name="ann")]
+    task = make(items=pd.DataFrame(dict(messages=[talk, talk[:1]], reference="1")))
+    task.items.to_parquet(tmp_path/"items.parquet")
+    again = make(items=pd.read_parquet(tmp_path/"items.parquet"))
+    assert [again.messages("P", i) for i in again] == [task.messages("P", i) for i in task] and again.items["query"].tolist() == task.items["query"].tolist()
+
 def test_examples_are_part_of_the_prompt():
     pairs = [("1+1", "2"), ("2+2 {table}", "4\n")]
     text = with_examples("Solve.", pairs, names=("Problem", "Solution"))
