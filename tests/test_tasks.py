@@ -1,5 +1,5 @@
 "Tasks: what is refused before a call is paid for, messages that hold what they should and nothing twice, grades that are never made up, loaders of the original formats."
-import asyncio, json, math, os, re, subprocess, sys, threading
+import asyncio, json, math, re, subprocess, sys, threading
 from dataclasses import replace
 
 import numpy as np
@@ -76,8 +76,8 @@ def test_take_head_and_draw():
 
 def test_draws_are_the_same_in_another_process():
     code = "import pandas as pd; from causal_prompts.tasks import Task; print(*Task('t', pd.DataFrame(dict(query=[f'q{i}' for i in range(50)])), len, 'p').draw(5).items['query'])"
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | dict(PYTHONHASHSEED=s)).stdout for s in "12"]
-    assert runs[0] == runs[1] and len(runs[0].split()) == 5
+    here = Task("t", pd.DataFrame(dict(query=[f"q{i}" for i in range(50)])), len, "p").draw(5).items["query"]
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == [*here]
 
 
 # ---- messages
