@@ -270,8 +270,6 @@ def test_it_listens_on_the_loopback_address_alone(server):
 
 # ---- faults
 
-SINGLE = ["rate_429", "rate_500", "reset", "reset_after", "malformed", "truncated", "refused", "filtered", "empty"]
-
 def fates(faults, n=120, **settings):
     "(server, what a client without retries met) over n requests, one after the other."
     with serve_world(WORLD, faults=faults, seed=8) as s:
@@ -302,6 +300,7 @@ def test_the_form_of_each_fault(stream):
     r, body, _ = one(rate_500=1, retry_after=7)
     assert (r.status, r.headers["Retry-After"], json.loads(body)["error"]["type"]) == (500, None, "server_error")
     assert one(rate_429=1)[0].headers["Retry-After"] is None
+    assert [one(**{f"rate_{k}": 1})[0].status for k in (401, 408, 409, 503)] == [401, 408, 409, 503]
     r, e, s = one(reset=1)
     assert r is None and isinstance(e, ConnectionResetError) and s.requests[0]["status"] is None and not s._seen # no answer was made
     r, e, s = one(reset_after=1)
@@ -361,7 +360,7 @@ def test_counting_what_is_missing_as_wrong_would_mislead():
     assert abs(np.nanmean(right) - value[np.isfinite(right)].mean()) < 3 * se / np.sqrt(.65)
     assert np.nan_to_num(right).mean() < value.mean() - 3 * se
 
-@pytest.mark.parametrize("faults, match", [(dict(rate_404=.1), "faults must be among"), (dict(rate_429=15), "shares of requests between 0 and 1"), (dict(rate_429=.6, rate_500=.5), "add up to at most 1"),
+@pytest.mark.parametrize("faults, match", [(dict(rate_200=.1), "faults must be among"), (dict(timeout=.1), "faults must be among"), (dict(rate_429=15), "shares of requests between 0 and 1"), (dict(rate_429=.6, rate_500=.5), "add up to at most 1"),
     (dict(slow=.1), "must be a pair"), (dict(outage=5), "must be a pair"), (dict(slow=(1.5, 1.)), "between 0 and 1")])
 def test_faults_are_checked(faults, match):
     with pytest.raises(ValueError, match=match): serve_world(WORLD, faults=faults)
@@ -369,6 +368,8 @@ def test_faults_are_checked(faults, match):
 def test_settings_are_checked():
     with pytest.raises(ValueError, match="latency must be seconds"): serve_world(WORLD, latency=-1)
     with pytest.raises(ValueError, match="random_state must be"): serve_world(WORLD, seed=-1)
+    with pytest.raises(ValueError, match="port must be free and from 0 to 65535"): serve_world(WORLD, port=70_000)
+    with serve_world(WORLD) as s, pytest.raises(ValueError, match="port must be free.*in use"): serve_world(WORLD, port=s._http.server_address[1])
 
 
 # ---- forms of other clients
