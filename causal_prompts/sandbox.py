@@ -105,9 +105,11 @@ MB, THREADS, OPEN, FILES, SPARE = 1 << 20, 64, 256, 4096, 64 # threads, open fil
 def _drop(disk):
     "Mount the one writable folder (`disk` MB), then give up every right, for good."
     uid = 1_900_000_000 + secrets.randbelow(100_000_000) if os.geteuid() == 0 else os.geteuid()
-    _c("mount", b"box", BOX.encode(), b"tmpfs", 2 | 4 | 8, f"size={disk * MB},nr_inodes={FILES},mode=700,uid={uid},gid={uid if os.geteuid() == 0 else os.getegid()}".encode()) # no setuid, no devices, no programs
+    gid = uid if os.geteuid() == 0 else os.getegid()
+    _c("mount", b"box", BOX.encode(), b"tmpfs", 2 | 4 | 8, f"size={(disk + 1) * MB},nr_inodes={FILES},mode=700,uid={uid},gid={gid}".encode()) # no setuid, no devices, no programs
     if os.geteuid() == 0: os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
-    for option, value in [(38, 1), (47, 4), (4, 0), (1, signal.SIGKILL)]: _c("prctl", option, value, 0, 0, 0) # no new privileges, no ambient capabilities, not dumpable, die with the parent
+    for option, value in [(38, 1), (47, 4), (4, 0), (1, signal.SIGKILL)]: # no new privileges, no ambient capabilities, not dumpable, die with the parent
+        _c("prctl", option, value, 0, 0, 0)
     _c("capset", struct.pack("Ii", 0x20080522, 0), struct.pack("6I", *[0] * 6))
 
 def _lock():
@@ -305,7 +307,7 @@ def _read(message, wanted):
     if head.keys() != {"status", "error", "result"} or head["status"] not in ("ok", "fail", "limit") or not isinstance(head["error"], str): raise ValueError("not a report")
     if not files.keys() <= set(wanted): raise ValueError("files that were not asked for")
     json.dumps(head, ensure_ascii=False).encode()
-    return head | dict(files=files)
+    return head | dict(error=head["error"][:1000], files=files)
 
 def _outcome(got, why, code, timeout, output, wanted):
     "Status, error, result and files, from what came back."
@@ -347,13 +349,15 @@ def _command(trust):
     if trust not in ("", WORDS): raise ValueError(f"trust must be empty or the words {WORDS!r}, got {trust!r}")
     if not (missing := available()): return _walls(shutil.which("bwrap"))
     if trust == WORDS: return []
-    raise SandboxError(f"a program must run apart, and on this machine it cannot: {missing}. Install bubblewrap on a Linux that allows user namespaces; for code that you would run yourself, pass trust={WORDS!r}")
+    raise SandboxError(f"a program must run apart, and on this machine it cannot: {missing}. Install bubblewrap on a Linux that allows user namespaces; "
+                       f"for code that you would run yourself, pass trust={WORDS!r}")
 
 # %% ../nbs/09_sandbox.ipynb #sandbox043
 def _name(name):
     "A name inside the working folder, or a refusal."
     if not isinstance(name, str): raise TypeError(f"a file's name must be a text, got {type(name).__name__}")
-    if not name or name.startswith("/") or not name.isprintable() or name != str(PurePosixPath(name)) or {".", ".."} & set(name.split("/")):
+    parts = name.split("/")
+    if not name.isprintable() or name != str(PurePosixPath(name)) or {"", ".", ".."} & set(parts) or max(len(p.encode()) for p in parts) > 255:
         raise ValueError(f"a file's name must be relative and plain, like 'table.csv' or 'data/table.csv', got {name!r}")
     return name
 
@@ -369,21 +373,31 @@ def _content(name, value, most):
 def _files(files, disk):
     "Names and bytes of the files to put in, checked."
     if not isinstance(files or {}, Mapping): raise TypeError(f"files must map names to bytes, text or Path, got {type(files).__name__}")
-    out = {f"work/{_name(k)}": _content(k, v, disk * MB) for k, v in (files or {}).items()}
+    out = {_name(k): _content(k, v, disk * MB) for k, v in (files or {}).items()}
+    both = {str(q) for k in out for q in PurePosixPath(k).parents} & out.keys()
+    if both: raise ValueError(f"a name must be a file or a folder, got {min(both)!r} as both")
+    size = sum(-(-len(v) // 4096) * 4096 for v in out.values()) / MB
+    if size > disk: raise ValueError(f"files must fit on the disk of {disk} MB, got {size:.1f} MB or more; raise disk=")
     if len(out) > FILES // 4: raise ValueError(f"at most {FILES // 4} files can be put in, got {len(out)}")
-    if sum(map(len, out.values())) > disk * MB: raise ValueError(f"files must fit on the disk of {disk} MB, got {sum(map(len, out.values())) / MB:.1f} MB or more; raise disk=")
-    return out
+    return {f"work/{k}": v for k, v in out.items()}
 
 def _positive(**numbers):
     for k, v in numbers.items():
         if isinstance(v, bool) or not isinstance(v, (int, float)) or not 0 < v < 1e9: raise ValueError(f"{k} must be a number above 0 and below 1e9, got {v!r}")
 
 # %% ../nbs/09_sandbox.ipynb #sandbox046
+_FONTS = """
+import os, matplotlib.font_manager
+home = os.environ["MPLCONFIGDIR"]
+name = next(f for f in os.listdir(home) if f.startswith("fontlist"))
+result = name, open(f"{home}/{name}").read()
+"""
+
 @lru_cache
 def _fonts(walls):
     "matplotlib's list of fonts, as a file to put in."
     if not find_spec("matplotlib"): return {}
-    ran = _go(list(walls), "import os, matplotlib.font_manager\nhome = os.environ['MPLCONFIGDIR']\nname = next(f for f in os.listdir(home) if f.startswith('fontlist'))\nresult = name, open(f'{home}/{name}').read()", {}, 60., 1024)
+    ran = _go(list(walls), _FONTS, {}, 60., 1024)
     return {f"home/{ran.result[0]}": ran.result[1].encode()} if ran.status == "ok" else {}
 
 # %% ../nbs/09_sandbox.ipynb #sandbox047
@@ -391,7 +405,7 @@ def run(
     code: str, # Python source, run as a script
     files: dict[str, bytes | str | Path] | None = None, # name in the working folder -> its content, or the path of a file to copy
     timeout: float = 10., # seconds of wall clock, counted from the first line of the code
-    memory: int = 1024, # MB of address space, libraries included
+    memory: int = 1024, # MB of address space, libraries included (a program may help itself to the 64 MB kept for its report)
     *, fetch: list | tuple = (), # names of files to bring back
     disk: int = 64, # MB for all files together; what is held there counts beside `memory`
     output: int = 1_000_000, # bytes kept of stdout and of stderr; more is a limit hit

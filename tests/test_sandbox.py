@@ -1,5 +1,5 @@
 "The sandbox: every escape is tried for real and judged by what the outside sees; most of them succeed in a plain process, so the tests can fail."
-import ctypes, json, math, os, platform, re, secrets, shutil, signal, socket, stat, subprocess, sys, sysconfig, tempfile, threading, time
+import ctypes, json, math, os, platform, re, secrets, shutil, signal, socket, stat, subprocess, sys, sysconfig, tempfile, textwrap, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ class Outside:
         "The program with the names of what is to be reached written in."
         values = dict(FILE=str(self.file), FOLDER=str(self.folder), TCP=self.tcp, UDP=self.udp, VICTIM=self.victim.pid, ADDRESS=self.address, MARKER=self.marker, PROJECT=str(ROOT),
                       PACKAGES=sysconfig.get_path("purelib"), LENGTH=len(self.secret), PARENT=os.getpid())
-        return re.sub(r"@(\w+)", lambda m: repr(values[m[1]]), code)
+        return PRELUDE + re.sub(r"@(\w+)", lambda m: repr(values[m[1]]), textwrap.dedent(code))
 
     def close(self):
         os.environ.clear(); os.environ.update(self.environment)
@@ -94,7 +94,7 @@ def outside():
 def tried(outside):
     "All escapes, several at a time."
     assert available() == ""
-    with ThreadPoolExecutor(4) as pool: return dict(zip(ESCAPES, pool.map(lambda e: run(outside.fill(e.code), timeout=3.), ESCAPES)))
+    with ThreadPoolExecutor(4) as pool: return dict(zip(ESCAPES, pool.map(lambda e: run(outside.fill(e.code), timeout=2. if "sleep" in e.code else 30.), ESCAPES)))
 
 
 def processes(marker, dead=False):
@@ -111,7 +111,7 @@ def processes(marker, dead=False):
 
 def leaked(o, said): return o.secret in said
 def told(o, said): return "ESCAPED" in said
-def heard(o, said): time.sleep(.05); return any(o.marker.encode() in s for s in o.said)
+def heard(by): return lambda o, said: time.sleep(.05) or f"{by} {o.marker}".encode() in o.said
 def written(o, said):
     places = [o.folder, Path("/", "tmp"), Path("/var/tmp"), Path("/dev/shm"), Path("/run"), Path("/"), ROOT, Path(sysconfig.get_path("purelib")), Path.home()]
     found = [p/o.marker for p in places if (p/o.marker).exists()]
@@ -134,9 +134,17 @@ def survived(o, said):
     return bool(alive)
 
 
-C = "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
-IOV = "class Part(ctypes.Structure): _fields_ = [('base', ctypes.c_void_p), ('size', ctypes.c_size_t)]\n"
-CALL = "def call(x86, arm, *args): return libc.syscall(ctypes.c_long(arm if os.uname().machine == 'aarch64' else x86), *args)\n"
+PRELUDE = """
+import ctypes, glob, os, resource, signal, socket, stat, subprocess, sys, tempfile, time
+libc = ctypes.CDLL(None, use_errno=True)
+class Part(ctypes.Structure): _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
+def call(x86, arm, *args): return libc.syscall(ctypes.c_long(arm if os.uname().machine == "aarch64" else x86), *args)
+def each(act, things):
+    for t in things:
+        try: act(t)
+        except (OSError, ValueError): pass
+def escaped(truth=True): print("ESCAPED" if truth else "")
+"""
 
 @dataclass(frozen=True)
 class Escape:
@@ -151,71 +159,109 @@ class Escape:
 ESCAPES = [
     # files
     Escape("read the home folder", "print(open(@FILE).read())", leaked),
-    Escape("look for files by name", "import glob; print([open(f).read() for f in glob.glob(@FOLDER + '/*/.*')])", leaked),
-    Escape("list the project", "import os; print('ESCAPED' if 'setup.py' in os.listdir(@PROJECT) else '')", told),
-    Escape("read the source of an editable install", "print('ESCAPED' if open(@PROJECT + '/causal_prompts/core.py').read() else '')", told),
-    Escape("read the list of users", "print('ESCAPED' if 'root:' in open('/etc/passwd').read() else '')", told),
-    Escape("read the passwords", "print('ESCAPED' if 'root:' in open('/etc/shadow').read() else '')", told, SUPER),
-    Escape("follow a symbolic link out", "import os; os.symlink(@FILE, 'link'); print(open('link').read())", leaked),
+    Escape("look for files by name", "print([open(f).read() for f in glob.glob(@FOLDER + '/*/.*')])", leaked),
+    Escape("list the project", "escaped('setup.py' in os.listdir(@PROJECT))", told),
+    Escape("read the source of an editable install", "escaped(open(@PROJECT + '/causal_prompts/core.py').read())", told),
+    Escape("read the list of users", "escaped('root:' in open('/etc/passwd').read())", told),
+    Escape("read the passwords", "escaped('root:' in open('/etc/shadow').read())", told, SUPER),
+    Escape("follow a symbolic link out", "os.symlink(@FILE, 'link'); print(open('link').read())", leaked),
     Escape("climb out by ..", "print(open('../' * 40 + @FILE).read())", leaked),
-    Escape("link a file in", "import os, tempfile; here = tempfile.mkdtemp(dir=@FOLDER if os.path.exists(@FOLDER) else '.'); os.link(@FILE, here + '/hard'); print(open(here + '/hard').read())", leaked),
-    Escape("step out of a chroot", "import os; os.mkdir('x'); os.chroot('x'); os.chdir('../' * 40); os.chroot('.'); print(open(@FILE).read())", leaked, SUPER),
-    Escape("go through the root of another process", "import os\nfor p in ['1', str(@VICTIM), str(os.getppid())]:\n    try: print(open(f'/proc/{p}/root' + @FILE).read())\n    except OSError: pass", leaked),
-    Escape("read a descriptor left open", "import os\nfor fd in range(3, 256):\n    try: print(os.pread(fd, 100, 0))\n    except OSError: pass", leaked),
-    Escape("reopen the descriptors of others", "import os\nfor p in os.listdir('/proc'):\n    try: fds = os.listdir(f'/proc/{p}/fd') if p.isdigit() else []\n    except OSError: continue\n    for fd in fds:\n        try:\n            if os.readlink(f'/proc/{p}/fd/{fd}') == @FILE: print(open(f'/proc/{p}/fd/{fd}').read())\n        except OSError: pass", leaked),
+    Escape("link a file in", """
+        here = tempfile.mkdtemp(dir=@FOLDER if os.path.exists(@FOLDER) else '.')
+        os.link(@FILE, here + '/hard'); print(open(here + '/hard').read())""", leaked),
+    Escape("step out of a chroot", "os.mkdir('x'); os.chroot('x'); os.chdir('../' * 40); os.chroot('.'); print(open(@FILE).read())", leaked, SUPER),
+    Escape("go through the root of another process", "each(lambda p: print(open(f'/proc/{p}/root' + @FILE).read()), [1, @VICTIM, os.getppid()])", leaked),
+    Escape("read a descriptor left open", "each(lambda fd: print(os.pread(fd, 100, 0)), range(3, 256))", leaked),
+    Escape("reopen the descriptors of others", """
+        def reopen(fd):
+            if os.readlink(fd) == @FILE: print(open(fd).read())
+        each(reopen, glob.glob('/proc/[0-9]*/fd/*'))""", leaked),
     Escape("write beside the user's files", "open(@FOLDER + '/' + @MARKER, 'w').write('x')", written),
-    Escape("write where everyone may", "import os\nfor d in ['/tmp', '/var/tmp', '/dev/shm', '/run', '/']:\n    try: open(f'{d}/' + @MARKER, 'w').write('x')\n    except OSError: pass", written),
+    Escape("write where everyone may", "each(lambda d: open(f'{d}/' + @MARKER, 'w').write('x'), ['/tmp', '/var/tmp', '/dev/shm', '/run', '/'])", written),
     Escape("plant a module in the packages", "open(@PACKAGES + '/' + @MARKER, 'w').write('x')", written, False),
     Escape("write into the project", "open(@PROJECT + '/' + @MARKER, 'w').write('x')", written, False),
-    Escape("make the packages writable", C + "print(libc.mount(None, @PACKAGES.encode(), None, 4096 | 32, None)); libc.mount(None, b'/', None, 4096 | 32, None); open(@PACKAGES + '/' + @MARKER, 'w').write('x')", written, False),
-    Escape("change the mode of what is there", "import os, sys; os.chmod(sys.executable, 0o777); print('ESCAPED')", told, False),
-    Escape("mount over the machine", C + "if not libc.mount(b'none', @FOLDER.encode() if os.path.exists(@FOLDER) else b'/mnt', b'tmpfs', 0, None) or not libc.mount(b'none', os.getcwd().encode(), b'tmpfs', 0, None): print('ESCAPED')", told, False),
-    Escape("unmount the walls", C + "print('' if libc.umount2(b'/proc', 2) else 'ESCAPED')", told, False),
-    Escape("read the disk below the files", "import os, stat\nfor d, _, names in os.walk('/dev'):\n    for n in names:\n        s = os.stat(f'{d}/{n}')\n        if stat.S_ISBLK(s.st_mode) and s.st_rdev:\n            try: print('ESCAPED', open(f'{d}/{n}', 'rb').read(1))\n            except OSError: pass", told, False),
-    Escape("make a device", "import os, stat; os.mknod('disk', stat.S_IFBLK | 0o666, os.makedev(254, 0)); print('ESCAPED')", told, False),
-    Escape("read the machine's memory", "print('ESCAPED', open('/dev/mem', 'rb').read(1))", told, False),
-    Escape("open a file by its handle", C + CALL + "fd = os.open('/', os.O_RDONLY)\nhandle = ctypes.create_string_buffer(b'\\x08\\0\\0\\0\\x81\\0\\0\\0' + (2).to_bytes(8, 'little'), 136)\nif call(304, 265, fd, handle, 0) >= 0 or not call(303, 264, -100, b'/', ctypes.create_string_buffer(b'\\x80', 136), ctypes.byref(ctypes.c_int()), 0): print('ESCAPED')", told, False),
+    Escape("make the packages writable", """
+        for place in (@PACKAGES, '/', os.path.dirname(os.path.dirname(@PACKAGES))): libc.mount(None, place.encode(), None, 32 | 4096, None)
+        open(@PACKAGES + '/' + @MARKER, 'w').write('x')""", written, False),
+    Escape("change the mode of what is there", "os.chmod(sys.executable, 0o777); escaped()", told, False),
+    Escape("mount over the machine", "each(lambda d: escaped(not libc.mount(b'none', d, b'tmpfs', 0, None)), [os.getcwdb(), b'/usr', b'/box'])", told, False),
+    Escape("unmount the walls", "escaped(not libc.umount2(b'/proc', 2))", told, False),
+    Escape("read the disk below the files", """
+        blocks = [f for f in glob.glob('/dev/**', recursive=True) if stat.S_ISBLK(os.stat(f).st_mode)]
+        each(lambda f: escaped(open(f, 'rb').read(1)), blocks)""", told, False),
+    Escape("make a device", "os.mknod('disk', stat.S_IFBLK | 0o666, os.makedev(254, 0)); escaped()", told, False),
+    Escape("read the machine's memory", "each(lambda f: escaped(open(f, 'rb').read(1)), ['/dev/mem', '/dev/kmem', '/proc/kcore', '/dev/kmsg'])", told, False),
+    Escape("open a file by its handle", """
+        handle, mount = ctypes.create_string_buffer((128).to_bytes(4, 'little'), 136), ctypes.c_int()
+        escaped(not call(303, 264, -100, b'/', handle, ctypes.byref(mount), 0) or call(304, 265, os.open('/', os.O_RDONLY), handle, 0) >= 0)""", told, False),
     # keys and other processes
-    Escape("read the key", "import os; print(dict(os.environ))", leaked),
-    Escape("read the environments of all processes", "import glob\nfor f in glob.glob('/proc/*/environ'):\n    try: print(open(f, 'rb').read())\n    except OSError: pass", leaked),
-    Escape("read the environment of the parent", "import os; print('ESCAPED' if b'PATH=' in open(f'/proc/{os.getppid()}/environ', 'rb').read() else '')", told),
-    Escape("read the memory of a process", C + IOV + CALL + "here = ctypes.create_string_buffer(@LENGTH)\ncall(310, 270, @VICTIM, ctypes.byref(Part(ctypes.addressof(here), @LENGTH)), 1, ctypes.byref(Part(@ADDRESS, @LENGTH)), 1, 0)\nprint(here.raw)", leaked, PTRACE),
+    Escape("read the key", "print(dict(os.environ))", leaked),
+    Escape("read the environments of all processes", "each(lambda f: print(open(f, 'rb').read()), glob.glob('/proc/*/environ'))", leaked),
+    Escape("read the environment of the parent", "escaped(b'PATH=' in open(f'/proc/{os.getppid()}/environ', 'rb').read())", told),
+    Escape("read the memory of a process", """
+        here = ctypes.create_string_buffer(@LENGTH)
+        call(310, 270, @VICTIM, ctypes.byref(Part(ctypes.addressof(here), @LENGTH)), 1, ctypes.byref(Part(@ADDRESS, @LENGTH)), 1, 0)
+        print(here.raw)""", leaked, PTRACE),
     Escape("read the memory of a process as a file", "f = open(f'/proc/{@VICTIM}/mem', 'rb', 0); f.seek(@ADDRESS); print(f.read(@LENGTH))", leaked, PTRACE),
-    Escape("write into the memory of the process beside it", "import os\nfor p in os.listdir('/proc'):\n    if p.isdigit():\n        try: f = open(f'/proc/{p}/mem', 'r+b', 0); print('ESCAPED')\n        except OSError: pass", told, PTRACE),
-    Escape("end a process as its debugger", C + "pid = @VICTIM\nif not libc.ptrace(16, pid, None, None): os.waitpid(pid, 0x40000000); libc.ptrace(8, pid, None, None)", died, PTRACE),
-    Escape("kill a process", "import os; os.kill(@VICTIM, 9)", died),
-    Escape("signal everyone", "import os, signal; os.kill(-1, signal.SIGCONT)", continued, False),
-    Escape("kill the one who waits", "import os\nfor p in {os.getppid(), @PARENT, 1}:\n    try: os.kill(p, 9)\n    except OSError: pass\nif os.getppid() == @PARENT: print('ESCAPED')", told, False),
-    Escape("slow another process down", "import os; os.setpriority(os.PRIO_PROCESS, @VICTIM, 5)", reniced),
-    Escape("read a key in the kernel", C + CALL + "found = call(250, 219, 10, -3, b'user', @MARKER.encode(), 0)\nheld = ctypes.create_string_buffer(100)\ncall(250, 219, 11, found, held, 100)\nprint(held.raw)", leaked, "keyring"),
-    Escape("read the kernel's log", C + "size = libc.klogctl(10, None, 0); print('ESCAPED' if size > 0 else '')", told, SUPER),
+    Escape("write into the memory of the process beside it", """
+        each(lambda p: escaped(open(f'/proc/{p}/mem', 'r+b', 0)), [p for p in os.listdir('/proc') if p.isdigit() and int(p) != os.getpid()])""", told, PTRACE),
+    Escape("end a process as its debugger", """
+        if not libc.ptrace(16, @VICTIM, None, None): os.waitpid(@VICTIM, 0x40000000); libc.ptrace(8, @VICTIM, None, None)""", died, PTRACE),
+    Escape("kill a process", "os.kill(@VICTIM, 9)", died),
+    Escape("signal everyone", "os.kill(-1, signal.SIGCONT)", continued, False),
+    Escape("kill the one who waits", "each(lambda p: os.kill(p, 9), {os.getppid(), @PARENT, 1}); escaped(os.getppid() == @PARENT)", told, False),
+    Escape("slow another process down", "os.setpriority(os.PRIO_PROCESS, @VICTIM, 5)", reniced),
+    Escape("read a key in the kernel", """
+        held = ctypes.create_string_buffer(100)
+        call(250, 219, 11, call(250, 219, 10, -3, b'user', @MARKER.encode(), 0), held, 100)
+        print(held.raw)""", leaked, "keyring"),
+    Escape("read the kernel's log", "escaped(libc.klogctl(10, None, 0) > 0)", told, SUPER),
     # network
-    Escape("connect to a server here", "import socket; socket.create_connection(('127.0.0.1', @TCP), 2).send(@MARKER.encode())", heard),
-    Escape("send a datagram, as a name server is asked", "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(@MARKER.encode(), ('127.0.0.1', @UDP))", heard),
-    Escape("connect to a socket in a folder", "import socket; s = socket.socket(socket.AF_UNIX); s.connect(@FOLDER + '/door'); s.send(@MARKER.encode())", heard),
-    Escape("connect to a socket without a file", "import socket; s = socket.socket(socket.AF_UNIX); s.connect(chr(0) + @MARKER); s.send(@MARKER.encode())", heard),
-    Escape("find the machine's addresses", "import socket; print('ESCAPED' if [i for i in socket.if_nameindex() if i[1] != 'lo'] or socket.gethostname() != 'box' else '')", told),
-    Escape("listen for others", "import socket; s = socket.create_server(('127.0.0.1', 0)); print('ESCAPED')", told),
-    Escape("talk to the hypervisor", "import socket; socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM); print('ESCAPED')", told, False),
-    Escape("talk to the kernel's network", "import socket\nfor f in (16, 17, 38):\n    try: socket.socket(f, socket.SOCK_RAW); print('ESCAPED')\n    except OSError: pass", told),
-    Escape("queue calls past the filter", C + CALL + "print('ESCAPED' if call(425, 425, 4, ctypes.create_string_buffer(120)) >= 0 else '')", told, False),
+    Escape("connect to a server here", "socket.create_connection(('127.0.0.1', @TCP), 2).send(b'tcp ' + @MARKER.encode())", heard("tcp")),
+    Escape("send a datagram, as a name server is asked", "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'udp ' + @MARKER.encode(), ('127.0.0.1', @UDP))", heard("udp")),
+    Escape("connect to a socket in a folder", "s = socket.socket(socket.AF_UNIX); s.connect(@FOLDER + '/door'); s.send(b'door ' + @MARKER.encode())", heard("door")),
+    Escape("connect to a socket without a file", "s = socket.socket(socket.AF_UNIX); s.connect(chr(0) + @MARKER); s.send(b'name ' + @MARKER.encode())", heard("name")),
+    Escape("find the machine's name and addresses", "escaped([i for i in socket.if_nameindex() if i[1] != 'lo'] or socket.gethostname() != 'box')", told),
+    Escape("listen for others", "socket.create_server(('127.0.0.1', 0)); escaped()", told),
+    Escape("talk to the hypervisor", "socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM); escaped()", told, False),
+    Escape("talk to the kernel's network", "each(lambda f: (socket.socket(f, socket.SOCK_RAW), escaped()), (16, 17, 38))", told),
+    Escape("queue calls past the filter", "escaped(call(425, 425, 4, ctypes.create_string_buffer(120)) >= 0)", told, False),
     # rights
-    Escape("become another", "import os; os.setuid(0 if os.getuid() else 1); print('ESCAPED')", told, SUPER),
-    Escape("have rights", "print('' if '0' * 16 in [l for l in open('/proc/self/status') if l.startswith('CapEff')][0] else 'ESCAPED')", told, SUPER),
-    Escape("make a user namespace", C + "print('' if libc.unshare(0x10000000) else 'ESCAPED')", told),
-    Escape("make a process in new namespaces", C + CALL + "pid = call(56, 220, 0x10000000 | 17, 0, 0, 0, 0)\nif pid == 0: os._exit(0)\nif pid > 0: print('ESCAPED')", told, False),
-    Escape("find a program with the rights of its owner", "import os, stat\nfor d, _, names in os.walk('/usr/bin'):\n    for n in names:\n        if os.lstat(f'{d}/{n}').st_mode & stat.S_ISUID: print('ESCAPED'); break", told, any(f.lstat().st_mode & stat.S_ISUID for f in Path("/usr/bin").iterdir())),
-    Escape("start a program", "import subprocess; subprocess.run(['sh', '-c', 'true'], check=True); print('ESCAPED')", told),
-    Escape("become a program", "import os, sys; os.execv(sys.executable, [sys.executable, '-c', 'print(\"ESC\" + \"APED\")'])", told),
-    Escape("set the clock", "import time; time.clock_settime(time.CLOCK_REALTIME, time.time()); print('ESCAPED')", told, False),
-    Escape("rename the machine", "import socket; socket.sethostname('escaped'); print('ESCAPED')", told, False),
-    Escape("set the kernel's switches", "open('/proc/sys/kernel/domainname', 'w').write('escaped'); print('ESCAPED')", told, False),
-    Escape("raise its limits", "import resource as r\nfor k in (r.RLIMIT_NPROC, r.RLIMIT_NOFILE, r.RLIMIT_CPU, r.RLIMIT_FSIZE):\n    try: r.setrlimit(k, (r.RLIM_INFINITY if k != r.RLIMIT_NOFILE else 4096,) * 2); print('ESCAPED')\n    except (ValueError, OSError): pass", told),
-    Escape("be dumped to disk", C + "import resource\nif not libc.prctl(4, 1, 0, 0, 0) and libc.prctl(3, 0, 0, 0, 0): print('ESCAPED')", told),
+    Escape("become another", "os.setuid(0 if os.getuid() else 1); escaped()", told, SUPER),
+    Escape("have rights", "escaped(int(next(l for l in open('/proc/self/status') if l.startswith('CapEff')).split()[1], 16))", told, SUPER),
+    Escape("make a user namespace", "escaped(not libc.unshare(0x10000000))", told),
+    Escape("make a process in new namespaces", """
+        pid = call(56, 220, 0x10000000 | 17, 0, 0, 0, 0)
+        if pid == 0: os._exit(0)
+        escaped(pid > 0)""", told, False),
+    Escape("find a program with the rights of its owner", """
+        escaped(any(os.lstat(f).st_mode & stat.S_ISUID for f in glob.glob('/usr/bin/*')))""", told, any(f.lstat().st_mode & stat.S_ISUID for f in Path("/usr/bin").iterdir())),
+    Escape("start a program", "subprocess.run(['sh', '-c', 'true'], check=True); escaped()", told),
+    Escape("become a program", "os.execv(sys.executable, [sys.executable, '-c', 'print(\"ESC\" + \"APED\")'])", told),
+    Escape("set the clock", "time.clock_settime(time.CLOCK_REALTIME, time.time()); escaped()", told, False),
+    Escape("rename the machine", "socket.sethostname('escaped'); escaped()", told, False),
+    Escape("set the kernel's switches", "each(lambda f: (open(f'/proc/sys/{f}', 'w').write('1'), escaped()), ['kernel/domainname', 'vm/overcommit_memory', 'net/ipv4/ip_forward'])", told, False),
+    Escape("raise its limits", "each(lambda k: (resource.setrlimit(k, (9999, 9999)), escaped()), (resource.RLIMIT_NPROC, resource.RLIMIT_NOFILE, resource.RLIMIT_CPU))", told),
+    Escape("be dumped to disk", "escaped(not libc.prctl(4, 1, 0, 0, 0) and libc.prctl(3, 0, 0, 0, 0))", told),
     # outlive the end
-    Escape("leave a daemon behind", C + "if os.fork() == 0:\n    os.setsid()\n    if os.fork(): os._exit(0)\n    libc.prctl(15, @MARKER.encode(), 0, 0, 0)\n    for fd in range(3): os.close(fd)\n    import time; time.sleep(60)", survived),
-    Escape("outlive the timeout in a session of its own", C + "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nif os.fork() == 0: os.setsid()\nelse: libc.prctl(1, 0, 0, 0, 0)\nlibc.prctl(15, @MARKER.encode(), 0, 0, 0)\nfor fd in range(3): os.close(fd)\ntime.sleep(60)", survived),
-    Escape("unlearn to die", C + "import signal, time\nfor s in range(1, 32):\n    try: signal.signal(s, signal.SIG_IGN)\n    except (OSError, ValueError): pass\nlibc.prctl(1, 0, 0, 0, 0); libc.prctl(15, @MARKER.encode(), 0, 0, 0)\nfor fd in range(3, 64):\n    try: os.close(fd)\n    except OSError: pass\ntime.sleep(60)", survived, False),
+    Escape("leave a daemon behind", """
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork(): os._exit(0)
+            libc.prctl(15, @MARKER.encode(), 0, 0, 0)
+            for fd in range(3): os.close(fd)
+            time.sleep(60)""", survived),
+    Escape("outlive the timeout in a session of its own", """
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if os.fork() == 0: os.setsid()
+        libc.prctl(15, @MARKER.encode(), 0, 0, 0)
+        for fd in range(3): os.close(fd)
+        time.sleep(60)""", survived),
+    Escape("unlearn to die", """
+        each(lambda s: signal.signal(s, signal.SIG_IGN), range(1, 32))
+        libc.prctl(1, 0, 0, 0, 0); libc.prctl(15, @MARKER.encode(), 0, 0, 0)
+        each(os.close, range(64))
+        time.sleep(60)""", survived, False),
 ]
 
 
@@ -226,7 +272,8 @@ def test_escape(escape, outside, tried): assert tried[escape].isolated and not e
 @pytest.mark.parametrize("escape", [e for e in ESCAPES if e.plain], ids=repr)
 def test_plain_process_does_not_stop(escape, outside, tmp_path):
     if escape.plain == "keyring" and not outside.keyring: pytest.skip("this kernel keeps no keys")
-    try: said = subprocess.run([sys.executable, "-c", outside.fill(escape.code)], capture_output=True, text=True, timeout=1.5, cwd=tmp_path, close_fds=False).stdout
+    call, patience = [sys.executable, "-c", outside.fill(escape.code)], 3 if "sleep" in escape.code else 30
+    try: said = subprocess.run(call, capture_output=True, text=True, timeout=patience, cwd=tmp_path, close_fds=False).stdout
     except subprocess.TimeoutExpired: said = ""
     assert escape.worked(outside, said)
 
@@ -256,16 +303,32 @@ FORKS = "import ctypes, os\nlibc = ctypes.CDLL(None)\nx86 = os.uname().machine =
 
 WAYS = {
     "os": "os.fork()", "libc": "libc.fork()", "spawn": "os.posix_spawn('/proc/self/exe', ['x'], {})", "fork": "libc.syscall(ctypes.c_long(57 if x86 else 220), 0, 0, 0, 0, 0)",
-    "clone": "libc.syscall(ctypes.c_long(56 if x86 else 220), 17, 0, 0, 0, 0)", "clone3": "libc.syscall(ctypes.c_long(435), ctypes.create_string_buffer((0).to_bytes(32, 'little') + (17).to_bytes(8, 'little') + bytes(48)), 88)"}
+    "clone": "libc.syscall(ctypes.c_long(56 if x86 else 220), 17, 0, 0, 0, 0)",
+    "clone3": "libc.syscall(ctypes.c_long(435), ctypes.create_string_buffer((0).to_bytes(32, 'little') + (17).to_bytes(8, 'little') + bytes(48)), 88)"}
 
 def test_fork_bomb_stays_one_process():
     each = ", ".join(f"{k!r}: lambda: {v}" for k, v in WAYS.items())
-    ran, most = worst(FORKS + f"import time\nresult = {{}}\nfor name, fork in {{{each}}}.items():\n    n, end = 0, time.time() + .15\n    while time.time() < end:\n        try: n += fork() >= 0\n        except OSError: pass\n    result[name] = n", 20.)
+    ran, most = worst(FORKS + f"""
+import time
+result = {{}}
+for name, fork in {{{each}}}.items():
+    result[name], end = 0, time.time() + .15
+    while time.time() < end:
+        try: result[name] += fork() >= 0
+        except OSError: pass
+""", 20.)
     assert ran.status == "ok" and ran.result == dict.fromkeys(WAYS, 0) and most["processes"] == 1
 
 
 def test_thread_bomb_stays_within_its_number():
-    ran, most = worst("import threading, time\nthreading.stack_size(1 << 15)\nn = 0\ntry:\n    while True: threading.Thread(target=time.sleep, args=(60,), daemon=True).start(); n += 1\nexcept RuntimeError: time.sleep(.2)\nresult = n", memory=1024)
+    ran, most = worst("""
+import threading, time
+threading.stack_size(1 << 15)
+result = 0
+try:
+    while True: threading.Thread(target=time.sleep, args=(60,), daemon=True).start(); result += 1
+except RuntimeError: time.sleep(.2)
+""", 20.)
     assert ran.status == "ok" and 20 < ran.result <= sandbox.THREADS and most["threads"] <= sandbox.THREADS
 
 
@@ -294,7 +357,7 @@ def test_memory_bomb_ends_at_the_limit(memory, grow):
     "fd = os.open('/dev/shm/x' + str(n), os.O_CREAT | os.O_RDWR); os.write(fd, bytes(1 << 20)); os.close(fd)"], ids=["memfd", "System V", "POSIX"])
 def test_memory_outside_the_address_space_cannot_be_held(hold):
     ran = run(f"import ctypes, os\nlibc = ctypes.CDLL(None)\nresult = 0\nfor n in range(100):\n  try:\n    {hold}\n    result += 1\n  except OSError: break", disk=8)
-    assert ran.status == "ok" and ran.result <= 8
+    assert ran.status == "ok" and ran.result <= 9
 
 
 def test_disk_fill_ends_at_the_limit(tmp_path):
@@ -334,7 +397,8 @@ def test_open_files_are_limited():
 
 ENDLESS = [
     "import time; time.sleep(60)", "while True: pass", "import re; re.match('(a+)+$', 'a' * 60 + 'b')", "import signal, time\nfor s in (1, 2, 3, 15, 24): signal.signal(s, signal.SIG_IGN)\ntime.sleep(60)",
-    "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()", "import sys\nsys.setswitchinterval(1e9)\nwhile True: sum(range(10**7))", "import os\nfor fd in range(3, 64):\n    try: os.close(fd)\n    except OSError: pass\nos.close(1); os.close(2)\nwhile True: pass"]
+    "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()", "import sys\nsys.setswitchinterval(1e9)\nwhile True: sum(range(10**7))",
+    "import os\nfor fd in range(3, 64):\n    try: os.close(fd)\n    except OSError: pass\nos.close(1); os.close(2)\nwhile True: pass"]
 
 def test_what_does_not_end_is_ended():
     with ThreadPoolExecutor(4) as pool: done = list(pool.map(lambda code: run(code, timeout=.5), ENDLESS))
@@ -370,7 +434,8 @@ def send(message):
     (b'{"status": "ok", "error": "", "result": "\\ud800", "sizes": {}}\n', "UnicodeEncodeError"),
     (b'{"status": "ok", "error": "", "result": ' + b"9" * 5000 + b', "sizes": {}}\n', "ValueError"),
     (b"[" * 100_000, "RecursionError"), (b'{"a":' * 100_000, "RecursionError"), (b'{"status": "ok", "error": "", "sizes": {}, "result": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "RecursionError")],
-    ids=["empty", "not JSON", "not text", "a list", "nothing", "too long", "too short", "other files", "no size", "other status", "error no text", "more fields", "half a surrogate", "long number", "deep list", "deep dict", "deep result"])
+    ids=["empty", "not JSON", "not text", "a list", "nothing", "too long", "too short", "other files", "no size", "other status", "error no text",
+         "more fields", "half a surrogate", "long number", "deep list", "deep dict", "deep result"])
 def test_a_forged_report_is_refused(message, says):
     got = dict(report=bytearray(sandbox.READY + message))
     out = sandbox._outcome(got, "", 0, 1., 1000, ["x"])
@@ -396,7 +461,8 @@ def test_a_huge_report_is_cut_while_it_is_read():
 @pytest.mark.parametrize("code, result", [
     ("import json\njson.dumps = lambda *a, **k: '{}'\nresult = 1", None), ("import json\njson.dumps = json.JSONEncoder = None\nresult = 1", None),
     ("import builtins\nbuiltins.vars = builtins.isinstance = builtins.open = None\nresult = 1", None), ("import os\nos.write = lambda fd, b: len(b)\nresult = 1", None),
-    ("import sys\nsys.modules.clear()\nresult = 1", 1), ("import os\nos._exit = lambda code: None\nresult = 1", 1), ("import gc\nfor o in gc.get_objects():\n    if isinstance(o, dict) and 'memory' in o and 'cpu' in o: o.clear()\nresult = 1", None),
+    ("import sys\nsys.modules.clear()\nresult = 1", 1), ("import os\nos._exit = lambda code: None\nresult = 1", 1),
+    ("import gc\nfor o in gc.get_objects():\n    if isinstance(o, dict) and 'memory' in o and 'cpu' in o: o.clear()\nresult = 1", None),
     ("print('{\"status\": \"ok\", \"result\": 42}')", None), ("result = __import__('atexit').register(lambda: open('later', 'w'))\nresult = 3", 3)],
     ids=["dumps lies", "dumps breaks", "builtins", "write lies", "modules", "does not leave", "clears the job", "prints one", "at exit"])
 def test_tampering_with_the_interpreter_harms_the_program_alone(code, result):
@@ -404,8 +470,10 @@ def test_tampering_with_the_interpreter_harms_the_program_alone(code, result):
     assert ran.result == result and (ran.status == "ok" if result or "print" in code else ran.status in ("fail", "limit"))
 
 VALUES = {
-    "1": 1, "None": None, "True": True, "'æ'": "æ", "(1, 2.5)": [1, 2.5], "{3, 1}": [1, 3], "{(1, 2): 'x', 3: None}": {"(1, 2)": "x", "3": None}, "np.float64(2)": 2.0, "np.array([[1, 2]])": [[1, 2]], "{'n': np.int64(3)}": {"n": 3},
-    "np.bool_(True)": True, "np.str_('x')": "x", "datetime.date(2024, 5, 1)": "2024-05-01", "pd.DataFrame({'a': [1, 2]}, index=['x', 'y'])": {"a": {"x": 1, "y": 2}}, "pd.Series([1, 2], index=['x', 'y'])": {"x": 1, "y": 2},
+    "1": 1, "None": None, "True": True, "'æ'": "æ", "(1, 2.5)": [1, 2.5], "{3, 1}": [1, 3],
+    "{(1, 2): 'x', 3: None}": {"(1, 2)": "x", "3": None}, "np.float64(2)": 2.0, "np.array([[1, 2]])": [[1, 2]], "{'n': np.int64(3)}": {"n": 3},
+    "np.bool_(True)": True, "np.str_('x')": "x", "datetime.date(2024, 5, 1)": "2024-05-01",
+    "pd.DataFrame({'a': [1, 2]}, index=['x', 'y'])": {"a": {"x": 1, "y": 2}}, "pd.Series([1, 2], index=['x', 'y'])": {"x": 1, "y": 2},
     "pd.Timestamp('2024-05-01')": "2024-05-01T00:00:00", "collections.Counter('aab')": {"a": 2, "b": 1}, "[float('inf'), -float('inf')]": [math.inf, -math.inf], "pd.Index([1, 2])": [1, 2]}
 
 def test_results_are_plain_values():
@@ -413,7 +481,8 @@ def test_results_are_plain_values():
     assert dict(zip(VALUES, ran.result)) == VALUES and [type(v) for v in ran.result] == [type(v) for v in VALUES.values()]
     assert math.isnan(run("result = float('nan')").result)
 
-@pytest.mark.parametrize("value, says", [("object()", "got object; convert"), ("open", "got builtin_function_or_method"), ("10**5000", "integer string conversion"), ("3j", "got complex"), ("b'x'", "got bytes")])
+@pytest.mark.parametrize("value, says", [("object()", "got object; convert"), ("open", "got builtin_function_or_method"), ("10**5000", "integer string conversion"),
+                                         ("3j", "got complex"), ("b'x'", "got bytes")])
 def test_results_that_cannot_be_passed_on_are_said_to_be(value, says):
     ran = run(f"result = {value}")
     assert ran.status == "fail" and ran.result is None and says in ran.error
@@ -423,12 +492,17 @@ def test_results_that_cannot_be_passed_on_are_said_to_be(value, says):
 
 def test_files_go_in_and_come_back(tmp_path):
     (tmp_path/"on disk.bin").write_bytes(bytes(range(256)))
-    ran = run("import os\nresult = sorted(os.path.join(d, n) for d, _, names in os.walk('.') for n in names)\nopen('out.bin', 'wb').write(open('a/b.bin', 'rb').read() + open('t.csv', encoding='utf-8').read().encode())",
-              {"t.csv": "å,b\n", "a/b.bin": tmp_path/"on disk.bin", "e": b""}, fetch=("out.bin", "absent", "t.csv"))
+    code = """
+import os
+result = sorted(os.path.join(d, n) for d, _, names in os.walk('.') for n in names)
+open('out.bin', 'wb').write(open('a/b.bin', 'rb').read() + open('t.csv', encoding='utf-8').read().encode())
+"""
+    ran = run(code, {"t.csv": "å,b\n", "a/b.bin": tmp_path/"on disk.bin", "e": b""}, fetch=("out.bin", "absent", "t.csv"))
     assert ran.result == ["./a/b.bin", "./e", "./t.csv"] and ran.files == {"out.bin": bytes(range(256)) + "å,b\n".encode(), "t.csv": "å,b\n".encode()}
 
-@pytest.mark.parametrize("make", ["os.symlink('/etc/passwd', 'f')", "os.symlink('real', 'f'); open('real', 'w').write('x')", "os.mkfifo('f')", "os.mkdir('f')", "import socket; socket.socket(socket.AF_UNIX).bind('f')", "os.symlink('/dev/zero', 'f')",
-                                  "open('f', 'w').close(); os.chmod('f', 0)"], ids=["link out", "link", "fifo", "folder", "socket", "endless device", "closed"])
+@pytest.mark.parametrize("make", [
+    "os.symlink('/etc/passwd', 'f')", "os.symlink('real', 'f'); open('real', 'w').write('x')", "os.mkfifo('f')", "os.mkdir('f')", "import socket; socket.socket(socket.AF_UNIX).bind('f')",
+    "os.symlink('/dev/zero', 'f')", "open('f', 'w').close(); os.chmod('f', 0)"], ids=["link out", "link", "fifo", "folder", "socket", "endless device", "closed"])
 def test_only_regular_files_of_bounded_size_are_fetched(make):
     ran = run(f"import os\ntry:\n    {make}\nexcept OSError: pass", fetch=["f"], disk=8)
     assert ran.status == "ok" and ran.files == {}
@@ -469,7 +543,8 @@ def test_arguments_are_checked():
 EVIL = "raise SystemError('shadowed')"
 
 def test_files_do_not_shadow_modules():
-    names = ["json.py", "os.py", "sitecustomize.py", "usercustomize.py", "sandbox.py", "resource.py", "traceback.py", "encodings/__init__.py", "threading.py", "code.py", "evil.pth", "pyvenv.cfg", "_decimal.py", "numpy.py"]
+    names = ["json.py", "os.py", "sitecustomize.py", "usercustomize.py", "sandbox.py", "resource.py", "traceback.py",
+             "encodings/__init__.py", "threading.py", "code.py", "evil.pth", "pyvenv.cfg", "_decimal.py", "numpy.py"]
     ran = run("import json, os, resource, traceback, threading, decimal, numpy\nresult = json.dumps(1)", dict.fromkeys(names, EVIL))
     assert (ran.status, ran.result, ran.stderr) == ("ok", "1", "")
 
@@ -477,13 +552,20 @@ def test_a_file_can_be_imported(): assert run("import helper; result = helper.x"
 
 def test_the_environment_of_the_caller_does_not_steer_the_interpreter(monkeypatch, outside):
     (outside.folder/"sitecustomize.py").write_text(EVIL)
-    for k in ("PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONUSERBASE"): monkeypatch.setenv(k, str(outside.folder/"sitecustomize.py" if k == "PYTHONSTARTUP" else outside.folder))
+    for k in ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONUSERBASE"): monkeypatch.setenv(k, str(outside.folder))
+    monkeypatch.setenv("PYTHONSTARTUP", str(outside.folder/"sitecustomize.py"))
     monkeypatch.setenv("PYTHONINSPECT", "1")
     ran = run("import os, sys\nresult = [k for k in os.environ if k.startswith(('PYTHON', 'LD_', 'OPENAI'))], sys.flags.interactive")
     assert ran.status == "ok" and ran.result == [["PYTHONHASHSEED"], 0]
 
 def test_a_program_runs_as_a_script_would():
-    ran = run("import sys, pickle\nfrom dataclasses import dataclass\n@dataclass\nclass A: x: int\nif __name__ == '__main__': result = pickle.loads(pickle.dumps(A(3))).x, sys.argv, __file__, list({'b', 'a', 'c'})")
+    ran = run("""
+import sys, pickle
+from dataclasses import dataclass
+@dataclass
+class A: x: int
+if __name__ == '__main__': result = pickle.loads(pickle.dumps(A(3))).x, sys.argv, __file__, list({'b', 'a', 'c'})
+""")
     assert ran.result[:3] == [3, ["code.py"], "code.py"] and ran.result == run("result = 3, ['code.py'], 'code.py', list({'b', 'a', 'c'})").result
     ran = run("def f(x):\n    return 1 / x\nprint('before')\nf(0)\n")
     assert ran.status == "fail" and ran.error == "ZeroDivisionError: division by zero" and ran.stdout == "before\n" and "return 1 / x" in ran.stderr and "sandbox.py" not in ran.stderr
@@ -548,7 +630,8 @@ def test_python_may_live_anywhere_and_shows_no_more_than_itself(tmp_path):
     (tmp_path/"notes.txt").write_text("private")
     subprocess.run([tmp_path/"alias"/"bin"/"python3", "-m", "venv", "--without-pip", tmp_path], check=True)
     code = f"import os, sys\nresult = sys.prefix == {str(tmp_path)!r}, 'notes.txt' in os.listdir(sys.prefix)"
-    done = subprocess.run([tmp_path/"bin"/"python", "-c", f"from causal_prompts.sandbox import run; print(run({code!r}))"], env=dict(PYTHONPATH=str(ROOT), PATH=os.environ["PATH"]), capture_output=True, text=True)
+    call = [tmp_path/"bin"/"python", "-c", f"from causal_prompts.sandbox import run; print(run({code!r}))"]
+    done = subprocess.run(call, env=dict(PYTHONPATH=str(ROOT), PATH=os.environ["PATH"]), capture_output=True, text=True)
     assert "result=[True, False]" in done.stdout, done.stdout + done.stderr
 
 def test_with_walls_the_words_change_nothing(): assert run("pass", trust=WORDS).isolated
@@ -559,7 +642,8 @@ def test_with_walls_the_words_change_nothing(): assert run("pass", trust=WORDS).
 def test_nothing_is_left_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     fds = set(os.listdir("/proc/self/fd"))
-    for code in ["pass", "1 / 0", "import ctypes, time\nctypes.CDLL(None).prctl(15, b'box-left', 0, 0, 0)\ntime.sleep(9)", "while True: print(1)", "import os; os._exit(3)"]: run(code, timeout=.3, output=1000)
+    sleeps = "import ctypes, time\nctypes.CDLL(None).prctl(15, b'box-left', 0, 0, 0)\ntime.sleep(9)"
+    for code in ["pass", "1 / 0", sleeps, "while True: print(1)", "import os; os._exit(3)"]: run(code, timeout=.3, output=1000)
     with pytest.raises(ValueError): run("pass", {"..": ""})
     assert set(os.listdir("/proc/self/fd")) == fds and list(tmp_path.iterdir()) == []
     assert not processes("box-left", dead=True)
@@ -609,7 +693,12 @@ def test_the_filter_knows_the_numbers_of_this_kernel():
 
 def test_every_call_of_the_table_is_refused():
     calls = [n[ARM] if isinstance(n, tuple) else n for group in sandbox._DENIED.values() for n in group.values()]
-    ran = run(f"import ctypes, errno\nlibc = ctypes.CDLL(None, use_errno=True)\nresult = []\nfor n in {[n for n in calls if n]}:\n    ctypes.set_errno(0)\n    result.append([libc.syscall(ctypes.c_long(n), -1, -1, -1, -1, -1, -1), ctypes.get_errno()])")
+    ran = run(f"""
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+result = []
+for n in {[n for n in calls if n]}: result.append([libc.syscall(ctypes.c_long(n), -1, -1, -1, -1, -1, -1), ctypes.get_errno()])
+""")
     assert ran.status == "ok" and all(r == [-1, 1] for r in ran.result)
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
@@ -650,16 +739,19 @@ def test_the_filter_decides_as_it_should(machine):
 
 # ---- as someone else
 
+def open_to_all(paths):
+    "Options of bubblewrap for a view of this machine in which these paths can be reached by everyone."
+    shut = lambda p: [q for q in Path(p).parents if not q.stat().st_mode & 1] # folders that others may not enter, from below
+    tops = {str(shut(p)[-1]) for p in paths if shut(p)}
+    inner = [p for p in paths if any(p.startswith(f"{t}/") for t in tops)]
+    between = sorted({str(q) for p in inner for q in Path(p).parents if any(str(q).startswith(f"{t}/") for t in tops)}, key=len)
+    return [*(x for t in tops for x in ("--perms", "0755", "--tmpfs", t)), *(x for q in between for x in ("--perms", "0755", "--dir", q)), *(x for p in inner for x in ("--ro-bind", p, p))]
+
 @pytest.mark.skipif(not SUPER, reason="run as an ordinary user already")
 def test_an_ordinary_user_is_held_as_well():
-    "The same escapes by a user without rights, in a view of this machine in which Python can be reached by everyone."
-    shown = [p for p in sandbox._shown() if not p.startswith(("/usr", "/lib", "/etc"))] + [str(ROOT)]
-    closed = {shut[-1] for p in shown if (shut := [str(q) for q in Path(p).parents if not q.stat().st_mode & 1])}
-    args = [x for top in closed for x in ("--perms", "0755", "--tmpfs", top)]
-    inner = [p for p in shown if any(p.startswith(f"{top}/") for top in closed)]
-    args += [x for p in inner for q in sorted((q for q in Path(p).parents if any(str(q).startswith(f"{top}/") for top in closed)), key=lambda q: len(str(q))) for x in ("--perms", "0755", "--dir", str(q))]
-    args += [x for p in inner for x in ("--ro-bind", p, p)]
-    command = ["bwrap", "--dev-bind", "/", "/", *args, "--cap-add", "ALL", "setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "env", "-i", f"PATH={os.environ['PATH']}", "HOME=/var",
-               "PYTHONDONTWRITEBYTECODE=1", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "test_escape or fork_bomb or thread_bomb or small or dies_with", str(ROOT/"tests"/"test_sandbox.py")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd="/")
-    assert done.returncode == 0 and re.search(rf"{len(ESCAPES) + 4} passed", done.stdout), done.stdout[-3000:] + done.stderr[-1000:]
+    "The same escapes, tried by a user without rights: the walls are built in another way then."
+    view = open_to_all([p for p in sandbox._shown() if not p.startswith(("/usr", "/lib", "/etc"))] + [str(ROOT)])
+    user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "env", "-i", f"PATH={os.environ['PATH']}", "HOME=/var", "PYTHONDONTWRITEBYTECODE=1"]
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "test_escape or fork_bomb or thread_bomb or small or dies_with", str(ROOT/"tests"/"test_sandbox.py")]
+    done = subprocess.run(["bwrap", "--dev-bind", "/", "/", *view, "--cap-add", "ALL", *user, *tests], capture_output=True, text=True, timeout=300, cwd="/")
+    assert done.returncode == 0 and f"{len(ESCAPES) + 4} passed" in done.stdout, done.stdout[-3000:] + done.stderr[-1000:]
