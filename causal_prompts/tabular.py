@@ -34,12 +34,12 @@ def named_answers(
     return [(m[1], " ".join(m[2].split())[:4000]) for m in _NAMED.finditer(plain)]
 
 # %% ../nbs/10a_tabular.ipynb #2e9e6fe3
-_ALIKE = str.maketrans({**dict.fromkeys("−–—‐‑‒", "-"), **dict.fromkeys("‘’‚´", "'"), **dict.fromkeys("“”„", '"')})
+_ALIKE = str.maketrans({**dict.fromkeys("−–—‐‑‒", "-"), **dict.fromkeys("‘’‚", "'"), **dict.fromkeys("“”„", '"')})
 _QUOTES = "'\"`$"
 
 def _tidy(text):
     "One kind of space, hyphen and quote; without quotes or brackets around the whole."
-    t = " ".join(unicodedata.normalize("NFKC", str(text).translate(_ALIKE)).split()).strip("* ")
+    t = " ".join(unicodedata.normalize("NFKC", str(text)).translate(_ALIKE).split()).strip("* ")
     t = re.sub(r"\bnp\.\w+\(([^()]*)\)", r"\1", t) # how NumPy 2 prints a number in a list
     while len(t) > 1 and (t[0] == t[-1] and t[0] in _QUOTES and t[0] not in t[1:-1] or t[0] + t[-1] in ("[]", "()") and not re.search(r"[\[\]()]", t[1:-1])): t = t[1:-1].strip()
     return t
@@ -53,7 +53,7 @@ _NUMBER = re.compile(r"([-+]?)(?:[$€£¥] ?)?((?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.
 
 def _number(text):
     "(value, decimal places, whether in per cent), or None where a text is no finite number."
-    t = re.sub(r" ?(?:×|x|\*) ?10 ?\^? ?\{?([-+]?\d+)\}?", r"e\1", text)
+    t = re.sub(r" ?(?:×|x|\*) ?10 ?(?:\^ ?\{?|(?=[-+]))([-+]?\d+)\}?", r"e\1", text) # 3 × 10^-5
     m = _NUMBER.fullmatch(t) if len(t) < 400 else None
     if not m or not re.search(r"\d", m[2]): return None
     value = float(f"{m[1]}{m[2].replace(',', '')}e{m[4] or 0}")
@@ -180,7 +180,7 @@ def code_in(
 ) -> str: # "" where there is none
     "The Python program in a reply."
     blocks = [(m[2].strip().lower().split(), m[3].replace("\r", "")) for m in _FENCE.finditer(reply.replace("\r\n", "\n"))]
-    found = [c for tag, c in blocks if c.strip() and (tag[0] in ("python", "py", "python3", "ipython", "{python}") if tag else _acts(c))]
+    found = [c for tag, c in blocks if c.strip() and (re.match(r"\{?\.?(?:i?python\d*|py)\b", tag[0]) if tag else _acts(c))]
     if not blocks and _acts(reply): found = [reply]
     code = found[-1] if last and found else "\n\n".join(dedent(c).strip("\n") for c in found)
     return re.sub(r"(?m)^[%!]{1,2}[a-z].*$", "", dedent(code)).strip("\n") if code.strip() else ""
@@ -198,6 +198,7 @@ def _plain(v):
     if not isinstance(v, (float, np.floating)): return str(v)
     return float(f"{v:.6g}") if np.isfinite(v) else str(v)
 
+# %% ../nbs/10a_tabular.ipynb #f557aeea
 def _column(col):
     "What is told of one column."
     here, out = col.dropna(), dict(name=str(col.name), type=str(col.dtype))
@@ -213,7 +214,7 @@ def _cut(column, examples, width):
     some = [shorten(v, width) if isinstance(v, str) else v for v in column.get("examples", [])[:examples]]
     return {k: v for k, v in column.items() if k != "examples"} | (dict(examples=some) if some else {})
 
-# %% ../nbs/10a_tabular.ipynb #022b7adf
+# %% ../nbs/10a_tabular.ipynb #102dae8d
 def describe_table(
     table, # a DataFrame, or the path of a csv
     name: str = "", # of the file; "": from the path
@@ -230,7 +231,7 @@ def describe_table(
     kept = int(np.searchsorted(sizes, most - len(json.dumps(head)) - 60, side="right"))
     return json.dumps(head | dict(columns=columns[:kept], columns_left_out=len(columns) - kept), ensure_ascii=False)
 
-# %% ../nbs/10a_tabular.ipynb #99391baa
+# %% ../nbs/10a_tabular.ipynb #e1a9b5bb
 DABENCH_PROMPT = """You are an expert in business analysis with Python.
 Write a Python program that answers the question. The file is in the working directory. Print each answer in the format that is asked for.
 
@@ -251,7 +252,7 @@ def _folder(path, names, below, where):
         if all((folder/n).exists() for n in names): return folder
     raise FileNotFoundError(f"{', '.join(names)} must lie in {path.name or path!s}/ or below it, found no such folder. {_WHERE[where]}")
 
-# %% ../nbs/10a_tabular.ipynb #1b084cf3
+# %% ../nbs/10a_tabular.ipynb #95ffb0d4
 def _hash(files):
     "One SHA-256 over names and contents."
     lines = [f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {n}" for n, f in sorted(files.items())]
@@ -272,7 +273,7 @@ def _jsonl(path):
         except ValueError as e: raise ValueError(f"every line of {path.name} must be JSON, line {i} is not ({e}); fetch the file again") from None
     return out
 
-# %% ../nbs/10a_tabular.ipynb #a74498b0
+# %% ../nbs/10a_tabular.ipynb #52edc801
 def _doubt(answers):
     "What is odd about a reference; '' where nothing is."
     said = {n: {v for m, v in answers if m == n} for n, _ in answers}
@@ -293,10 +294,11 @@ def _dabench_item(q, labels, tables, shown):
     if not file.is_file(): raise FileNotFoundError(f"the table {q['file_name']} of question {q['id']} must lie in {_DABENCH[2]}/; fetch the folder whole")
     if file not in shown: shown[file] = _described(file)
     return dict(query_id=f"dabench-{q['id']}", query=f"{q['question']}\n\nFile: {q['file_name']}\nAnswer in this format: {q['format']}",
-        reference="\n".join(f"@{n}[{v}]" for n, v in answers), level=q.get("level"), answers=answers, question=q["question"], constraints=q.get("constraints") or "", format=q["format"],
+        reference="\n".join(f"@{n}[{v}]" for n, v in answers), level=q.get("level"), answers=answers,
+        question=q["question"], constraints=q.get("constraints") or "", format=q["format"],
         table=shown[file], file=q["file_name"], files={q["file_name"]: file}, concepts=", ".join(q.get("concepts") or []), doubt=_doubt(answers))
 
-# %% ../nbs/10a_tabular.ipynb #de29a6eb
+# %% ../nbs/10a_tabular.ipynb #910622a2
 def _files(item):
     "The tables of an item, as the sandbox takes them."
     return {n: Path(f).resolve() if isinstance(f, Path) else f for n, f in (item.get("files") or {}).items()}
@@ -307,6 +309,7 @@ def _printed(code, item, options):
     if ran.status == "limit": return "", Grade(0, shorten(f"limit: {ran.error}", 300))
     return ran.stdout, None if ran.status == "ok" else Grade(0, shorten(f"the program failed: {ran.error}", 300))
 
+# %% ../nbs/10a_tabular.ipynb #d3392abe
 def dabench_grader(
     scoring: str = "exact", # or "graded"
     strict: bool = False, # the benchmark's own rule of comparison
@@ -323,7 +326,7 @@ def dabench_grader(
     grade.needs = ("answers",)
     return grade
 
-# %% ../nbs/10a_tabular.ipynb #4fdf59eb
+# %% ../nbs/10a_tabular.ipynb #664b7fba
 def load_dabench(
     path, # a checkout of the repository, or the folder with the data
     scoring: str = "exact", # or "graded": the share of named values that are right
@@ -343,7 +346,7 @@ def load_dabench(
     return Task(f"dabench-{scoring}", items, dabench_grader(scoring, **options), DABENCH_PROMPT, ("query", "constraints", "format", "table", "file"), tuple(examples),
         source=_source("InfiAgent/InfiAgent examples/DA-Agent/data", files, sha256, revision))
 
-# %% ../nbs/10a_tabular.ipynb #36bd48fb
+# %% ../nbs/10a_tabular.ipynb #b07e5fce
 def _told(axis, freq):
     "A function from a position on an axis to the name or the date that stands there; None where it is just a number."
     import matplotlib.dates as mdates
@@ -364,7 +367,7 @@ def _axis(axis):
     labels = [[float(p), t.get_text()[:200]] for p, t in zip(axis.get_majorticklocs(), axis.get_majorticklabels())] if hand else []
     return dict(flipped=bool(axis.get_inverted()), scale=axis.get_scale(), labels=[x for x in labels if x[1].strip()][:5000])
 
-# %% ../nbs/10a_tabular.ipynb #c60813d3
+# %% ../nbs/10a_tabular.ipynb #e3bfd2c4
 def _colour(c):
     import matplotlib.colors
     return matplotlib.colors.to_hex(c)
@@ -387,7 +390,7 @@ def _wedges(ax):
     from matplotlib.patches import Wedge
     return [dict(share=abs(p.theta2 - p.theta1) / 360, colour=_colour(p.get_facecolor()), label=str(p.get_label())[:200]) for p in ax.patches if isinstance(p, Wedge) and p.get_visible()]
 
-# %% ../nbs/10a_tabular.ipynb #4f82e48b
+# %% ../nbs/10a_tabular.ipynb #1d6ca6d3
 def _spots(xs, ys, told):
     "[x, name or date at x, y, name or date at y] of every finite point."
     import math
@@ -403,7 +406,8 @@ def _series(ax, told):
         if l.get_transform() != ax.transData or not l.get_visible(): continue
         drawn, marked = l.get_linestyle() not in ("None", " ", ""), l.get_marker() not in ("None", None, " ", "")
         colour = _colour(l.get_color() if drawn else l.get_markerfacecolor())
-        if drawn or marked: out.append(dict(line=drawn, colour=colour, label=str(l.get_label())[:200], spots=_spots(np.ma.filled(np.ma.asarray(l.get_xdata(False), float), np.nan), np.ma.filled(np.ma.asarray(l.get_ydata(False), float), np.nan), told)))
+        xs, ys = (np.ma.filled(np.ma.asarray(v, float), np.nan) for v in (l.get_xdata(False), l.get_ydata(False)))
+        if drawn or marked: out.append(dict(line=drawn, colour=colour, label=str(l.get_label())[:200], spots=_spots(xs, ys, told)))
     for c in ax.collections:
         if type(c) is not PathCollection or not c.get_visible(): continue
         c.update_scalarmappable()
@@ -414,7 +418,7 @@ def _series(ax, told):
             out.append(dict(line=False, colour=k, label=str(c.get_label())[:200], spots=_spots(mine[:, 0], mine[:, 1], told)))
     return [s for s in out if s["spots"]]
 
-# %% ../nbs/10a_tabular.ipynb #acd9cef1
+# %% ../nbs/10a_tabular.ipynb #adabb893
 def _legend(ax, figure):
     "[text, colour] of every entry of the legend that can be seen."
     found = [l for l in (ax.get_legend(), *figure.legends) if l is not None and l.get_visible()]
@@ -440,7 +444,7 @@ def _axes(figure):
         elif many: out.append(dict(marks, x=_axis(ax.xaxis), y=_axis(ax.yaxis), legend=_legend(ax, figure)))
     return out
 
-# %% ../nbs/10a_tabular.ipynb #adc76ced
+# %% ../nbs/10a_tabular.ipynb #f07bcfeb
 def _draw(code, picture):
     "Run a program that draws; what its last figure shows."
     import sys
@@ -469,7 +473,7 @@ def _draw(code, picture):
     if picture and last is not None: last.savefig(picture, dpi=80)
     return seen.get(id(last), [])
 
-# %% ../nbs/10a_tabular.ipynb #929d4a58
+# %% ../nbs/10a_tabular.ipynb #aa2fa0e5
 _READER = (_told, _axis, _colour, _bars, _wedges, _spots, _series, _legend, _axes, _draw)
 _PICTURE = "figure-of-the-reply.png"
 
@@ -487,7 +491,7 @@ def draw(
     name = _PICTURE if picture else ""
     return run(f"{_reader()}\nresult = _draw({code!r}, {name!r})\n", files, timeout, memory, fetch=[name] if picture else [], **options)
 
-# %% ../nbs/10a_tabular.ipynb #8c9899bc
+# %% ../nbs/10a_tabular.ipynb #a3a82e1d
 def _cell(at, told, labels, reach=0.):
     "What a position may be read as: a label written there, else the name, the date or the number."
     near = min(labels, key=lambda l: abs(l[0] - at), default=None)
@@ -514,7 +518,7 @@ def _bar_type(rows, bars):
                 types.add("grouping bar" if apart else "overlapping bar" if over else "stacked bar")
     return next((t for t in ("overlapping bar", "stacked bar", "grouping bar") if t in types), "bar")
 
-# %% ../nbs/10a_tabular.ipynb #8eafef30
+# %% ../nbs/10a_tabular.ipynb #0d9e1b9b
 def _middles(bars):
     "Where bars stand: those of several sets, side by side, stand for the middle of their cluster."
     sets = {}
@@ -528,7 +532,8 @@ def _bar_rows(ax):
     for b, middle in zip(ax["bars"], _middles(ax["bars"])):
         c, v = ("y", "x") if b["flat"] else ("x", "y")
         reach = min(np.diff(sorted(p for p, _ in ax[c]["labels"])), default=1.) / 2
-        rows.append({c: _cell(middle, b["told"], ax[c]["labels"], reach + 1e-9), v: (b["size"],), "end": {v: (b["start"] + b["size"],)}, "group": _group(b, ax["legend"]), "at": {c: middle}, "size": b["size"]})
+        rows.append({c: _cell(middle, b["told"], ax[c]["labels"], reach + 1e-9), v: (b["size"],), "end": {v: (b["start"] + b["size"],)},
+            "group": _group(b, ax["legend"]), "at": {c: middle}, "size": b["size"]})
     return rows
 
 def _spot_rows(ax, line):
@@ -539,6 +544,7 @@ def _wedge_rows(ax):
     named = lambda w: w["label"] if w["label"] and w["label"][0] != "_" else _group(w, ax["legend"])
     return [dict(x=(named(w),), y=(w["share"],), group=None, at={}, size=w["share"]) for w in ax["wedges"]]
 
+# %% ../nbs/10a_tabular.ipynb #fb021efd
 def read_chart(
     drawn: list, # what `draw` found: a dict for every pair of axes
 ) -> dict: # type, rows (x, y, group, at, size), groups, flipped
@@ -555,8 +561,9 @@ def read_chart(
     if kind in ("bar", "grouping bar"): rows = [r | r["end"] for r in rows] # such a bar is read at its end, a stacked one by its length
     return dict(type=kind, rows=rows, groups=sorted(groups), flipped={c: ax[c]["flipped"] for c in "xy"})
 
-# %% ../nbs/10a_tabular.ipynb #4f485a29
-_CALENDAR = {n: (kind, i) for kind, names in (("day", "monday tuesday wednesday thursday friday saturday sunday"), ("month", "january february march april may june july august september october november december"))
+# %% ../nbs/10a_tabular.ipynb #2631151a
+_CALENDAR = {n: (kind, i)
+             for kind, names in (("day", "monday tuesday wednesday thursday friday saturday sunday"), ("month", "january february march april may june july august september october november december"))
              for i, full in enumerate(names.split(), 1) for n in {full, full[:3], *dict(tuesday=["tues"], thursday=["thur", "thurs"], wednesday=["weds"], september=["sept"]).get(full, [])}}
 
 def _date(text):
@@ -569,7 +576,7 @@ def _date(text):
     clock = (a.hour, a.minute, a.second) if ":" in text and (a.hour or a.minute or a.second) else ()
     return (a.year,) if a.month != b.month else (a.year, a.month) if a.day != b.day else (a.year, a.month, a.day, *clock)
 
-# %% ../nbs/10a_tabular.ipynb #c0f288ac
+# %% ../nbs/10a_tabular.ipynb #549fad41
 @lru_cache(1 << 14, typed=True)
 def _forms(v):
     "A value as text, number, date, and place in the calendar."
@@ -585,10 +592,11 @@ def _same(got, want):
     if n is not None and m is not None: return abs(n - m) <= (5e-4 if m == int(m) else max(5e-4, 5e-4 * abs(m)))
     if d and e and len(d) >= min(2, len(e)): return all(p == q for p, q in zip(d, e))
     for (date, number, own), other in (((d, n, c), k), ((e, m, k), c)):
-        if other and (own == other or number == other[1] or date and len(date) > 2 and (datetime(*date[:3]).isoweekday() if other[0] == "day" else date[1]) == other[1]): return True
+        falls = date and len(date) > 2 and other and (datetime(*date[:3]).isoweekday() if other[0] == "day" else date[1])
+        if other and (own == other or number == other[1] or falls == other[1]): return True
     return False
 
-# %% ../nbs/10a_tabular.ipynb #ffb4192e
+# %% ../nbs/10a_tabular.ipynb #a36208b4
 def _wanted(ref):
     "The reference's rows: (x, y) or (x, y, group)."
     xs, ys, groups = ref["x_data"], ref["y_data"], ref.get("classify") or []
@@ -606,6 +614,7 @@ def _between(row, rows):
     if at is None or not spots or not spots[0][0] <= at <= spots[-1][0]: return False
     return _same(float(np.interp(at, *zip(*spots))), row[1])
 
+# %% ../nbs/10a_tabular.ipynb #805032ef
 def _matched(rows, wanted, line):
     "'' where the rows are the wanted ones, each once; else what is wrong."
     if len(rows) > len(wanted) or len(rows) < len(wanted) and not line: return f"{len(rows)} values drawn, {len(wanted)} wanted"
@@ -616,7 +625,7 @@ def _matched(rows, wanted, line):
         elif not (line and _between(w, rows)): return f"{shorten(w, 80)} is not drawn"
     return f"{shorten(left[0], 80)} is drawn, and not wanted" if left else ""
 
-# %% ../nbs/10a_tabular.ipynb #9b2c976d
+# %% ../nbs/10a_tabular.ipynb #aeb60efb
 def _ways(n, specified):
     "Every allowed placing of the reference's channels: reference channel -> channel of the chart."
     names = ("x", "y", "classify")[:n]
@@ -641,7 +650,7 @@ def _compare(chart, ref):
         wrong = wrong or why
     return good, "" if good else wrong
 
-# %% ../nbs/10a_tabular.ipynb #6a2b0d87
+# %% ../nbs/10a_tabular.ipynb #ab40bb01
 def _sorted(names, order):
     "Whether names stand in an order: ascending, descending, or a list."
     if not isinstance(order, str):
@@ -653,6 +662,7 @@ def _sorted(names, order):
     if not keys or len(keys[0]) and isinstance(keys[0][0], tuple): keys += [[f[0] for f in forms], [f[0].casefold() for f in forms]]
     return any(k == sorted(k, reverse=order == "descending") for k in keys)
 
+# %% ../nbs/10a_tabular.ipynb #47208e77
 def _along(rows, channel, flipped, upwards):
     "The distinct values on an axis as they are met, and their rows."
     places = {}
@@ -672,7 +682,7 @@ def _ordered(chart, ref, way):
     step = 1 if sort["order"] == "ascending" else -1
     return all(step * (b - a) >= -1e-9 * max(abs(a), abs(b)) for a, b in zip(sums, sums[1:]))
 
-# %% ../nbs/10a_tabular.ipynb #6b425bb2
+# %% ../nbs/10a_tabular.ipynb #8b7e842e
 def grade_chart(
     drawn: list, # what `draw` found
     ref: dict, # type, x_data, y_data, classify, sort, and of the request: channel_specified, sort_by, stacked_bar
@@ -691,7 +701,7 @@ def grade_chart(
     if any(_ordered(chart, ref, way) for way in ways): return Grade(1, "valid; type, data and order right")
     return Grade(0, f"valid; type and data right; order wrong: not {shorten(ref['sort']['order'], 60)} by {ref['sort']['channel']}")
 
-# %% ../nbs/10a_tabular.ipynb #fa3daa8b
+# %% ../nbs/10a_tabular.ipynb #12f45dda
 def _image(ran):
     "The picture of a run as a data URL, or ''."
     import base64
@@ -707,7 +717,7 @@ def _check(reply, item, picture, options):
     if not isinstance(ran.result, list): return Grade(0, "invalid: the program ended before its figure could be read"), code, ""
     return grade_chart(ran.result, json.loads(item["reference"])), code, _image(ran)
 
-# %% ../nbs/10a_tabular.ipynb #151cea8b
+# %% ../nbs/10a_tabular.ipynb #85589423
 def viseval_grader(
     judge=None, # async grader of readability, asked about charts that pass; None: passing is all
     timeout: float = 30., memory: int = 2048, # seconds and MB a program may take
@@ -725,7 +735,7 @@ def viseval_grader(
     out.needs = ("reference",)
     return out
 
-# %% ../nbs/10a_tabular.ipynb #bfcb0eac
+# %% ../nbs/10a_tabular.ipynb #6961efe1
 VISEVAL_PROMPT = """You are an expert in data visualisation with Python.
 Write a Python program that draws the chart that is asked for with matplotlib. The files are in the working directory.
 
@@ -738,10 +748,11 @@ def _viseval_files(key, entry, folder, tables, distract):
     base, words = folder/"databases"/entry["db_id"], entry["vis_query"]["VQL"].lower().split()
     names = [n for n in tables.get(entry["db_id"], []) if n.lower() in words] + (list(entry.get("irrelevant_tables") or []) if distract else [])
     gone = [n for n in names if not (base/f"{n}.csv").is_file()]
-    if gone or not names: raise FileNotFoundError(f"the tables of entry {key} must lie in databases/{entry['db_id']}/, " + (f"not found: {gone}" if gone else "and the query names none of those in db_tables.json") + "; unpack the archive whole")
+    what = f"not found: {gone}" if gone else "" if names else "and the query names none of those in db_tables.json"
+    if what: raise FileNotFoundError(f"the tables of entry {key} must lie in databases/{entry['db_id']}/, {what}; unpack the archive whole")
     return {f"{n}.csv": base/f"{n}.csv" for n in names}
 
-# %% ../nbs/10a_tabular.ipynb #d4f886e1
+# %% ../nbs/10a_tabular.ipynb #ee380c33
 def _viseval_items(key, entry, files, shown):
     "One row for every request of an entry."
     for f in files.values():
@@ -751,11 +762,11 @@ def _viseval_items(key, entry, files, shown):
     lengths = {len(y) for y in obj["y_data"]} | {len(x) for x in obj["x_data"]}
     for i, (asked, meta) in enumerate(zip(entry["nl_queries"], metas)):
         ref = dict(type=entry["chart"], **{k: obj.get(k) for k in ("x_data", "y_data", "classify", "sort")}, **{k: meta[k] for k in ("channel_specified", "sort_by", "stacked_bar") if k in meta})
-        yield dict(query_id=f"viseval-{key}-{i}", query=f"{asked}\n\nFiles: {', '.join(files)}", reference=json.dumps(ref, ensure_ascii=False), level=entry["hardness"], chart=entry["chart"], entry=str(key), request=asked,
-            table="\n".join(shown[f] for f in files.values()), files=files,
+        yield dict(query_id=f"viseval-{key}-{i}", query=f"{asked}\n\nFiles: {', '.join(files)}", reference=json.dumps(ref, ensure_ascii=False),
+            level=entry["hardness"], chart=entry["chart"], entry=str(key), request=asked, table="\n".join(shown[f] for f in files.values()), files=files,
             doubt="" if len(lengths) == 1 or len(obj["x_data"]) > 1 else f"x and y of lengths {sorted(lengths)}")
 
-# %% ../nbs/10a_tabular.ipynb #b516693d
+# %% ../nbs/10a_tabular.ipynb #4468a0f4
 def load_viseval(
     path, # the folder of the unpacked dataset
     part: str = "all", # "all", "single" (one table a chart) or "multiple"
@@ -770,4 +781,5 @@ def load_viseval(
     entries, tables = (json.loads((folder/n).read_text(encoding="utf-8")) for n in (name, "databases/db_tables.json"))
     rows = [r for k, e in entries.items() for r in _viseval_items(k, e, _viseval_files(k, e, folder, tables, distract), shown)]
     files = {n: folder/n for n in (name, "databases/db_tables.json")} | {f.relative_to(folder).as_posix(): f for f in shown}
-    return Task(f"viseval-{part}", pd.DataFrame(rows), viseval_grader(**options), VISEVAL_PROMPT, ("query", "table"), source=_source("microsoft/VisEval viseval_dataset.zip", files, sha256, revision))
+    return Task(f"viseval-{part}", pd.DataFrame(rows), viseval_grader(**options), VISEVAL_PROMPT, ("query", "table"),
+        source=_source("microsoft/VisEval viseval_dataset.zip", files, sha256, revision))
