@@ -246,7 +246,8 @@ _OTHERS = ("slow", "outage", "outage_seconds", "retry_after", "usage")
 
 def _shares(faults):
     "Fault -> share of requests, in an order of its own."
-    return {k: faults[k] for k in sorted(faults) if k in _SHARES or re.fullmatch(r"rate_[45]\d\d", k)}
+    more = sorted(k for k in faults if re.fullmatch(r"rate_[45]\d\d", k) and k not in _SHARES)
+    return {k: faults[k] for k in [*_SHARES, *more] if k in faults}
 
 def _checked(faults):
     "The faults, or an error that names the wrong one."
