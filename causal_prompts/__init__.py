@@ -8,6 +8,10 @@ _PUBLIC = {
     "core": ["Finding", "content_id"],
     "triplets": ["Triplets"],
     "worlds": ["World", "Grid", "load_dataset"],
+    "record": ["Record"],
+    "serve": ["serve_world"],
+    "llm": ["LLM", "Limits"],
+    "tasks": ["Task", "load_task", "world_task"],
     "embeddings": ["TextEncoder"],
     "graph": ["PromptGraph"],
     "estimators": ["CausalReward", "CPOReward", "NaiveReward", "load_reward"],
@@ -16,7 +20,7 @@ _PUBLIC = {
     "diagnostics": ["checkup"],
     "widgets": ["ConfoundingSteps", "PositivityExplorer", "SearchReplay"],
 }
-_MODULES = ["confounding", "refutation", "positivity", "stability", "transport", "report"] # reached as cp.confounding.balance(...)
+_MODULES = ["sandbox", "graders", "tasks", "tabular", "pools", "collect", "importers", "confounding", "refutation", "positivity", "stability", "transport", "report"] # reached as cp.confounding.balance(...)
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = ["__version__", *_HOME, *_MODULES]
 

@@ -122,12 +122,12 @@ def _charge(self, line):
 
 Record._load, Record._take, Record._charge = _load, _take, _charge
 
-# %% ../nbs/08_record.ipynb #dcd67094
+# %% ../nbs/08_record.ipynb #2e1b39d1
 def _open_to_write(self):
     "Lock the file, look whether it grew, cut a torn end off."
     from filelock import FileLock, Timeout
     self.path.parent.mkdir(parents=True, exist_ok=True)
-    guard = FileLock(f"{self.path}.lock", thread_local=False)
+    guard = FileLock(self.path.with_name(f".{self.path.name}.lock"), thread_local=False)
     try: guard.acquire(timeout=.2)
     except Timeout: raise RuntimeError(f"one record must have one writer, got a second one for {self.path.name}; wait for the other run, or .close() the Record that an earlier cell opened") from None
     if self.path.exists() and self.path.stat().st_size != self._size and _lines(self.path, loud=False)[1] != self._size: self._load()
