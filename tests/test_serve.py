@@ -24,7 +24,9 @@ PROMPTS = [BASELINE, GOOD, BAD, PLACEBO]
 
 @pytest.fixture(scope="module")
 def server():
-    with serve_world(WORLD, seed=3) as s: yield s
+    with serve_world(WORLD, seed=3) as s:
+        yield s
+        assert not s.counts["internal"] # no test of this file met a defect of the server
 
 HTTP = openai.DefaultHttpxClient(limits=openai.DEFAULT_CONNECTION_LIMITS) # one for all: a new one reads all certificates
 
@@ -259,6 +261,11 @@ def test_a_request_without_length_is_refused_and_unknown_pages_too(server):
     c.request("GET", "/v1/nothing")
     r = c.getresponse()
     assert r.status == 404 and json.loads(r.read())["error"]["code"] == "unknown_url"
+
+def test_a_defect_of_the_server_is_no_fault_that_was_asked_for(monkeypatch):
+    monkeypatch.setattr(serve, "reference", lambda *a: 1 / 0)
+    with serve_world(WORLD, faults=dict(rate_500=0.)) as s, pytest.raises(openai.InternalServerError, match="defect of the server: ZeroDivisionError"): ask(client(s), chat(GOOD, QUERIES[0]))
+    assert s.counts == dict(internal=1)
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.168.0.5", "example.org"])
 def test_no_other_host(host):
