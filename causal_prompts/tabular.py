@@ -746,9 +746,11 @@ The tables: {table}"""
 def _viseval_files(key, entry, folder, tables, distract):
     "Name -> path of an entry's tables."
     base, words = folder/"databases"/entry["db_id"], entry["vis_query"]["VQL"].lower().split()
-    names = [n for n in tables.get(entry["db_id"], []) if n.lower() in words] + (list(entry.get("irrelevant_tables") or []) if distract else [])
+    there = tables.get(entry["db_id"], [])
+    names = [n for n in there if n.lower() in words] or list(there)
+    names += [n for n in entry.get("irrelevant_tables") or [] if distract and n not in names]
     gone = [n for n in names if not (base/f"{n}.csv").is_file()]
-    what = f"not found: {gone}" if gone else "" if names else "and the query names none of those in db_tables.json"
+    what = f"not found: {gone}" if gone else "" if names else "and db_tables.json names none"
     if what: raise FileNotFoundError(f"the tables of entry {key} must lie in databases/{entry['db_id']}/, {what}; unpack the archive whole")
     return {f"{n}.csv": base/f"{n}.csv" for n in names}
 

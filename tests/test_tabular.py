@@ -385,6 +385,10 @@ def test_viseval_is_read_one_item_a_request(viseval):
     assert [*task.items.query_id] == ["viseval-8-0", "viseval-8-1", "viseval-9@x-0"] and [*task.items.level] == ["Easy"] * 3 and len(load_viseval(viseval, part="single")) == 2
     first, ref = task.items.iloc[0], json.loads(task.items.reference[1])
     assert [*first["files"]] == ["Things.csv"] and [*load_viseval(viseval, distract=True).items["files"][0]] == ["Things.csv", "other.csv"]
+    unnamed = json.loads((viseval/"visEval.json").read_text())
+    unnamed["8"]["vis_query"]["VQL"] = "Visualize BAR SELECT name , size FROM (nothing)"
+    (viseval/"visEval_multiple.json").write_text(json.dumps(unnamed))
+    assert [*load_viseval(viseval, part="multiple").items["files"][0]] == ["Things.csv", "other.csv"]
     assert ref["type"] == "Bar" and ref["channel_specified"] == ["x", "y"] and ref["sort_by"] == "axis"
     asked = task.messages(task.baseline, first)[0]["content"]
     assert "biggest first" in asked and "Files: Things.csv" in asked and '"name": "size"' in asked
@@ -397,7 +401,7 @@ def test_what_viseval_lacks_is_said(viseval, tmp_path):
     (viseval/"databases"/"db"/"Things.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"entry 8 must lie in databases/db/, not found: \['Things'\]"): load_viseval(viseval)
     (viseval/"databases"/"db_tables.json").write_text("{}")
-    with pytest.raises(FileNotFoundError, match="the query names none of those in db_tables.json"): load_viseval(viseval)
+    with pytest.raises(FileNotFoundError, match="and db_tables.json names none"): load_viseval(viseval)
 
 START = "import csv\nimport matplotlib.pyplot as plt\nrows = sorted(csv.DictReader(open('Things.csv')), key=lambda r: -int(r['size']))\nplt.bar([r['name'] for r in rows], [int(r['size']) for r in rows])\n"
 
