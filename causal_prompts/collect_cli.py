@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['GRADERS', 'collect_log', 'import_log', 'serve_log', 'arguments']
 
-# %% ../nbs/17a_collect_cli.ipynb #df1fe5c8
+# %% ../nbs/17a_collect_cli.ipynb #41ffabef
 import argparse, json, sys
 from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
 
-from . import collect, graders, importers
+from . import collect, graders, importers, tabular
 from .llm import LLM, Limits
 from .pools import expand
 from .record import Record
@@ -20,7 +20,7 @@ from .serve import serve, serve_world
 from .tasks import TASKS, Task, load_task, world_task
 from .worlds import PRESETS, World
 
-# %% ../nbs/17a_collect_cli.ipynb #c1d6a2c1
+# %% ../nbs/17a_collect_cli.ipynb #42c8ab43
 GRADERS = dict(exact=graders.exact, number=graders.number, math=graders.math_equal, choice=graders.choice, label=None, regex=graders.pattern, sequence=graders.sequence)
 _TABLES = {".csv": lambda p: pd.read_csv(p, dtype=str, keep_default_na=False), ".jsonl": lambda p: pd.read_json(p, lines=True, dtype=False), ".parquet": pd.read_parquet}
 
@@ -31,6 +31,8 @@ def _table(path, what):
     if path.suffix not in _TABLES: raise ValueError(f"{what} must be in a .csv, .jsonl or .parquet file, got {path.name!r}")
     return _TABLES[path.suffix](path)
 
+_PROGRAMS = dict(dabench=tabular.load_dabench, viseval=tabular.load_viseval)
+
 def _world(name):
     "The world of a task called world or world:preset."
     preset = name.partition(":")[2] or "randomised"
@@ -40,6 +42,10 @@ def _task(a):
     "The task of the arguments."
     if a.task.partition(":")[0] == "world": return world_task(_world(a.task), n=a.queries or 200)
     if a.task in TASKS: task = load_task(a.task, path=a.path, n=a.queries, seed=a.seed)
+    elif a.task in _PROGRAMS:
+        if not a.path: raise ValueError(f"{a.task} is read from a copy of its repository; name the folder with --path")
+        task = _PROGRAMS[a.task](a.path)
+        task = task.draw(min(a.queries or len(task), len(task)), a.seed)
     else:
         items = _table(a.task, "queries")
         if a.queries: items = items.sample(min(a.queries, len(items)), random_state=a.seed)
@@ -111,7 +117,7 @@ def collect_log(
     if got.stopped: print(f"Stopped early: {got.stopped}. Run the same command again to go on.", file=sys.stderr)
     return 3 if got.stopped else 0
 
-# %% ../nbs/17a_collect_cli.ipynb #5b93261d
+# %% ../nbs/17a_collect_cli.ipynb #b8c16cba
 def import_log(a: argparse.Namespace) -> int:
     "Another tool's file as a log."
     if Path(a.out).suffix != ".parquet": raise ValueError(f"--out must end in .parquet, got {a.out!r}")
@@ -122,10 +128,12 @@ def import_log(a: argparse.Namespace) -> int:
 
 def serve_log(a: argparse.Namespace) -> int:
     "Serve a world until interrupted."
-    serve(World.preset(a.world), a.port, a.latency, {k: v for k, v in dict(rate_429=a.rate_429, rate_500=a.rate_500).items() if v}, a.seed)
+    try: faults = json.loads(a.faults)
+    except ValueError: raise ValueError(f"--faults must be JSON, got {a.faults!r}; e.g. --faults '{{\"rate_429\": 0.15, \"slow\": [0.1, 5]}}'") from None
+    serve(World.preset(a.world), a.port, a.latency, faults, a.seed)
     return 0
 
-# %% ../nbs/17a_collect_cli.ipynb #f2aec06d
+# %% ../nbs/17a_collect_cli.ipynb #d78a1c2f
 def arguments(verbs) -> None: # the parser's subparsers
     "The verbs collect, import and serve-world."
     c = verbs.add_parser("collect", help="make a log with a model: plan, price, collect, resume")
@@ -137,11 +145,12 @@ def arguments(verbs) -> None: # the parser's subparsers
     i.add_argument("--out", default="log.parquet", metavar="LOG", help="the log to write (log.parquet)")
     s = verbs.add_parser("serve-world", help="a model that needs no key: a world behind an OpenAI-style server on this machine")
     s.add_argument("world", nargs="?", default="randomised", choices=sorted(PRESETS), help="which world (randomised)")
-    for name, kind, default, said in [("port", int, 8000, "port on 127.0.0.1"), ("latency", float, 0., "seconds before each answer"), ("rate-429", float, 0., "share of requests answered: too many"), ("rate-500", float, 0., "share of requests that fail"), ("seed", int, 0, "of the answers")]:
+    s.add_argument("--faults", default="{}", metavar="JSON", help="what goes wrong, by share of requests: rate_429, rate_500, reset, malformed, truncated, refused, empty, slow, outage (nothing)")
+    for name, kind, default, said in [("port", int, 8000, "port on 127.0.0.1"), ("latency", float, 0., "seconds before each answer"), ("seed", int, 0, "of the answers and the faults")]:
         s.add_argument(f"--{name}", type=kind, default=default, help=f"{said} ({default:g})")
 
 def _asked(c):
-    c.add_argument("--task", required=True, metavar="TASK", help="gsm8k, math, bbh:NAME; world or world:PRESET (served by the command); or a .csv, .jsonl or .parquet file with columns query and reference")
+    c.add_argument("--task", required=True, metavar="TASK", help="gsm8k, math, bbh:NAME; dabench or viseval (with --path); world or world:PRESET (served by the command); or a .csv, .jsonl or .parquet file with columns query and reference")
     c.add_argument("--path", help="a local copy of the benchmark")
     c.add_argument("--queries", type=int, metavar="N", help="a random part of the queries (all; 200 of a world)")
     c.add_argument("--grader", default="exact", help=f"for a file: {', '.join(GRADERS)} (exact)")
