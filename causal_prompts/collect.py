@@ -252,16 +252,17 @@ def _uneven(t, permutations, random_state):
 
 Collection.missing = _missing
 
-# %% ../nbs/11_collect.ipynb #eb7e0598
+# %% ../nbs/11_collect.ipynb #6f948e9f
 def _retries(self) -> Finding:
     "Do answers that were retried score like those of a first try?"
     t = self.table[self.table["score"].notna()]
     again = (t["tries"] > 1).to_numpy(float)
     table = t.assign(answers=np.where(again > 0, "retried", "first try")).groupby("answers").agg(n=("score", "size"), mean=("score", "mean")).reset_index()
-    def apart(v):
-        for _ in range(20): v = v - v.groupby(t["prompt_id"]).transform("mean"); v = v - v.groupby(t["query_id"]).transform("mean")
-        return v.to_numpy()
-    y, x = apart(t["score"]), apart(pd.Series(again, index=t.index))
+    codes = [pd.factorize(t[k])[0] for k in ("prompt_id", "query_id")]
+    def apart(v): # what is common to a prompt and to a query taken out in turn
+        for g in codes * 20: v = v - (np.bincount(g, v) / np.maximum(np.bincount(g), 1))[g]
+        return v
+    y, x = apart(t["score"].to_numpy(float)), apart(again)
     if again.sum() < 10 or x @ x < 1e-9: return Finding("Do retried answers score like others?", table, "ok", f"{int(again.sum())} of {len(t):,} answers were retried, too few to compare.", "ok: fewer than 10 retried, or the interval holds 0")
     d = float(x @ y / (x @ x))
     est = mean_interval(len(t) * x * (y - d * x) / (x @ x), t["query_id"])

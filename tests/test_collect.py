@@ -250,7 +250,7 @@ def _serving(pipe):
         pipe.send(server.base_url); pipe.recv()
         pipe.send([(r["id"], r["status"]) for r in server.requests])
 
-def _cells(): return plan(world_task(WORLD, n=80), WORLD.prompts(8), k=3)
+def _cells(): return plan(world_task(WORLD, n=40), WORLD.prompts(8), k=7)
 
 def _collecting(path, url):
     llm = LLM("world", url, SETTINGS, record=Record(path), limits=Limits(concurrency=4), alias="here")
@@ -295,45 +295,48 @@ def test_fifty_sigkills_lose_nothing_and_double_nothing_but_what_was_in_the_air(
 
 # ---- what is missing, what was retried
 
-def collected(score, status="ok", tries=1, n=60, prompts="ABCD"):
-    "A collection made by hand: score, status and tries are functions of (query, prompt, random stream)."
-    p, r = plan(toy(n), [*prompts], "cross", baseline=False), np.random.default_rng(0)
-    f = lambda g, i: g(p.cells["query_id"][i], p.prompts.set_index("prompt_id")["prompt"][p.cells["prompt_id"][i]], r) if callable(g) else g
-    t = p.cells.assign(prompt=p.cells["prompt_id"].map(p.prompts.set_index("prompt_id")["prompt"]), query="q", tries=[f(tries, i) for i in p.cells.index], status=[f(status, i) for i in p.cells.index])
-    t["score"] = [f(score, i) for i in t.index]
+def chance(*names):
+    "A number in [0, 1) that depends on the names alone."
+    return int(content_id(*names), 16) / 16**16
+
+def collected(score, status=lambda *_: "ok", tries=lambda *_: 1, n=60, prompts="ABCD"):
+    "A collection made by hand: score, status and tries are functions of (query_id, prompt)."
+    p = plan(toy(n), [*prompts], "cross", baseline=False)
+    cells = list(zip(p.cells["query_id"], p.cells["prompt_id"].map(p.prompts.set_index("prompt_id")["prompt"])))
+    t = p.cells.assign(query="q", prompt=[c[1] for c in cells], tries=[tries(*c) for c in cells], status=[status(*c) for c in cells], score=[score(*c) for c in cells])
     t.loc[t["status"] == "error", "score"] = np.nan
     return Collection(p, t)
 
 def test_missing_under_one_prompt_rings_and_missing_at_random_does_not():
-    even = [collected(1., lambda q, p, r, s=s: "error" if np.random.default_rng([s, int(q, 16) % 10**6, ord(p)]).random() < .03 else "ok").missing() for s in range(20)]
-    uneven = [collected(1., lambda q, p, r, s=s: "error" if np.random.default_rng([s, int(q, 16) % 10**6, ord(p)]).random() < .12 * (p == "C") else "ok").missing() for s in range(20)]
+    lost = lambda share, s: collected(lambda *_: 1., lambda q, p: "error" if chance(s, q, p) < share(p) else "ok").missing()
+    even, uneven = [lost(lambda p: .03, s) for s in range(20)], [lost(lambda p: .12 * (p == "C"), s) for s in range(20)]
     assert sum(f.verdict != "ok" for f in even) <= 3 and sum(f.verdict != "ok" for f in uneven) >= 18
     assert uneven[0].table["prompt"][0] == "C" and "by prompt" in uneven[0].reading
 
 def test_much_missing_rings_even_if_evenly():
-    f = collected(1., lambda q, p, r: "error" if r.random() < .2 else "ok").missing()
+    f = collected(lambda *_: 1., lambda q, p: "error" if chance(q, p) < .2 else "ok").missing()
     assert f.verdict == "caution" and "Run again" in f.advice
 
 def test_nothing_missing_is_said():
-    f = collected(1.).missing()
+    f = collected(lambda *_: 1.).missing()
     assert f.verdict == "ok" and f.facts["p"] is None and "No answer is missing" in f.reading
 
 def test_retried_answers_that_score_worse_ring_and_like_ones_do_not():
-    def world(harm, seed):
-        retried = lambda q, p: np.random.default_rng([seed, int(q, 16) % 10**6, ord(p)]).random() < .3
-        chance = lambda q, p: .3 + .4 * (int(q, 16) % 7) / 6 + .1 * (p == "A") - harm * retried(q, p)
-        return collected(lambda q, p, r: float(r.random() < chance(q, p)), tries=lambda q, p, r: 2 if retried(q, p) else 1, n=150).retries()
-    clean, harmed = [world(0, s) for s in range(20)], [world(.25, s) for s in range(20)]
+    def judged(harm, s):
+        retried = lambda q, p: chance("tries", s, q, p) < .3
+        right = lambda q, p: .3 + .4 * chance("query", q) + .1 * (p == "A") - harm * retried(q, p)
+        return collected(lambda q, p: float(chance("score", s, q, p) < right(q, p)), tries=lambda q, p: 1 + retried(q, p), n=150).retries()
+    clean, harmed = [judged(0, s) for s in range(20)], [judged(.25, s) for s in range(20)]
     assert sum(f.verdict != "ok" for f in clean) <= 3 and sum(f.verdict != "ok" for f in harmed) >= 18
     assert abs(np.mean([f.facts["effect"] for f in harmed]) + .25) < .03 and abs(np.mean([f.facts["effect"] for f in clean])) < .03
 
 def test_hard_queries_that_are_retried_more_often_do_not_ring():
     "A plain comparison of means would: it blames the retries for the queries."
     hard = lambda q: int(q, 16) % 2
-    c = collected(lambda q, p, r: float(r.random() < (.2 if hard(q) else .8)), tries=lambda q, p, r: 2 if r.random() < (.6 if hard(q) else .1) else 1, n=200)
+    c = collected(lambda q, p: float(chance(q, p) < (.2 if hard(q) else .8)), tries=lambda q, p: 1 + (chance("again", q, p) < (.6 if hard(q) else .1)), n=200)
     t = c.table.assign(again=c.table["tries"] > 1).groupby("again")["score"].mean()
     assert t[False] - t[True] > .2 and c.retries().verdict == "ok"
 
 def test_few_retries_are_not_judged():
-    f = collected(1.).retries()
+    f = collected(lambda *_: 1.).retries()
     assert f.verdict == "ok" and "too few to compare" in f.reading
