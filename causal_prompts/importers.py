@@ -19,7 +19,7 @@ from .core import LogError
 from .plots import shorten
 from .triplets import Triplets, _csv, _decode, _refuse
 
-# %% ../nbs/11a_importers.ipynb #imp007
+# %% ../nbs/11a_importers.ipynb #imp008
 _PICKLES = (".pkl", ".pickle", ".bin", ".joblib", ".dill")
 
 def _file(path):
@@ -38,7 +38,7 @@ def _json(path):
     except json.JSONDecodeError as e:
         raise _refuse(path.name, f"no whole JSON ({e.msg}, character {e.colno} of the line)", "copy or export the file again: it is cut off, or of another format", e.lineno) from None
 
-# %% ../nbs/11a_importers.ipynb #imp008
+# %% ../nbs/11a_importers.ipynb #imp009
 def _lines(path):
     "The objects of a .jsonl file."
     path, out = _file(path), []
@@ -52,7 +52,7 @@ def _lines(path):
         raise _refuse(path.name, ("a torn last line " if torn else "no JSON object ") + shorten(repr(line), 50), "the writer was cut off: delete the line" if torn else "give a file with one JSON object a line", i, "line")
     return out
 
-# %% ../nbs/11a_importers.ipynb #imp009
+# %% ../nbs/11a_importers.ipynb #imp010
 def _shape(x):
     "What a JSON value is, in a few words."
     if isinstance(x, Mapping): return f"an object with the keys {shorten(', '.join(map(str, x)), 100) or '(none)'}"
@@ -61,7 +61,7 @@ def _shape(x):
 
 def _foreign(where, x, wanted): return _refuse(where, _shape(x), f"give {wanted}")
 
-# %% ../nbs/11a_importers.ipynb #imp011
+# %% ../nbs/11a_importers.ipynb #imp012
 _USUAL = ("query", "question", "problem", "input", "text")
 
 def _field(item, name):
@@ -78,7 +78,7 @@ def _named(item):
     usual = [k for k in texts if k in _USUAL]
     return texts[0] if len(texts) == 1 else usual[0] if len(usual) == 1 else None
 
-# %% ../nbs/11a_importers.ipynb #imp012
+# %% ../nbs/11a_importers.ipynb #imp013
 def _query(item, query, where):
     "The text of an item."
     if isinstance(item, str) and query is None: return item
@@ -90,7 +90,7 @@ def _query(item, query, where):
         except KeyError: raise _refuse(where, f"no field {name!r}: {_shape(item)}", "name one of them with query=", column="query") from None
     return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
 
-# %% ../nbs/11a_importers.ipynb #imp014
+# %% ../nbs/11a_importers.ipynb #imp015
 def _said(content):
     "The text of a message's content; other parts by their kind."
     if not isinstance(content, list): return content or ""
@@ -104,12 +104,14 @@ def _cut(text, query):
 
 def _template(messages, query):
     "What stands around the query in chat messages, up to the one that asks it; None where none does."
-    query, parts = query.strip(), []
-    for m in messages:
-        parts.append(_cut(_said(m.get("content")), query))
-        if m.get("role") not in ("assistant", "tool") and "{query}" in parts[-1]: return "\n\n".join(p.strip() for p in parts if p.strip() not in ("", "{query}")) or "{query}"
+    query = query.strip()
+    texts = [(m.get("role") not in ("assistant", "tool"), _said(m.get("content")).strip()) for m in messages]
+    asks = [i for i, (user, t) in enumerate(texts) if user and t == query] or [i for i, (user, t) in enumerate(texts) if user and query in t]
+    if not asks: return None
+    parts = [_cut(t, query) if i == asks[0] or len(query) >= 20 else t for i, (_, t) in enumerate(texts[:asks[0] + 1])]
+    return "\n\n".join(p for p in parts if p not in ("", "{query}")) or "{query}"
 
-# %% ../nbs/11a_importers.ipynb #imp017
+# %% ../nbs/11a_importers.ipynb #imp018
 _WORDS = {"yes": 1., "true": 1., "pass": 1., "correct": 1., "no": 0., "false": 0., "fail": 0., "incorrect": 0.}
 
 def _number(value, where, words=_WORDS):
@@ -122,7 +124,7 @@ def _number(value, where, words=_WORDS):
     try: return float(text)
     except ValueError: raise _refuse(where, f"the score {shorten(repr(value), 60)}", "name a score that is a number or a truth value", column="score") from None
 
-# %% ../nbs/11a_importers.ipynb #imp019
+# %% ../nbs/11a_importers.ipynb #imp020
 def as_log(
     rows: list[dict], # query, prompt, score; optional model, task, error, and the item that covariates are taken from
     where: str, # what a message calls the source
@@ -146,12 +148,12 @@ def as_log(
     try: return Triplets(frame, score_range=score_range, adaptive=adaptive, covariates=names)
     except LogError as e: raise LogError(e.problems.to_dict("records"), f"{where} (rows counted from 0)") from None
 
-# %% ../nbs/11a_importers.ipynb #imp020
+# %% ../nbs/11a_importers.ipynb #imp021
 def _known(item, name):
     try: return _field(item, name)
     except KeyError: return None
 
-# %% ../nbs/11a_importers.ipynb #imp021
+# %% ../nbs/11a_importers.ipynb #imp022
 def _warn_own(frame, where):
     "Warn where each prompt met one query only."
     n, met = frame["prompt"].nunique(), frame.groupby("prompt")["query"].nunique()
@@ -168,14 +170,14 @@ def _placed(rows, where, one=False):
 
 def _missing(error): return dict(score=np.nan, error=shorten(" ".join(str(error).split()), 200))
 
-# %% ../nbs/11a_importers.ipynb #imp023
+# %% ../nbs/11a_importers.ipynb #imp024
 _HOLE = r"\{\{-?\s*%s\s*-?\}\}" # as promptfoo, jinja and MLflow write it
 
 def _holes(text): return set(re.findall(_HOLE % r"(\w+)[^{}]*?", text))
 
 def _ours(text, name): return re.sub(_HOLE % re.escape(name), "{query}", text)
 
-# %% ../nbs/11a_importers.ipynb #imp024
+# %% ../nbs/11a_importers.ipynb #imp025
 def _variable(rows, templates, where):
     "The variable that templates name and tests vary."
     seen = {}
@@ -186,7 +188,7 @@ def _variable(rows, templates, where):
     if len(vary) != 1: raise _refuse(where, f"{len(vary)} variables of the prompts that could be the query, {vary}; the tests have {sorted(seen)}", "name one with query=", column="query")
     return vary[0]
 
-# %% ../nbs/11a_importers.ipynb #imp025
+# %% ../nbs/11a_importers.ipynb #imp026
 def promptfoo(
     path, # results.json, as `promptfoo eval -o` writes it
     query=None, # the variable that is the query, or a function from a test's variables to its text; None: found
@@ -207,7 +209,7 @@ def promptfoo(
                     | (_missing(r.get("error")) if failed else dict(score=_number(value, path.name), error=None)))
     return as_log(rows, path.name, **how)
 
-# %% ../nbs/11a_importers.ipynb #imp030
+# %% ../nbs/11a_importers.ipynb #imp031
 def _member(f, z, info):
     "The JSON of a zip's member; method 93 is Zstandard."
     import pyarrow as pa
@@ -222,7 +224,7 @@ def _member(f, z, info):
     except (OSError, ValueError, struct.error, zipfile.BadZipFile, zlib.error) as e:
         raise _refuse(Path(f.name).name, f"a member {info.filename} that cannot be read ({shorten(e, 80)})", "copy the log again: it is damaged") from None
 
-# %% ../nbs/11a_importers.ipynb #imp031
+# %% ../nbs/11a_importers.ipynb #imp032
 _SAMPLE = re.compile(r"samples/.+_epoch_\d+(\.json|/sample\.json)")
 
 def _parts(get, members, prefix, kind):
@@ -230,7 +232,7 @@ def _parts(get, members, prefix, kind):
     at = sorted(int(m[1]) for n in members if (m := re.fullmatch(re.escape(prefix + kind) + r"/(\d+)\.json", n)))
     return [x for i in at for x in get(f"{prefix}{kind}/{i}.json")]
 
-# %% ../nbs/11a_importers.ipynb #imp032
+# %% ../nbs/11a_importers.ipynb #imp033
 def _whole(get, members, name):
     "A sample, put together where it is stored in parts."
     s, prefix = get(name), name.removesuffix("sample.json")
@@ -240,7 +242,7 @@ def _whole(get, members, name):
     s["attachments"] = dict(enumerate(_parts(get, members, prefix, "attachments")))
     return s | dict(metadata=get(f"{prefix}metadata.json") if f"{prefix}metadata.json" in members else {})
 
-# %% ../nbs/11a_importers.ipynb #imp033
+# %% ../nbs/11a_importers.ipynb #imp034
 def _eval_zip(path):
     "Header and samples of an .eval log."
     try: z = zipfile.ZipFile(path)
@@ -252,7 +254,7 @@ def _eval_zip(path):
         if head is None: raise _refuse(path.name, f"a zip with {shorten(', '.join(members), 100)}", "give an .eval log of Inspect")
         return get(head), [_whole(get, members, n) for n in members if _SAMPLE.fullmatch(n)]
 
-# %% ../nbs/11a_importers.ipynb #imp034
+# %% ../nbs/11a_importers.ipynb #imp035
 def _eval_log(path):
     "Header and samples of a log in either form."
     with _file(path).open("rb") as f: zipped = f.read(2) == b"PK"
@@ -265,14 +267,14 @@ def _attached(x, attachments):
     "A text, with the attachment in place of its reference."
     return re.sub(r"attachment://(\w+)", lambda m: str(attachments.get(m[1], attachments.get(int(m[1]) if m[1].isdigit() else None, m[0]))), x) if isinstance(x, str) else x
 
-# %% ../nbs/11a_importers.ipynb #imp035
+# %% ../nbs/11a_importers.ipynb #imp036
 def _asked(sample):
     "The input of a sample as one text: the messages that are not the system's, joined."
     text, messages = sample["input"], sample.get("attachments") or {}
     if isinstance(text, str): return _attached(text, messages)
     return "\n\n".join(_attached(_said(m.get("content")), messages) for m in text if m.get("role") != "system")
 
-# %% ../nbs/11a_importers.ipynb #imp036
+# %% ../nbs/11a_importers.ipynb #imp037
 _LETTERS = _WORDS | {"C": 1., "P": .5, "I": 0., "N": 0.}
 
 def _system(messages): return "\n\n".join(m["content"] for m in messages if m.get("role") == "system") or "{query}"
@@ -290,7 +292,7 @@ def _sample(s, head, scorer, value, query, prompt, where):
     got = got.get(value) if isinstance(got, dict) else got
     return row | (_missing("not scored") if got is None else dict(score=_number(got, where, _LETTERS), error=None))
 
-# %% ../nbs/11a_importers.ipynb #imp037
+# %% ../nbs/11a_importers.ipynb #imp038
 def inspect(
     path, # an .eval or .json log, a folder of them, or a list
     scorer: str | None = None, # None: the only one
@@ -311,7 +313,7 @@ def inspect(
     rows = sorted(rows, key=lambda r: r.pop("epoch")) # stable: the draws of a query are numbered by epoch
     return as_log(rows, where, **how)
 
-# %% ../nbs/11a_importers.ipynb #imp038
+# %% ../nbs/11a_importers.ipynb #imp039
 def _several(path, patterns):
     "The files of a list or a folder."
     if not isinstance(path, (list, tuple)):
@@ -323,7 +325,7 @@ def _several(path, patterns):
     if not path: raise ValueError("path must name at least one file, got an empty list")
     return [Path(p) for p in path]
 
-# %% ../nbs/11a_importers.ipynb #imp042
+# %% ../nbs/11a_importers.ipynb #imp043
 def _settings(path):
     "The results file of a samples file: of the same time, in the same folder."
     stamp = re.search(r"_(\d{4}-\d\d-\d\dT[\d.:-]+)\.jsonl$", path.name)
@@ -336,7 +338,7 @@ def _doc_field(config, doc):
     named = [text] if text in doc else sorted(_holes(text) & set(doc))
     return named[0] if len(named) == 1 else None
 
-# %% ../nbs/11a_importers.ipynb #imp043
+# %% ../nbs/11a_importers.ipynb #imp044
 def _data_set(config):
     "What a task is about, apart from how it asks."
     files = (config.get("dataset_kwargs") or {}).get("data_files")
@@ -352,7 +354,7 @@ def _sent(arguments):
     except ValueError: found = None
     return found if isinstance(found, list) and found and all(isinstance(m, dict) for m in found) else [dict(role="user", content=text)]
 
-# %% ../nbs/11a_importers.ipynb #imp044
+# %% ../nbs/11a_importers.ipynb #imp045
 def _empty(r): return all(not str(t).strip() for draws in r["resps"] for t in (draws if isinstance(draws, list) else [draws]))
 
 def _harness(path, metric, filter, query, prompt, empty):
@@ -375,10 +377,10 @@ def _harness(path, metric, filter, query, prompt, empty):
         n += gone
     return rows, n
 
-# %% ../nbs/11a_importers.ipynb #imp045
+# %% ../nbs/11a_importers.ipynb #imp046
 def _pick_error(path, what, have): raise _refuse(path.name, f"several {what}s, {have}" if have else f"no {what}", f"name one with {what}=", column="score")
 
-# %% ../nbs/11a_importers.ipynb #imp046
+# %% ../nbs/11a_importers.ipynb #imp047
 def lm_eval(
     path, # a samples_*.jsonl file, a list of them, or the folder
     metric: str | None = None, # None: the only one
@@ -396,7 +398,7 @@ def lm_eval(
     if n: warnings.warn(f"{where}: {n} of {len(rows)} replies are empty, which the harness writes for a call without text as for a model that said nothing; they are missing here, empty='scored' keeps the harness's score", stacklevel=2)
     return as_log(rows, where, **how)
 
-# %% ../nbs/11a_importers.ipynb #imp049
+# %% ../nbs/11a_importers.ipynb #imp050
 _STATES = {"OK", "ERROR", "IN_PROGRESS", "STATE_UNSPECIFIED"}
 
 def _loads(x):
@@ -409,7 +411,7 @@ def _plain(x): return x if isinstance(x, Mapping) else x.to_dict() if hasattr(x,
 
 def _inputs(span): return (span.get("attributes") or {}).get("mlflow.spanInputs", span.get("inputs"))
 
-# %% ../nbs/11a_importers.ipynb #imp050
+# %% ../nbs/11a_importers.ipynb #imp051
 def _trace(t):
     "State, request, spans, assessments and linked prompts of a trace, whichever form it has."
     t = dict(_plain(t))
@@ -423,7 +425,7 @@ def _trace(t):
     state = str(getattr(get("state", "status"), "value", get("state", "status"))).split(".")[-1]
     return dict(state=state, request=_loads(request), spans=spans, assessments=[_plain(a) for a in _loads(get("assessments")) or []], linked=[f"{p['name']}/{p['version']}" for p in linked])
 
-# %% ../nbs/11a_importers.ipynb #imp051
+# %% ../nbs/11a_importers.ipynb #imp052
 def _model_call(t):
     "Messages and model of a trace's first call with messages."
     for s in t["spans"]:
@@ -431,7 +433,7 @@ def _model_call(t):
         if isinstance(inputs, Mapping) and isinstance(inputs.get("messages"), list): return inputs["messages"], inputs.get("model")
     return [], None
 
-# %% ../nbs/11a_importers.ipynb #imp052
+# %% ../nbs/11a_importers.ipynb #imp053
 def _feedback(t):
     "Name -> value of the assessments that are feedback and hold; one that failed has none."
     held = [a for a in t["assessments"] if a.get("valid", True) is not False and a.get("feedback") is not None]
@@ -442,7 +444,7 @@ def _error_of(t):
     said = [(s.get("status") or {}).get("message") for s in t["spans"] if isinstance(s.get("status"), Mapping)]
     return next(filter(None, said), t["state"])
 
-# %% ../nbs/11a_importers.ipynb #imp053
+# %% ../nbs/11a_importers.ipynb #imp054
 def _registered(template):
     "A registered template as a text; a chat template's messages joined."
     return template if isinstance(template, str) else "\n\n".join(_said(m.get("content")) for m in template)
@@ -462,7 +464,7 @@ def _traced(t, score, query, prompt, where):
     value = _feedback(t).get(score)
     return row | (_missing(f"no assessment {score}") if value is None else dict(score=_number(value, where), error=None))
 
-# %% ../nbs/11a_importers.ipynb #imp054
+# %% ../nbs/11a_importers.ipynb #imp055
 def _table_rows(frame, score, query, prompt, where):
     "Rows of the table of `mlflow.models.evaluate`."
     scores = [c for c in frame if re.search(r"/(score|value)$", str(c))]
@@ -472,7 +474,7 @@ def _table_rows(frame, score, query, prompt, where):
     items = [{k: v for k, v in r.items() if k not in ("outputs", *scores)} for r in frame.to_dict("records")]
     return [dict(query=_query(i, query, where), prompt=prompt(i) if callable(prompt) else prompt, score=_number(v, where), item=i) for i, v in zip(items, frame[pick])]
 
-# %% ../nbs/11a_importers.ipynb #imp055
+# %% ../nbs/11a_importers.ipynb #imp056
 def mlflow(
     source, # a DataFrame or a list of traces, or a .json, .jsonl file of either
     score: str | None = None, # name of the assessment; None: the only feedback
@@ -493,7 +495,7 @@ def mlflow(
     if pick is None: raise _refuse(where, f"the feedback {names}", "name one with score=", column="score")
     return as_log(_placed([_traced(t, pick, query, prompt, where) for t in traces], where), where, **how)
 
-# %% ../nbs/11a_importers.ipynb #imp058
+# %% ../nbs/11a_importers.ipynb #imp059
 def _matched(text, templates):
     "Template and query of a filled-in text: the longest template that fits."
     for t in sorted(templates, key=len, reverse=True):
@@ -502,7 +504,7 @@ def _matched(text, templates):
         if m: return t, m[1].strip()
     return None
 
-# %% ../nbs/11a_importers.ipynb #imp059
+# %% ../nbs/11a_importers.ipynb #imp060
 def _request(r, where):
     "Chat messages of a request, of either interface."
     body = r.get("body") or {}
@@ -516,7 +518,7 @@ def _replies(body):
     if "choices" in body: return [c["message"].get("content") or c["message"].get("refusal") or "" for c in body["choices"]]
     return ["\n".join(p.get("text") or p.get("refusal") or "" for o in body.get("output", []) if o.get("type") == "message" for p in o["content"])]
 
-# %% ../nbs/11a_importers.ipynb #imp060
+# %% ../nbs/11a_importers.ipynb #imp061
 def _graded(grade, reply, item):
     "Score and error of a reply; a grader that fails leaves the score missing."
     try: got = grade(reply, item)
@@ -527,7 +529,7 @@ def _graded(grade, reply, item):
     value = float(getattr(got, "score", got))
     return dict(score=value, error=None) if value == value else _missing(getattr(got, "why", "") or "no score")
 
-# %% ../nbs/11a_importers.ipynb #imp061
+# %% ../nbs/11a_importers.ipynb #imp062
 def _answered(r, results, grade, item):
     "One row's score for each reply to a request, and its error."
     got = results.get(r["custom_id"])
@@ -538,7 +540,7 @@ def _answered(r, results, grade, item):
     if isinstance(grade, Mapping): return [dict(score=grade.get(r["custom_id"], np.nan), error=None if r["custom_id"] in grade else "no grade")]
     return [_graded(grade, reply, item) for reply in _replies(response["body"])]
 
-# %% ../nbs/11a_importers.ipynb #imp062
+# %% ../nbs/11a_importers.ipynb #imp063
 def openai_batch(
     requests, # the input .jsonl
     results, # the output .jsonl, or a list of it and the error file
@@ -563,7 +565,7 @@ def openai_batch(
         rows += [dict(query=fits[1], prompt=template, model=r["body"].get("model"), item=item) | s for s in _answered(r, found, grade, item)]
     return as_log(rows, where, **how)
 
-# %% ../nbs/11a_importers.ipynb #imp065
+# %% ../nbs/11a_importers.ipynb #imp066
 def _blocks(texts):
     "One text of a program: that of its one part, or all under their names."
     return next(iter(texts.values())) if len(texts) == 1 else "\n\n".join(f"[{k}]\n{v}" for k, v in texts.items())
@@ -573,7 +575,7 @@ def _instructions(state):
     shown = ["\n".join(f"{k}: {v}" for k, v in d.items() if k != "augmented") for d in state.get("demos") or []]
     return "\n\n".join([state["signature"]["instructions"], *shown])
 
-# %% ../nbs/11a_importers.ipynb #imp066
+# %% ../nbs/11a_importers.ipynb #imp067
 def program_text(
     program, # a DSPy program, its state as a dict, or the .json that it saved
 ) -> str: # instructions and examples; those of several predictors under their names
@@ -590,7 +592,7 @@ def _prompt_text(prompt):
     if prompt is None: raise ValueError("prompt must say what was evaluated, as DSPy's results do not: a text, the program, or the .json it saved")
     return prompt if isinstance(prompt, str) and not (prompt.endswith(".json") and Path(prompt).is_file()) else program_text(prompt)
 
-# %% ../nbs/11a_importers.ipynb #imp067
+# %% ../nbs/11a_importers.ipynb #imp068
 def _evaluated(source, failure_score):
     "(item, failed, score) of the examples of `dspy.Evaluate`: the object, its json or its csv."
     if hasattr(source, "results"): return [(dict(e.items()), not len(dict(p.items())) if hasattr(p, "items") else p is None, s) for e, p, s in source.results]
@@ -601,7 +603,7 @@ def _evaluated(source, failure_score):
     told = [sum(v not in ("", None) for v in r.values()) for r in rows]
     return [({k.removeprefix("example_"): v for k, v in r.items() if not k.startswith("pred_") and k != metric}, n < max(told) and _number(r[metric], path.name) == failure_score, r[metric]) for r, n in zip(rows, told)]
 
-# %% ../nbs/11a_importers.ipynb #imp069
+# %% ../nbs/11a_importers.ipynb #imp070
 def _of_items(scores, items, where):
     "(item, score) pairs: scores by position or by key, items a list or a dict."
     if items is None: raise ValueError(f"items must be the examples that {where} scored, in their order, got none; pass the validation set")
@@ -619,14 +621,14 @@ def _warn_failures(rows, failure_score, where):
     n = sum(r["score"] == failure_score for r in rows)
     if n: warnings.warn(f"{where}: {n} of {len(rows)} scores are {failure_score:g}, which is also what a failed call gets there; they are taken for scores. If no call failed, pass failure_score=None", stacklevel=3)
 
-# %% ../nbs/11a_importers.ipynb #imp070
+# %% ../nbs/11a_importers.ipynb #imp071
 def _searched(candidates, items, query, failure_score, where, **how):
     "The log of a search: (prompt, scores) of each candidate."
     rows = [dict(query=_query(i, query, where), prompt=p, score=_number(s, where), item=i) for p, scores in candidates for i, s in _of_items(scores, items, where)]
     _warn_failures(rows, failure_score, where)
     return as_log(rows, where, adaptive=True, **how)
 
-# %% ../nbs/11a_importers.ipynb #imp071
+# %% ../nbs/11a_importers.ipynb #imp072
 def dspy(
     source, # an EvaluationResult, its .json or .csv; or a program that GEPA or random search returned, or GEPA's detailed_results, or their to_dict() as a dict or .json
     prompt=None, # what an evaluation evaluated: a text, the program, or the .json that it saved
@@ -649,7 +651,7 @@ def dspy(
     if all(r["score"] == failure_score for r in rows): _warn_failures(rows, failure_score, where) # nothing to tell a failed call from a wrong answer by
     return as_log(rows, where, **how)
 
-# %% ../nbs/11a_importers.ipynb #imp074
+# %% ../nbs/11a_importers.ipynb #imp075
 def _minibatches(log, n):
     "(candidate, {example: score}) of the minibatches in run_log.json, and how many scores belong to texts that were not kept."
     out, lost = [], 0
@@ -662,7 +664,7 @@ def _minibatches(log, n):
             else: lost += len(t.get("new_subsample_scores", []))
     return out, lost
 
-# %% ../nbs/11a_importers.ipynb #imp075
+# %% ../nbs/11a_importers.ipynb #imp076
 def _run_dir(path):
     "Candidates and their scores from a run directory of gepa."
     if not (path/"candidates.json").is_file(): raise FileNotFoundError(f"the folder must hold candidates.json, got {sorted(f.name for f in path.iterdir())[:10]}; give gepa's run_dir")
@@ -671,7 +673,7 @@ def _run_dir(path):
     if lost: warnings.warn(f"{path.name}: {lost} scores belong to candidates that were rejected, whose texts gepa does not keep; they are left out", stacklevel=3)
     return [(texts[k], dict([pair])) for k, pairs in batches for pair in pairs]
 
-# %% ../nbs/11a_importers.ipynb #imp076
+# %% ../nbs/11a_importers.ipynb #imp077
 def gepa(
     source, # a GEPAResult, its to_dict() as a dict or a .json file, or a run directory
     items=None, # the examples that were scored, by position or id: the validation set; for a run directory the training set
@@ -687,7 +689,7 @@ def gepa(
     if kept is None or not {"candidates", "val_subscores"} <= set(kept): raise _foreign(where, kept if kept is not None else source, "a GEPAResult, or the JSON of result.to_dict()")
     return _searched([(_blocks(c), s) for c, s in zip(kept["candidates"], kept["val_subscores"])], items, query, failure_score, where, **how)
 
-# %% ../nbs/11a_importers.ipynb #imp081
+# %% ../nbs/11a_importers.ipynb #imp082
 def promptolution(
     source, # a promptolution task after the optimization, or its eval_cache: (prompt, text, label) -> score
     **how, # model, task, covariates ("label"), score_range: see `as_log`
@@ -699,7 +701,7 @@ def promptolution(
     if not isinstance(cache, Mapping) or not all(isinstance(k, tuple) and len(k) == 3 for k in cache): raise TypeError(f"source must be a promptolution task or its eval_cache, got {type(source).__name__}")
     return as_log([dict(query=x, prompt=p, score=_number(s, "the task"), item=dict(label=y)) for (p, x, y), s in cache.items()], "the promptolution task", adaptive=True, **how)
 
-# %% ../nbs/11a_importers.ipynb #imp084
+# %% ../nbs/11a_importers.ipynb #imp085
 def _dspy_trials(program):
     "Rows of the trials of MIPROv2; of candidate programs where there are none."
     logs, rows, before = getattr(program, "trial_logs", None) or {}, [], 0
@@ -710,7 +712,7 @@ def _dspy_trials(program):
     return rows or [dict(trial=i, prompt=program_text(c["program"]), mean=_number(c["score"], "the program") / (1 if set(c) == {"score", "program"} else 100), n=len(c["subscores"]) if "subscores" in c else np.nan, whole=c.get("full_eval", True))
                     for i, c in enumerate(getattr(program, "candidate_programs", None) or []) if "program" in c]
 
-# %% ../nbs/11a_importers.ipynb #imp085
+# %% ../nbs/11a_importers.ipynb #imp086
 def trials(
     source, # a DSPy program after MIPROv2 or another optimizer, or promptolution's table of steps (.csv, .parquet, DataFrame)
 ) -> pd.DataFrame: # trial, prompt, mean (a share of 1), n (examples, NaN where unknown), whole (True: the whole set, False: a batch or unknown)
@@ -723,7 +725,7 @@ def trials(
     if not rows: raise TypeError(f"source must be a DSPy program with trial_logs or candidate_programs, or promptolution's table of steps, got {type(source).__name__}")
     return pd.DataFrame(rows)
 
-# %% ../nbs/11a_importers.ipynb #imp088
+# %% ../nbs/11a_importers.ipynb #imp089
 def _tool_of(path):
     "The tool whose file or folder this is, None where it is not known."
     has = lambda pattern: path.is_dir() and any(path.glob(pattern))
@@ -738,14 +740,14 @@ def _tool_of(path):
     data = _json(path)
     return _tool_of_keys(set(data[0]) if isinstance(data, list) and data and isinstance(data[0], dict) else set(data) if isinstance(data, dict) else set())
 
-# %% ../nbs/11a_importers.ipynb #imp089
+# %% ../nbs/11a_importers.ipynb #imp090
 def _tool_of_keys(keys):
     "The tool that writes objects with these keys."
     marks = dict(lm_eval={"doc", "arguments", "resps"}, openai_batch={"custom_id"}, table={"query", "prompt", "score"}, inspect={"eval", "plan", "samples"}, gepa={"candidates", "val_subscores"}, promptfoo={"evalId", "results"})
     if {"info", "data"} <= keys or {"trace_id", "assessments"} <= keys or keys == {"columns", "data"}: return "mlflow"
     return next((tool for tool, mark in marks.items() if mark <= keys), None)
 
-# %% ../nbs/11a_importers.ipynb #imp090
+# %% ../nbs/11a_importers.ipynb #imp091
 def read(
     path, # a file or a folder
     tool: str | None = None, # name of an importer; None: recognised by content
@@ -762,7 +764,7 @@ def read(
     if found is None: raise _refuse(path.name, "nothing that marks it as a file of one tool", f"name the tool: tool= one of {sorted(readers)}; for a table of your own, Triplets.read(path, columns=...)")
     return readers[found](path, **how)
 
-# %% ../nbs/11a_importers.ipynb #imp095
+# %% ../nbs/11a_importers.ipynb #imp096
 def to_text(
     prompt: str, # a template
     query: str | None = None, # None: the template as it is
@@ -771,7 +773,7 @@ def to_text(
     if query is None: return prompt
     return prompt.replace("{query}", query) if "{query}" in prompt else f"{prompt}\n\n{query}"
 
-# %% ../nbs/11a_importers.ipynb #imp096
+# %% ../nbs/11a_importers.ipynb #imp097
 def to_messages(
     prompt: str, # a template
     query: str | None = None, # None: {query} stands in its place
@@ -782,7 +784,7 @@ def to_messages(
     if role == "user" or "{query}" in prompt: return [dict(role="user", content=to_text(prompt, "{query}" if query is None else query))]
     return [dict(role="system", content=prompt), dict(role="user", content="{query}" if query is None else query)]
 
-# %% ../nbs/11a_importers.ipynb #imp098
+# %% ../nbs/11a_importers.ipynb #imp099
 def to_dspy(
     prompt: str, # a template
     path=None, # where to write the state, ending in .json; None: nowhere

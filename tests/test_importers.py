@@ -500,6 +500,15 @@ def test_short_queries_are_cut_out_once():
     assert im._template([dict(role="user", content="hello")], "other") is None and im._template([dict(role="user", content="hello")], "hello") == "{query}"
 
 
+def test_the_message_that_asks_is_found_among_examples_and_repeats():
+    turn = lambda role, content: dict(role=role, content=content)
+    assert im._template([turn("user", "4 + 4"), turn("assistant", "8"), turn("user", "4")], "4") == "4 + 4\n\n8"
+    long = "Which of these two answers is right?"
+    assert im._template([turn("system", f"About: {long}"), turn("user", long), turn("assistant", "a"), turn("user", f"Again: {long}")], long) == "About: {query}"
+    assert im._template([turn("system", "Be kind."), turn("user", f"Q: {long}"), turn("assistant", "a"), turn("user", f"Check {long}")], long) == "Be kind.\n\nQ: {query}"
+    assert im._template([turn("user", "x"), turn("assistant", long)], long) is None
+
+
 # ---- out again
 
 def test_prompts_leave_as_text_and_messages():
