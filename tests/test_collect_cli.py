@@ -1,0 +1,108 @@
+"The verbs collect, import and serve-world, as a shell calls them."
+import json, os, re, signal, subprocess, sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from causal_prompts.cli import main
+from causal_prompts.record import Record
+from causal_prompts.serve import serve_world
+from causal_prompts.triplets import Triplets
+from causal_prompts.worlds import World
+from test_llm import answer, error, stub
+
+
+def collect(tmp_path, *more, task="world", out="run"): return main(["collect", "--task", str(task), "--out", str(tmp_path/out), *map(str, more)])
+
+def questions(tmp_path, n=12, name="capitals.csv"):
+    t = pd.DataFrame(dict(query=[f"Which is number {i}?" for i in range(n)], reference=[str(i) for i in range(n)]))
+    t.to_csv(tmp_path/name, index=False) if name.endswith(".csv") else t.to_json(tmp_path/name, orient="records", lines=True)
+    (tmp_path/"prompts.txt").write_text("Think.\nThink twice.\n\nGuess.\n")
+    return tmp_path/name
+
+def numbered(n, body): return answer("Answer: " + re.search(r"number (\d+)", body["messages"][-1]["content"])[1])
+
+
+def test_a_world_needs_no_model_and_no_key(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert collect(tmp_path, "--queries", 25, "--k", 2) == 0
+    out = capsys.readouterr().out
+    log = Triplets.read(tmp_path/"run"/"log.parquet")
+    assert len(log) == 75 and log.design(permutations=0).facts["known_propensity"] and "75 calls" in out and "causal-prompts run" in out and "No answer is missing" in out
+    before = (tmp_path/"run"/"record.jsonl").read_bytes()
+    assert collect(tmp_path, "--queries", 25, "--k", 2) == 0 and (tmp_path/"run"/"record.jsonl").read_bytes() == before # nothing was asked again
+
+def test_a_dry_run_prints_the_price_and_asks_nothing(tmp_path, capsys):
+    with stub([answer()]) as server:
+        assert collect(tmp_path, "--grader", "number", "--baseline", "Answer.", "--prompts", tmp_path/"prompts.txt", "--k", 2, "--base-url", server.url, "--model", "m", "--price", "1,2", "--dry-run", task=questions(tmp_path)) == 0
+        assert not server.seen
+    out = capsys.readouterr().out
+    assert "36 calls to 'm'" in out and "money" in out and not (tmp_path/"run"/"log.parquet").exists()
+
+@pytest.mark.parametrize("name", ["capitals.csv", "capitals.jsonl"])
+def test_a_file_of_questions(tmp_path, name):
+    with stub(numbered) as server:
+        assert collect(tmp_path, "--grader", "number", "--baseline", "Answer.", "--prompts", tmp_path/"prompts.txt", "--design", "cross", "--base-url", server.url, "--model", "m", task=questions(tmp_path, name=name)) == 0
+        assert len(server.seen) == 12 * 4
+    f = Triplets.read(tmp_path/"run"/"log.parquet").frame
+    assert len(f) == 48 and (f["score"] == 1).all() and set(f["prompt"]) == {"Answer.", "Think.", "Think twice.", "Guess."}
+
+def test_a_cap_stops_with_3_and_the_same_command_goes_on(tmp_path, capsys):
+    assert collect(tmp_path, "--queries", 20, "--k", 2, "--calls", 30) == 3
+    assert "Stopped early" in (err := capsys.readouterr().err) and "30 of 30 calls" in err
+    assert collect(tmp_path, "--queries", 20, "--k", 2, "--calls", 60) == 0
+    assert Triplets.read(tmp_path/"run"/"log.parquet").frame["score"].notna().sum() == 60
+
+def test_a_writer_makes_the_prompts(tmp_path, capsys):
+    assert collect(tmp_path, "--queries", 15, "--k", 2, "--write", 7) == 0
+    assert "7 of 7 prompts" in capsys.readouterr().err and Triplets.read(tmp_path/"run"/"log.parquet").frame["prompt"].nunique() <= 7
+    ledger = Record(tmp_path/"run"/"record.jsonl").ledger()
+    assert set(ledger["role"]) == {"task", "writer"}
+
+@pytest.mark.parametrize("more, said", [
+    (["--k", 40], "k must be a whole number from 1 to 11"), (["--price", "one"], "--price must be two numbers"), (["--money", 5], "a cap on money needs the price"), (["--prompts", "none.txt"], "none.txt"),
+    (["--grader", "vibes", "--baseline", "A", "--prompts", "P"], "--grader must be one of exact"), (["--prompts", "P"], "needs --baseline"), (["--grader", "exact", "--baseline", "A"], "collect needs prompts")])
+def test_what_the_user_can_mend_is_one_message_and_exit_2(tmp_path, capsys, more, said):
+    file = questions(tmp_path)
+    more = [tmp_path/"prompts.txt" if m == "P" else m for m in more]
+    task = file if {"--grader", "--baseline"} & {*map(str, more)} or "P" in str(more) or "prompts.txt" in str(more) else "world"
+    assert collect(tmp_path, *more, task=task) == 2
+    assert said in capsys.readouterr().err
+
+def test_a_task_that_is_nothing(tmp_path, capsys):
+    assert collect(tmp_path, task="no_such_thing") == 2
+    assert "there must be a file of queries" in capsys.readouterr().err
+
+def test_a_wrong_key_is_said_once(tmp_path, capsys):
+    with stub([error(401, "bad key")]) as server:
+        assert collect(tmp_path, "--baseline", "A", "--prompts", tmp_path/"prompts.txt", "--k", 1, "--base-url", server.url, "--model", "m", task=questions(tmp_path)) == 2
+    assert "must accept this key and model 'm'" in capsys.readouterr().err
+
+def test_dabench_needs_a_copy(tmp_path, capsys):
+    assert collect(tmp_path, task="dabench") == 2
+    assert "name the folder with --path" in capsys.readouterr().err
+
+def test_a_served_world_in_a_process_of_its_own_answers_and_ends_when_told(tmp_path):
+    p = subprocess.Popen([sys.executable, "-m", "causal_prompts.cli", "serve-world", "randomised", "--port", "0", "--faults", '{"rate_500": 0.1}'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | dict(PYTHONUNBUFFERED="1"))
+    try:
+        url = p.stdout.readline().strip()
+        assert url.startswith("http://127.0.0.1:")
+        assert collect(tmp_path, "--queries", 10, "--k", 1, "--base-url", url) == 0
+        assert Triplets.read(tmp_path/"run"/"log.parquet").frame["score"].notna().all()
+    finally:
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=20)
+    assert p.returncode == 0 and "requests:" in out, err
+
+def test_faults_that_are_no_json(capsys):
+    assert main(["serve-world", "--faults", "often"]) == 2
+    assert "--faults must be JSON, got 'often'" in capsys.readouterr().err
+
+def test_another_tools_file_becomes_a_log(tmp_path, capsys):
+    from causal_prompts import importers
+    fixture = next((Path(__file__).parent/"fixtures"/"promptfoo").glob("*.json"))
+    assert main(["import", str(fixture), "--tool", "promptfoo", "--out", str(tmp_path/"log.parquet")]) == 0
+    assert Triplets.read(tmp_path/"log.parquet").frame.equals(importers.promptfoo(fixture).frame) and "Next: causal-prompts run" in capsys.readouterr().out
+    assert main(["import", str(fixture), "--out", str(tmp_path/"log.csv")]) == 2
+    assert "must end in .parquet" in capsys.readouterr().err
