@@ -350,6 +350,13 @@ def test_the_estimator_in_contributing_has_the_whole_interface():
     assert effect.shape == (1, 3) and effect[0, 0] == 0 and effect[0, 1] == 1
     assert reward.best(["What is 5 plus 6?"]).prompt[0] != "Answer."
 
+def test_the_grader_in_contributing_grades_a_task():
+    import pandas as pd
+    from causal_prompts.tasks import Task
+    task = Task("capitals", pd.DataFrame(dict(query=["France?"], reference=["Paris"])), examples()["mentions"], "Name the capital.")
+    item = task.items.iloc[0]
+    assert task.score("It is paris", item).score == 1 and task.score("Parish", item).score == 0 and "did not find 'Paris'" in task.score("", item).why
+
 def test_the_proposer_in_contributing_serves_the_search():
     from causal_prompts import search
     space = examples()
