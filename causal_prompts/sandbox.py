@@ -60,8 +60,8 @@ def _walls(bwrap):
     above = sorted({str(q) for p in [*shown, "/dev/null", "/inside/sandbox.py"] for q in Path(p).parents if str(q) != "/"}, key=len)
     bind = lambda option, paths: [x for p in paths for x in (option, p, p)]
     links = [x for there, here in [("tmp", "/tmp"), ("shm", "/dev/shm")] if here not in above for x in ("--symlink", f"{BOX}/{there}", here)]
-    return [bwrap, *([] if root else ["--unshare-user", "--uid", "65534", "--gid", "65534", "--as-pid-1"]), "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try",
-            "--hostname", "box", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", *(["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else []),
+    return [bwrap, *([] if root else ["--unshare-user", "--uid", "65534", "--gid", "65534"]), "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try",
+            "--hostname", "box", "--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", *(["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else []),
             *(x for p in above for x in ("--perms", "0755", "--dir", p)), *bind("--ro-bind", shown), "--ro-bind", _here(), "/inside/sandbox.py",
             "--proc", "/proc", *bind("--dev-bind", [f"/dev/{d}" for d in _DEVICES]), "--dir", BOX, *links, "--remount-ro", "/", "--chdir", "/"]
 
@@ -104,13 +104,22 @@ MB, THREADS, OPEN, FILES, SPARE = 1 << 20, 64, 256, 4096, 64 # threads, open fil
 
 def _drop(disk):
     "Mount the one writable folder (`disk` MB), then give up every right, for good."
-    uid = 1_900_000_000 + secrets.randbelow(100_000_000) if os.geteuid() == 0 else os.geteuid()
-    gid = uid if os.geteuid() == 0 else os.getegid()
+    root = os.geteuid() == 0
+    uid, gid = (1_900_000_000 + secrets.randbelow(100_000_000),) * 2 if root else (os.geteuid(), os.getegid())
     _c("mount", b"box", BOX.encode(), b"tmpfs", 2 | 4 | 8, f"size={(disk + 1) * MB},nr_inodes={FILES},mode=700,uid={uid},gid={gid}".encode()) # no setuid, no devices, no programs
-    if os.geteuid() == 0: os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
+    if root and (pid := os.fork()): _keep(pid)
+    if root: os.setgroups([]); os.setresgid(gid, gid, gid); os.setresuid(uid, uid, uid)
     for option, value in [(38, 1), (47, 4), (4, 0), (1, signal.SIGKILL)]: # no new privileges, no ambient capabilities, not dumpable, die with the parent
         _c("prctl", option, value, 0, 0, 0)
-    _c("capset", struct.pack("Ii", 0x20080522, 0), struct.pack("6I", *[0] * 6))
+    _c("capset", *_NO_CAPS)
+
+_NO_CAPS = struct.pack("Ii", 0x20080522, 0), bytes(24)
+
+def _keep(pid):
+    "What root's process does: wait for the program's, and end as it ends."
+    _c("capset", *_NO_CAPS)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os._exit(code if code >= 0 else 128 - code)
 
 def _lock():
     "Set the filter."
