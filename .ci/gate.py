@@ -73,12 +73,14 @@ def main():
 
         def pages_are_short(): run(sys.executable, "tests/test_house.py", cwd=ROOT, env=env)
 
+        threads = dict(OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 2) // 2))) # two notebooks, or two files of tests, share the cores
+
         def notebooks_run():
-            threads = dict(OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 2) // 2))) # two notebooks at a time share the cores
             run("nbdev-test", "--n-workers", "2", "--do-print", "--timing", cwd=ROOT, env=threads | env)
 
         def tests_pass():
-            summary.append(run(sys.executable, "-m", "pytest", "-q", cwd=ROOT, env=env))
+            two = ["-n", "2", "--dist", "loadfile"] if (os.cpu_count() or 1) > 1 else [] # files side by side: some wait for a browser or a server
+            summary.append(run(sys.executable, "-m", "pytest", "-q", "--durations=15", *two, cwd=ROOT, env=threads | env))
             same(copy, NOTEBOOKS, MODULES, "README.md", remedy="running notebooks or tests changed it; write to a temporary folder instead")
 
         summary, seconds = [], {}

@@ -41,14 +41,15 @@ def _met(of_pairs, k):
     count, P = pd.Series(of_pairs).value_counts(), len(of_pairs) // 2
     return (1 - count.map(lambda c: comb(P - c, k) / comb(P, k))).to_dict()
 
-# %% ../nbs/11_collect.ipynb #3da07927
+# %% ../nbs/11_collect.ipynb #8a7dbb2e
 @dataclass(frozen=True, eq=False)
 class Plan:
     "Which prompt is asked on which query, and with what probability."
     task: Task
     prompts: pd.DataFrame # prompt_id, prompt, and whatever is known of them
-    cells: pd.DataFrame # query_id, prompt_id, repeat, propensity; pair in the design of pairs
+    cells: pd.DataFrame # query_id, prompt_id, repeat, propensity
     design: str
+    pairs: pd.DataFrame | None = None # design "pairs": query_id, pair, edit, prompt_id, edited_id; one row a pair dealt
 
     def __len__(self): return len(self.cells)
     def __repr__(self): return f"Plan({self.design}: {len(self):,} calls, {self.cells['query_id'].nunique():,} queries x {len(self.prompts)} prompts of {self.task.name!r})"
@@ -64,16 +65,17 @@ def _pool(prompts):
     if "prompt" not in prompts: raise ValueError(f"a table of prompts must have a column prompt, got {list(prompts.columns)}")
     as_texts(prompts["prompt"], "prompts")
     if "prompt_id" not in prompts: prompts = prompts.assign(prompt_id=prompts["prompt"].map(content_id))
+    if "edited" not in prompts and (same := prompts["prompt_id"].duplicated()).any(): raise ValueError(f"every prompt must have a prompt_id of its own, got {prompts.loc[same, 'prompt_id'].iloc[0]!r} twice; correct it or drop the column")
     if "edited" not in prompts and (twice := prompts["prompt"].duplicated()).any(): raise ValueError(f"every prompt must be there once, got {int(twice.sum())} copies, e.g. {shorten(prompts.loc[twice, 'prompt'].iloc[0], 60)!r}; drop them")
     return prompts.reset_index(drop=True)
 
-# %% ../nbs/11_collect.ipynb #14f74faa
+# %% ../nbs/11_collect.ipynb #6915dd62
 def plan(
     task: Task, prompts, # texts, a Pool, or a table with column prompt (design "pairs": of `single_edits`)
     design: str = "random", # one of `DESIGNS`
     k: int = 5, # prompts (or pairs) a query meets; not used by "cross"
     repeats: int = 1, # answers of each prompt on each query
-    baseline: bool = True, # should every query meet the task's baseline too?
+    baseline: bool = True, # should every query meet the task's baseline too? Not used by "pairs"
     level: str = "level", # column of the items that "stratified" deals within
     random_state: int = 0,
 ) -> Plan:
@@ -83,13 +85,13 @@ def plan(
     if (design == "pairs") != ("edited" in pool): raise ValueError(f"the design 'pairs' and no other takes the table that pools.single_edits makes, got {design!r} and columns {list(pool.columns)}")
     if design == "stratified" and level not in items: raise ValueError(f"a stratified design needs the column {level!r} in task.items, got {list(items.columns)}; name another with level=")
     repeats = _count(repeats, "repeats", 1000, "answers of one prompt on one query")
-    table, cells = (_pairs if design == "pairs" else _single)(task, pool, design, k, baseline, level, r)
+    table, cells, dealt = (_pairs if design == "pairs" else _single)(task, pool, design, k, baseline, level, r)
     cells = cells.iloc[np.repeat(np.arange(len(cells)), repeats)].assign(repeat=np.tile(np.arange(repeats), len(cells)))
     order = pd.Series(r.permutation(len(items)), index=items["query_id"])
     cells = cells.assign(_order=cells["query_id"].map(order), _tie=r.random(len(cells))).sort_values(["_order", "_tie"]).drop(columns=["_order", "_tie"])
-    return Plan(task, table, cells.reset_index(drop=True), design)
+    return Plan(task, table, cells.reset_index(drop=True), design, dealt)
 
-# %% ../nbs/11_collect.ipynb #5c2abb43
+# %% ../nbs/11_collect.ipynb #0c150f52
 def _single(task, pool, design, k, baseline, level, r):
     "Cells of the designs that deal single prompts."
     base = content_id(task.baseline) if task.baseline not in set(pool["prompt"]) else pool.loc[pool["prompt"] == task.baseline, "prompt_id"].iloc[0]
@@ -101,16 +103,19 @@ def _single(task, pool, design, k, baseline, level, r):
     dealt = _deal(n, len(cards), k, r, stratum) if k < len(cards) else np.tile(np.arange(len(cards)), (n, 1))
     cells = pd.DataFrame(dict(query_id=np.repeat(ids, k), prompt_id=cards[dealt.ravel()], propensity=k / len(cards)))
     if baseline: cells = pd.concat([cells, pd.DataFrame(dict(query_id=ids, prompt_id=base, propensity=1.))])
-    return pool, cells
+    return pool, cells, None
 
 def _pairs(task, pairs, design, k, baseline, level, r):
-    "Cells of the design of pairs; `pair` is that of each row, one of them where a prompt was dealt twice."
+    "Cells of the design of pairs, each prompt once a query, and the pairs dealt."
     k = _count(k, "k", len(pairs), "the pairs there are")
     both = pairs[["prompt_id", "edited_id"]].to_numpy()
     met, dealt = _met(both.ravel(), k), _deal(len(task.items), len(pairs), k, r)
-    cells = pd.DataFrame(dict(query_id=np.repeat(task.items["query_id"].to_numpy(), 2 * k), prompt_id=both[dealt.ravel()].ravel(), pair=np.repeat(pairs["pair"].to_numpy()[dealt.ravel()], 2)))
+    ids = task.items["query_id"].to_numpy()
+    cells = pd.DataFrame(dict(query_id=np.repeat(ids, 2 * k), prompt_id=both[dealt.ravel()].ravel())).drop_duplicates(ignore_index=True)
+    rows = pairs[["pair", "edit", "prompt_id", "edited_id"]].iloc[dealt.ravel()].reset_index(drop=True)
+    rows.insert(0, "query_id", np.repeat(ids, k))
     table = pd.concat([pairs[["prompt_id", "prompt"]], pairs[["edited_id", "edited"]].set_axis(["prompt_id", "prompt"], axis=1)]).drop_duplicates("prompt_id", ignore_index=True)
-    return table, cells.drop_duplicates(["query_id", "prompt_id"]).assign(propensity=lambda c: c["prompt_id"].map(met))
+    return table, cells.assign(propensity=cells["prompt_id"].map(met)), rows
 
 # %% ../nbs/11_collect.ipynb #093cd2d0
 def _requests(plan, llm):
@@ -154,7 +159,7 @@ class Collection:
 
 class _Outage(RuntimeError): pass
 
-# %% ../nbs/11_collect.ipynb #48fdf09f
+# %% ../nbs/11_collect.ipynb #0c1550e0
 def run(
     plan: Plan, llm, # the task model; its record keeps everything
     give_up: int = 50, # cells in a row without an answer that count as an outage
@@ -165,21 +170,42 @@ def run(
 
 async def _run(plan, llm, give_up, show):
     asked, items = _requests(plan, llm), {i["query_id"]: i for i in plan.task}
-    grader, done, empty = f"{plan.task.name} {plan.task.grader_version}", {}, [0]
-    async def one(i):
+    of, mark, done, row = plan.cells["query_id"].tolist(), _marks(plan.task), {}, dict(lost=0, holes=0, ungraded=0, graded=0)
+    async def one(i, fresh=True):
         key, messages, repeat = asked[i]
         reply = await llm.ask(messages, repeat)
-        empty[0] = empty[0] + 1 if reply.status == "error" else 0
-        done[i] = reply, await _graded(plan.task, items[plan.cells["query_id"].iat[i]], reply, llm.record, grader)
-        if empty[0] >= give_up: raise _Outage(f"{give_up} cells in a row got no answer, the last because of {reply.error}")
-    note = lambda: f"{spend(llm.record)}, {sum(r.status == 'error' for r, _ in done.values())} without answer"
-    stopped = ""
-    try: await each(list(range(len(asked))), one, 2 * llm.limits.concurrency + 8, f"collecting {plan.task.name}", note, show)
-    except (BudgetError, _Outage) as e: stopped = str(e)
+        done[i] = reply, await _graded(plan.task, items[of[i]], reply, llm.record, mark[of[i]])
+        if fresh: _judge(row, reply, *done[i][1], give_up)
+    note = lambda: f"{spend(llm.record)}, {row['holes']} without answer"
+    todo, workers, stopped = list(range(len(asked))), 2 * llm.limits.concurrency + 8, ""
+    llm.record._begin()
+    if llm.record.offline: todo, stopped = [i for i in todo if asked[i][0] in llm.record], "the record is offline" * any(key not in llm.record for key, *_ in asked)
+    try: await each(todo, one, workers, f"collecting {plan.task.name}", note, show)
+    except (BudgetError, _Outage) as e: # what was answered in earlier runs is part of the log all the same
+        stopped = str(e)
+        await each([i for i in todo if i not in done and asked[i][0] in llm.record], lambda i: one(i, fresh=False), workers, show=False)
     if stopped: warnings.warn(f"stopped with {len(done):,} of {len(asked):,} cells: {stopped}", stacklevel=2)
     return Collection(plan, _table(plan, asked, done, llm.record), stopped)
 
-# %% ../nbs/11_collect.ipynb #7609554d
+# %% ../nbs/11_collect.ipynb #20f4b232
+def _marks(task):
+    "For each query, what a stored grade depends on beside the reply: the item, the grader and its options, its version."
+    options = [str(c.cell_contents) for c in getattr(task.grade, "__closure__", None) or () if isinstance(c.cell_contents, (str, int, float, tuple, list, dict, type(None)))]
+    grader = content_id(task.name, task.grader_version, getattr(task.grade, "__qualname__", type(task.grade).__name__), *options)
+    return {i["query_id"]: content_id(grader, *[f"{k}={v}" for k, v in i.items()]) for i in task}
+
+def _judge(row, reply, score, why, give_up):
+    "Count cells in a row without an answer, or without a grade; too many end the run."
+    if reply.status == "error": row["holes"] += 1
+    if not reply.replayed and reply.status != "error": row["lost"] = 0
+    elif reply.status == "error" and (reply.http is None or reply.http in (408, 429) or reply.http >= 500 or reply.http == 403): row["lost"] += 1
+    if row["lost"] >= give_up: raise _Outage(f"{give_up} cells in a row got no answer, the last because of {reply.error}; raise give_up= if that is to be expected")
+    if reply.status == "error": return
+    row["ungraded"] = row["ungraded"] + 1 if isnan(score) else 0
+    row["graded"] += not isnan(score)
+    if row["ungraded"] >= (give_up if row["graded"] else 10): raise _Outage(f"{row['ungraded']} answers in a row could not be graded, the last because of {why!r}; correct the task or its grader, the answers are kept")
+
+# %% ../nbs/11_collect.ipynb #3c13237f
 async def _graded(task, item, reply, record, grader):
     "(score, why) of a reply, from the record if it was graded before; no answer is no score."
     if reply.status == "error": return float("nan"), f"no answer: {reply.error}"
@@ -192,7 +218,7 @@ def _table(plan, asked, done, record):
     "The cells with what came of them."
     items = plan.task.items.set_index("query_id")
     empty = dict(score=np.nan, status="not asked", why="", tries=0, tokens_in=0, tokens_out=0, cost=np.nan)
-    rows = [empty | (dict(score=done[i][1][0], why=done[i][1][1], status=(r := done[i][0]).status, tries=record.failures.get(key, 0) + (r.status != "error"), tokens_in=r.tokens_in, tokens_out=r.tokens_out, cost=r.cost)
+    rows = [empty | (dict(score=done[i][1][0], why=done[i][1][1], status=(r := done[i][0]).status, tries=record.failures.get(key, 0) + (r.status != "error"), tokens_in=r.tokens_in, tokens_out=r.tokens_out, cost=(record.get(key) or {}).get("cost"))
                      if i in done else {}) for i, (key, *_) in enumerate(asked)]
     t = pd.concat([plan.cells, pd.DataFrame(rows, index=plan.cells.index)], axis=1)
     t.insert(1, "query", t["query_id"].map(items["query"])); t.insert(3, "prompt", t["prompt_id"].map(plan.prompts.set_index("prompt_id")["prompt"]))
@@ -220,18 +246,30 @@ def _triplets(self,
 
 Collection.triplets = _triplets
 
-# %% ../nbs/11_collect.ipynb #3431e827
+# %% ../nbs/11_collect.ipynb #fb6ac197
+def _pair_table(self) -> pd.DataFrame: # query_id, pair, edit, without, with, gain; one row a pair and repeat
+    "The scores of both prompts of each pair dealt; design \"pairs\" only."
+    if self.plan.pairs is None: raise ValueError(f"pairs need the design 'pairs', got {self.plan.design!r}; make the prompts with pools.single_edits")
+    s = self.table[["query_id", "prompt_id", "repeat", "score"]]
+    t = self.plan.pairs.merge(s.rename(columns=dict(score="without")), on=["query_id", "prompt_id"]).merge(s.rename(columns=dict(prompt_id="edited_id", score="with")), on=["query_id", "edited_id", "repeat"])
+    return t.assign(gain=t["with"] - t["without"])[["query_id", "pair", "edit", "repeat", "without", "with", "gain"]]
+
+Collection.pairs = _pair_table
+
+# %% ../nbs/11_collect.ipynb #17e61bb8
 def _missing(self, permutations: int = 499, random_state: int = 0) -> Finding:
     "Are answers missing more often under some prompts?"
     t = self.table[self.table["status"] != "not asked"]
     if not len(t): raise ValueError("nothing was asked yet; run the plan first")
-    by = t.assign(missing=t["score"].isna(), error=t["status"] == "error", limit=t["status"] == "limit", refused=t["status"] == "refused").groupby(["prompt_id", "prompt"], sort=False)
-    table = by.agg(cells=("missing", "size"), missing=("missing", "mean"), error=("error", "mean"), limit=("limit", "mean"), refused=("refused", "mean")).reset_index().sort_values("missing", ascending=False, kind="stable", ignore_index=True)
+    by = t.assign(missing=t["score"].isna(), error=t["status"] == "error", limit=t["status"] == "limit", refused=t["status"] == "refused", ungraded=t["score"].isna() & (t["status"] != "error")).groupby(["prompt_id", "prompt"], sort=False)
+    table = by.agg(cells=("missing", "size"), missing=("missing", "mean"), error=("error", "mean"), limit=("limit", "mean"), refused=("refused", "mean"), ungraded=("ungraded", "mean")).reset_index().sort_values("missing", ascending=False, kind="stable", ignore_index=True)
     share, p = float(t["score"].isna().mean()), _uneven(t, permutations, random_state)
     worst = table.iloc[0]
     uneven = p is not None and p <= .05
     said = "no answer is missing" if not share else f"{share:.1%} of {len(t):,} answers are missing, from {table['missing'].min():.1%} to {worst['missing']:.1%} by prompt" + (f" (as uneven by chance: p = {p:.3g})" if p is not None else "")
     tail = "".join(f"; {t['status'].eq(s).mean():.1%} {w}" for s, w in (("limit", "ran into the length limit"), ("refused", "were refused")) if t["status"].eq(s).any())
+    ungraded = t[t["score"].isna() & (t["status"] != "error")]
+    if len(ungraded): tail += f"; {len(ungraded):,} answers could not be graded, most often because of {shorten(ungraded['why'].mode()[0], 120)!r}"
     return Finding("Are answers missing under some prompts more than under others?", table, "caution" if share > .05 or uneven else "ok", f"{said[0].upper()}{said[1:]}{tail}.", "ok: at most 5% missing, and not unevenly (p > 0.05)",
         "Run again to fill the holes; until then a comparison of prompts compares the queries that were answered under each." if share > .05 or uneven else "", dict(share=share, p=p), ("bars", dict(label="prompt", value="missing", xlabel="share of answers missing")))
 
@@ -252,22 +290,28 @@ def _uneven(t, permutations, random_state):
 
 Collection.missing = _missing
 
-# %% ../nbs/11_collect.ipynb #6f948e9f
+# %% ../nbs/11_collect.ipynb #87111662
+def _apart(v, codes):
+    "Numbers with what is common to each group taken out, in turn where there are several groupings."
+    for g in codes * (1 if len(codes) == 1 else 25): v = v - (np.bincount(g, v) / np.maximum(np.bincount(g), 1))[g]
+    return v
+
 def _retries(self) -> Finding:
     "Do answers that were retried score like those of a first try?"
-    t = self.table[self.table["score"].notna()]
-    again = (t["tries"] > 1).to_numpy(float)
-    table = t.assign(answers=np.where(again > 0, "retried", "first try")).groupby("answers").agg(n=("score", "size"), mean=("score", "mean")).reset_index()
-    codes = [pd.factorize(t[k])[0] for k in ("prompt_id", "query_id")]
-    def apart(v): # what is common to a prompt and to a query taken out in turn
-        for g in codes * 20: v = v - (np.bincount(g, v) / np.maximum(np.bincount(g), 1))[g]
-        return v
-    y, x = apart(t["score"].to_numpy(float)), apart(again)
-    if again.sum() < 10 or x @ x < 1e-9: return Finding("Do retried answers score like others?", table, "ok", f"{int(again.sum())} of {len(t):,} answers were retried, too few to compare.", "ok: fewer than 10 retried, or the interval holds 0")
+    t = self.table[self.table["score"].notna()].reset_index(drop=True)
+    t["again"] = (t["tries"] > 1).astype(float)
+    table = t.assign(answers=np.where(t["again"] > 0, "retried", "first try")).groupby("answers").agg(n=("score", "size"), mean=("score", "mean")).reset_index()
+    inside = ["query_id", "prompt_id"] if t["repeat"].max() > 0 else ["query_id"]
+    mixed = t[t.groupby(inside)["again"].transform("nunique") > 1]
+    n, queries = int(t["again"].sum()), mixed["query_id"].nunique()
+    if queries < 20: return Finding("Do retried answers score like others?", table, "ok", f"{n} of {len(t):,} answers were retried; {queries} queries hold both kinds, too few to compare.", "ok: fewer than 20 queries with both kinds, or the interval holds 0")
+    codes = [mixed.groupby(inside).ngroup().to_numpy()] + [pd.factorize(mixed["prompt_id"])[0]] * (len(inside) == 1)
+    y, x = (_apart(mixed[c].to_numpy(float), codes) for c in ("score", "again"))
+    if x @ x < 1e-9: return Finding("Do retried answers score like others?", table, "ok", f"{n} of {len(t):,} answers were retried, always under the same prompts: nothing to compare.", "ok: nothing to compare")
     d = float(x @ y / (x @ x))
-    est = mean_interval(len(t) * x * (y - d * x) / (x @ x), t["query_id"])
+    est = mean_interval(len(x) * x * (y - d * x) / (x @ x), mixed["query_id"])
     lo, hi = d + est["lo"] - est["mean"], d + est["hi"] - est["mean"]
-    return Finding("Do retried answers score like others?", table, "ok" if lo <= 0 <= hi else "caution", f"{int(again.sum()):,} of {len(t):,} answers took more than one request; within query and prompt they score {d:+.3f} ({lo:+.3f} to {hi:+.3f}) against the others.",
-        "ok: fewer than 10 retried, or the 95% interval holds 0", "" if lo <= 0 <= hi else "Something changed while the server was failing; look at the answers, or leave the retried ones out.", dict(effect=d, lo=lo, hi=hi))
+    return Finding("Do retried answers score like others?", table, "ok" if lo <= 0 <= hi else "caution", f"{n:,} of {len(t):,} answers took more than one request; in the {queries} queries that hold both kinds they score {d:+.3f} ({lo:+.3f} to {hi:+.3f}) against the others.",
+        "ok: fewer than 20 queries with both kinds, or the 95% interval holds 0", "" if lo <= 0 <= hi else "Something changed while the server was failing; look at the answers, or leave the retried ones out.", dict(effect=d, lo=lo, hi=hi))
 
 Collection.retries = _retries

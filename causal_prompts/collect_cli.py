@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['GRADERS', 'collect_log', 'import_log', 'serve_log', 'arguments']
 
-# %% ../nbs/17a_collect_cli.ipynb #41ffabef
-import argparse, json, sys
+# %% ../nbs/17a_collect_cli.ipynb #bea41700
+import argparse, json, re, sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -60,19 +60,19 @@ def _grader(a, items):
     if "reference" not in items: raise ValueError(f"the grader label needs the column reference, got {list(items.columns)}")
     return graders.label(sorted(set(items["reference"])))
 
-# %% ../nbs/17a_collect_cli.ipynb #ed54852d
+# %% ../nbs/17a_collect_cli.ipynb #705afc4a
 def _prompts(a, task, record, url, say):
     "The prompts of the arguments."
     found = []
     if a.prompts:
         path = Path(a.prompts)
-        if path.suffix == ".txt": found = [l for l in path.read_text(encoding="utf-8").splitlines() if l.strip()]
+        if path.suffix == ".txt": found = [l for l in path.read_text(encoding="utf-8-sig").splitlines() if l.strip()]
         else:
             t = _table(path, "prompts")
             if "prompt" not in t: raise ValueError(f"{path.name} must have a column prompt, got {list(t.columns)}")
             found = list(t["prompt"])
     if a.write:
-        writer = LLM(a.writer or a.model, url, dict(max_tokens=a.writer_tokens) | _settings(a), role="writer", price=_price(a.writer_price or a.price), record=record, limits=_limits(a), alias=_alias(a))
+        writer = LLM(a.writer or a.model, url, _settings(a, a.writer_tokens), role="writer", price=_price(a.writer_price or a.price), record=record, limits=_limits(a), alias=_alias(a))
         pool = expand(task.baseline, writer, n=a.write, fields=task.fields)
         say(pool.finding().reading)
         found += pool.prompts
@@ -80,7 +80,7 @@ def _prompts(a, task, record, url, say):
     if not found: raise ValueError("collect needs prompts: name a file with --prompts, or let the writer make some with --write N")
     return list(dict.fromkeys(found))
 
-# %% ../nbs/17a_collect_cli.ipynb #80e01b8e
+# %% ../nbs/17a_collect_cli.ipynb #0d658905
 def _price(text):
     "'0.15,0.6' as a pair; None where no price was given."
     if text is None: return None
@@ -88,11 +88,17 @@ def _price(text):
     except ValueError: raise ValueError(f"--price must be two numbers, for a million tokens read and written, got {text!r}; e.g. --price 0.15,0.6") from None
     return read, written
 
-def _settings(a): return {} if a.temperature is None else dict(temperature=a.temperature)
-def _limits(a): return Limits(concurrency=a.concurrency, rpm=a.rpm, tpm=a.tpm)
+def _settings(a, longest):
+    "Sampling settings: --settings as it stands, with a longest answer unless it names one."
+    try: given = json.loads(a.settings)
+    except ValueError: given = None
+    if not isinstance(given, dict): raise ValueError(f"--settings must be a JSON object, got {a.settings!r}; e.g. --settings '{{\"max_completion_tokens\": 500}}'")
+    return ({} if {"max_tokens", "max_completion_tokens"} & {*given} else dict(max_tokens=longest)) | ({} if a.temperature is None else dict(temperature=a.temperature)) | given
+
+def _limits(a): return Limits(concurrency=a.concurrency, rpm=a.rpm, tpm=a.tpm, tries=a.tries, timeout=a.timeout)
 def _alias(a): return a.task if a.task.startswith("world") and not a.base_url else None
 
-# %% ../nbs/17a_collect_cli.ipynb #8e988bc8
+# %% ../nbs/17a_collect_cli.ipynb #adcc68a9
 def collect_log(
     a: argparse.Namespace, # of `arguments`
     say=print, # told what is being done
@@ -100,21 +106,28 @@ def collect_log(
     "Plan, price, collect; write the log."
     out = Path(a.out)
     record = Record(out/"record.jsonl", calls=a.calls, tokens=a.tokens, money=a.money)
+    task = _task(a)
+    if not (a.model or a.task.startswith("world")): raise ValueError("collect needs --model, the name of the model that answers")
+    a.model = a.model or "world"
     served = serve_world(_world(a.task)) if _alias(a) else nullcontext()
     with served as server:
         url = server.base_url if server else a.base_url
-        llm = LLM(a.model, url, dict(max_tokens=a.max_tokens) | _settings(a) | (dict(seed=a.seed) if server else {}), price=_price(a.price), record=record, limits=_limits(a), alias=_alias(a))
-        task = _task(a)
-        plan = collect.plan(task, _prompts(a, task, record, url, say), a.design, k=a.k, repeats=a.repeats, random_state=a.seed)
+        llm = LLM(a.model, url, _settings(a, a.max_tokens) | (dict(seed=a.seed) if server else {}), price=_price(a.price), record=record, limits=_limits(a), alias=_alias(a))
+        prompts = _prompts(a, task, record, url, say)
+        plan = collect.plan(task, prompts, a.design, k=a.k or min(4, len({*prompts} - {task.baseline})), repeats=a.repeats, random_state=a.seed)
         print(plan, plan.cost(llm), sep="\n", end="\n\n")
         if a.dry_run: return 0
-        got = collect.run(plan, llm)
+        try: got = collect.run(plan, llm, give_up=a.give_up)
+        except KeyboardInterrupt:
+            record.close()
+            print(f"Interrupted with {len(record):,} answers in {record.path}; run the same command to go on.", file=sys.stderr)
+            raise
     record.close()
     log = got.triplets()
     log.write(out/"log.parquet")
     print(got, *(f"[{f.verdict}] {f.reading} {f.advice}" for f in (got.missing(), got.retries())), record.ledger().to_string(index=False), sep="\n\n")
     print(f"\nLog: {out/'log.parquet'} ({len(log):,} rows). Next: causal-prompts run {out/'log.parquet'} --baseline {json.dumps(task.baseline)}")
-    if got.stopped: print(f"Stopped early: {got.stopped}. Run the same command again to go on.", file=sys.stderr)
+    if got.stopped: print(f"Stopped early: {re.sub(r'raise (calls|tokens|money|give_up)=', lambda m: f'raise --{m[1]}'.replace('_', '-'), got.stopped)}", file=sys.stderr)
     return 3 if got.stopped else 0
 
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cba
@@ -158,21 +171,22 @@ def _asked(c):
     c.add_argument("--prompts", metavar="FILE", help="prompts to try: .txt, one a line; or .csv, .jsonl, .parquet with a column prompt")
     c.add_argument("--write", type=int, metavar="N", help="let the writer make N prompts from the baseline")
 
-# %% ../nbs/17a_collect_cli.ipynb #57f2c76b
+# %% ../nbs/17a_collect_cli.ipynb #4592fb50
 def _dealt(c):
     c.add_argument("--design", default="random", choices=[d for d in collect.DESIGNS if d != "pairs"], help="how prompts are dealt to queries (random)")
-    c.add_argument("--k", type=int, default=4, help="prompts a query meets beside the baseline (4)")
+    c.add_argument("--k", type=int, help="prompts a query meets beside the baseline (4, or as many as there are)")
     c.add_argument("--repeats", type=int, default=1, help="answers of each prompt on each query (1)")
     c.add_argument("--seed", type=int, default=0, help="of every random step (0)")
     c.add_argument("--out", default="collected", metavar="DIR", help="folder of the run: record.jsonl, log.parquet (collected)")
     c.add_argument("--dry-run", action="store_true", help="print the plan and its price, ask nothing (but a writer, if prompts are to be written)")
 
 def _paid(c):
-    c.add_argument("--model", default="world", metavar="NAME", help="the model that answers")
+    c.add_argument("--model", metavar="NAME", help="the model that answers")
     c.add_argument("--base-url", metavar="URL", help="an OpenAI-style server (OPENAI_BASE_URL, else OpenAI); the key is read from OPENAI_API_KEY")
     c.add_argument("--writer", metavar="NAME", help="the model that writes prompts (the one that answers)")
+    c.add_argument("--settings", default="{}", metavar="JSON", help="further sampling settings of both models")
     for name, kind, default, said in [("max-tokens", int, 1024, "longest answer"), ("writer-tokens", int, 2000, "longest answer of the writer"), ("temperature", float, None, "of both models"), ("concurrency", int, 16, "requests in the air at once"),
-                                      ("rpm", float, None, "requests a minute"), ("tpm", float, None, "tokens a minute"), ("calls", int, None, "cap on requests"), ("tokens", int, None, "cap on tokens"), ("money", float, None, "cap on money; needs --price")]:
+                                      ("rpm", float, None, "requests a minute"), ("tpm", float, None, "tokens a minute"), ("tries", int, 6, "requests for one answer"), ("timeout", float, 120., "seconds for one request"), ("give-up", int, 50, "cells in a row without an answer that end the run"), ("calls", int, None, "cap on requests"), ("tokens", int, None, "cap on tokens"), ("money", float, None, "cap on money; needs --price")]:
         c.add_argument(f"--{name}", type=kind, default=default, help=said + ("" if default is None else f" ({default})"))
     c.add_argument("--price", metavar="READ,WRITTEN", help="of a million tokens; 0,0 if the model is free")
     c.add_argument("--writer-price", metavar="READ,WRITTEN", help="of the writer (the same)")

@@ -5,17 +5,18 @@
 # %% auto #0
 __all__ = ['STATUSES', 'RUNTIME', 'Reply', 'CallError', 'Limits', 'as_messages', 'LLM', 'wait', 'each', 'spend']
 
-# %% ../nbs/08b_llm.ipynb #78fa2900
-import asyncio, os, random, re, threading, time, warnings, weakref
-from dataclasses import dataclass, field, fields, replace
+# %% ../nbs/08b_llm.ipynb #6ca6d987
+import asyncio, json, os, random, re, threading, time, warnings, weakref
+from concurrent.futures import Future
+from dataclasses import dataclass, fields, replace
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from .core import progress
 from .plots import shorten
-from .record import BudgetError, Record, _blot, _plain, request_key
+from .record import BudgetError, Record, _blot, _canonical, _plain, request_key
 
-# %% ../nbs/08b_llm.ipynb #84c85db4
+# %% ../nbs/08b_llm.ipynb #d8137055
 STATUSES = ("ok", "limit", "refused", "error")
 
 @dataclass(frozen=True)
@@ -26,20 +27,21 @@ class Reply:
     status: str # one of `STATUSES`
     tries: int # requests it took, in the run that made it
     tokens_in: int = 0; tokens_out: int = 0
-    cost: float | None = None # in the currency of the price; None: unknown
-    seconds: float = 0. # from the first request to the answer, waits included
+    cost: float | None = None # of this run, in the currency of the price; None: unknown
+    seconds: float = 0. # of the requests and the pauses between them
     replayed: bool = False # from the record: cost nothing this time
     error: str = "" # why there is no answer
+    http: int | None = None # status of the last failure, where there is no answer
     served: str = "" # the model as the server names it
 
     @property
     def usage(self) -> dict: return dict(tokens_in=self.tokens_in, tokens_out=self.tokens_out)
 
-_KEPT = [f.name for f in fields(Reply) if f.name not in ("tries", "replayed", "error")]
+_KEPT = [f.name for f in fields(Reply) if f.name not in ("tries", "replayed", "error", "http")]
 
-def _reply(line, replayed): return Reply(tries=line["try"], replayed=replayed, **{k: line[k] for k in _KEPT})
+def _reply(line, replayed): return Reply(tries=line["try"], replayed=replayed, **{k: line[k] for k in _KEPT} | (dict(cost=0.) if replayed else {}))
 
-# %% ../nbs/08b_llm.ipynb #22d1bec2
+# %% ../nbs/08b_llm.ipynb #a055c50a
 class _Malformed(Exception): pass
 class _Empty(_Malformed): pass
 
@@ -50,20 +52,20 @@ def _status(choice):
     if finish == "length": return text, "limit"
     if getattr(m, "refusal", None): return text or m.refusal, "refused"
     if finish == "content_filter": return text, "refused"
-    if m.content is None: raise _Malformed(f"a message without text (finish_reason {finish!r})")
+    if not text.strip() and (calls := getattr(m, "tool_calls", None)): text = json.dumps([dict(name=t.function.name, arguments=t.function.arguments) for t in calls], ensure_ascii=False)
     return text, "ok"
 
-def _parse(body, may_be_empty):
-    "Text, status, tokens read and written (None where the server did not count), and the model's name."
+def _parse(body, empty, last):
+    "Text, status, tokens read and written (None where the server did not count), and the model's name; `empty`: an earlier try was."
     try:
         text, status = _status(body.choices[0])
-        if status == "ok" and not text.strip() and not may_be_empty: raise _Empty("an empty answer")
         use = body.usage
         counted = use is not None and isinstance(use.prompt_tokens, int) and isinstance(use.completion_tokens, int)
+        if status == "ok" and not text.strip() and not (empty and (last or counted and use.completion_tokens > 0)): raise _Empty("an empty answer")
         return text, status, (use.prompt_tokens, use.completion_tokens) if counted else None, str(getattr(body, "model", "") or "")
     except (AttributeError, IndexError, TypeError) as e: raise _Malformed(f"{shorten(repr(body), 80)} ({type(e).__name__})") from None
 
-# %% ../nbs/08b_llm.ipynb #29ebd908
+# %% ../nbs/08b_llm.ipynb #b01bda1e
 class CallError(RuntimeError):
     "No call can succeed as things are set up."
 
@@ -76,6 +78,9 @@ class _Trouble:
     wait: float | None = None # seconds the server asked for
     fatal: bool = False # every other call would fail too
     empty: bool = False # an answer came, with nothing in it
+    refused: bool = False # a filter declined
+    unclear: bool = False # may have been billed
+    seconds: float = 0.
 
 def _retry_after(headers):
     "Seconds the server asks to wait, None where it does not."
@@ -91,10 +96,11 @@ def _trouble(e):
     "An exception of the client, judged."
     http = getattr(e, "status_code", None)
     said = f"{type(e).__name__}: {shorten(str(e), 200)}"
-    if isinstance(e, TimeoutError): return _Trouble("timeout: no whole answer in time")
-    if http is None or http == 200: return _Trouble(said, empty=isinstance(e, _Empty))
-    empty = "insufficient_quota" in str(getattr(e, "code", "") or "") + str(e)
-    return _Trouble(said, http, again=(http in (408, 409, 429) or http >= 500) and not empty, wait=_retry_after(e.response.headers), fatal=http in (401, 403, 404) or empty)
+    if isinstance(e, TimeoutError): return _Trouble("timeout: no whole answer in time", unclear=True)
+    if http is None or http == 200: return _Trouble(said, empty=isinstance(e, _Empty), unclear=not isinstance(e, UnicodeError) and "Connect" not in type(e.__cause__).__name__)
+    code = f"{getattr(e, 'code', '') or ''} {e}"
+    return _Trouble(said, http, again=(http in (408, 409, 429) or http >= 500) and "insufficient_quota" not in code, wait=_retry_after(e.response.headers),
+                    fatal=http in (401, 404) or "insufficient_quota" in code, refused=http in (400, 403) and bool(re.search(r"content_filter|content_policy|moderation", code)))
 
 # %% ../nbs/08b_llm.ipynb #22ce03b0
 @dataclass(frozen=True)
@@ -167,8 +173,8 @@ def as_messages(
         if not isinstance(m, dict) or not isinstance(m.get("role"), str) or not ({"content", "tool_calls"} & {*m}): raise ValueError(f"messages[{i}] must be a dict with role and content, got {shorten(repr(m), 60)}")
     return [dict(m) for m in x]
 
-# %% ../nbs/08b_llm.ipynb #b51b8ece
-RUNTIME = ("role", "stage", "price", "record", "limits", "api_key") # of an LLM, no part of a request's identity
+# %% ../nbs/08b_llm.ipynb #714c2815
+RUNTIME = ("role", "stage", "price", "record", "limits", "api_key", "client") # of an LLM, no part of a request's identity
 
 class LLM:
     "A model behind an OpenAI-style server, in one role."
@@ -182,20 +188,23 @@ class LLM:
         record: Record | None = None, # shared by all models of a run; None: in memory
         limits: Limits = Limits(), api_key: str | None = None, # None: OPENAI_API_KEY
         alias: str | None = None, # the address to go by in the record, where the same model moves from port to port; None: base_url
+        client: dict | None = None, # further arguments of openai.AsyncOpenAI (default_headers, default_query ...); never recorded
     ):
-        self.model, self.base_url = model, _plain(base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1")
+        self.model, self.base_url, self.client = model, (base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1").rstrip("/"), client
         self.url, self.alias = _plain(alias or self.base_url), alias
-        self.settings, self.role, self.stage, self.price = dict(settings or {}), role, stage, price
+        self.settings, self.role, self.stage, self.price = _canonical(settings or {}), role, stage, price
         self.record, self.limits, self.api_key = Record() if record is None else record, limits, api_key
         self._sessions = weakref.WeakKeyDictionary()
         self._check()
 
     def __repr__(self): return f"LLM({self.model!r}, role={self.role!r}, {self.base_url})"
 
-# %% ../nbs/08b_llm.ipynb #e29bb8da
+# %% ../nbs/08b_llm.ipynb #520c675f
 def _check(self):
     "Refuse what would go wrong later and cost money by then."
     if not isinstance(self.model, str) or not self.model: raise TypeError(f"model must be a name, got {self.model!r}")
+    if self.base_url != _plain(self.base_url): raise ValueError(f"base_url must be without user, password and query, got one with them for {_plain(self.base_url)}; give the key as api_key, and a query as client=dict(default_query={{...}})")
+    if secret := {"extra_headers", "extra_query", "timeout"} & {*self.settings}: raise ValueError(f"settings are recorded and identify a request, so they must not hold {sorted(secret)}; give headers and queries as client=dict(default_headers={{...}}, default_query={{...}}), a timeout in limits")
     if self.stage not in (1, 2): raise ValueError(f"stage must be 1 (making a log) or 2 (for each query), got {self.stage!r}")
     if taken := {"n", "stream", "model", "messages"} & {*self.settings}: raise ValueError(f"settings must hold sampling settings only, got {sorted(taken)}; for several draws use replicate=")
     if self.price is not None and not (len(self.price) == 2 and all(isinstance(p, (int, float)) and p >= 0 for p in self.price)):
@@ -208,7 +217,7 @@ def _check(self):
 
 LLM._check = _check
 
-# %% ../nbs/08b_llm.ipynb #8b0c1fe8
+# %% ../nbs/08b_llm.ipynb #6bccb909
 _OPEN = weakref.WeakKeyDictionary() # event loop -> sessions opened in it
 
 class _Session:
@@ -219,9 +228,11 @@ class _Session:
         if not key and urlsplit(llm.base_url).hostname in ("127.0.0.1", "localhost", "::1"): key = "none"
         if not key: raise ValueError(f"a key must be given for {llm.base_url}, got none; set the environment variable OPENAI_API_KEY")
         if len(key) >= 8: llm.record._secrets.add(key)
-        self.client = AsyncOpenAI(api_key=key, base_url=llm.base_url, max_retries=0, timeout=llm.limits.timeout)
+        hidden = [v for d in ("default_headers", "default_query") for v in ((llm.client or {}).get(d) or {}).values()]
+        llm.record._secrets.update(v for v in hidden if isinstance(v, str) and len(v) >= 8)
+        self.client = AsyncOpenAI(**dict(api_key=key, base_url=llm.base_url, timeout=llm.limits.timeout) | (llm.client or {}) | dict(max_retries=0))
         self.gate, self.requests, self.tokens = _Gate(llm.limits.concurrency), _Pace(llm.limits.rpm), _Pace(llm.limits.tpm)
-        self.not_before, self.asked = 0., {}
+        self.not_before, self.calls = 0., set()
 
 def _session(self):
     loop = asyncio.get_running_loop()
@@ -232,35 +243,39 @@ def _session(self):
 
 LLM._session = _session
 
-# %% ../nbs/08b_llm.ipynb #6a73bc09
-async def _once(self, session, key, n, messages, replicate, most, may_be_empty):
+# %% ../nbs/08b_llm.ipynb #1df09163
+async def _once(self, session, key, n, messages, replicate, most, empty, last):
     "One request: the line of an answer, or `_Trouble`."
     import openai
-    if (pause := session.not_before - time.monotonic()) > 0: await asyncio.sleep(pause)
     await session.requests.take()
     await session.tokens.take(most["rate"])
     about = dict(role=self.role, stage=self.stage, model=self.model)
     async with session.gate:
+        while (pause := session.not_before - time.monotonic()) > 0: await asyncio.sleep(pause) # everybody waits
         while not self.record._hold(key, n, tokens=most["tokens"], money=most["money"], **about): await asyncio.sleep(.02)
         started = time.monotonic()
         try:
             async with asyncio.timeout(self.limits.timeout):
                 body = await session.client.chat.completions.create(model=self.model, messages=messages, **self._sent(replicate))
-            text, status, used, served = _parse(body, may_be_empty)
+            text, status, used, served = _parse(body, empty, last)
         except (openai.OpenAIError, _Malformed, ValueError, TimeoutError, OSError) as e:
-            bad = _trouble(e)
+            bad = replace(_trouble(e), seconds=time.monotonic() - started)
             session.gate.judge(started, bad.http == 429)
             if bad.http == 429 and bad.wait: session.not_before = max(session.not_before, time.monotonic() + min(bad.wait, 120.))
-            self.record._fail(key, n, error=bad.error, http=bad.http, seconds=time.monotonic() - started, **about)
-            return bad
+            if bad.refused: text, status, used, served = "", "refused", (0, 0), ""
+            else:
+                self.record._fail(key, n, error=bad.error, http=bad.http, seconds=bad.seconds, unclear=bad.unclear, **about)
+                return bad
         except BaseException as e: # interrupted, or settings the client does not know
-            self.record._fail(key, n, error=type(e).__name__, http=None, seconds=time.monotonic() - started, **about)
+            self.record._fail(key, n, error=type(e).__name__, http=None, seconds=time.monotonic() - started, unclear=isinstance(e, asyncio.CancelledError), **about)
             raise
         session.gate.judge(started, False)
+        seconds = time.monotonic() - started
     session.tokens.back(most["rate"] - sum(used or (most["rate"],)))
-    return about | dict(text=text, status=status, served=served, estimated=used is None, **self._used(used, messages, text))
+    if used and sum(used) > most["tokens"]: warnings.warn(f"a call to {self.model!r} used {sum(used):,} tokens where at most {most['tokens']:,} were expected and held; calls like this can pass a cap", stacklevel=2)
+    return about | dict(text=text, status=status, served=served, estimated=used is None, seconds=seconds, **self._used(used, messages, text))
 
-# %% ../nbs/08b_llm.ipynb #9e8bb549
+# %% ../nbs/08b_llm.ipynb #b25c3475
 def _sent(self, replicate):
     return self.settings | ({"seed": self.settings["seed"] + replicate} if "seed" in self.settings else {})
 
@@ -271,35 +286,36 @@ def _used(self, used, messages, text):
 
 def _most(self, messages):
     "The most one request may read and write, what that costs, and what a server's own limit may count."
-    read, written = _bytes(messages), _longest(self.settings) or 0
+    read, written = _bytes(messages) + _bytes(self.settings), _longest(self.settings) or 0
     return dict(tokens=read + written, money=None if self.price is None else (read * self.price[0] + written * self.price[1]) / 1e6, rate=read // 4 + written)
 
 LLM._once, LLM._sent, LLM._used, LLM._most = _once, _sent, _used, _most
 
-# %% ../nbs/08b_llm.ipynb #1008f9e2
+# %% ../nbs/08b_llm.ipynb #320f1d4a
 def _pause(n, asked):
     "Seconds to wait after try number n."
     return max(min(60., .5 * 2**(n - 1)) * random.uniform(.5, 1.), min(asked or 0., 120.))
 
 async def _tries(self, session, key, messages, replicate):
     "An answer after as many requests as it takes, or an error."
-    start, most, empty = time.monotonic(), self._most(messages), False
-    for n in range(1, self.limits.tries + 1):
-        got = await self._once(session, key, n, messages, replicate, most, empty)
-        seconds = time.monotonic() - start
+    most, empty, failed, seconds, n = self._most(messages), False, 0, 0., 0
+    while True:
+        n += 1
+        got = await self._once(session, key, n, messages, replicate, most, empty, last=failed + 1 == self.limits.tries)
         if isinstance(got, dict): break
-        empty = empty or got.empty
-        if got.fatal: raise CallError(f"{self.base_url} must accept this key and model {self.model!r}, got {_blot(got.error, self.record._secrets)}; correct api_key, model or base_url (or fill the account) and run again: nothing recorded is lost")
+        if got.fatal: raise CallError(f"{self.base_url} must accept this key and model {self.model!r}, got {_blot(got.error, self.record._secrets, True)}; correct api_key, model or base_url (or fill the account) and run again: nothing recorded is lost")
+        empty, failed = empty or got.empty, failed + (got.http != 429)
         pause = _pause(n, got.wait)
-        if not got.again or n == self.limits.tries or seconds + pause > self.limits.deadline: return Reply(key, "", "error", n, seconds=seconds, error=_blot(got.error, self.record._secrets))
+        seconds += got.seconds + pause
+        if not got.again or failed >= self.limits.tries or seconds > self.limits.deadline: return Reply(key, "", "error", n, seconds=seconds - pause, error=_blot(got.error, self.record._secrets, True), http=got.http)
         await asyncio.sleep(pause)
-    line = dict(key=key, **{"try": n}, url=self.url, messages=messages, settings=self.settings, replicate=replicate, seconds=round(seconds, 3), **got)
+    line = dict(key=key, **{"try": n}, url=self.url, messages=messages, settings=self.settings, replicate=replicate, **got | dict(seconds=round(seconds + got["seconds"], 3)))
     await asyncio.wrap_future(self.record._keep(**line))
-    return _reply(line, False)
+    return _reply(self.record.get(key), False)
 
 LLM._tries = _tries
 
-# %% ../nbs/08b_llm.ipynb #5e2daaa5
+# %% ../nbs/08b_llm.ipynb #eb3c228e
 async def _ask(self,
     messages, # a text, or messages of a chat
     replicate: int = 0, # number of the draw
@@ -307,23 +323,31 @@ async def _ask(self,
     "One answer."
     messages = as_messages(messages)
     key = request_key(self.model, self.url, messages, self.settings, replicate)
+    self.record._begin()
     if (line := self.record.get(key)) is not None: return _reply(line, True)
     if self.record.offline: raise RuntimeError(f"an offline record must hold every reply asked for, got none in {self.record.path.name} for {self.model!r} at {self.url}, draw {replicate}, {shorten(str(messages[-1].get('content')), 60)!r}; open it with offline=False to ask")
-    session = self._session()
-    if key not in session.asked:
-        session.asked[key] = asyncio.ensure_future(self._tries(session, key, messages, replicate))
-        session.asked[key].add_done_callback(lambda _: session.asked.pop(key, None))
-        return await session.asked[key]
-    return replace(await asyncio.shield(session.asked[key]), replayed=True, cost=0.)
+    with self.record._lock:
+        flying = self.record._flying.get(key)
+        if flying is None: self.record._flying[key] = mine = Future()
+    if flying is not None: return replace(await asyncio.shield(asyncio.wrap_future(flying)), replayed=True, cost=0.)
+    try: session = self._session()
+    except BaseException: self.record._flying.pop(key).cancel(); raise
+    call = asyncio.ensure_future(self._tries(session, key, messages, replicate))
+    session.calls.add(call)
+    call.add_done_callback(lambda _: (session.calls.discard(call), self.record._landed(key, mine, call)))
+    return await asyncio.shield(call)
 
 LLM.ask = _ask
 
-# %% ../nbs/08b_llm.ipynb #06fa00ec
+# %% ../nbs/08b_llm.ipynb #203c2a09
 async def _and_close(coroutine):
     "A coroutine, and every connection opened on the way closed."
     try: return await coroutine
     finally:
-        for s in _OPEN.pop(asyncio.get_running_loop(), []): await s.client.close()
+        for s in _OPEN.pop(asyncio.get_running_loop(), []):
+            for call in list(s.calls): call.cancel()
+            await asyncio.gather(*s.calls, return_exceptions=True)
+            await s.client.close()
 
 def wait(
     coroutine,

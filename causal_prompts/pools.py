@@ -56,8 +56,8 @@ def parse_prompts(
     if len(good) + len(bad) < n: bad += ["a block missing"] * (n - len(good) - len(bad))
     return good[:n], bad
 
-# %% ../nbs/10b_pools.ipynb #b93a0975
-def _words(text): return re.findall(r"\w+", text.lower()) or [text]
+# %% ../nbs/10b_pools.ipynb #ef84215c
+def _words(text): return re.findall(r"(?:(?<!\w)[-+](?=\d))?\w+", text.lower()) or [text]
 
 class _Seen:
     "Prompts so far, to tell a twin."
@@ -66,7 +66,7 @@ class _Seen:
     def twin_of(self, text):
         "The earlier prompt that this one nearly equals, or None; remembers it if it is new."
         w = _words(text)
-        if (flat := " ".join(w)) in self.flat: return self.flat[flat]
+        if (flat := " ".join(w if self.twins < 1 else text.lower().split())) in self.flat: return self.flat[flat]
         t = {tuple(w[i:i + 3]) for i in range(max(1, len(w) - 2))}
         if self.twins < 1:
             for other, text2 in self.triples:
@@ -188,7 +188,7 @@ def toggles(
     t.insert(0, "prompt_id", t["prompt"].map(content_id))
     return t
 
-# %% ../nbs/10b_pools.ipynb #562517e1
+# %% ../nbs/10b_pools.ipynb #b85e0fcc
 def single_edits(
     prompts, # base prompts
     edits: dict, # name -> sentence to add
@@ -196,7 +196,7 @@ def single_edits(
     random_state: int = 0,
 ) -> pd.DataFrame: # pair, edit, prompt_id (without), prompt, edited_id (with), edited
     "Pairs of prompts that differ in one sentence."
-    rows = [(k, p, f"{p.rstrip()} {s}") for p in as_texts(prompts, "prompts") for k, s in edits.items() if " ".join(_words(s)) not in " ".join(_words(p))]
+    rows = [(k, p, f"{p.rstrip()} {s}") for p in as_texts(prompts, "prompts") for k, s in edits.items() if f" {' '.join(_words(s))} " not in f" {' '.join(_words(p))} "]
     if not rows: raise ValueError("edits must hold a sentence that some prompt lacks, got none")
     if n is not None and n > len(rows): raise ValueError(f"n must be at most {len(rows)}, the pairs there are, got {n}")
     if n is not None: rows = [rows[i] for i in rng(random_state, "edits").permutation(len(rows))[:n]]

@@ -16,13 +16,20 @@ import pandas as pd
 from .core import LogError
 from .plots import shorten
 
-# %% ../nbs/08_record.ipynb #8cad5d81
+# %% ../nbs/08_record.ipynb #bc20cf66
 IDENTITY = ("model", "url", "messages", "settings", "replicate") # of a request
 
 def _plain(url):
     "An address without user, password, query and trailing slash: those may hold a key."
     u = urlsplit(url)
     return urlunsplit((u.scheme, u.netloc.rpartition("@")[2], u.path.rstrip("/"), "", ""))
+
+def _canonical(x):
+    "Numbers that are equal written alike: 1.0 is 1, and NumPy's are plain."
+    if isinstance(x, dict): return {str(k): _canonical(v) for k, v in x.items()}
+    if isinstance(x, (list, tuple)): return [_canonical(v) for v in x]
+    if hasattr(x, "item") and not isinstance(x, (str, bytes)): x = x.item()
+    return int(x) if isinstance(x, float) and x.is_integer() else x
 
 def request_key(
     model: str, url: str, # base URL; keys in it are cut off
@@ -31,23 +38,24 @@ def request_key(
     replicate: int = 0, # number of the draw
 ) -> str: # 32 hexadecimal digits
     "What identifies a request."
-    canonical = json.dumps([model, _plain(url), messages, settings, int(replicate)], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    canonical = json.dumps([model, _plain(url), messages, _canonical(settings), int(replicate)], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
-# %% ../nbs/08_record.ipynb #3df208d6
-_TOKEN = re.compile(r"\b(?:sk|rk|pk|hf|gsk|xai)[-_][\w-]{16,}|\bBearer\s+[\w.~+/-]{8,}=*", re.I)
+# %% ../nbs/08_record.ipynb #c4a2ab30
+_TOKEN = re.compile(r"\b(?:sk|rk|pk|hf|gsk|xai)[-_](?=[\w-]*\d)[\w-]{16,}|\bBearer\s+(?=\S*\d)[\w.~+/-]{8,}=*")
 
-def _blot(text, secrets=()):
-    "A text without the secrets known and without what looks like one."
+def _blot(text, secrets=(), guess=False):
+    "A text without the secrets known; with `guess`, without what looks like one too."
     for s in secrets: text = text.replace(s, "[key]")
-    return _TOKEN.sub("[key]", text)
+    return _TOKEN.sub("[key]", text) if guess else text
+
+def _hashed(x): return f"{x[:x.find(',') + 1][:60]}sha256:{hashlib.sha256(x.encode()).hexdigest()}" if len(x) > 200 else x
 
 def _small(x):
-    "Messages with each picture or sound in them replaced by its hash."
-    if isinstance(x, dict): return {k: _small(v) for k, v in x.items()}
+    "Messages with each picture or sound in them (a data: address, or the data of input_audio) replaced by its hash."
+    if isinstance(x, dict): return {k: _hashed(v) if k == "data" and isinstance(v, str) else _small(v) for k, v in x.items()}
     if isinstance(x, list): return [_small(v) for v in x]
-    long = isinstance(x, str) and (x.startswith("data:") and len(x) > 200 or len(x) > 20_000 and not re.search(r"\s", x[:2000]))
-    return f"{x[:x.find(',') + 1][:60]}sha256:{hashlib.sha256(x.encode()).hexdigest()}" if long else x
+    return _hashed(x) if isinstance(x, str) and re.match(r"data:[\w.+/;=-]+,", x) else x
 
 # %% ../nbs/08_record.ipynb #73362b17
 def _lines(path, loud=True):
@@ -62,7 +70,7 @@ def _lines(path, loud=True):
     if wrong: raise LogError(wrong, path.name)
     return out, whole
 
-# %% ../nbs/08_record.ipynb #a3869e02
+# %% ../nbs/08_record.ipynb #6772bb79
 class BudgetError(RuntimeError):
     "A cap leaves no room for one more call. Nothing is lost: raise it and run again."
 
@@ -78,7 +86,8 @@ class Record:
         for k, v in self.caps.items():
             if v is not None and (isinstance(v, bool) or not v >= 0): raise ValueError(f"{k} must be a number >= 0, or None for no cap, got {v!r}")
         if offline and not (self.path and self.path.exists()): raise FileNotFoundError(f"an offline record must exist, got {str(path)!r}; make it by a run with offline=False")
-        self._lock, self._secrets, self._fd, self._guard = threading.RLock(), set(), None, None
+        self._lock, self._secrets, self._fd, self._guard, self._pid, self._full = threading.RLock(), set(), None, None, None, ""
+        self._flying = {} # key -> future of a call that is being made, whoever makes it
         self._load()
 
     def __repr__(self): return f"Record({len(self._replies):,} replies{'' if self.path is None else f' in {self.path.name}'}; {self.spent['calls']:,} calls, {self.spent['tokens']:,} tokens)"
@@ -122,20 +131,24 @@ def _charge(self, line):
 
 Record._load, Record._take, Record._charge = _load, _take, _charge
 
-# %% ../nbs/08_record.ipynb #2e1b39d1
-def _open_to_write(self):
-    "Lock the file, look whether it grew, cut a torn end off."
+# %% ../nbs/08_record.ipynb #97870834
+def _begin(self):
+    "Lock the file, look whether it grew, cut a torn end off; once."
+    if self.path is None or self.offline: return
+    if self._fd is not None:
+        if self._pid != os.getpid(): raise RuntimeError(f"a record must be used by the process that opened it, got a fork of it; open Record({self.path.name!r}) again in the child")
+        return
     from filelock import FileLock, Timeout
     self.path.parent.mkdir(parents=True, exist_ok=True)
     guard = FileLock(self.path.with_name(f".{self.path.name}.lock"), thread_local=False)
     try: guard.acquire(timeout=.2)
     except Timeout: raise RuntimeError(f"one record must have one writer, got a second one for {self.path.name}; wait for the other run, or .close() the Record that an earlier cell opened") from None
     if self.path.exists() and self.path.stat().st_size != self._size and _lines(self.path, loud=False)[1] != self._size: self._load()
-    self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    self._fd, self._pid = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600), os.getpid()
     os.ftruncate(self._fd, self._size)
     self._guard, self._asked = guard, queue.SimpleQueue()
     threading.Thread(target=_to_disk, args=(self._fd, self._asked), daemon=True).start()
-    self._end = weakref.finalize(self, _shut, self._fd, self._asked, guard)
+    self._end = weakref.finalize(self, _shut, self._fd, self._asked, guard, self._pid)
 
 def _to_disk(fd, asked):
     "Force what was written to disk, once for all who wait; ends with None."
@@ -148,24 +161,27 @@ def _to_disk(fd, asked):
             if f is None: return
             if f.set_running_or_notify_cancel(): f.set_exception(error) if error else f.set_result(None)
 
-def _shut(fd, asked, guard):
+def _shut(fd, asked, guard, pid):
+    if os.getpid() != pid: return # a fork: the file is its parent's
     done = Future(); asked.put(done); done.exception(timeout=30)
     asked.put(None); guard.release(); os.close(fd)
 
-Record._open_to_write = _open_to_write
+Record._begin = _begin
 
-# %% ../nbs/08_record.ipynb #02840b39
+# %% ../nbs/08_record.ipynb #90d8567a
 def _write(self, line):
     "Append one line and count it; a future that is done when it is on disk."
     done = Future()
     with self._lock:
         if self.path is None: done.set_result(None); self._take(line); return done
-        if self._fd is None: self._open_to_write()
+        self._begin()
         raw = (_blot(json.dumps(line, ensure_ascii=False, separators=(",", ":")), self._secrets) + "\n").encode("utf-8", "backslashreplace")
         try:
             if (n := os.write(self._fd, raw)) < len(raw): raise OSError(f"{n} of {len(raw)} bytes written")
         except OSError as e:
             os.ftruncate(self._fd, self._size)
+            self._full = str(e)
+            if line["kind"] == "reply": self._charge(dict(tokens=line["tokens_in"] + line["tokens_out"], money=line["cost"]))
             raise RuntimeError(f"{self.path.name} must take one more line, got {e}; make room and run again. Not kept: {shorten(line.get('text', ''), 500)!r}") from e
         self._size += len(raw)
         self._take(line)
@@ -178,9 +194,10 @@ def _close(self):
 
 Record._write, Record.close = _write, _close
 
-# %% ../nbs/08_record.ipynb #32dd7084
+# %% ../nbs/08_record.ipynb #0a57cdfa
 def _hold(self, key, tries, role, stage, model, tokens, money) -> bool:
     "Send one more call of at most this size? False: not now, perhaps when a call in the air is settled."
+    if self._full: raise RuntimeError(f"{self.path.name} must take what is paid for, got {self._full}; make room and open the record again")
     with self._lock:
         need = dict(calls=1, tokens=tokens, money=money or 0.)
         used = {k: self.spent[k] + self._held.get(k, 0) for k in need}
@@ -197,39 +214,48 @@ def _release(self, key, tries):
     line = self._open_calls.get((key, tries))
     if line: self._held["tokens"] -= line["tokens"]; self._held["money"] -= line["money"] or 0.
 
-def _fail(self, key, tries, role, stage, model, error, http, seconds):
-    "A request that came to nothing: free if the server said so, else unclear."
+def _fail(self, key, tries, role, stage, model, error, http, seconds, unclear):
+    "A request that came to nothing; `unclear` if nobody knows whether it was billed."
     with self._lock:
         most = self._open_calls.get((key, tries), dict(tokens=0, money=0.))
         self._release(key, tries)
-        return self._write(dict(kind="failed", key=key, **{"try": tries}, role=role, stage=stage, model=model, error=shorten(error, 300), http=http, unclear=http is None,
+        return self._write(dict(kind="failed", key=key, **{"try": tries}, role=role, stage=stage, model=model, error=shorten(_blot(error, self._secrets, guess=True), 300), http=http, unclear=unclear,
                                 tokens=most["tokens"], money=most["money"], seconds=round(seconds, 3)))
 
 def _keep(self, **line):
     "An answer."
     with self._lock:
         self._release(line["key"], line["try"])
-        text = line["text"].encode("utf-8", "replace").decode() # half a surrogate pair is no text
+        text = _blot(line["text"].encode("utf-8", "replace").decode(), self._secrets) # half a surrogate pair is no text
         return self._write(dict(kind="reply", **line | dict(text=text, messages=_small(line["messages"]), time=round(time.time(), 3))))
 
 def _keep_score(self, key, grader, score, why):
     "What a grader said of a reply."
-    return self._write(dict(kind="score", key=key, grader=grader, score=score, why=shorten(why, 300)))
+    return self._write(dict(kind="score", key=key, grader=grader, score=score, why=shorten(_blot(why, self._secrets, guess=True), 300)))
+
+def _landed(self, key, future, call):
+    "Tell whoever waits for the same request what came of it."
+    self._flying.pop(key, None)
+    if call.cancelled(): future.cancel()
+    elif e := call.exception(): future.set_exception(e)
+    else: future.set_result(call.result())
 
 def _score_of(self, key, grader): return self._scores.get((key, grader))
 
-Record._hold, Record._release, Record._fail, Record._keep, Record._keep_score, Record._score_of = _hold, _release, _fail, _keep, _keep_score, _score_of
+Record._hold, Record._release, Record._fail, Record._keep, Record._keep_score, Record._score_of, Record._landed = _hold, _release, _fail, _keep, _keep_score, _score_of, _landed
 
-# %% ../nbs/08_record.ipynb #923df012
+# %% ../nbs/08_record.ipynb #900bc0c6
 def _ledger(self,
     queries: int | None = None, # how many queries were searched: adds what stage 2 cost for each
-) -> pd.DataFrame: # stage, role, model, replies, requests, failed, tokens_in, tokens_out, money, seconds
+) -> pd.DataFrame: # stage, role, model, replies, requests, failed, unclear (without an answer, perhaps billed), tokens_in, tokens_out, money, seconds
     "What was spent, by stage, role and model."
     f = pd.DataFrame(self._rows)
-    if f.empty: return pd.DataFrame(columns=["stage", "role", "model", "replies", "requests", "failed", "tokens_in", "tokens_out", "money", "seconds"])
+    if f.empty: return pd.DataFrame(columns=["stage", "role", "model", "replies", "requests", "failed", "unclear", "tokens_in", "tokens_out", "money", "seconds"])
     for c in ("tokens_in", "tokens_out", "cost", "seconds"): f[c] = pd.to_numeric(f[c]) if c in f else float("nan")
-    g = f.assign(replies=f.line == "reply", requests=f.line == "sent", failed=f.line == "failed", unknown=(f.line == "reply") & f.cost.isna()).groupby(["stage", "role", "model"], sort=True)
-    t = g[["replies", "requests", "failed", "tokens_in", "tokens_out"]].sum().astype(int)
+    answered = set(zip(f.key[f.line != "sent"], f["try"][f.line != "sent"]))
+    lost = (f.line == "sent") & ~pd.Series(list(zip(f.key, f["try"])), index=f.index).isin(answered)
+    g = f.assign(unclear=lost | (f.line == "failed") & f.get("unclear", pd.Series(False, index=f.index)).fillna(False).astype(bool), replies=f.line == "reply", requests=f.line == "sent", failed=f.line == "failed", unknown=(f.line == "reply") & f.cost.isna()).groupby(["stage", "role", "model"], sort=True)
+    t = g[["replies", "requests", "failed", "unclear", "tokens_in", "tokens_out"]].sum().astype(int)
     t["money"] = g["cost"].sum().where(g["unknown"].sum() == 0)
     t["seconds"] = g["seconds"].sum()
     t = t.reset_index()

@@ -17,7 +17,7 @@ import pandas as pd
 
 from .core import as_texts, content_id, rng
 from .graders import Grade, as_grade, choice, exact, label, last_boxed, math_equal, number, sequence
-from .llm import wait
+from .llm import BudgetError, CallError, wait
 from .plots import shorten
 from .serve import reference
 
@@ -245,6 +245,7 @@ async def _agrade(self,
         args = _given(reply), dict(item)
         got = self.grade(*args) if inspect.iscoroutinefunction(self.grade) else await asyncio.to_thread(self.grade, *args)
         return as_grade(await got if inspect.isawaitable(got) else got)
+    except (BudgetError, CallError): raise # of a judge: it would fail for every reply
     except Exception as e: return _failed(e)
 
 def _score(self,
