@@ -159,7 +159,7 @@ class Collection:
 
 class _Outage(RuntimeError): pass
 
-# %% ../nbs/11_collect.ipynb #0c1550e0
+# %% ../nbs/11_collect.ipynb #6af619bf
 def run(
     plan: Plan, llm, # the task model; its record keeps everything
     give_up: int = 50, # cells in a row without an answer that count as an outage
@@ -174,7 +174,11 @@ async def _run(plan, llm, give_up, show):
     async def one(i, fresh=True):
         key, messages, repeat = asked[i]
         reply = await llm.ask(messages, repeat)
-        done[i] = reply, await _graded(plan.task, items[of[i]], reply, llm.record, mark[of[i]])
+        try: grade = await _graded(plan.task, items[of[i]], reply, llm.record, mark[of[i]])
+        except (BudgetError, CallError) as e: # of a judge
+            if fresh: raise
+            grade = float("nan"), f"not graded: {e}"
+        done[i] = reply, grade
         if fresh: _judge(row, reply, *done[i][1], give_up)
     note = lambda: f"{spend(llm.record)}, {row['holes']} without answer"
     todo, workers, stopped = list(range(len(asked))), 2 * llm.limits.concurrency + 8, ""
@@ -187,10 +191,10 @@ async def _run(plan, llm, give_up, show):
     if stopped: warnings.warn(f"stopped with {len(done):,} of {len(asked):,} cells: {stopped}", stacklevel=2)
     return Collection(plan, _table(plan, asked, done, llm.record), stopped)
 
-# %% ../nbs/11_collect.ipynb #20f4b232
+# %% ../nbs/11_collect.ipynb #209e80ee
 def _marks(task):
     "For each query, what a stored grade depends on beside the reply: the item, the grader and its options, its version."
-    options = [str(c.cell_contents) for c in getattr(task.grade, "__closure__", None) or () if isinstance(c.cell_contents, (str, int, float, tuple, list, dict, type(None)))]
+    options = [str(c.cell_contents) for c in getattr(task.grade, "__closure__", None) or () if isinstance(c.cell_contents, (str, int, float, tuple, dict, type(None)))]
     grader = content_id(task.name, task.grader_version, getattr(task.grade, "__qualname__", type(task.grade).__name__), *options)
     return {i["query_id"]: content_id(grader, *[f"{k}={v}" for k, v in i.items()]) for i in task}
 

@@ -243,7 +243,7 @@ def _session(self):
 
 LLM._session = _session
 
-# %% ../nbs/08b_llm.ipynb #1df09163
+# %% ../nbs/08b_llm.ipynb #6b5af078
 async def _once(self, session, key, n, messages, replicate, most, empty, last):
     "One request: the line of an answer, or `_Trouble`."
     import openai
@@ -272,7 +272,7 @@ async def _once(self, session, key, n, messages, replicate, most, empty, last):
         session.gate.judge(started, False)
         seconds = time.monotonic() - started
     session.tokens.back(most["rate"] - sum(used or (most["rate"],)))
-    if used and sum(used) > most["tokens"]: warnings.warn(f"a call to {self.model!r} used {sum(used):,} tokens where at most {most['tokens']:,} were expected and held; calls like this can pass a cap", stacklevel=2)
+    if used and _longest(self.settings) and sum(used) > most["tokens"]: warnings.warn(f"a call to {self.model!r} used {sum(used):,} tokens where at most {most['tokens']:,} were expected and held; calls like this can pass a cap", stacklevel=2)
     return about | dict(text=text, status=status, served=served, estimated=used is None, seconds=seconds, **self._used(used, messages, text))
 
 # %% ../nbs/08b_llm.ipynb #b25c3475

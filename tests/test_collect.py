@@ -1,5 +1,5 @@
 "Collecting: designs with the probabilities they claim, missing kept missing, stop and resume, SIGKILL at any moment, what is missing and what was retried."
-import json, multiprocessing, random, time, warnings
+import json, multiprocessing, random, re, time, warnings
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -71,9 +71,24 @@ def test_a_stratified_design_is_balanced_in_every_level_where_a_random_one_is_no
 def test_pairs_are_dealt_whole():
     pairs = single_edits(["A.", "B."], dict(x="Be brief.", y="Be kind."))
     p = plan(toy(), pairs, "pairs", k=1)
-    got = p.cells.groupby("query_id").agg(prompts=("prompt_id", set), pair=("pair", "nunique"))
-    both = {r.pair: {r.prompt_id, r.edited_id} for r in pairs.itertuples()}
-    assert (got["pair"] == 1).all() and all(p.cells[p.cells["query_id"] == q]["prompt_id"].pipe(set) == both[p.cells[p.cells["query_id"] == q]["pair"].iloc[0]] for q in got.index)
+    met = p.cells.groupby("query_id")["prompt_id"].agg(set)
+    assert len(p.pairs) == 40 and all(met[r.query_id] == {r.prompt_id, r.edited_id} for r in p.pairs.itertuples())
+    two = plan(toy(), pairs, "pairs", k=2) # pairs that share a base ask it once
+    assert len(two.pairs) == 80 and not two.cells[["query_id", "prompt_id"]].duplicated().any() and len(two.cells) < 160
+
+def test_the_gain_of_a_sentence_is_read_pair_by_pair():
+    pairs = single_edits(["A.", "B."], dict(good="Be right.", none="Be kind."))
+    with stub(lambda n, b: answer(re.search(r"question (\d+)", b["messages"][0]["content"])[1] if "Be right." in b["messages"][0]["content"] else "?")) as server:
+        got = run(plan(toy(), pairs, "pairs", k=2), model(server), show=False)
+    t = got.pairs()
+    assert len(t) == 80 and (t["gain"] == (t["edit"] == "good")).all() and (t["without"] == 0).all()
+    with pytest.raises(ValueError, match="pairs need the design 'pairs', got 'cross'"): Collection(plan(toy(), ["A"], "cross"), got.table).pairs()
+
+def test_a_task_that_grows_asks_only_for_what_is_new():
+    for design in ("random", "cross"):
+        old, new = (plan(toy(n), [*"ABCDE"], design, k=2) for n in (20, 30))
+        cells = lambda p: set(p.cells[["query_id", "prompt_id"]].itertuples(index=False, name=None))
+        assert cells(old) < cells(new)
 
 def test_repeats_and_the_order_by_query():
     p = plan(toy(), [*"AB"], "cross", repeats=3)
@@ -86,7 +101,7 @@ def test_repeats_and_the_order_by_query():
 
 @pytest.mark.parametrize("kw, match", [
     (dict(design="latin"), "design must be one of"), (dict(k=0), "k must be a whole number from 1 to 3"), (dict(k=4), "from 1 to 3"), (dict(k=2.5), "whole number"), (dict(repeats=0), "repeats must be"),
-    (dict(design="pairs"), "takes the table that pools.single_edits makes"), (dict(design="stratified", level="hardness"), "needs the column 'hardness'"), (dict(prompts=["A", "A"]), "every prompt must be there once"),
+    (dict(design="pairs"), "takes the table that pools.single_edits makes"), (dict(design="stratified", level="hardness"), "needs the column 'hardness'"), (dict(prompts=["A", "A"]), "every prompt must be there once|a prompt_id of its own"), (dict(prompts=pd.DataFrame(dict(prompt=["A", "B"], prompt_id=["1", "1"]))), "must have a prompt_id of its own, got '1' twice"),
     (dict(prompts=pd.DataFrame(dict(text=["A"]))), "must have a column prompt"), (dict(prompts=["A", " "]), "with something in it"), (dict(random_state=-1), "random_state")])
 def test_senseless_plans(kw, match):
     with pytest.raises((ValueError, TypeError), match=match): plan(toy(), **dict(prompts=[*"ABC"], k=2) | kw)
@@ -174,6 +189,53 @@ def test_grades_are_kept_and_another_version_of_the_grader_grades_again():
         for version, n in (("1", 5), ("1", 5), ("2", 10)):
             got = run(plan(toy(5, grade, grader_version=version), ["A"], "cross", baseline=False), model(server, record), show=False)
             assert len(calls) == n and (got.table["why"] == "half").all() and len(server.seen) == 5
+
+def test_a_corrected_reference_is_graded_again_and_equal_texts_are_not_mixed_up():
+    record = Record()
+    items = pd.DataFrame(dict(query_id=["1", "2"], query=["2 + 3?"] * 2, reference=["6", "5"]))
+    same = lambda refs: Task("sums", items.assign(reference=refs), lambda reply, item: float(reply == item["reference"]), "Answer.")
+    with stub([answer("5")]) as server:
+        def scores(refs): return run(plan(same(refs), ["A"], "cross", baseline=False), model(server, record), show=False).table.sort_values("query_id")["score"].tolist()
+        assert scores(["6", "5"]) == [0., 1.] and scores(["6", "5"]) == [0., 1.] and scores(["5", "6"]) == [1., 0.]
+        assert len(server.seen) == 1 # one text under one prompt is one request
+
+def test_a_grader_that_cannot_work_ends_the_run_soon_and_says_why():
+    def grade(reply, item): raise ValueError("the reference must be a letter")
+    with stub([answer("x")]) as server, pytest.warns(UserWarning, match="10 answers in a row could not be graded, the last because of 'error: ValueError: the reference must be a letter'"):
+        got = run(plan(toy(200, grade), ["A"], "cross"), model(server, concurrency=2), show=False)
+        assert len(server.seen) < 60 and "could not be graded, most often because of" in got.missing().reading
+
+def test_a_judge_without_a_budget_stops_the_run_and_leaves_no_holes():
+    judge_record = Record(calls=5)
+    with stub([answer("1")]) as server:
+        judge = LLM("j", server.url, record=judge_record)
+        async def grade(reply, item): return float((await judge.ask(f"{reply} {item['query']}")).text)
+        with pytest.warns(UserWarning, match="stopped with .* the budget must leave room"): got = run(plan(toy(50, grade), ["A"], "cross"), model(server), show=False)
+    assert got.stopped and got.table["score"].notna().sum() == 5 and 5 <= got.table["status"].eq("ok").sum() < 60 and got.table["status"].eq("not asked").any()
+
+def test_a_run_that_stops_keeps_what_earlier_runs_answered(tmp_path):
+    p, down = plan(toy(60), ["A"], "cross"), [False]
+    def script(n, b): return error(503) if down[0] or "question 5" in b["messages"][0]["content"] else answer("1")
+    with stub(script) as server, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        llm = model(server, Record(tmp_path/"r.jsonl"), tries=1)
+        first = run(p, llm, give_up=1000, show=False); llm.record.close()
+        n = int(first.table["score"].notna().sum())
+        down[0] = True
+        second = run(p, model(server, Record(tmp_path/"r.jsonl"), tries=1), give_up=3, show=False)
+    assert 0 < n < 120 and second.stopped and int(second.table["score"].notna().sum()) == n and "raise give_up=" in second.stopped
+
+def test_an_offline_record_gives_what_it_holds(tmp_path):
+    p = plan(toy(20), ["A"], "cross")
+    with stub([answer("1")]) as server, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        llm = model(server, Record(tmp_path/"r.jsonl", calls=15)); run(p, llm, show=False); llm.record.close()
+        off = run(p, LLM("m", settings=SETTINGS, alias="here", record=Record(tmp_path/"r.jsonl", offline=True)), show=False)
+    assert off.table["score"].notna().sum() == 15 and off.table["status"].eq("not asked").sum() == 25 and off.stopped == "the record is offline"
+
+def test_requests_that_a_server_rejects_are_no_outage():
+    with stub(lambda n, b: error(400) if "question 1" in b["messages"][0]["content"] else answer("1")) as server:
+        assert not run(plan(toy(60), [*"ABCDEF"], "cross"), model(server), give_up=20, show=False).stopped
 
 def test_an_offline_record_gives_the_log_again(tmp_path):
     p = plan(toy(8), ["A"], "cross")
@@ -336,6 +398,18 @@ def test_hard_queries_that_are_retried_more_often_do_not_ring():
     c = collected(lambda q, p: float(chance(q, p) < (.2 if hard(q) else .8)), tries=lambda q, p: 1 + (chance("again", q, p) < (.6 if hard(q) else .1)), n=200)
     t = c.table.assign(again=c.table["tries"] > 1).groupby("again")["score"].mean()
     assert t[False] - t[True] > .2 and c.retries().verdict == "ok"
+
+def test_hard_cells_that_are_retried_more_often_do_not_ring_where_there_are_repeats():
+    hard = lambda q, p: chance("cell", q, p) < .5
+    p = plan(toy(60), [*"ABCD"], "cross", baseline=False, repeats=4)
+    cells = list(zip(p.cells["query_id"], p.cells["prompt_id"], p.cells["repeat"]))
+    t = p.cells.assign(prompt="p", query="q", status="ok", tries=[1 + (chance("again", *c) < (.6 if hard(*c[:2]) else .1)) for c in cells], score=[float(chance("score", *c) < (.2 if hard(*c[:2]) else .8)) for c in cells])
+    assert Collection(p, t).retries().verdict == "ok"
+
+def test_retries_in_a_handful_of_queries_are_not_judged():
+    stormy = set(plan(toy(300), [*"ABCDE"], "cross", baseline=False).cells["query_id"].unique()[:6])
+    f = collected(lambda q, p: float(chance(q, p) < .5), tries=lambda q, p: 1 + (q in stormy and chance("t", q, p) < .5), n=300, prompts="ABCDE").retries()
+    assert f.verdict == "ok" and "queries hold both kinds, too few to compare" in f.reading
 
 def test_few_retries_are_not_judged():
     f = collected(lambda *_: 1.).retries()

@@ -62,7 +62,7 @@ def test_a_writer_makes_the_prompts(tmp_path, capsys):
 
 @pytest.mark.parametrize("more, said", [
     (["--k", 40], "k must be a whole number from 1 to 11"), (["--price", "one"], "--price must be two numbers"), (["--money", 5], "a cap on money needs the price"), (["--prompts", "none.txt"], "none.txt"),
-    (["--grader", "vibes", "--baseline", "A", "--prompts", "P"], "--grader must be one of exact"), (["--prompts", "P"], "needs --baseline"), (["--grader", "exact", "--baseline", "A"], "collect needs prompts")])
+    (["--grader", "vibes", "--baseline", "A", "--prompts", "P"], "--grader must be one of exact"), (["--prompts", "P"], "needs --baseline"), (["--grader", "exact", "--baseline", "A", "--model", "m"], "collect needs prompts"), (["--grader", "exact", "--baseline", "A"], "collect needs --model"), (["--settings", "hot"], "--settings must be a JSON object")])
 def test_what_the_user_can_mend_is_one_message_and_exit_2(tmp_path, capsys, more, said):
     file = questions(tmp_path)
     more = [tmp_path/"prompts.txt" if m == "P" else m for m in more]

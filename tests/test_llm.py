@@ -69,22 +69,44 @@ def test_what_the_model_did_is_kept_and_marked(reply, status, text):
     with stub([reply]) as server:
         model, got = one(server)
         assert (got.status, got.text, got.tries, got.replayed) == (status, text, 1, False) and got.key in model.record
-        assert wait(model.ask("q")).replayed and len(server.seen) == 1
+        again = wait(model.ask("q"))
+        assert again.replayed and not again.cost and len(server.seen) == 1
 
 @pytest.mark.parametrize("bad", [
-    error(500), error(502), error(503), error(408), error(409), error(429), "reset", (200, "this is no json", {}), (200, "<html>gateway</html>", dict(content_type="text/html")),
-    (200, dict(id="x"), {}), (200, dict(choices=[]), {}), (200, dict(choices=None), {}), (200, dict(choices=[dict(finish_reason="stop", message=None)]), {}), answer(None), (200, "null", {}), (200, '{"choices": [{"mess', {})])
+    error(500), error(502), error(503), error(408), error(409), "reset", (200, "this is no json", {}), (200, "<html>gateway</html>", dict(content_type="text/html")),
+    (200, dict(id="x"), {}), (200, dict(choices=[]), {}), (200, dict(choices=None), {}), (200, dict(choices=[dict(finish_reason="stop", message=None)]), {}), answer(None, usage=(5, 0)), (200, "null", {}), (200, '{"choices": [{"mess', {})])
 def test_what_may_pass_is_tried_again_and_never_taken_for_an_answer(bad):
     with stub([bad, bad, answer()]) as server:
         model, got = one(server)
         assert (got.status, got.text, got.tries) == ("ok", "yes", 3) and len(server.seen) == 3
     with stub([bad]) as server:
         model, got = one(server)
-        assert (got.status, got.text, got.tries) == ("error", "", 4) and got.error and got.key not in model.record and len(server.seen) == 4
+        if bad == answer(None, usage=(5, 0)): assert (got.status, got.text, got.tries) == ("ok", "", 4) # nothing, and nothing again until the end, is an answer
+        else: assert (got.status, got.text, got.tries) == ("error", "", 4) and got.error and got.key not in model.record and len(server.seen) == 4
+
+def test_too_many_requests_is_no_try_and_ends_at_the_deadline():
+    with stub([error(429)] * 9 + [answer()]) as server:
+        assert one(server, limits=Limits(tries=2))[1].tries == 10
+    with stub([error(429)]) as server:
+        _, got = one(server, limits=Limits(tries=2, deadline=.3))
+        assert got.status == "error" and got.http == 429 and got.tries > 2
+
+def test_time_in_line_does_not_count_against_the_deadline():
+    met = Counter()
+    def script(n, b): met[text := b["messages"][0]["content"]] += 1; return error(500) if met[text] == 1 else answer()
+    with stub(script) as server:
+        model = LLM("m", server.url, limits=Limits(rpm=1200, deadline=1, tries=6, concurrency=4))
+        assert {r.status for r in model.ask_all([str(i) for i in range(30)], show=False)} == {"ok"} # thirty answers need some three seconds
 
 def test_an_empty_answer_is_asked_once_more_and_empty_twice_is_an_answer():
     with stub([answer(""), answer("yes")]) as server:
         assert one(server)[1].text == "yes" and len(server.seen) == 2
+    with stub([answer(None, usage=(5, 40)), answer(None, usage=(5, 40))]) as server: # a model that only thought
+        _, got = one(server)
+        assert (got.status, got.text, got.tries) == ("ok", "", 2)
+    calls = [dict(id="c", type="function", function=dict(name="look", arguments='{"at": 1}'))]
+    with stub([answer(None, "tool_calls", tool_calls=calls)]) as server:
+        assert one(server)[1].text == '[{"name": "look", "arguments": "{\\"at\\": 1}"}]'
     with stub([answer(""), error(500), answer(" ")]) as server:
         _, got = one(server)
         assert (got.status, got.text, got.tries) == ("ok", " ", 3)
@@ -103,7 +125,14 @@ def test_a_request_that_cannot_be_served_is_not_tried_again(status):
         _, got = one(server)
         assert got.status == "error" and f"{status}" in got.error and len(server.seen) == 1
 
-@pytest.mark.parametrize("bad", [error(401, "bad key"), error(403), error(404, "no such model"), error(429, "You exceeded your current quota", "insufficient_quota")])
+def test_a_filter_that_declines_is_a_refusal_and_kept():
+    with stub([error(400, "The response was filtered", "content_filter")]) as server:
+        model, got = one(server)
+        assert (got.status, got.text) == ("refused", "") and got.key in model.record and len(server.seen) == 1
+    with stub([error(403, "flagged by moderation")]) as server: assert one(server)[1].status == "refused"
+    with stub([error(403, "forbidden")]) as server: assert one(server)[1].http == 403
+
+@pytest.mark.parametrize("bad", [error(401, "bad key"), error(404, "no such model"), error(429, "You exceeded your current quota", "insufficient_quota")])
 def test_what_would_fail_for_every_call_ends_the_run(bad):
     with stub([bad]) as server:
         with pytest.raises(CallError, match="must accept this key and model 'm'.*correct api_key, model or base_url"): one(server)
@@ -123,6 +152,12 @@ def test_retry_after_is_honoured_and_makes_everybody_wait():
             return await asyncio.gather(first, model.ask("b"))
         assert [r.status for r in wait(both())] == ["ok", "ok"]
         assert min(s["at"] for s in server.seen[1:]) - server.seen[0]["at"] >= .24
+
+def test_after_a_retry_after_nobody_sends():
+    with stub(lambda n, _: error(429, Retry_After="1") if n == 0 else answer(), delay=.02) as server:
+        LLM("m", server.url, limits=Limits(concurrency=4)).ask_all([str(i) for i in range(40)], show=False)
+        told = server.seen[0]["at"] + .1 # those in the air by then are no breach
+        assert sum(told < s["at"] < server.seen[0]["at"] + .95 for s in server.seen) == 0
 
 def test_waits_are_capped_grow_and_are_never_shorter_than_asked(monkeypatch):
     monkeypatch.undo()
@@ -145,6 +180,14 @@ def test_no_server_at_all():
     with stub([answer()]) as server: url = server.url
     got = wait(LLM("m", url, limits=Limits(tries=2)).ask("q"))
     assert got.status == "error" and "onnection" in got.error
+
+def test_a_connection_that_was_never_made_costs_nothing():
+    with stub([answer()]) as server: url = server.url
+    model = LLM("m", url, dict(max_tokens=50), limits=Limits(tries=3), record=Record(tokens=10**6))
+    assert wait(model.ask("q")).status == "error" and model.record.spent["tokens"] == 0 == model.record.unclear
+
+def test_a_server_that_counts_more_than_was_held_is_named():
+    with stub([answer(usage=(25_500, 10))]) as server, pytest.warns(UserWarning, match="used 25,510 tokens where at most"): one(server)
 
 
 # ---- identity, replay, keys
@@ -170,6 +213,11 @@ def test_replicates_are_draws_of_their_own_and_the_seed_follows():
 def test_the_same_request_at_the_same_time_is_asked_once():
     with stub([answer()], delay=.1) as server:
         model = LLM("m", server.url, price=(1, 1))
+        twin = LLM("m", server.url, role="writer", record=model.record)
+        async def both(): return await asyncio.gather(*[m.ask("twin") for m in (model, twin)])
+        wait(both())
+        assert len(server.seen) == 1 and model.record.unclear == 0 and model.record._held["tokens"] == 0
+        server.seen.clear()
         got = model.ask_all(["same"] * 10, show=False)
         assert len(server.seen) == 1 and {r.text for r in got} == {"yes"} and sum(r.replayed for r in got) == 9 and sum(r.cost for r in got) == pytest.approx(7e-6)
 
@@ -191,6 +239,12 @@ def test_a_key_is_needed_elsewhere_and_is_never_written(tmp_path, monkeypatch):
         assert server.seen[0]["key"] == "Bearer very-secret-key-123"
     text = (tmp_path/"r.jsonl").read_text()
     assert "very-secret" not in text and "[key]" in text and "very-secret" not in repr(model)
+    hidden = dict(default_headers={"api-key": "header-secret-77"}, default_query=dict(code="query-secret-88"))
+    with stub([answer("I saw header-secret-77 and query-secret-88")]) as server:
+        model, got = one(server, record=Record(tmp_path/"h.jsonl"), client=hidden)
+    assert got.text == "I saw [key] and [key]" and "secret-77" not in (text := (tmp_path/"h.jsonl").read_text()) and "secret-88" not in text
+    with pytest.raises(ValueError, match=r"must not hold \['extra_headers'\]; give headers"): LLM("m", settings=dict(extra_headers={"a": "b"}))
+    with pytest.raises(ValueError, match="base_url must be without user, password and query, got one with them for http://h/v1"): LLM("m", "http://u:pw@h/v1?key=1")
     with stub([error(401, "Incorrect key very-secret-key-123")]) as server, pytest.raises(CallError) as e: one(server)
     assert "very-secret" not in str(e.value)
 
@@ -233,7 +287,7 @@ def test_settings_the_client_does_not_know_are_an_error_and_hold_nothing():
     with stub([answer()]) as server:
         model = LLM("m", server.url, dict(tempreture=1, max_tokens=5), record=Record(tokens=10**6))
         with pytest.raises(TypeError, match="tempreture"): wait(model.ask("q"))
-        assert model.record._held["tokens"] == 0 and not server.seen
+        assert model.record._held["tokens"] == 0 and not server.seen and model.record.spent["tokens"] == 0
 
 @pytest.mark.parametrize("x, kind", [([], TypeError), (3, TypeError), ([dict(role="user")], ValueError), (["hi"], ValueError), ([dict(content="x")], ValueError)])
 def test_messages_that_are_none(x, kind):
@@ -305,6 +359,18 @@ def test_inside_a_running_loop_and_in_several_loops():
         async def cell(): return model.ask_all(["a", "b"], show=False) # as in Jupyter, where a loop is running
         assert [r.text for r in asyncio.run(cell())] == ["yes", "yes"]
         assert wait(model.ask("c")).text == "yes" and asyncio.run(model.ask("d")).text == "yes"
+
+def test_one_who_gives_up_does_not_take_the_answer_from_the_others():
+    with stub([answer()], delay=.3) as server:
+        model = LLM("m", server.url)
+        async def go():
+            first = asyncio.ensure_future(model.ask("q"))
+            await asyncio.sleep(.05)
+            second = asyncio.ensure_future(model.ask("q"))
+            await asyncio.sleep(.05)
+            first.cancel()
+            return await second
+        assert wait(go()).text == "yes" and len(server.seen) == 1
 
 def test_errors_come_out_of_the_thread():
     async def cell():

@@ -64,7 +64,8 @@ def test_twins():
 def test_twins_can_be_switched_off_but_copies_go():
     seen = _Seen(1)
     t = " ".join(f"word{i}" for i in range(60))
-    assert seen.twin_of(t) is None and seen.twin_of(t + " more") is None and seen.twin_of(t.title()) == t
+    assert seen.twin_of(t) is None and seen.twin_of(t + " more") is None and seen.twin_of(t.title()) == t and seen.twin_of("Return 1!") is None and seen.twin_of("Return -1.") is None
+    assert _Seen(.9).twin_of("Return 1!") is None
 
 
 # ---- the tree
@@ -139,5 +140,6 @@ def test_single_edits_differ_in_one_sentence_and_skip_what_is_there():
     assert list(zip(t["prompt"], t["edit"])) == [("Go.", "check"), ("Go.", "thanks"), ("Go. Check it!", "thanks")]
     assert all(e == f"{p} {dict(check='Check it.', thanks='Thank you.')[k]}" for p, e, k in zip(t["prompt"], t["edited"], t["edit"]))
     assert len(single_edits(["Go.", "Run."], {k: v[0] for k, v in IDEAS.items()}, n=5)) == 5
+    assert len(single_edits(["Rethink it all."], dict(a="Think it."))) == 1 # a word within a word is no word
     with pytest.raises(ValueError, match="at most 1, the pairs there are, got 2"): single_edits(["Go."], dict(a="X."), n=2)
     with pytest.raises(ValueError, match="a sentence that some prompt lacks"): single_edits(["Go. X."], dict(a="X."))
