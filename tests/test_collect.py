@@ -211,7 +211,7 @@ def test_a_judge_without_a_budget_stops_the_run_and_leaves_no_holes():
         judge = LLM("j", server.url, record=judge_record)
         async def grade(reply, item): return float((await judge.ask(f"{reply} {item['query']}")).text)
         with pytest.warns(UserWarning, match="stopped with .* the budget must leave room"): got = run(plan(toy(50, grade), ["A"], "cross"), model(server), show=False)
-    assert got.stopped and got.table["score"].notna().sum() == 5 and 5 <= got.table["status"].eq("ok").sum() < 60 and got.table["status"].eq("not asked").any()
+    assert got.stopped and 5 <= got.table["score"].notna().sum() <= 10 and 5 <= got.table["status"].eq("ok").sum() < 60 and got.table["status"].eq("not asked").any()
 
 def test_a_run_that_stops_keeps_what_earlier_runs_answered(tmp_path):
     p, down = plan(toy(60), ["A"], "cross"), [False]
