@@ -3,11 +3,12 @@
     python benchmarks/collect.py [--parts throughput faults kills] [--repeats 5] [--concurrency 4 16 32 64] [--rounds 20] [--kills 50]
 
 *throughput*: a served world in a process of its own answers after 300 ms. The least time that n calls can take at a concurrency of c is n / c times 300 ms; the share of it in the time measured is what is reported, once with the connections
-already open and once from the start of the job (client, connections and closing included). *faults*: the same plan of cells on a server that fails in one way after another, against a day without failures: requests, rows, rows without a
+already open and once from the start of the job (client, connections and closing included), and beside it the share that a bare client of threads reaches on the same server in the same run: the served world needs the machine's processors too. *faults*: the same plan of cells on a server that fails in one way after another, against a day without failures: requests, rows, rows without a
 score, scores that differ from those of the good day, answers that were received and are not in the record, calls that were answered and asked again. *kills*: a run is killed by SIGKILL at a random moment, again and again until the plan is
 done; the record is held against what the server sent. All on this machine, over 127.0.0.1. Prints tables; writes benchmarks/results/collect.json, where parts that were not run keep their former figures."""
-import argparse, asyncio, json, multiprocessing, os, platform, random, signal, sys, tempfile, time, warnings
+import argparse, asyncio, http.client, json, multiprocessing, os, platform, random, signal, sys, tempfile, time, warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,18 @@ async def _timed(llm, texts, concurrency):
     await each(texts, llm.ask, 2 * concurrency + 8, show=False)
     return time.perf_counter() - start
 
+def _bare(url, texts, concurrency):
+    "Seconds that a client without any of our care takes: threads, http.client, nothing read or kept."
+    host, at = url.split("//")[1].split("/")[0], iter(texts)
+    def work(_):
+        line = http.client.HTTPConnection(host)
+        for text in at: # a list's iterator is shared by the threads, one item to each
+            line.request("POST", "/v1/chat/completions", json.dumps(dict(model="world", messages=[dict(role="user", content=text)], max_tokens=60)), {"Content-Type": "application/json"})
+            line.getresponse().read()
+    start = time.perf_counter()
+    with ThreadPoolExecutor(concurrency) as pool: list(pool.map(work, range(concurrency)))
+    return time.perf_counter() - start
+
 def throughput(concurrencies, rounds, repeats):
     "One row a concurrency: share of the least possible time, over repeats."
     rows = []
@@ -59,8 +72,9 @@ def throughput(concurrencies, rounds, repeats):
                 whole = time.perf_counter() - whole
                 answered = sum(t == "reply" for t in (r["line"] for r in llm.record._rows)) - c
                 llm.record.close()
+            bare = _bare(url, [f"bare {t}" for t in texts], c)
             ours.send("stop"); process.join()
-            rows.append(dict(concurrency=c, calls=n, answered=answered, share=rounds * LATENCY / calls, whole_job=(rounds + 1) * LATENCY / whole, per_second=n / calls))
+            rows.append(dict(concurrency=c, calls=n, answered=answered, share=rounds * LATENCY / calls, bare=rounds * LATENCY / bare, whole_job=(rounds + 1) * LATENCY / whole, per_second=n / calls))
             print(f"  concurrency {c}, run {repeat + 1}: {rows[-1]['share']:.1%}", file=sys.stderr, flush=True)
     return rows
 
@@ -69,7 +83,7 @@ def show_throughput(rows):
     print(f"\nThroughput at {LATENCY * 1000:.0f} ms latency, share of the most there can be (goal {GOAL:.0%})")
     for c, g in t.groupby("concurrency"):
         m, w = mean_interval(g["share"]), mean_interval(g["whole_job"])
-        print(f"  {c:>3} at once: {m['mean']:.1%} [{m['lo']:.1%}, {m['hi']:.1%}] ({g['per_second'].mean():.0f} calls a second, {len(g)} runs of {g['calls'].iloc[0]} calls); from the start of the job {w['mean']:.1%}; {'meets' if m['mean'] >= GOAL else 'MISSES'} the goal")
+        print(f"  {c:>3} at once: {m['mean']:.1%} [{m['lo']:.1%}, {m['hi']:.1%}] ({g['per_second'].mean():.0f} calls a second, {len(g)} runs of {g['calls'].iloc[0]} calls); from the start of the job {w['mean']:.1%}; a bare client in the same run {g['bare'].mean():.1%}; {'meets' if m['mean'] >= GOAL else 'MISSES'} the goal")
 
 
 # ---- faults

@@ -824,6 +824,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'causal_prompts.llm._ask_all': ('llm.html#_ask_all', 'causal_prompts/llm.py'),
                                     'causal_prompts.llm._bytes': ('llm.html#_bytes', 'causal_prompts/llm.py'),
                                     'causal_prompts.llm._check': ('llm.html#_check', 'causal_prompts/llm.py'),
+                                    'causal_prompts.llm._http': ('llm.html#_http', 'causal_prompts/llm.py'),
                                     'causal_prompts.llm._longest': ('llm.html#_longest', 'causal_prompts/llm.py'),
                                     'causal_prompts.llm._most': ('llm.html#_most', 'causal_prompts/llm.py'),
                                     'causal_prompts.llm._once': ('llm.html#_once', 'causal_prompts/llm.py'),

@@ -5,11 +5,13 @@
 # %% auto #0
 __all__ = ['STATUSES', 'RUNTIME', 'Reply', 'CallError', 'Limits', 'as_messages', 'LLM', 'wait', 'each', 'spend']
 
-# %% ../nbs/08b_llm.ipynb #6ca6d987
+# %% ../nbs/08b_llm.ipynb #a871898d
 import asyncio, json, os, random, re, threading, time, warnings, weakref
 from concurrent.futures import Future
 from dataclasses import dataclass, fields, replace
 from email.utils import parsedate_to_datetime
+from importlib import import_module
+from inspect import signature
 from urllib.parse import urlsplit
 
 from .core import progress
@@ -41,29 +43,31 @@ _KEPT = [f.name for f in fields(Reply) if f.name not in ("tries", "replayed", "e
 
 def _reply(line, replayed): return Reply(tries=line["try"], replayed=replayed, **{k: line[k] for k in _KEPT} | (dict(cost=0.) if replayed else {}))
 
-# %% ../nbs/08b_llm.ipynb #a055c50a
+# %% ../nbs/08b_llm.ipynb #6238483d
 class _Malformed(Exception): pass
 class _Empty(_Malformed): pass
 
 def _status(choice):
     "Text, and how the answer ended."
-    m, finish = choice.message, choice.finish_reason
-    text = m.content if isinstance(m.content, str) else ""
+    m, finish = choice["message"], choice.get("finish_reason")
+    text = m.get("content") if isinstance(m.get("content"), str) else ""
     if finish == "length": return text, "limit"
-    if getattr(m, "refusal", None): return text or m.refusal, "refused"
+    if m.get("refusal"): return text or m["refusal"], "refused"
     if finish == "content_filter": return text, "refused"
-    if not text.strip() and (calls := getattr(m, "tool_calls", None)): text = json.dumps([dict(name=t.function.name, arguments=t.function.arguments) for t in calls], ensure_ascii=False)
+    if not text.strip() and m.get("tool_calls"): text = json.dumps([dict(name=t["function"]["name"], arguments=t["function"]["arguments"]) for t in m["tool_calls"]], ensure_ascii=False)
     return text, "ok"
 
-def _parse(body, empty, last):
+def _parse(raw, empty, last):
     "Text, status, tokens read and written (None where the server did not count), and the model's name; `empty`: an earlier try was."
     try:
-        text, status = _status(body.choices[0])
-        use = body.usage
-        counted = use is not None and isinstance(use.prompt_tokens, int) and isinstance(use.completion_tokens, int)
-        if status == "ok" and not text.strip() and not (empty and (last or counted and use.completion_tokens > 0)): raise _Empty("an empty answer")
-        return text, status, (use.prompt_tokens, use.completion_tokens) if counted else None, str(getattr(body, "model", "") or "")
-    except (AttributeError, IndexError, TypeError) as e: raise _Malformed(f"{shorten(repr(body), 80)} ({type(e).__name__})") from None
+        body = json.loads(raw)
+        text, status = _status(body["choices"][0])
+        use = body.get("usage") or {}
+        used = use.get("prompt_tokens"), use.get("completion_tokens")
+        counted = all(isinstance(u, int) for u in used)
+        if status == "ok" and not text.strip() and not (empty and (last or counted and used[1] > 0)): raise _Empty("an empty answer")
+        return text, status, used if counted else None, str(body.get("model") or "")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as e: raise _Malformed(f"{shorten(raw.decode(errors='replace'), 80)!r} ({type(e).__name__})") from None
 
 # %% ../nbs/08b_llm.ipynb #b01bda1e
 class CallError(RuntimeError):
@@ -217,19 +221,28 @@ def _check(self):
 
 LLM._check = _check
 
-# %% ../nbs/08b_llm.ipynb #6bccb909
+# %% ../nbs/08b_llm.ipynb #08b47c0b
 _OPEN = weakref.WeakKeyDictionary() # event loop -> sessions opened in it
+
+def _http(openai):
+    "The HTTP library that the installed client speaks: httpx2 from version 3 on, httpx before."
+    return import_module("httpx2" if int(openai.__version__.split(".")[0]) >= 3 else "httpx")
 
 class _Session:
     "What belongs to one event loop: connections, pace, and what is being asked."
     def __init__(self, llm):
+        import openai
         from openai import AsyncOpenAI
+        from openai.resources.chat.completions import AsyncCompletions
         key = llm.api_key or os.environ.get("OPENAI_API_KEY")
         if not key and urlsplit(llm.base_url).hostname in ("127.0.0.1", "localhost", "::1"): key = "none"
         if not key: raise ValueError(f"a key must be given for {llm.base_url}, got none; set the environment variable OPENAI_API_KEY")
         if len(key) >= 8: llm.record._secrets.add(key)
         hidden = [v for d in ("default_headers", "default_query") for v in ((llm.client or {}).get(d) or {}).values()]
         llm.record._secrets.update(v for v in hidden if isinstance(v, str) and len(v) >= 8)
+        known = {*signature(AsyncCompletions.create).parameters}
+        if strange := {*llm.settings} - known: raise TypeError(f"settings must be parameters of a chat completion, got {sorted(strange)}; correct the name, or pass what only your server knows as extra_body={{...}}")
+        self.whole = _http(openai).Response # the answer as it came: reading it here takes half the time of turning it into the client's objects
         self.client = AsyncOpenAI(**dict(api_key=key, base_url=llm.base_url, timeout=llm.limits.timeout) | (llm.client or {}) | dict(max_retries=0))
         self.gate, self.requests, self.tokens = _Gate(llm.limits.concurrency), _Pace(llm.limits.rpm), _Pace(llm.limits.tpm)
         self.not_before, self.calls = 0., set()
@@ -243,7 +256,7 @@ def _session(self):
 
 LLM._session = _session
 
-# %% ../nbs/08b_llm.ipynb #6b5af078
+# %% ../nbs/08b_llm.ipynb #a91b10e9
 async def _once(self, session, key, n, messages, replicate, most, empty, last):
     "One request: the line of an answer, or `_Trouble`."
     import openai
@@ -256,8 +269,8 @@ async def _once(self, session, key, n, messages, replicate, most, empty, last):
         started = time.monotonic()
         try:
             async with asyncio.timeout(self.limits.timeout):
-                body = await session.client.chat.completions.create(model=self.model, messages=messages, **self._sent(replicate))
-            text, status, used, served = _parse(body, empty, last)
+                got = await session.client.post("/chat/completions", body=dict(model=self.model, messages=messages, **self._sent(replicate)), cast_to=session.whole)
+            text, status, used, served = _parse(got.content, empty, last)
         except (openai.OpenAIError, _Malformed, ValueError, TimeoutError, OSError) as e:
             bad = replace(_trouble(e), seconds=time.monotonic() - started)
             session.gate.judge(started, bad.http == 429)
@@ -275,9 +288,10 @@ async def _once(self, session, key, n, messages, replicate, most, empty, last):
     if used and _longest(self.settings) and sum(used) > most["tokens"]: warnings.warn(f"a call to {self.model!r} used {sum(used):,} tokens where at most {most['tokens']:,} were expected and held; calls like this can pass a cap", stacklevel=2)
     return about | dict(text=text, status=status, served=served, estimated=used is None, seconds=seconds, **self._used(used, messages, text))
 
-# %% ../nbs/08b_llm.ipynb #b25c3475
+# %% ../nbs/08b_llm.ipynb #ae8b591f
 def _sent(self, replicate):
-    return self.settings | ({"seed": self.settings["seed"] + replicate} if "seed" in self.settings else {})
+    more = self.settings.get("extra_body") or {}
+    return {k: v for k, v in self.settings.items() if k != "extra_body"} | more | ({"seed": self.settings["seed"] + replicate} if "seed" in self.settings else {})
 
 def _used(self, used, messages, text):
     "Tokens and their cost; where the server did not count, four bytes are a token."
