@@ -194,7 +194,7 @@ def _close(self):
 
 Record._write, Record.close = _write, _close
 
-# %% ../nbs/08_record.ipynb #0a57cdfa
+# %% ../nbs/08_record.ipynb #0fa7b5ae
 def _hold(self, key, tries, role, stage, model, tokens, money) -> bool:
     "Send one more call of at most this size? False: not now, perhaps when a call in the air is settled."
     if self._full: raise RuntimeError(f"{self.path.name} must take what is paid for, got {self._full}; make room and open the record again")
@@ -222,6 +222,9 @@ def _fail(self, key, tries, role, stage, model, error, http, seconds, unclear):
         return self._write(dict(kind="failed", key=key, **{"try": tries}, role=role, stage=stage, model=model, error=shorten(_blot(error, self._secrets, guess=True), 300), http=http, unclear=unclear,
                                 tokens=most["tokens"], money=most["money"], seconds=round(seconds, 3)))
 
+Record._hold, Record._release, Record._fail = _hold, _release, _fail
+
+# %% ../nbs/08_record.ipynb #8461b859
 def _keep(self, **line):
     "An answer."
     with self._lock:
@@ -242,7 +245,7 @@ def _landed(self, key, future, call):
 
 def _score_of(self, key, grader): return self._scores.get((key, grader))
 
-Record._hold, Record._release, Record._fail, Record._keep, Record._keep_score, Record._score_of, Record._landed = _hold, _release, _fail, _keep, _keep_score, _score_of, _landed
+Record._keep, Record._keep_score, Record._score_of, Record._landed = _keep, _keep_score, _score_of, _landed
 
 # %% ../nbs/08_record.ipynb #900bc0c6
 def _ledger(self,
