@@ -194,7 +194,7 @@ def _close(self):
 
 Record._write, Record.close = _write, _close
 
-# %% ../nbs/08_record.ipynb #0fa7b5ae
+# %% ../nbs/08_record.ipynb #e1dcb049
 def _hold(self, key, tries, role, stage, model, tokens, money) -> bool:
     "Send one more call of at most this size? False: not now, perhaps when a call in the air is settled."
     if self._full: raise RuntimeError(f"{self.path.name} must take what is paid for, got {self._full}; make room and open the record again")
@@ -210,6 +210,9 @@ def _hold(self, key, tries, role, stage, model, tokens, money) -> bool:
         for k in self._held: self._held[k] += need[k]
     return True
 
+Record._hold = _hold
+
+# %% ../nbs/08_record.ipynb #95c125ce
 def _release(self, key, tries):
     line = self._open_calls.get((key, tries))
     if line: self._held["tokens"] -= line["tokens"]; self._held["money"] -= line["money"] or 0.
@@ -222,9 +225,6 @@ def _fail(self, key, tries, role, stage, model, error, http, seconds, unclear):
         return self._write(dict(kind="failed", key=key, **{"try": tries}, role=role, stage=stage, model=model, error=shorten(_blot(error, self._secrets, guess=True), 300), http=http, unclear=unclear,
                                 tokens=most["tokens"], money=most["money"], seconds=round(seconds, 3)))
 
-Record._hold, Record._release, Record._fail = _hold, _release, _fail
-
-# %% ../nbs/08_record.ipynb #8461b859
 def _keep(self, **line):
     "An answer."
     with self._lock:
@@ -245,7 +245,7 @@ def _landed(self, key, future, call):
 
 def _score_of(self, key, grader): return self._scores.get((key, grader))
 
-Record._keep, Record._keep_score, Record._score_of, Record._landed = _keep, _keep_score, _score_of, _landed
+Record._release, Record._fail, Record._keep, Record._keep_score, Record._score_of, Record._landed = _release, _fail, _keep, _keep_score, _score_of, _landed
 
 # %% ../nbs/08_record.ipynb #900bc0c6
 def _ledger(self,
