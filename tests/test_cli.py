@@ -8,7 +8,7 @@ import pytest
 from causal_prompts import __version__, cli
 from causal_prompts.core import Finding
 from causal_prompts.triplets import Triplets
-from causal_prompts.worlds import World, data_folder, load_table
+from causal_prompts.worlds import World, load_table
 from test_report import Page
 
 
@@ -241,8 +241,8 @@ def test_baseline_by_text_by_id_and_by_default():
     with pytest.raises(ValueError, match="the nearest is 'Solve it. Way 3, please.'"): cli._baseline(log, "Solve it. Way 3")
 
 
+@pytest.mark.recorded
 def test_a_recorded_grid(tmp_path, capsys, hashed):
-    if data_folder() is None: pytest.skip("recorded data absent: set CAUSAL_PROMPTS_DATA or place them in shared/data")
     f = load_table("gsm8k-gpt35")
     f[f["query_id"].isin(f["query_id"].unique()[:60])].to_parquet(tmp_path/"gsm8k.parquet")
     code, out, _ = ran(capsys, "run", tmp_path/"gsm8k.parquet", "--baseline", "nan", "--out", tmp_path)

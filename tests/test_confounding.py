@@ -10,10 +10,9 @@ import causal_prompts as cp
 from causal_prompts import confounding as cf
 from causal_prompts.core import Finding, NotIdentifiedError, rng
 from causal_prompts.residuals import residuals
-from causal_prompts.worlds import Grid, World, data_folder, load_dataset
+from causal_prompts.worlds import Grid, World, load_dataset
 from fakes import Words
 
-needs_data = pytest.mark.skipif(data_folder() is None, reason="recorded data absent: set CAUSAL_PROMPTS_DATA or place them in shared/data")
 ENCODER = Words()
 
 
@@ -316,7 +315,7 @@ def test_the_papers_model_is_judged_by_double_machine_learning(logs):
     assert cf.within_between(model).verdict == "stop" and cf.nuisance(model).facts["route"] == "dml" and cf.balance(model).verdict == "ok"
 
 
-@needs_data
+@pytest.mark.recorded
 @pytest.mark.filterwarnings("ignore:2 of 30 prompts equal another")
 def test_recorded_outcomes_under_two_policies():
     grid = Grid(load_dataset("sst2-opt27b", score="score_calibrated"))

@@ -13,6 +13,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from causal_prompts import embeddings as em
 from causal_prompts.core import rng
 from causal_prompts.embeddings import (ConcatSpace, KernelSpace, PCASpace, StructureSpace, Support, TextEncoder, as_template, mask_query, space_from_state, structure)
+from causal_prompts.worlds import load_table
 
 ROOT = Path(__file__).resolve().parents[1]
 IDEAS = {
@@ -533,10 +534,9 @@ def test_support_is_calibrated():
     assert .02 < mean < .09, (mean, se) # nominal: 4/61 = 0.066 (57 of 60 is the last quantile inside), a little less for one neighbour more
 
 
+@pytest.mark.recorded
 def test_support_of_real_prompts(minilm):
-    data = Path(os.environ.get("CAUSAL_PROMPTS_DATA", ROOT.parent / "shared" / "data")) / "ups_sst2_opt27b_100prompts.parquet"
-    if not data.exists(): pytest.skip(f"no recorded outcomes at {data}: set CAUSAL_PROMPTS_DATA")
-    prompts = pd.read_parquet(data, columns=["prompt"]).prompt.unique()
+    prompts = load_table("sst2-opt27b").prompt.unique()
     E = minilm.encode(prompts)
     order = rng(0, "held out").permutation(len(E))
     support = Support().fit(E[order[:70]])

@@ -139,7 +139,9 @@ PRELUDE = """
 import ctypes, glob, os, resource, signal, socket, stat, subprocess, sys, tempfile, time
 libc = ctypes.CDLL(None, use_errno=True)
 class Part(ctypes.Structure): _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
-def call(x86, arm, *args): return libc.syscall(ctypes.c_long(arm if os.uname().machine == "aarch64" else x86), *args)
+def call(x86, arm, *args): # whole registers: a plain int fills half of one, and the rest is chance
+    wide = [ctypes.c_long(a) if isinstance(a, int) else a for a in args]
+    return libc.syscall(ctypes.c_long(arm if os.uname().machine == "aarch64" else x86), *wide)
 def each(act, things):
     for t in things:
         try: act(t)

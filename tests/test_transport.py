@@ -12,7 +12,7 @@ from causal_prompts.core import Finding, NotIdentifiedError, mean_interval, rng
 from causal_prompts.estimators import CausalReward, NaiveReward
 from causal_prompts.transport import data_size, drift, hard_subset, shift
 from causal_prompts.triplets import Triplets
-from causal_prompts.worlds import Grid, World, data_folder, load_dataset
+from causal_prompts.worlds import Grid, World, load_dataset
 from fakes import Words
 
 WORLD = World.preset("randomised")
@@ -131,7 +131,7 @@ def test_data_size_refuses_what_it_cannot_do(reward):
     with pytest.raises(NotIdentifiedError, match="two different prompts"): data_size(one, models=dict(a=StandIn(), b=StandIn()))
 
 
-@pytest.mark.skipif(data_folder() is None, reason="recorded data absent: set CAUSAL_PROMPTS_DATA or place them in shared/data")
+@pytest.mark.recorded
 def test_on_a_recorded_confounded_log_the_causal_model_leads():
     grid = Grid(load_dataset("sst2-opt27b"))
     log = grid.replay("better-to-harder", k=5)

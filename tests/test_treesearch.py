@@ -12,10 +12,9 @@ from causal_prompts.embeddings import TextEncoder
 from causal_prompts.estimators import CausalReward, NaiveReward
 from causal_prompts.treesearch import PLACEHOLDER, EditProposer, ideas_from, search, sentences
 from causal_prompts.triplets import Triplets
-from causal_prompts.worlds import World, data_folder, load_dataset
+from causal_prompts.worlds import World, load_dataset
 from fakes import Ideas
 
-needs_data = pytest.mark.skipif(data_folder() is None, reason="recorded data absent: set CAUSAL_PROMPTS_DATA or place them in shared/data")
 QUERIES = ["first query", "second query", "third query"]
 
 
@@ -238,7 +237,7 @@ def test_sentences_are_cut_where_they_end_and_join_back(text, parts):
     assert s == parts and "".join(x for pair in zip(s, gaps) for x in pair) == text
 
 
-@needs_data
+@pytest.mark.recorded
 @pytest.mark.parametrize("name", ["sst2-opt27b", "gsm8k-gpt35", "svamp-llama2"])
 def test_edits_of_real_prompts_keep_every_placeholder_and_the_open_ending(name):
     prompts = list(load_dataset(name).prompts["prompt"])

@@ -10,6 +10,7 @@ from scipy import stats
 import causal_prompts
 from causal_prompts.core import Finding, LogError, NotIdentifiedError, content_id
 from causal_prompts.triplets import SCHEMA, Triplets
+from causal_prompts.worlds import data_folder
 
 ROOT = Path(causal_prompts.__file__).parent.parent
 
@@ -589,11 +590,10 @@ def test_a_million_rows_in_seconds_and_ten_thousand_designed_at_once():
 
 
 def data(name):
-    path = Path(os.environ.get("CAUSAL_PROMPTS_DATA", ROOT.parent / "shared" / "data")) / f"{name}.parquet"
-    if not path.is_file(): pytest.skip(f"recorded outcomes {path.name} are not here; set CAUSAL_PROMPTS_DATA to the folder that holds them")
-    return path
+    return data_folder() / f"{name}.parquet"
 
 
+@pytest.mark.recorded
 def test_the_sst2_grid_is_crossed():
     with pytest.warns(UserWarning, match="4 of 100 prompts equal another"): log = Triplets.read(data("ups_sst2_opt27b_100prompts"), columns={"score": "score_calibrated"})
     f = log.design()
@@ -603,11 +603,13 @@ def test_the_sst2_grid_is_crossed():
     assert train.frame["query"].nunique() == 523 and train.frame["prompt"].nunique() == 70 and not set(train.frame["query"]) & set(test.frame["query"])
 
 
+@pytest.mark.recorded
 def test_a_prompt_called_nan_is_read():
     log = Triplets.read(data("prompt_oirl_gpt35_gsm8k"))
     assert "nan" in set(log.frame["prompt_id"]) and len(log.prompts) == 10 and log.prompts["n"].eq(1000).all() and log.covariates == ["difficulty"]
 
 
+@pytest.mark.recorded
 def test_recorded_repeats_are_kept():
     log = Triplets.read(data("prompt_oirl_llama2_svamp"))
     raw = pd.read_parquet(data("prompt_oirl_llama2_svamp"))

@@ -13,7 +13,6 @@ from causal_prompts.core import content_id
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import Grid, World, data_folder, datasets, load_dataset, load_table
 
-needs_data = pytest.mark.skipif(data_folder() is None, reason="recorded data absent: set CAUSAL_PROMPTS_DATA or place them in shared/data")
 SETTINGS = [dict(), dict(visible=False, noise=.3), dict(nonlinearity=1.), dict(nonlinearity=.4, noise=.1, visible=False), dict(graded=True, noise=.2)]
 
 
@@ -350,7 +349,7 @@ def test_a_grid_of_another_range_keeps_it():
 
 # recorded data
 
-@needs_data
+@pytest.mark.recorded
 def test_sst2_naive_is_bent_and_weights_straighten_it():
     g = Grid(load_dataset("sst2-opt27b"))
     assert g.values.shape == (872, 100)
@@ -363,7 +362,7 @@ def test_sst2_naive_is_bent_and_weights_straighten_it():
     assert np.mean(rank["naive"]) < .25 and np.mean(rank["weighted"]) > .45
 
 
-@needs_data
+@pytest.mark.recorded
 def test_loaded_logs_carry_nothing_that_leaks():
     shapes = {("gsm8k-gpt35", None): (1000, 10), ("gsm8k-llama2", None): (1000, 16), ("gsm8k-llama2", "long"): (7473, 6), ("mawps-llama2", "wide"): (1545, 16), ("mawps-llama2", "long"): (1744, 6)}
     for (name, part), shape in shapes.items():
@@ -374,7 +373,7 @@ def test_loaded_logs_carry_nothing_that_leaks():
     assert set(load_dataset("sst2-opt27b").frame.columns) == {"query_id", "query", "prompt_id", "prompt", "repeat", "score", "model", "task"}
 
 
-@needs_data
+@pytest.mark.recorded
 def test_the_chosen_score_is_the_one_loaded():
     raw = load_table("gsm8k-gpt35")
     for score in ("score", "score_authors", "score_lenient"): assert (load_dataset("gsm8k-gpt35", score=score).frame["score"].to_numpy() == raw[score].to_numpy()).all()
@@ -385,7 +384,7 @@ def test_the_chosen_score_is_the_one_loaded():
     with pytest.raises(ValueError, match="part must be 'wide', 'long' or 'all'"): load_dataset("mawps-llama2", part="tall")
 
 
-@needs_data
+@pytest.mark.recorded
 def test_every_named_set_has_its_file():
     for name in datasets()["name"]: assert len(load_table(name)) >= 63
 
