@@ -1,12 +1,15 @@
 """The gate: `make test` and the workflow run this. The first step that fails ends it, with the difference and the remedy.
 
-What is generated is made again in a copy of the tree and compared file by file, so the gate needs no git and never repairs what it judges."""
-import difflib, os, shutil, subprocess, sys, tempfile, time
+What is generated is made again in a copy of the tree and compared file by file, so the gate needs no git and never repairs what it judges. Notebooks and tests run in a second copy, far from any recorded data, as a stranger's would;
+where recorded data are at hand, what looks at them runs once more with them."""
+import difflib, json, os, re, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ["nbs", ".ci", "settings.ini", "setup.py", "pyproject.toml", "causal_prompts/__init__.py"]
 NOTEBOOKS, MODULES = "nbs/**/*.ipynb", "causal_prompts/*.py"
+ASIDE = [".git", ".venv", "build", "dist", "collected", "out", ".ipynb_checkpoints", "__pycache__", ".pytest_cache", "*.egg-info"]
+LOOKS = re.compile(r"data_folder\(|load_dataset\(|load_table\(") # what a notebook says that looks for recorded data
 
 
 def copy_of_tree(to: Path):
@@ -17,11 +20,25 @@ def copy_of_tree(to: Path):
         else: shutil.copy2(ROOT/name, to/name)
 
 
-def environment(scratch: Path) -> dict:
-    "This Python's commands first; no screen, no hub, no profile of the user's."
+def environment(scratch: Path, tree: Path) -> dict:
+    "This Python's commands and that tree's package first; no screen, no hub, no profile of the user's, no recorded data."
     fixed = dict(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", MPLBACKEND="Agg", HF_HUB_OFFLINE="1",
-                 IPYTHONDIR=str(scratch/"ipython"), PYTHONUNBUFFERED="1")
-    return os.environ | fixed
+                 IPYTHONDIR=str(scratch/"ipython"), PYTHONUNBUFFERED="1", PYTHONPATH=str(tree))
+    return {k: v for k, v in os.environ.items() if k != "CAUSAL_PROMPTS_DATA"} | fixed
+
+
+def recorded_data() -> str:
+    "The folder of recorded data that this tree sees; empty where there is none."
+    code = "from causal_prompts.worlds import data_folder; print(data_folder() or '')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | dict(PYTHONPATH=str(ROOT)), text=True, capture_output=True)
+    if done.returncode: sys.exit(f"\nGATE FAILED: looking for recorded data:\n{done.stderr}")
+    return done.stdout.strip()
+
+
+def looking(tree: Path) -> list:
+    "The notebooks that look for recorded data, outside what they export."
+    def looks(cell): return cell["cell_type"] == "code" and "#| export" not in "".join(cell["source"]) and LOOKS.search("".join(cell["source"]))
+    return [n for n, f in files(tree, [NOTEBOOKS]).items() if any(map(looks, json.loads(f.read_text(encoding="utf-8"))["cells"]))]
 
 
 def run(*command: str, cwd: Path, env: dict) -> str:
@@ -55,9 +72,15 @@ def same(copy: Path, *patterns: str, remedy: str):
 
 def main():
     with tempfile.TemporaryDirectory(prefix="gate-") as scratch:
-        copy = Path(scratch).resolve()/"tree"
-        env = environment(copy.parent)
+        Path(scratch).chmod(0o755) # the sandbox's tests go in as an ordinary user too
+        copy, far = Path(scratch).resolve()/"tree", Path(scratch).resolve()/"far"
+        env = environment(copy.parent, far)
         copy_of_tree(copy)
+        shutil.copytree(ROOT, far, ignore=shutil.ignore_patterns(*ASIDE))
+        threads = env | dict(OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 2) // 2))) # two notebooks, or two files of tests, share the cores
+        two = ["-n", "2", "--dist", "loadfile"] if (os.cpu_count() or 1) > 1 else [] # files side by side: some wait for a browser or a server
+        data = recorded_data()
+        summary, seconds = [], {}
 
         def notebooks_are_clean():
             run("nbdev-clean", cwd=copy, env=env)
@@ -71,28 +94,36 @@ def main():
             run(sys.executable, ".ci/readme.py", cwd=copy, env=env)
             same(copy, "README.md", "README_files/*", remedy="edit nbs/index.ipynb, never README.md, then `make readme`")
 
-        def pages_are_short(): run(sys.executable, "tests/test_house.py", cwd=ROOT, env=env)
+        def pages_are_short(): run(sys.executable, "tests/test_house.py", cwd=far, env=env)
 
-        threads = dict(OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 2) // 2))) # two notebooks, or two files of tests, share the cores
-
-        def notebooks_run():
-            run("nbdev-test", "--n-workers", "2", "--do-print", "--timing", cwd=ROOT, env=threads | env)
+        def notebooks_run(): run("nbdev-test", "--n-workers", "2", "--do-print", "--timing", cwd=far, env=threads)
 
         def tests_pass():
-            two = ["-n", "2", "--dist", "loadfile"] if (os.cpu_count() or 1) > 1 else [] # files side by side: some wait for a browser or a server
-            summary.append(run(sys.executable, "-m", "pytest", "-q", "--durations=15", *two, cwd=ROOT, env=threads | env))
-            same(copy, NOTEBOOKS, MODULES, "README.md", remedy="running notebooks or tests changed it; write to a temporary folder instead")
+            said = run(sys.executable, "-m", "pytest", "-q", "--durations=15", *two, cwd=far, env=threads)
+            summary.append(f"without recorded data: {said}")
 
-        summary, seconds = [], {}
-        for step in (notebooks_are_clean, modules_are_exported, readme_is_generated, pages_are_short, notebooks_run, tests_pass):
+        def notebooks_run_with_recorded_data():
+            for name in looking(far): run("nbdev-test", name, "--do-print", "--timing", cwd=far, env=threads | dict(CAUSAL_PROMPTS_DATA=data))
+
+        def tests_pass_with_recorded_data():
+            said = run(sys.executable, "-m", "pytest", "-q", "-m", "recorded", cwd=far, env=threads | dict(CAUSAL_PROMPTS_DATA=data))
+            summary.append(f"with recorded data: {len(looking(far))} notebooks, {said}")
+
+        def nothing_has_changed():
+            for tree in (copy, far): same(tree, NOTEBOOKS, MODULES, "README.md", remedy="running notebooks or tests changed it; write to a temporary folder instead")
+
+        steps = [notebooks_are_clean, modules_are_exported, readme_is_generated, pages_are_short, notebooks_run, tests_pass]
+        if data: steps += [notebooks_run_with_recorded_data, tests_pass_with_recorded_data]
+        else: summary.append(f"with recorded data: not run, there are none here; {len(looking(far))} notebooks and the tests marked `recorded` look at them")
+        for step in [*steps, nothing_has_changed]:
             name, start = step.__name__.replace("_", " "), time.perf_counter()
             print(f"\n== {name}", flush=True)
             step()
             seconds[name] = time.perf_counter() - start
 
     print(f"\nGATE PASSED in {sum(seconds.values()):.0f} s")
-    for name, s in seconds.items(): print(f"  {name:<22}{s:6.1f} s")
-    print(*summary)
+    for name, s in seconds.items(): print(f"  {name:<34}{s:6.1f} s")
+    print(*summary, sep="\n")
 
 
 if __name__ == "__main__": main()
