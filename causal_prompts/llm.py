@@ -89,7 +89,7 @@ def _part(x, kind):
     if x.get("thought") is True or _THOUGHT.search(kind): yield "thought", ""
     elif kind == "refusal": yield "refusal", _declined(x.get("refusal"))
     elif kind in _TEXT and at: yield from _pieces(x[at])
-    elif _BESIDE.search(kind): yield "beside", ""
+    elif not at or _BESIDE.search(kind): yield "beside", ""
     else: raise _Unread(f"a part of type {shorten(kind or 'none')!r}")
 
 # %% ../nbs/08b_llm.ipynb #b7a1c004
@@ -413,10 +413,10 @@ def _check(self):
 LLM._check = _check
 
 # %% ../nbs/08b_llm.ipynb #b7a1c031
-_KEYLIKE = re.compile(r"(key|token|secret|passw(or)?d|passphrase|cookie|credentials?|signature"
+_KEYLIKE = re.compile(r"(key|token|secret|password|passwd|passphrase|cookie|credentials?|signature"
                       r"|authori[sz]ation|auth|bearer|jwt|session)s?(?![a-z])"
                       r"|(?<![a-z])(pat|pwd|sig|sas|code)(?![a-z])", re.I)
-_FIELDS = "messages settings replicate tokens_in tokens_out estimated temperature assistant" # of a line: words, no secrets
+_FIELDS = "messages settings replicate tokens_in tokens_out estimated temperature assistant" # in a line: no secrets
 
 # %% ../nbs/08b_llm.ipynb #b7a1c03a
 def _parts(value):
@@ -443,6 +443,7 @@ def _char(c):
     percent = "".join(f"%(?:25)*{b:02x}" for b in c.encode("utf-8", "replace"))
     return rf"(?:{re.escape(c)}|{percent}|\\+u{ord(c):04x}|\\+x{ord(c):02x}|&\#0*{ord(c)};|&\#x0*{ord(c):x};)"
 
+# %% ../nbs/08b_llm.ipynb #b7a1c03e
 def _base64(raw):
     "What base64 makes of bytes, whatever stands before and after them."
     for k in range(3):
@@ -453,9 +454,10 @@ def _spelled(secrets):
     "A pattern of the secrets in any spelling."
     out = []
     for s in sorted(secrets, key=len, reverse=True):
-        raw = s.encode("utf-8", "replace")
+        raw = s[:64].encode("utf-8", "replace")
         coded = [re.sub(r"\\?[+/_-]", "[-+/_]", re.escape(c)) + r"[\w+/-]?=*" for c in _base64(raw)]
-        out += ["".join(map(_char, s)), raw.hex(), *coded]
+        long = r"[\w.~+/%=-]*" if len(s) > 64 else "" # the head of a long one tells it
+        out += ["".join(map(_char, s[:64])) + long, raw.hex(), *coded]
     return re.compile("|".join(out) or r"(?!)", re.I)
 
 # %% ../nbs/08b_llm.ipynb #b7a1c034
