@@ -105,7 +105,7 @@ _ENDS = dict( # how an answer ended: stems of the words for it; the first that f
 # %% ../nbs/08b_llm.ipynb #b7a1c014
 def _end(reason):
     "A status for a finish_reason."
-    if isinstance(reason, dict): reason = reason.get("type")
+    if isinstance(reason, dict): reason = reason.get("type", 0)
     if reason in ("stop", "", None): return "ok"
     word = reason[:100].lower() if isinstance(reason, str) else ""
     status = next((s for s, stem in _ENDS.items() if re.search(stem, word)), None)
@@ -200,7 +200,7 @@ class CallError(RuntimeError):
 # %% ../nbs/08b_llm.ipynb #b7a1c020
 _BY_STATUS = {401: "key", 402: "account", 404: "model", 405: "address", 407: "address", 410: "model"}
 _CREDIT = (r"insufficient.(quota|credit|balance|fund)|(credit|account).balance|exceeded_current_quota"
-           r"|billing_(hard|not)|payment.required|(out of|no|any) credits|(spending|key) limit|arrears")
+           r"|billing_(hard|not)|payment.required|(out of|no|any|all|available|enough) credit|(spending|key) limit|arrears")
 _KEY = (r"api.?key.{0,40}(invalid|not valid|expired|incorrect|revoked)"
         r"|(invalid|incorrect|expired).api.?key|unsupported_country")
 _MODEL = (r"model_not_found|not have access to|(not a valid|invalid|unknown|no such) model"
@@ -456,8 +456,8 @@ def _spelled(secrets):
     for s in sorted(secrets, key=len, reverse=True):
         raw = s[:64].encode("utf-8", "replace")
         coded = [re.sub(r"\\?[+/_-]", "[-+/_]", re.escape(c)) + r"[\w+/-]?=*" for c in _base64(raw)]
-        long = r"[\w.~+/%=-]*" if len(s) > 64 else "" # the head of a long one tells it
-        out += ["".join(map(_char, s[:64])) + long, raw.hex(), *coded]
+        rest = r"[\w.~+/%=\\&#;-]*" if len(s) > 64 else "" # the head of a long one tells it
+        out += [form + rest for form in ("".join(map(_char, s[:64])), raw.hex(), *coded)]
     return re.compile("|".join(out) or r"(?!)", re.I)
 
 # %% ../nbs/08b_llm.ipynb #b7a1c034
@@ -491,7 +491,7 @@ def _stay(response):
         same = (here.scheme, here.host, here.port) == (there.scheme, there.host, there.port)
         to = _plain(str(there))
     except Exception: same = False # no address
-    if not same or response.status_code not in (307, 308): raise _Moved(response.status_code, to)
+    if not same or there == here or response.status_code not in (307, 308): raise _Moved(response.status_code, to)
 
 # %% ../nbs/08b_llm.ipynb #b7a1c036
 async def _bounded(response):
