@@ -173,8 +173,8 @@ class _Job:
     def __init__(self, plan, llm, give_up):
         self.plan, self.llm, self.give_up, self.asked = plan, llm, give_up, _requests(plan, llm)
         self.items, self.marks = {i["query_id"]: i for i in plan.task}, _marks(plan.task)
-        self.of, self.done = plan.cells["query_id"].tolist(), {}
-        self.row = dict(lost=0, holes=0, answered=0, ungraded=0, graded=0, away=[])
+        self.of, self.done, self.workers = plan.cells["query_id"].tolist(), {}, 2 * llm.limits.concurrency + 8
+        self.row = dict(lost=0, holes=0, answered=0, ungraded=0, graded=0, away=[], most=give_up + self.workers)
 
     def held(self, i): return self.asked[i][0] in self.llm.record
     def note(self): return f"{spend(self.llm.record)}, {self.row['holes']} without answer"
@@ -196,15 +196,15 @@ _Job.cell = _cell
 # %% ../nbs/11_collect.ipynb #c2d1a002
 async def _run(plan, llm, give_up, show):
     job = _Job(plan, llm, give_up)
-    todo, workers = range(len(job.asked)), 2 * llm.limits.concurrency + 8
+    todo = range(len(job.asked))
     llm.record._begin()
     now = [i for i in todo if job.held(i)] if llm.record.offline else todo
     stopped = "the record is offline" * (len(now) < len(todo))
-    try: await each(now, job.cell, workers, f"collecting {plan.task.name}", job.note, show)
+    try: await each(now, job.cell, job.workers, f"collecting {plan.task.name}", job.note, show)
     except (BudgetError, CallError, _Outage) as e: # earlier runs' answers are part of the log
         if isinstance(e, CallError) and e.about not in ("account", "setting") and not job.done: raise
         stopped, rest = str(e), [i for i in todo if i not in job.done and job.held(i)]
-        await each(rest, lambda i: job.cell(i, fresh=False), workers, show=False)
+        await each(rest, lambda i: job.cell(i, fresh=False), job.workers, show=False)
     if stopped: warnings.warn(f"stopped with {len(job.done):,} of {len(todo):,} cells: {stopped}", stacklevel=2)
     return Collection(plan, _table(plan, job.asked, job.done, llm.record), stopped)
 
@@ -238,7 +238,7 @@ def _hole(row, reply, query, give_up):
     if row["lost"] >= give_up:
         raise _Outage(f"{give_up} cells in a row got no answer, the last because of {reply.error}; "
                       "raise give_up= if that is to be expected")
-    if not row["answered"] and len(row["away"]) >= min(10, give_up) and len({*row["away"]}) > 2:
+    if not row["answered"] and len(row["away"]) >= row["most"] and len({*row["away"]}) > 2: # answers may be slower
         raise _Outage(f"the first {len(row['away'])} cells were all turned away, the last because of {reply.error}; "
                       "correct what the server objects to and run again")
 

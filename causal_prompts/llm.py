@@ -200,7 +200,8 @@ class CallError(RuntimeError):
 # %% ../nbs/08b_llm.ipynb #b7a1c020
 _BY_STATUS = {401: "key", 402: "account", 404: "model", 405: "address", 407: "address", 410: "model"}
 _CREDIT = (r"insufficient.(quota|credit|balance|fund)|(credit|account).balance|exceeded_current_quota"
-           r"|billing_(hard|not)|payment.required|(out of|no|any|all|available|enough) credit|(spending|key) limit|arrears")
+           r"|billing_(hard|not)|payment.required|(out of|no|any|all|available|enough) credit"
+           r"|(spending|key) limit|arrears")
 _KEY = (r"api.?key.{0,40}(invalid|not valid|expired|incorrect|revoked)"
         r"|(invalid|incorrect|expired).api.?key|unsupported_country")
 _MODEL = (r"model_not_found|not have access to|(not a valid|invalid|unknown|no such) model"
