@@ -168,6 +168,7 @@ def run(
     "Ask and grade every cell that is not in the record yet."
     return wait(_run(plan, llm, give_up, show))
 
+# %% ../nbs/11_collect.ipynb #c2d1a005
 class _Job:
     "A plan that is being carried out."
     def __init__(self, plan, llm, give_up):

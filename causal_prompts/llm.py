@@ -555,7 +555,7 @@ class _Session:
         self.gate = _Gate(llm.limits.concurrency)
         self.requests, self.tokens = _Pace(llm.limits.rpm), _Pace(llm.limits.tpm)
         self.secrets, self.not_before, self.calls = llm.record._secrets, 0., set()
-        self.broken = 0., None # when every call was found to fail, and why
+        self.broken = None # why every call fails, once it is known; until those in line have gone
 
     @cached_property
     def spelled(self): return _spelled(self.secrets)
@@ -578,7 +578,6 @@ class _Call:
     "An answer on its way."
     key: str; messages: list; replicate: int
     most: dict # tokens and money that one request may cost
-    begun: float
     n: int = 0 # requests so far
     failed: int = 0 # of them, those that count as tries
     seconds: float = 0. # of requests and pauses so far
@@ -602,8 +601,8 @@ async def _once(self, session, c):
     about = dict(role=self.role, stage=self.stage, model=self.model)
     async with session.gate:
         while (pause := session.not_before - time.monotonic()) > 0: await asyncio.sleep(pause) # everybody waits
-        while session.broken[0] < c.begun and not self._hold(c, about): await asyncio.sleep(.02)
-        if session.broken[0] >= c.begun: return session.broken[1]
+        while not session.broken and not self._hold(c, about): await asyncio.sleep(.02)
+        if session.broken: return session.broken
         started = time.monotonic()
         got = await self._asked(session, c, about, started)
     if isinstance(got, _Trouble): return got
@@ -644,7 +643,7 @@ def _failed(self, session, c, about, started, bad):
     if bad.http == 429 and bad.wait:
         session.not_before = max(session.not_before, time.monotonic() + min(bad.wait, 120.))
     if bad.refused: return _Answer("", "refused", (0, 0))
-    if bad.about: session.broken = time.monotonic(), bad
+    if bad.about: session.broken = bad
     self.record._fail(c.key, c.n, error=bad.error, http=bad.http, seconds=bad.seconds, unclear=bad.unclear, **about)
     return bad
 
@@ -697,7 +696,8 @@ def _pause(n, asked):
 
 async def _tries(self, session, key, messages, replicate):
     "An answer after as many requests as it takes, or an error."
-    c = _Call(key, messages, replicate, self._most(messages), time.monotonic())
+    if len(session.calls) < 2: session.broken = None # nobody else: things may have been mended
+    c = _Call(key, messages, replicate, self._most(messages))
     while True:
         c.n += 1
         got = await self._once(session, c)
