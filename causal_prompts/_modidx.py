@@ -875,6 +875,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'causal_prompts.llm._remedy': ('llm.html#_remedy', 'causal_prompts/llm.py'),
                                     'causal_prompts.llm._reply': ('llm.html#_reply', 'causal_prompts/llm.py'),
                                     'causal_prompts.llm._retry_after': ('llm.html#_retry_after', 'causal_prompts/llm.py'),
+                                    'causal_prompts.llm._says': ('llm.html#_says', 'causal_prompts/llm.py'),
                                     'causal_prompts.llm._secrets': ('llm.html#_secrets', 'causal_prompts/llm.py'),
                                     'causal_prompts.llm._sent': ('llm.html#_sent', 'causal_prompts/llm.py'),
                                     'causal_prompts.llm._session': ('llm.html#_session', 'causal_prompts/llm.py'),

@@ -198,7 +198,7 @@ class CallError(RuntimeError):
         self.about = about
 
 # %% ../nbs/08b_llm.ipynb #b7a1c020
-_BY_STATUS = {401: "key", 402: "account", 404: "model", 405: "address", 407: "address", 410: "model"}
+_BY_STATUS = {401: "key", 402: "account", 404: "model", 405: "address", 410: "model"}
 _CREDIT = (r"insufficient.(quota|credit|balance|fund)|(credit|account).balance|exceeded_current_quota"
            r"|billing_(hard|not)|payment.required|(out of|no|any|all|available|enough) credit"
            r"|(spending|key) limit|arrears")
@@ -268,9 +268,16 @@ def _retry_after(headers):
     except (ValueError, TypeError): return None
 
 # %% ../nbs/08b_llm.ipynb #b7a1c025
+def _says(e):
+    "What an exception says: the message of the server, else the head of what it sent, or what broke the line."
+    said, response, cause = str(e)[:20_000], getattr(e, "response", None), e.__cause__
+    sent = "" if response is None or " - " in said else response.content[:4000].decode(errors="replace").strip()
+    if sent: said += f" - {sent}"
+    return f"{said} ({type(cause).__name__}: {cause})" if cause and not isinstance(e, _Malformed) else said
+
 def _words(e, hide):
     "An exception in a line, without keys; they go before anything is cut, since half a key is none that is known."
-    said = hide(str(e)[:20_000])
+    said = hide(_says(e))
     if not isinstance(e, _Malformed): return shorten(f"{type(e).__name__}: {said}", 200)
     return shorten(said, 200) + (f": {shorten(hide(e.raw[:4000].decode(errors='replace')), 80)!r}" if e.raw else "")
 
@@ -283,7 +290,7 @@ def _trouble(e, hide=str, names=()):
     if http is None or http == 200:
         unsent = isinstance(e, UnicodeError) or "Connect" in type(e.__cause__).__name__
         return _Trouble(words, again=not isinstance(e, _Unread), empty=isinstance(e, _Empty), unclear=not unsent)
-    said = f"{getattr(e, 'code', '')} {getattr(e, 'type', '')} {e}"[:2000].lower()
+    said = f"{getattr(e, 'code', '')} {getattr(e, 'type', '')} {_says(e)}"[:2000].lower()
     return _rejected(e, http, words, said, names)
 
 # %% ../nbs/08b_llm.ipynb #b7a1c026
@@ -506,7 +513,7 @@ async def _bounded(response):
             if size > _BODY: raise _Malformed(f"a reply of more than {_BODY >> 20} MB")
     finally: await stream.aclose()
     whole = _unpack(b"".join(parts), response.headers.pop("content-encoding", ""))
-    response.stream = type(response)(200, content=whole).stream
+    response.stream = import_module(type(response).__module__.partition(".")[0]).ByteStream(whole)
 
 # %% ../nbs/08b_llm.ipynb #b7a1c03d
 def _client(openai, key, llm):
@@ -694,6 +701,7 @@ def _pause(n, asked):
     "Seconds to wait after try number n."
     return max(min(60., .5 * 2**(n - 1)) * random.uniform(.5, 1.), min(asked or 0., 120.))
 
+# %% ../nbs/08b_llm.ipynb #b7a1c063
 async def _tries(self, session, key, messages, replicate):
     "An answer after as many requests as it takes, or an error."
     if len(session.calls) < 2: session.broken = None # nobody else: things may have been mended

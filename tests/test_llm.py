@@ -350,6 +350,21 @@ def test_a_setting_that_the_model_does_not_take_ends_the_run_and_is_named(settin
             assert len(server.seen) == 1
     with stub([error(400, "Extra inputs are not permitted: max_completion_tokens")]) as server, pytest.raises(CallError, match="pass max_tokens in settings instead of max_completion_tokens"): one(server, settings=dict(max_completion_tokens=5))
 
+@pytest.mark.parametrize("bad, remedy", [
+    ((422, dict(detail=[dict(type="extra_forbidden", loc=["body", "seed"], msg="Extra inputs are not permitted")]), {}), "take seed out of settings"), ((400, [dict(error=dict(code=400, message="API key not valid. Please pass a valid API key."))], {}), "correct api_key"),
+    ((400, dict(error="model 'm' not found"), {}), "correct api_key, model"), ((403, "insufficient balance", dict(content_type="text/plain")), "fill the account"), ((404, "<html>404</html>", {}), "base_url")])
+def test_an_error_is_read_whatever_its_form(bad, remedy):
+    with stub([bad]) as server, pytest.raises(CallError, match=remedy): one(server, settings=dict(seed=1))
+
+def test_an_error_says_what_the_server_sent():
+    with stub([(400, dict(detail="the text is too long"), {})]) as server: assert "the text is too long" in one(server)[1].error
+    with stub(["reset"]) as server: assert "Connection error. (" in one(server)[1].error
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_broken_body_of_an_error_is_an_error(status):
+    for raw in (DEEP, b'{"error": {"message": ' + DEEP[:900] + b"]" * 900 + b"}}", b"\xff\xfe", b"null", b'{"error": 5}', b'{"error": {"message": "x", "param": {"a": 1}, "code": [1], "type": {}}}'):
+        with stub([(status, raw, {})]) as server: assert (got := one(server, limits=Limits(tries=2))[1]).status == "error" and got.http == status
+
 @pytest.mark.parametrize("said", ["max_tokens is too large: 50. This model's maximum context length is 40 tokens and your request has 20 input tokens", "This model's maximum context length is 4096 tokens, however you requested 5000", "messages[0].role 'system' is not supported by this model", "user must be polite", "the image is too large"])
 def test_what_concerns_one_request_does_not_end_the_run(said):
     with stub([error(400, said)]) as server: assert one(server, settings=dict(max_tokens=50, user="me", stop="x"))[1].status == "error"
