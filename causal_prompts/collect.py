@@ -168,46 +168,80 @@ def run(
     "Ask and grade every cell that is not in the record yet."
     return wait(_run(plan, llm, give_up, show))
 
+# %% ../nbs/11_collect.ipynb #c2d1a005
+class _Job:
+    "A plan that is being carried out."
+    def __init__(self, plan, llm, give_up):
+        self.plan, self.llm, self.give_up, self.asked = plan, llm, give_up, _requests(plan, llm)
+        self.items, self.marks = {i["query_id"]: i for i in plan.task}, _marks(plan.task)
+        self.of, self.done, self.workers = plan.cells["query_id"].tolist(), {}, 2 * llm.limits.concurrency + 8
+        self.row = dict(lost=0, holes=0, answered=0, ungraded=0, graded=0, away=[], most=give_up + self.workers)
+
+    def held(self, i): return self.asked[i][0] in self.llm.record
+    def note(self): return f"{spend(self.llm.record)}, {self.row['holes']} without answer"
+
+# %% ../nbs/11_collect.ipynb #c2d1a001
+async def _cell(self, i, fresh=True):
+    "Ask and grade one cell."
+    (_, messages, repeat), of = self.asked[i], self.of[i]
+    reply = await self.llm.ask(messages, repeat)
+    try: grade = await _graded(self.plan.task, self.items[of], reply, self.llm.record, self.marks[of])
+    except (BudgetError, CallError) as e: # of a judge
+        if fresh: raise
+        grade = float("nan"), f"not graded: {e}"
+    self.done[i] = reply, grade
+    if fresh: _judge(self.row, reply, of, *grade, self.give_up)
+
+_Job.cell = _cell
+
+# %% ../nbs/11_collect.ipynb #c2d1a002
 async def _run(plan, llm, give_up, show):
-    asked, items = _requests(plan, llm), {i["query_id"]: i for i in plan.task}
-    of, mark, done, row = plan.cells["query_id"].tolist(), _marks(plan.task), {}, dict(lost=0, holes=0, ungraded=0, graded=0)
-    async def one(i, fresh=True):
-        key, messages, repeat = asked[i]
-        reply = await llm.ask(messages, repeat)
-        try: grade = await _graded(plan.task, items[of[i]], reply, llm.record, mark[of[i]])
-        except (BudgetError, CallError) as e: # of a judge
-            if fresh: raise
-            grade = float("nan"), f"not graded: {e}"
-        done[i] = reply, grade
-        if fresh: _judge(row, reply, *done[i][1], give_up)
-    note = lambda: f"{spend(llm.record)}, {row['holes']} without answer"
-    todo, workers, stopped = list(range(len(asked))), 2 * llm.limits.concurrency + 8, ""
+    job = _Job(plan, llm, give_up)
+    todo = range(len(job.asked))
     llm.record._begin()
-    if llm.record.offline: todo, stopped = [i for i in todo if asked[i][0] in llm.record], "the record is offline" * any(key not in llm.record for key, *_ in asked)
-    try: await each(todo, one, workers, f"collecting {plan.task.name}", note, show)
-    except (BudgetError, _Outage) as e: # what was answered in earlier runs is part of the log all the same
-        stopped = str(e)
-        await each([i for i in todo if i not in done and asked[i][0] in llm.record], lambda i: one(i, fresh=False), workers, show=False)
-    if stopped: warnings.warn(f"stopped with {len(done):,} of {len(asked):,} cells: {stopped}", stacklevel=2)
-    return Collection(plan, _table(plan, asked, done, llm.record), stopped)
+    now = [i for i in todo if job.held(i)] if llm.record.offline else todo
+    stopped = "the record is offline" * (len(now) < len(todo))
+    try: await each(now, job.cell, job.workers, f"collecting {plan.task.name}", job.note, show)
+    except (BudgetError, CallError, _Outage) as e: # earlier runs' answers are part of the log
+        if isinstance(e, CallError) and e.about not in ("account", "setting") and not job.done: raise
+        stopped, rest = str(e), [i for i in todo if i not in job.done and job.held(i)]
+        await each(rest, lambda i: job.cell(i, fresh=False), job.workers, show=False)
+    if stopped: warnings.warn(f"stopped with {len(job.done):,} of {len(todo):,} cells: {stopped}", stacklevel=2)
+    return Collection(plan, _table(plan, job.asked, job.done, llm.record), stopped)
 
 # %% ../nbs/11_collect.ipynb #209e80ee
 def _marks(task):
-    "For each query, what a stored grade depends on beside the reply: the item, the grader and its options, its version."
-    options = [str(c.cell_contents) for c in getattr(task.grade, "__closure__", None) or () if isinstance(c.cell_contents, (str, int, float, tuple, dict, type(None)))]
-    grader = content_id(task.name, task.grader_version, getattr(task.grade, "__qualname__", type(task.grade).__name__), *options)
+    "For each query, what a stored grade depends on beside the reply: item, grader and its options, version."
+    plain = str, int, float, tuple, dict, type(None)
+    held = [c.cell_contents for c in getattr(task.grade, "__closure__", None) or ()]
+    name = getattr(task.grade, "__qualname__", type(task.grade).__name__)
+    grader = content_id(task.name, task.grader_version, name, *[str(v) for v in held if isinstance(v, plain)])
     return {i["query_id"]: content_id(grader, *[f"{k}={v}" for k, v in i.items()]) for i in task}
 
-def _judge(row, reply, score, why, give_up):
+# %% ../nbs/11_collect.ipynb #c2d1a003
+def _judge(row, reply, query, score, why, give_up):
     "Count cells in a row without an answer, or without a grade; too many end the run."
-    if reply.status == "error": row["holes"] += 1
-    if not reply.replayed and reply.status != "error": row["lost"] = 0
-    elif reply.status == "error" and (reply.http is None or reply.http in (408, 429) or reply.http >= 500 or reply.http == 403): row["lost"] += 1
-    if row["lost"] >= give_up: raise _Outage(f"{give_up} cells in a row got no answer, the last because of {reply.error}; raise give_up= if that is to be expected")
-    if reply.status == "error": return
+    if reply.status == "error": return _hole(row, reply, query, give_up)
+    if not reply.replayed: row["lost"] = 0
+    row["answered"] += 1
     row["ungraded"] = row["ungraded"] + 1 if isnan(score) else 0
     row["graded"] += not isnan(score)
-    if row["ungraded"] >= (give_up if row["graded"] else 10): raise _Outage(f"{row['ungraded']} answers in a row could not be graded, the last because of {why!r}; correct the task or its grader, the answers are kept")
+    if row["ungraded"] >= (give_up if row["graded"] else 10):
+        raise _Outage(f"{row['ungraded']} answers in a row could not be graded, the last because of {why!r}; "
+                      "correct the task or its grader, the answers are kept")
+
+# %% ../nbs/11_collect.ipynb #c2d1a004
+def _hole(row, reply, query, give_up):
+    "Count a cell without an answer. One that is turned away says nothing of the next, unless all are from the start."
+    row["holes"] += 1
+    if reply.http is None or reply.http in (403, 408, 429) or reply.http >= 500: row["lost"] += 1
+    else: row["away"].append(query)
+    if row["lost"] >= give_up:
+        raise _Outage(f"{give_up} cells in a row got no answer, the last because of {reply.error}; "
+                      "raise give_up= if that is to be expected")
+    if not row["answered"] and len(row["away"]) >= row["most"] and len({*row["away"]}) > 2: # answers may be slower
+        raise _Outage(f"the first {len(row['away'])} cells were all turned away, the last because of {reply.error}; "
+                      "correct what the server objects to and run again")
 
 # %% ../nbs/11_collect.ipynb #3c13237f
 async def _graded(task, item, reply, record, grader):

@@ -6,10 +6,11 @@
 __all__ = ['STATUSES', 'RUNTIME', 'Reply', 'CallError', 'Limits', 'as_messages', 'LLM', 'wait', 'each', 'spend']
 
 # %% ../nbs/08b_llm.ipynb #a871898d
-import asyncio, json, os, random, re, threading, time, warnings, weakref
+import asyncio, base64, json, os, random, re, threading, time, warnings, weakref, zlib
 from concurrent.futures import Future
 from dataclasses import dataclass, fields, replace
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from importlib import import_module
 from inspect import signature
 from urllib.parse import urlsplit
@@ -44,35 +45,203 @@ _KEPT = [f.name for f in fields(Reply) if f.name not in ("tries", "replayed", "e
 def _reply(line, replayed): return Reply(tries=line["try"], replayed=replayed, **{k: line[k] for k in _KEPT} | (dict(cost=0.) if replayed else {}))
 
 # %% ../nbs/08b_llm.ipynb #6238483d
-class _Malformed(Exception): pass
-class _Empty(_Malformed): pass
+class _Malformed(Exception):
+    "A body that is no whole answer."
+    raw = b""
 
+class _Empty(_Malformed): "An answer with nothing in it."
+
+class _Unread(_Malformed): "An answer in a form that is not known, as the next one will be."
+
+# %% ../nbs/08b_llm.ipynb #b7a1c000
+class _Said(_Malformed):
+    "An error that came with status 200."
+    def __init__(self, error):
+        error = error if isinstance(error, dict) else dict(message=error)
+        super().__init__(f"the server says {str(error.get('message') or error)[:4000]}")
+        self.code, param = f"{error.get('code')} {error.get('type')}"[:200], error.get("param")
+        self.param = param if isinstance(param, str) else None
+        status = re.search(r"\b[45]\d\d\b", str(error.get("code") or error.get("status"))[:40])
+        self.status_code = int(status[0]) if status else 400 if "content_filter" in self.code else None
+
+def _error_in(x):
+    "Raise the error that a body or a choice holds; one without a message and a code is none."
+    error = x.get("error")
+    if isinstance(error, dict) and not error.get("message") and str(error.get("code") or 0) in ("0", "200"): return
+    if error: raise _Said(error)
+
+# %% ../nbs/08b_llm.ipynb #b7a1c002
+_TEXT, _VALUE = ("", "text", "output_text", "input_text"), ("text", "content", "value")
+_THOUGHT = re.compile(r"think|thought|reason|analysis")
+_BESIDE = re.compile(r"reference|citation|annotation|source|signature|tool|image|audio|video|file|document")
+
+# %% ../nbs/08b_llm.ipynb #b7a1c012
+def _pieces(x):
+    "(kind, text) of each part of a content: text, refusal, thought, or beside, for what holds no text."
+    if isinstance(x, str): yield "text", x
+    elif isinstance(x, list):
+        for part in x: yield from _pieces(part)
+    elif isinstance(x, dict): yield from _part(x, str(x.get("type") or "").lower())
+    elif x is not None: raise _Unread(f"a content of type {type(x).__name__}")
+
+def _part(x, kind):
+    at = next((k for k in _VALUE if k in x), None)
+    if x.get("thought") is True or _THOUGHT.search(kind): yield "thought", ""
+    elif kind == "refusal": yield "refusal", _declined(x.get("refusal"))
+    elif kind in _TEXT and at: yield from _pieces(x[at])
+    elif not at or _BESIDE.search(kind): yield "beside", ""
+    else: raise _Unread(f"a part of type {shorten(kind or 'none')!r}")
+
+# %% ../nbs/08b_llm.ipynb #b7a1c004
+_ENDS = dict( # how an answer ended: stems of the words for it; the first that fits
+    refused=r"content.?filter|safety|refus|toxic|block|guardrail|moderat|prohibit|sensitive|recitation|spii|polic"
+            r"|language",
+    failed=r"error|fail|abort|cancel|tim(e|ed.?)(out|.?limit)|resource|network|malformed|unexpected|other|not_"
+           r"|incomplete|interrupt|load|pause|user|unspecified"
+           r"|unknown",
+    limit=r"length|limit|max|window|trunc|repet|budget",
+    ok=r"stop|end|eos|eot|complet|finish|done|tool|function|natural")
+
+# %% ../nbs/08b_llm.ipynb #b7a1c014
+def _end(reason):
+    "A status for a finish_reason."
+    if isinstance(reason, dict): reason = reason.get("type", 0)
+    if reason in ("stop", "", None): return "ok"
+    word = reason[:100].lower() if isinstance(reason, str) else ""
+    status = next((s for s, stem in _ENDS.items() if re.search(stem, word)), None)
+    if status is None: raise _Unread(f"finish_reason {shorten(repr(reason))}, which does not say whether it is whole")
+    if status == "failed": raise _Malformed(f"an answer that broke off (finish_reason {shorten(reason)!r})")
+    return status
+
+# %% ../nbs/08b_llm.ipynb #b7a1c005
+def _declined(refusal):
+    "The text of a refusal, whatever it is."
+    if isinstance(refusal, dict):
+        refusal = next((refusal[k] for k in ("refusal", "text", "message", "content", "reason") if k in refusal), "")
+    return refusal if isinstance(refusal, str) else ""
+
+def _calls(m):
+    "Calls of tools as text."
+    old = [dict(function=m["function_call"])] if m.get("function_call") else []
+    made = [c.get("function") or c["custom"] for c in m.get("tool_calls") or old]
+    said = [dict(name=f["name"], arguments=f.get("arguments", f.get("input"))) for f in made]
+    return json.dumps(said, ensure_ascii=False) if said else ""
+
+# %% ../nbs/08b_llm.ipynb #b7a1c015
 def _status(choice):
     "Text, and how the answer ended."
-    m, finish = choice["message"], choice.get("finish_reason")
-    text = m.get("content") if isinstance(m.get("content"), str) else ""
-    if finish == "length": return text, "limit"
-    if m.get("refusal"): return text or m["refusal"], "refused"
-    if finish == "content_filter": return text, "refused"
-    if not text.strip() and m.get("tool_calls"): text = json.dumps([dict(name=t["function"]["name"], arguments=t["function"]["arguments"]) for t in m["tool_calls"]], ensure_ascii=False)
-    return text, "ok"
+    m, status = choice["message"], _end(choice.get("finish_reason"))
+    pieces = list(_pieces(m.get("content")))
+    text, declined = ("".join(t for k, t in pieces if k == kind) for kind in ("text", "refusal"))
+    if not text and ("beside", "") in pieces: raise _Unread("an answer without text, of pictures or the like")
+    if status == "limit": return text, status
+    if m.get("refusal") or any(k == "refusal" for k, _ in pieces):
+        return text or declined or _declined(m.get("refusal")), "refused"
+    return text if text.strip() or status != "ok" else _calls(m) or text, status
 
-def _parse(raw, empty, last):
-    "Text, status, tokens read and written (None where the server did not count), and the model's name; `empty`: an earlier try was."
-    try:
-        body = json.loads(raw)
-        text, status = _status(body["choices"][0])
-        use = body.get("usage") or {}
-        used = use.get("prompt_tokens"), use.get("completion_tokens")
-        counted = all(isinstance(u, int) for u in used)
-        if status == "ok" and not text.strip() and not (empty and (last or counted and used[1] > 0)): raise _Empty("an empty answer")
-        return text, status, used if counted else None, str(body.get("model") or "")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as e: raise _Malformed(f"{shorten(raw.decode(errors='replace'), 80)!r} ({type(e).__name__})") from None
+# %% ../nbs/08b_llm.ipynb #b7a1c007
+@dataclass(frozen=True)
+class _Answer:
+    "What a body says."
+    text: str; status: str
+    used: tuple | None = None # tokens read and written; None: not counted
+    wrong: bool = False # counted as what cannot be
+    served: str = ""
+
+# %% ../nbs/08b_llm.ipynb #b7a1c017
+def _count(v):
+    "A count as a whole number, None if it is none."
+    if isinstance(v, float) and v.is_integer(): v = int(v)
+    return v if isinstance(v, int) and not isinstance(v, bool) and v >= 0 else None
+
+def _counts(use, text):
+    "Tokens read and written, None where the server did not count; and whether what it says is no count."
+    if not use: return None, False
+    if not isinstance(use, dict): return None, True
+    names = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
+    said = [use.get(a, use.get(b)) for a, b in names]
+    used = tuple(_count(v) for v in said)
+    if any(u is None and v is not None for u, v in zip(used, said)): return None, True
+    return None if None in used or text and not any(used) else used, False
+
+# %% ../nbs/08b_llm.ipynb #b7a1c008
+def _json(raw):
+    try: return json.loads(raw)
+    except ValueError: return json.loads(raw, parse_int=float) # a count of thousands of digits loses no answer
+
+def _answer(body, empty, last, longest):
+    _error_in(body)
+    choice = body["choices"][0]
+    _error_in(choice)
+    text, status = _status(choice)
+    used, wrong = _counts(body.get("usage"), text)
+    written = used[1] if used else 0
+    if status == "ok" and not text.strip() and not (empty and (last or written)): raise _Empty("an empty answer")
+    if status == "ok" and not choice.get("finish_reason") and longest and written >= longest: status = "limit"
+    served = body.get("model")
+    return _Answer(text, status, used, wrong, shorten(served, 200) if isinstance(served, str) else "")
+
+# %% ../nbs/08b_llm.ipynb #b7a1c018
+def _parse(raw, empty=False, last=False, longest=None):
+    "A body read; `empty`: an earlier try was, `last`: there is no other try. Raises `_Malformed` and nothing else."
+    try: return _answer(_json(raw), empty, last, longest)
+    except _Malformed as e: bad = e
+    except Exception as e: bad = _Malformed(f"a body that is no chat completion ({type(e).__name__})")
+    bad.raw = raw
+    raise bad
 
 # %% ../nbs/08b_llm.ipynb #b01bda1e
 class CallError(RuntimeError):
     "No call can succeed as things are set up."
+    def __init__(self, message="", about=""): # about: key, model, account, address or setting
+        super().__init__(message)
+        self.about = about
 
+# %% ../nbs/08b_llm.ipynb #b7a1c020
+_BY_STATUS = {401: "key", 402: "account", 404: "model", 405: "address", 410: "model"}
+_CREDIT = (r"insufficient.(quota|credit|balance|fund)|(credit|account).balance|exceeded_current_quota"
+           r"|billing_(hard|not)|payment.required|(out of|no|any|all|available|enough) credit"
+           r"|(spending|key) limit|arrears")
+_KEY = (r"api.?key.{0,40}(invalid|not valid|expired|incorrect|revoked)"
+        r"|(invalid|incorrect|expired).api.?key|unsupported_country")
+_MODEL = (r"model_not_found|not have access to|(not a valid|invalid|unknown|no such) model"
+          r"|model.{0,80}(not exist|not found)")
+
+# %% ../nbs/08b_llm.ipynb #b7a1c028
+def _about(http, said):
+    "What every other call would fail for too, empty if nothing."
+    if 300 <= http < 400: return "address"
+    if re.search(_CREDIT, said): return "account"
+    if http in (400, 403): return "key" if re.search(_KEY, said) else "model" if re.search(_MODEL, said) else ""
+    return _BY_STATUS.get(http, "")
+
+# %% ../nbs/08b_llm.ipynb #b7a1c022
+_SETTING = (r"unsupported|not support|unrecognized|unknown.(parameter|field|name|argument)"
+            r"|extra.?(forbidden|inputs|fields)|not permitted|not allowed|cannot both"
+            r"|deprecated|unexpected (keyword|field)|(above|below)_m(ax|in)|out of range|range:"
+            r"|too large|maximum (allowed|value)|must be")
+_INSTEAD = dict(max_tokens="max_completion_tokens", max_completion_tokens="max_tokens")
+
+# %% ../nbs/08b_llm.ipynb #b7a1c029
+def _setting(http, said, param, names):
+    "The setting that a rejection is about, empty if none."
+    if http not in (400, 422) or re.search(r"context.(length|window|size)|(input|prompt) tokens", said): return ""
+    field = re.split(r"[.\[]", str(param or ""))[0]
+    if field in names: return field
+    if not re.search(_SETTING, said): return ""
+    before = lambda n: r"(['\x22`]|supplied: )" if n in ("user", "stop") else r"(?<![\w-])" # words of everyday too
+    return next((n for n in names if re.search(rf"{before(n)}{re.escape(n.lower())}(?!\w)", said)), "")
+
+# %% ../nbs/08b_llm.ipynb #b7a1c027
+def _remedy(about, setting, said):
+    if about == "account": return "fill the account or raise its limit (or correct api_key, model or base_url)"
+    if about == "address": return "give the address that answers itself as base_url"
+    if not setting: return "correct api_key, model or base_url (or fill the account)"
+    other = _INSTEAD.get(setting)
+    if other and (setting != "max_tokens" or other in said): return f"pass {other} in settings instead of {setting}"
+    return f"take {setting} out of settings, or give it a value that this model takes"
+
+# %% ../nbs/08b_llm.ipynb #b7a1c024
 @dataclass(frozen=True)
 class _Trouble:
     "Why a request brought no answer."
@@ -80,12 +249,14 @@ class _Trouble:
     http: int | None = None # status, if the server gave one
     again: bool = True # worth another try?
     wait: float | None = None # seconds the server asked for
-    fatal: bool = False # every other call would fail too
+    about: str = "" # what every other call would fail for too: key, model, account, address, setting
+    remedy: str = "" # what to do about that
     empty: bool = False # an answer came, with nothing in it
     refused: bool = False # a filter declined
     unclear: bool = False # may have been billed
     seconds: float = 0.
 
+# %% ../nbs/08b_llm.ipynb #b7a1c02a
 def _retry_after(headers):
     "Seconds the server asks to wait, None where it does not."
     try:
@@ -96,15 +267,43 @@ def _retry_after(headers):
         return max(0., parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, TypeError): return None
 
-def _trouble(e):
-    "An exception of the client, judged."
-    http = getattr(e, "status_code", None)
-    said = f"{type(e).__name__}: {shorten(str(e), 200)}"
+# %% ../nbs/08b_llm.ipynb #b7a1c025
+def _says(e):
+    "What an exception says: the message of the server, else the head of what it sent, or what broke the line."
+    said, response, cause = str(e)[:20_000], getattr(e, "response", None), e.__cause__
+    sent = "" if response is None or " - " in said else response.content[:4000].decode(errors="replace").strip()
+    if sent: said += f" - {sent}"
+    return f"{said} ({type(cause).__name__}: {cause})" if cause and not isinstance(e, _Malformed) else said
+
+def _words(e, hide):
+    "An exception in a line, without keys; they go before anything is cut, since half a key is none that is known."
+    said = hide(_says(e))
+    if not isinstance(e, _Malformed): return shorten(f"{type(e).__name__}: {said}", 200)
+    return shorten(said, 200) + (f": {shorten(hide(e.raw[:4000].decode(errors='replace')), 80)!r}" if e.raw else "")
+
+# %% ../nbs/08b_llm.ipynb #b7a1c02b
+def _trouble(e, hide=str, names=()):
+    "An exception of the client, judged; `names`: of the settings that were sent."
+    if isinstance(e.__cause__, _Malformed): e = e.__cause__
+    http, words = getattr(e, "status_code", None), _words(e, hide)
     if isinstance(e, TimeoutError): return _Trouble("timeout: no whole answer in time", unclear=True)
-    if http is None or http == 200: return _Trouble(said, empty=isinstance(e, _Empty), unclear=not isinstance(e, UnicodeError) and "Connect" not in type(e.__cause__).__name__)
-    code = f"{getattr(e, 'code', '') or ''} {e}"
-    return _Trouble(said, http, again=(http in (408, 409, 429) or http >= 500) and "insufficient_quota" not in code, wait=_retry_after(e.response.headers),
-                    fatal=http in (401, 404) or "insufficient_quota" in code, refused=http in (400, 403) and bool(re.search(r"content_filter|content_policy|moderation", code)))
+    if http is None or http == 200:
+        unsent = isinstance(e, UnicodeError) or "Connect" in type(e.__cause__).__name__
+        return _Trouble(words, again=not isinstance(e, _Unread), empty=isinstance(e, _Empty), unclear=not unsent)
+    said = f"{getattr(e, 'code', '')} {getattr(e, 'type', '')} {_says(e)}"[:2000].lower()
+    return _rejected(e, http, words, said, names)
+
+# %% ../nbs/08b_llm.ipynb #b7a1c026
+def _rejected(e, http, words, said, names):
+    "A status that is none of success, judged by it and by what is said."
+    if http in (400, 403) and re.search(r"content_filter|content_policy|moderation", said):
+        return _Trouble(words, http, again=False, refused=True)
+    setting = _setting(http, said, getattr(e, "param", None), names)
+    about = "setting" if setting else _about(http, said)
+    again = not about and (http in (408, 409, 429) or http >= 500)
+    wait = _retry_after(e.response.headers) if hasattr(e, "response") else None
+    remedy = _remedy(about, setting, said) if about else ""
+    return _Trouble(words, http, again, wait, about, remedy, unclear=isinstance(e, _Said)) # that came with a 200
 
 # %% ../nbs/08b_llm.ipynb #22ce03b0
 @dataclass(frozen=True)
@@ -221,6 +420,112 @@ def _check(self):
 
 LLM._check = _check
 
+# %% ../nbs/08b_llm.ipynb #b7a1c031
+_KEYLIKE = re.compile(r"(key|token|secret|password|passwd|passphrase|cookie|credentials?|signature"
+                      r"|authori[sz]ation|auth|bearer|jwt|session)s?(?![a-z])"
+                      r"|(?<![a-z])(pat|pwd|sig|sas|code)(?![a-z])", re.I)
+_FIELDS = "messages settings replicate tokens_in tokens_out estimated temperature assistant" # in a line: no secrets
+
+# %% ../nbs/08b_llm.ipynb #b7a1c03a
+def _parts(value):
+    "A header's value, and what in it may be shown alone: the key after a word like Bearer, a password, a cookie."
+    yield value
+    word, _, rest = value.partition(" ")
+    if word.isalpha() and " " not in rest: yield rest
+    if word.lower() == "basic":
+        try: yield from [said := base64.b64decode(rest).decode(), said.partition(":")[2]]
+        except ValueError: pass
+    yield from (v for v in re.findall(r"=([^;]*)", value) if len(v) >= 16)
+
+# %% ../nbs/08b_llm.ipynb #b7a1c03b
+def _secrets(key, client):
+    "Every text that must not be shown."
+    sent = [(n, v) for d in ("default_headers", "default_query") for n, v in dict(client.get(d) or {}).items()]
+    hidden = [v for n, v in sent if isinstance(v, str) and (_KEYLIKE.search(n) or _blot(v, guess=True) != v)]
+    hidden += [k for k in (key, client.get("api_key")) if isinstance(k, str)]
+    return {p for v in hidden for p in _parts(v) if len(p) >= 8 and p not in _FIELDS}
+
+# %% ../nbs/08b_llm.ipynb #b7a1c032
+def _char(c):
+    "A pattern for one character in any spelling: as it is, percent-encoded (twice, too), escaped for JSON or HTML."
+    percent = "".join(f"%(?:25)*{b:02x}" for b in c.encode("utf-8", "replace"))
+    return rf"(?:{re.escape(c)}|{percent}|\\+u{ord(c):04x}|\\+x{ord(c):02x}|&\#0*{ord(c)};|&\#x0*{ord(c):x};)"
+
+# %% ../nbs/08b_llm.ipynb #b7a1c03e
+def _base64(raw):
+    "What base64 makes of bytes, whatever stands before and after them."
+    for k in range(3):
+        coded = base64.b64encode(bytes(k) + raw).decode().rstrip("=")
+        yield coded[(0, 2, 3)[k]:len(coded) - ((k + len(raw)) % 3 > 0)]
+
+def _spelled(secrets):
+    "A pattern of the secrets in any spelling."
+    out = []
+    for s in sorted(secrets, key=len, reverse=True):
+        raw = s[:64].encode("utf-8", "replace")
+        coded = [re.sub(r"\\?[+/_-]", "[-+/_]", re.escape(c)) + r"[\w+/-]?=*" for c in _base64(raw)]
+        rest = r"[\w.~+/%=\\&#;-]*" if len(s) > 64 else "" # the head of a long one tells it
+        out += [form + rest for form in ("".join(map(_char, s[:64])), raw.hex(), *coded)]
+    return re.compile("|".join(out) or r"(?!)", re.I)
+
+# %% ../nbs/08b_llm.ipynb #b7a1c034
+_BODY = 1 << 24 # bytes of a reply, unpacked: far more than any model writes
+
+def _unpack(raw, packing):
+    "A body as it was before it was packed."
+    names = [n for n in re.split(r"[,\s]+", packing.lower()) if n not in ("", "identity")]
+    if len(names) > 2 or {*names} - {"gzip", "x-gzip", "deflate"}:
+        raise _Unread(f"a body packed by {shorten(packing)!r}")
+    for name in reversed(names):
+        unpack = zlib.decompressobj(-15 if name == "deflate" and raw[:1] != b"\x78" else 47)
+        try: raw = unpack.decompress(raw, _BODY + 1)
+        except zlib.error as e: raise _Malformed(f"a packed body that cannot be unpacked ({e})") from None
+        if len(raw) <= _BODY and not unpack.eof: raise _Malformed("a packed body that was cut off")
+    if len(raw) > _BODY: raise _Malformed(f"a reply of more than {_BODY >> 20} MB")
+    return raw
+
+# %% ../nbs/08b_llm.ipynb #b7a1c035
+class _Moved(_Malformed):
+    "The server sends its callers elsewhere."
+    def __init__(self, status, to):
+        super().__init__(f"a redirect ({status}) to {shorten(to, 100)}")
+        self.status_code = status
+
+def _stay(response):
+    "Let a redirect pass that keeps the request what it is and the origin where it is."
+    to = response.headers.get("location", "")
+    try:
+        here, there = response.request.url, response.request.url.join(to)
+        same = (here.scheme, here.host, here.port) == (there.scheme, there.host, there.port)
+        to = _plain(str(there))
+    except Exception: same = False # no address
+    if not same or there == here or response.status_code not in (307, 308): raise _Moved(response.status_code, to)
+
+# %% ../nbs/08b_llm.ipynb #b7a1c036
+async def _bounded(response):
+    "Read a body as far as it can be a reply, before anything is followed or unpacked; a hook of the HTTP client."
+    if 300 <= response.status_code < 400: _stay(response)
+    stream, parts, size = response.stream, [], 0
+    try:
+        async for part in stream:
+            parts.append(part)
+            size += len(part)
+            if size > _BODY: raise _Malformed(f"a reply of more than {_BODY >> 20} MB")
+    finally: await stream.aclose()
+    whole = _unpack(b"".join(parts), response.headers.pop("content-encoding", ""))
+    response.stream = import_module(type(response).__module__.partition(".")[0]).ByteStream(whole)
+
+# %% ../nbs/08b_llm.ipynb #b7a1c03d
+def _client(openai, key, llm):
+    "The client of the openai package: without retries, and every response read by `_bounded` first."
+    given = llm.client or {}
+    headers = {"Accept-Encoding": "gzip, deflate", **(given.get("default_headers") or {})}
+    usual = dict(api_key=key, base_url=llm.base_url, timeout=llm.limits.timeout)
+    client = openai.AsyncOpenAI(**usual | given | dict(default_headers=headers, max_retries=0))
+    http, hooks = client._client, client._client.event_hooks
+    if _bounded not in hooks["response"]: http.event_hooks = hooks | dict(response=[_bounded, *hooks["response"]])
+    return client
+
 # %% ../nbs/08b_llm.ipynb #08b47c0b
 _OPEN = weakref.WeakKeyDictionary() # event loop -> sessions opened in it
 
@@ -228,25 +533,43 @@ def _http(openai):
     "The HTTP library that the installed client speaks: httpx2 from version 3 on, httpx before."
     return import_module("httpx2" if int(openai.__version__.split(".")[0]) >= 3 else "httpx")
 
+def _key(llm):
+    "The key, \"none\" for a server on this machine that needs none."
+    key = llm.api_key or os.environ.get("OPENAI_API_KEY")
+    if not key and urlsplit(llm.base_url).hostname in ("127.0.0.1", "localhost", "::1"): key = "none"
+    if not key: raise ValueError(f"a key must be given for {llm.base_url}, got none; "
+                                 "set the environment variable OPENAI_API_KEY")
+    return key
+
+# %% ../nbs/08b_llm.ipynb #b7a1c03c
+def _known(settings):
+    "Refuse settings that no chat completion has."
+    from openai.resources.chat.completions import AsyncCompletions
+    strange = sorted({*settings} - {*signature(AsyncCompletions.create).parameters})
+    if strange: raise TypeError(f"settings must be parameters of a chat completion, got {strange}; correct the name, "
+                                "or pass what only your server knows as extra_body={...}")
+
+# %% ../nbs/08b_llm.ipynb #b7a1c038
 class _Session:
     "What belongs to one event loop: connections, pace, and what is being asked."
     def __init__(self, llm):
         import openai
-        from openai import AsyncOpenAI
-        from openai.resources.chat.completions import AsyncCompletions
-        key = llm.api_key or os.environ.get("OPENAI_API_KEY")
-        if not key and urlsplit(llm.base_url).hostname in ("127.0.0.1", "localhost", "::1"): key = "none"
-        if not key: raise ValueError(f"a key must be given for {llm.base_url}, got none; set the environment variable OPENAI_API_KEY")
-        if len(key) >= 8: llm.record._secrets.add(key)
-        hidden = [v for d in ("default_headers", "default_query") for v in ((llm.client or {}).get(d) or {}).values()]
-        llm.record._secrets.update(v for v in hidden if isinstance(v, str) and len(v) >= 8)
-        known = {*signature(AsyncCompletions.create).parameters}
-        if strange := {*llm.settings} - known: raise TypeError(f"settings must be parameters of a chat completion, got {sorted(strange)}; correct the name, or pass what only your server knows as extra_body={{...}}")
-        self.whole = _http(openai).Response # the answer as it came: reading it here takes half the time of turning it into the client's objects
-        self.client = AsyncOpenAI(**dict(api_key=key, base_url=llm.base_url, timeout=llm.limits.timeout) | (llm.client or {}) | dict(max_retries=0))
-        self.gate, self.requests, self.tokens = _Gate(llm.limits.concurrency), _Pace(llm.limits.rpm), _Pace(llm.limits.tpm)
-        self.not_before, self.calls = 0., set()
+        key = _key(llm)
+        llm.record._secrets.update(_secrets(key, llm.client or {}))
+        _known(llm.settings)
+        self.whole = _http(openai).Response # the answer as it came: making the client's objects of it takes longer
+        self.client = _client(openai, key, llm)
+        self.gate = _Gate(llm.limits.concurrency)
+        self.requests, self.tokens = _Pace(llm.limits.rpm), _Pace(llm.limits.tpm)
+        self.secrets, self.not_before, self.calls = llm.record._secrets, 0., set()
+        self.broken = None # why every call fails, once it is known; until those in line have gone
 
+    @cached_property
+    def spelled(self): return _spelled(self.secrets)
+
+    def hide(self, text): return self.spelled.sub("[key]", _blot(text, self.secrets, guess=True))
+
+# %% ../nbs/08b_llm.ipynb #b7a1c039
 def _session(self):
     loop = asyncio.get_running_loop()
     if loop not in self._sessions:
@@ -257,77 +580,169 @@ def _session(self):
 LLM._session = _session
 
 # %% ../nbs/08b_llm.ipynb #a91b10e9
-async def _once(self, session, key, n, messages, replicate, most, empty, last):
+@dataclass
+class _Call:
+    "An answer on its way."
+    key: str; messages: list; replicate: int
+    most: dict # tokens and money that one request may cost
+    n: int = 0 # requests so far
+    failed: int = 0 # of them, those that count as tries
+    seconds: float = 0. # of requests and pauses so far
+    empty: bool = False # did an answer come with nothing in it?
+
+async def _body(self, session, c):
+    "What the server answers, as bytes."
+    left = max(self.limits.deadline - c.seconds, .01)
+    sent = dict(model=self.model, messages=c.messages, **self._sent(c.replicate))
+    async with asyncio.timeout(min(self.limits.timeout, left)):
+        got = await session.client.post("/chat/completions", body=sent, cast_to=session.whole)
+    return got.content
+
+LLM._body = _body
+
+# %% ../nbs/08b_llm.ipynb #b7a1c041
+async def _once(self, session, c):
     "One request: the line of an answer, or `_Trouble`."
-    import openai
     await session.requests.take()
-    await session.tokens.take(most["rate"])
+    await session.tokens.take(c.most["rate"])
     about = dict(role=self.role, stage=self.stage, model=self.model)
     async with session.gate:
         while (pause := session.not_before - time.monotonic()) > 0: await asyncio.sleep(pause) # everybody waits
-        while not self.record._hold(key, n, tokens=most["tokens"], money=most["money"], **about): await asyncio.sleep(.02)
+        while not session.broken and not self._hold(c, about): await asyncio.sleep(.02)
+        if session.broken: return session.broken
         started = time.monotonic()
-        try:
-            async with asyncio.timeout(self.limits.timeout):
-                got = await session.client.post("/chat/completions", body=dict(model=self.model, messages=messages, **self._sent(replicate)), cast_to=session.whole)
-            text, status, used, served = _parse(got.content, empty, last)
-        except (openai.OpenAIError, _Malformed, ValueError, TimeoutError, OSError) as e:
-            bad = replace(_trouble(e), seconds=time.monotonic() - started)
-            session.gate.judge(started, bad.http == 429)
-            if bad.http == 429 and bad.wait: session.not_before = max(session.not_before, time.monotonic() + min(bad.wait, 120.))
-            if bad.refused: text, status, used, served = "", "refused", (0, 0), ""
-            else:
-                self.record._fail(key, n, error=bad.error, http=bad.http, seconds=bad.seconds, unclear=bad.unclear, **about)
-                return bad
-        except BaseException as e: # interrupted, or settings the client does not know
-            self.record._fail(key, n, error=type(e).__name__, http=None, seconds=time.monotonic() - started, unclear=isinstance(e, asyncio.CancelledError), **about)
-            raise
-        session.gate.judge(started, False)
-        seconds = time.monotonic() - started
-    session.tokens.back(most["rate"] - sum(used or (most["rate"],)))
-    if used and _longest(self.settings) and sum(used) > most["tokens"]: warnings.warn(f"a call to {self.model!r} used {sum(used):,} tokens where at most {most['tokens']:,} were expected and held; calls like this can pass a cap", stacklevel=2)
-    return about | dict(text=text, status=status, served=served, estimated=used is None, seconds=seconds, **self._used(used, messages, text))
+        got = await self._asked(session, c, about, started)
+    if isinstance(got, _Trouble): return got
+    session.gate.judge(started, False)
+    used = self._used(c, got)
+    if got.used: session.tokens.back(c.most["rate"] - used["tokens_in"] - used["tokens_out"])
+    return about | dict(text=got.text, status=got.status, served=got.served, seconds=time.monotonic() - started, **used)
+
+LLM._once = _once
+
+# %% ../nbs/08b_llm.ipynb #b7a1c044
+def _hold(self, c, about): return self.record._hold(c.key, c.n, tokens=c.most["tokens"], money=c.most["money"], **about)
+
+LLM._hold = _hold
+
+# %% ../nbs/08b_llm.ipynb #b7a1c042
+async def _asked(self, session, c, about, started):
+    "Send a request that room is held for: an `_Answer`, or `_Trouble`, which is recorded."
+    import openai
+    passing = openai.OpenAIError, _http(openai).HTTPError, _Malformed, ValueError, TimeoutError, OSError
+    try:
+        raw = await self._body(session, c)
+        return _parse(raw, c.empty, c.failed + 1 == self.limits.tries, _longest(self.settings))
+    except passing as e: bad = _trouble(e, session.hide, [*self._sent(c.replicate)])
+    except BaseException as e: # interrupted, or settings that cannot be sent
+        unclear = isinstance(e, asyncio.CancelledError)
+        self.record._fail(c.key, c.n, error=type(e).__name__, http=None, seconds=time.monotonic() - started,
+                          unclear=unclear, **about)
+        raise
+    return self._failed(session, c, about, started, replace(bad, seconds=time.monotonic() - started))
+
+LLM._asked = _asked
+
+# %% ../nbs/08b_llm.ipynb #b7a1c043
+def _failed(self, session, c, about, started, bad):
+    "Learn from a request without an answer, and record it; a filter that declined is an answer of a kind."
+    session.gate.judge(started, bad.http == 429)
+    if bad.http == 429 and bad.wait:
+        session.not_before = max(session.not_before, time.monotonic() + min(bad.wait, 120.))
+    if bad.refused: return _Answer("", "refused", (0, 0))
+    if bad.about: session.broken = bad
+    self.record._fail(c.key, c.n, error=bad.error, http=bad.http, seconds=bad.seconds, unclear=bad.unclear, **about)
+    return bad
+
+LLM._failed = _failed
 
 # %% ../nbs/08b_llm.ipynb #ae8b591f
 def _sent(self, replicate):
     more = self.settings.get("extra_body") or {}
-    return {k: v for k, v in self.settings.items() if k != "extra_body"} | more | ({"seed": self.settings["seed"] + replicate} if "seed" in self.settings else {})
-
-def _used(self, used, messages, text):
-    "Tokens and their cost; where the server did not count, four bytes are a token."
-    a, b = used or (_bytes(messages) // 4 + 1, len(text.encode("utf-8", "surrogatepass")) // 4 + 1)
-    return dict(tokens_in=a, tokens_out=b, cost=None if self.price is None else (a * self.price[0] + b * self.price[1]) / 1e6)
+    seed = {"seed": self.settings["seed"] + replicate} if "seed" in self.settings else {}
+    return {k: v for k, v in self.settings.items() if k != "extra_body"} | more | seed
 
 def _most(self, messages):
     "The most one request may read and write, what that costs, and what a server's own limit may count."
     read, written = _bytes(messages) + _bytes(self.settings), _longest(self.settings) or 0
-    return dict(tokens=read + written, money=None if self.price is None else (read * self.price[0] + written * self.price[1]) / 1e6, rate=read // 4 + written)
+    return dict(tokens=read + written, money=self._priced(read, written), read=read, rate=read // 4 + written)
 
-LLM._once, LLM._sent, LLM._used, LLM._most = _once, _sent, _used, _most
+def _priced(self, read, written):
+    return None if self.price is None else (read * self.price[0] + written * self.price[1]) / 1e6
+
+LLM._sent, LLM._most, LLM._priced = _sent, _most, _priced
+
+# %% ../nbs/08b_llm.ipynb #b7a1c052
+def _used(self, c, got):
+    "Tokens of an answer, whether they are estimated, and their cost."
+    size, held, longest = len(got.text.encode("utf-8", "surrogatepass")), c.most["tokens"], _longest(self.settings)
+    wrong = got.wrong or bool(got.used) and max(got.used) > max(250_000, 100 * held)
+    a, b = got.used or (_bytes(c.messages) // 4 + 1, size // 4 + 1)
+    if wrong: a, b = c.most["read"], longest or size
+    if wrong or got.used and longest and a + b > held: self._warn_of_count(got, held, wrong, a + b)
+    return dict(estimated=wrong or not got.used, tokens_in=a, tokens_out=b, cost=self._priced(a, b))
+
+LLM._used = _used
+
+# %% ../nbs/08b_llm.ipynb #b7a1c053
+def _warn_of_count(self, got, held, wrong, n):
+    "Say that a count passes what was held, or is none."
+    said = f"{min(sum(got.used), 10**18):,} tokens" if got.used else "what is no number"
+    if wrong: text = (f"a call to {self.model!r} must use tokens as a call can, the server counts {said}; the most "
+                      f"that it may have used is counted, {n:,}: caps hold, but do not trust this server's bill")
+    else: text = (f"a call to {self.model!r} used {n:,} tokens where at most {held:,} were expected and held; "
+                  "calls like this can pass a cap")
+    warnings.warn(text, stacklevel=2)
+
+LLM._warn_of_count = _warn_of_count
 
 # %% ../nbs/08b_llm.ipynb #320f1d4a
 def _pause(n, asked):
     "Seconds to wait after try number n."
     return max(min(60., .5 * 2**(n - 1)) * random.uniform(.5, 1.), min(asked or 0., 120.))
 
+# %% ../nbs/08b_llm.ipynb #b7a1c063
 async def _tries(self, session, key, messages, replicate):
     "An answer after as many requests as it takes, or an error."
-    most, empty, failed, seconds, n = self._most(messages), False, 0, 0., 0
+    if len(session.calls) < 2: session.broken = None # nobody else: things may have been mended
+    c = _Call(key, messages, replicate, self._most(messages))
     while True:
-        n += 1
-        got = await self._once(session, key, n, messages, replicate, most, empty, last=failed + 1 == self.limits.tries)
-        if isinstance(got, dict): break
-        if got.fatal: raise CallError(f"{self.base_url} must accept this key and model {self.model!r}, got {_blot(got.error, self.record._secrets, True)}; correct api_key, model or base_url (or fill the account) and run again: nothing recorded is lost")
-        empty, failed = empty or got.empty, failed + (got.http != 429)
-        pause = _pause(n, got.wait)
-        seconds += got.seconds + pause
-        if not got.again or failed >= self.limits.tries or seconds > self.limits.deadline: return Reply(key, "", "error", n, seconds=seconds - pause, error=_blot(got.error, self.record._secrets, True), http=got.http)
+        c.n += 1
+        got = await self._once(session, c)
+        if isinstance(got, dict): return await self._kept(c, got)
+        if got.about: raise self._hopeless(got)
+        c.empty, c.failed = c.empty or got.empty, c.failed + (got.http != 429)
+        pause = _pause(c.n, got.wait)
+        c.seconds += got.seconds + pause
+        if not got.again or c.failed >= self.limits.tries or c.seconds > self.limits.deadline:
+            return Reply(key, "", "error", c.n, seconds=c.seconds - pause, error=got.error, http=got.http)
         await asyncio.sleep(pause)
-    line = dict(key=key, **{"try": n}, url=self.url, messages=messages, settings=self.settings, replicate=replicate, **got | dict(seconds=round(seconds + got["seconds"], 3)))
-    await asyncio.wrap_future(self.record._keep(**line))
-    return _reply(self.record.get(key), False)
 
 LLM._tries = _tries
+
+# %% ../nbs/08b_llm.ipynb #b7a1c061
+async def _kept(self, c, got):
+    "An answer on disk, then in hand: what is graded is what is recorded."
+    line = got | dict(key=c.key, url=self.url, messages=c.messages, settings=self.settings, replicate=c.replicate)
+    line |= {"try": c.n, "seconds": round(c.seconds + got["seconds"], 3)}
+    if _blot(got["text"], self.record._secrets) != got["text"]:
+        line["blotted"] = True
+        warnings.warn(f"an answer of {self.model!r} holds a key or another secret that was sent with the request; "
+                      "it is recorded and graded with [key] in its place, and marked blotted", stacklevel=2)
+    await asyncio.wrap_future(self.record._keep(**line))
+    return _reply(self.record.get(c.key), False)
+
+LLM._kept = _kept
+
+# %% ../nbs/08b_llm.ipynb #b7a1c062
+def _hopeless(self, got):
+    "The error that ends a run."
+    must = dict(setting=f"accept the settings {self.settings} for", address="answer by itself for")
+    what = must.get(got.about, "accept this key and")
+    return CallError(f"{self.base_url} must {what} model {self.model!r}, got {got.error}; "
+                     f"{got.remedy} and run again: nothing recorded is lost", got.about)
+
+LLM._hopeless = _hopeless
 
 # %% ../nbs/08b_llm.ipynb #eb3c228e
 async def _ask(self,

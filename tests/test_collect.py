@@ -305,6 +305,46 @@ def test_scattered_failures_are_no_outage():
 def test_a_wrong_key_is_an_error_and_not_a_log_of_holes():
     with stub([error(401)]) as server, pytest.raises(CallError, match="must accept this key"): run(plan(toy(), ["A"], "cross"), model(server), show=False)
 
+NO_CREDIT, NO_SETTING = error(402, "Insufficient credits. Add more"), error(400, "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", "unsupported_parameter")
+
+@pytest.mark.parametrize("bad, remedy", [(NO_CREDIT, "fill the account or raise its limit"), (NO_SETTING, "pass max_completion_tokens in settings instead of max_tokens"), ((200, dict(error=dict(code=402, message="Insufficient credits")), {}), "fill the account")])
+def test_no_credit_and_a_refused_setting_stop_at_once_with_what_to_do(bad, remedy):
+    with stub([bad]) as server, pytest.warns(UserWarning, match=f"stopped with 0 of 400 cells: .*{remedy}"):
+        got = run(plan(toy(100), [*"ABC"], "cross"), model(server, concurrency=4), show=False)
+    assert remedy in got.stopped and len(server.seen) <= 4 and (got.table["status"] == "not asked").all()
+    with pytest.raises(ValueError, match=remedy): got.triplets()
+
+def test_an_account_that_runs_dry_leaves_what_was_answered_and_goes_on_when_filled(tmp_path):
+    dry = [True]
+    with stub(lambda n, b: NO_CREDIT if dry[0] and n >= 30 else answer("1")) as server, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        p, llm = plan(toy(100), ["A"], "cross"), model(server, Record(tmp_path/"r.jsonl"), concurrency=4)
+        first = run(p, llm, show=False); llm.record.close()
+        assert "fill the account" in first.stopped and first.table["score"].notna().sum() == 30 and len(server.seen) <= 34
+        dry[0] = False
+        again = run(p, model(server, Record(tmp_path/"r.jsonl")), show=False)
+        assert not again.stopped and again.table["score"].notna().all() and len(server.seen) <= 30 + 4 + 170
+
+def test_a_key_that_ends_on_the_way_stops_the_run_and_keeps_the_log():
+    with stub(lambda n, b: error(401, "expired") if n >= 20 else answer("1")) as server, pytest.warns(UserWarning, match="must accept this key"):
+        got = run(plan(toy(100), ["A"], "cross"), model(server, concurrency=4), show=False)
+    assert got.table["score"].notna().sum() == 20 and len(got.triplets()) == 20
+
+def test_a_server_that_turns_away_everything_stops_the_run_and_one_that_does_so_later_does_not():
+    with stub([error(422, "no such thing")]) as server, pytest.warns(UserWarning, match="the first 62 cells were all turned away, the last because of .*no such thing"):
+        got = run(plan(toy(200), [*"ABC"], "cross"), model(server, concurrency=2), show=False)
+        assert got.stopped and 62 <= len(server.seen) < 100
+    with stub(lambda n, b: error(422) if n else answer("1")) as server: assert not run(plan(toy(40), [*"ABC"], "cross"), model(server, concurrency=1), give_up=20, show=False).stopped
+
+def test_answers_in_parts_are_scored_at_one_request_each_and_unknown_forms_are_missing():
+    parts = lambda text: [dict(type="thinking", thinking=[dict(type="text", text="hm")]), dict(type="text", text=text)]
+    def script(n, b):
+        i = int(re.search(r"question (\d+)", b["messages"][0]["content"])[1])
+        return answer([dict(type="image_url", image_url=dict(url="x"))] if i == 3 else parts(str(i)))
+    with stub(script) as server: got = run(plan(toy(10), ["A"], "cross"), model(server), show=False)
+    t = got.table.set_index("query")["score"]
+    assert t.drop("question 3").eq(1).all() and t["question 3"].isna().all() and len(server.seen) == 20
+
 
 # ---- SIGKILL
 

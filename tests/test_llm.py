@@ -1,16 +1,17 @@
 "The client: what is retried and what is not, four outcomes, pace, budget under load, one session a loop, interrupts."
-import asyncio, json, os, signal, subprocess, sys, textwrap, threading, time
+import asyncio, base64, gzip, json, os, random, signal, subprocess, sys, textwrap, threading, time, warnings, zlib
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import fields
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from inspect import signature
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from causal_prompts import llm as module
-from causal_prompts.llm import LLM, RUNTIME, CallError, Limits, _Gate, _pause, _retry_after, as_messages, each, wait
+from causal_prompts.llm import LLM, RUNTIME, CallError, Limits, _Gate, _Malformed, _parse, _pause, _retry_after, _Unread, as_messages, each, wait
 from causal_prompts.record import IDENTITY, BudgetError, Record
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,12 +35,13 @@ def stub(script, delay=0.):
         def log_message(self, *_): pass
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock: seen.append(dict(body=body, at=time.monotonic(), key=self.headers["Authorization"])); n = len(seen) - 1
+            with lock: seen.append(dict(body=body, at=time.monotonic(), key=self.headers["Authorization"], path=self.path)); n = len(seen) - 1
             if delay: time.sleep(delay)
             got = script(n, body) if callable(script) else script[min(n, len(script) - 1)]
             if got == "reset": self.connection.close(); self.close_connection = True; return
+            if callable(got): got(self); self.close_connection = True; return
             status, out, headers = got
-            raw = out.encode() if isinstance(out, str) else json.dumps(out).encode()
+            raw = out if isinstance(out, bytes) else out.encode() if isinstance(out, str) else json.dumps(out).encode()
             try:
                 self.send_response(status)
                 for k, v in (dict(content_type="application/json", content_length=len(raw)) | headers).items(): self.send_header(k.replace("_", "-"), str(v))
@@ -48,7 +50,7 @@ def stub(script, delay=0.):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads, server.seen = True, seen
     server.url = f"http://127.0.0.1:{server.server_port}/v1"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=.02), daemon=True).start()
     try: yield server
     finally: server.shutdown(); server.server_close()
 
@@ -190,6 +192,259 @@ def test_a_server_that_counts_more_than_was_held_is_named():
     with stub([answer(usage=(25_500, 10))]) as server, pytest.warns(UserWarning, match="used 25,510 tokens where at most"): one(server)
 
 
+# ---- replies that are no plain chat completion
+
+def body(content="4", finish="stop", usage=None, message=None, choice=None, **more):
+    one = dict(index=0, finish_reason=finish, message=dict(role="assistant", content=content) if message is None else message) | (choice or {})
+    return json.dumps(dict(choices=[one], usage=usage) | more).encode()
+
+def part(text, kind="text"): return {"type": kind, "text": text}
+THOUGHT = dict(type="thinking", thinking=[part("2 + 2")])
+PICTURE = dict(type="image_url", image_url=dict(url="data:image/png;base64,AAAA"))
+
+@pytest.mark.parametrize("content, text", [
+    ([part("4")], "4"), ([part("the "), part("answer")], "the answer"), ([THOUGHT, part("4")], "4"), (["4", "2"], "42"), ([[part("4")], [[part("2")]]], "42"), (part("4"), "4"), ([dict(text="4")], "4"),
+    ([part(dict(value="4", annotations=[]))], "4"), ([dict(type="text", content="4")], "4"), ([part("hm", "reasoning"), part("4", "output_text")], "4"), ([dict(text="hm", thought=True), dict(text="4")], "4"),
+    ([part("a"), dict(type="reference", reference_ids=[0]), part("b")], "ab"), ([part("4"), PICTURE], "4"), ([part("4"), dict(type="brand_new", id=7)], "4"), ([part("4"), part(None)], "4")])
+def test_an_answer_in_parts_is_its_text(content, text):
+    got = _parse(body(content))
+    assert (got.text, got.status) == (text, "ok")
+
+@pytest.mark.parametrize("content, why", [(4, "type int"), (True, "type bool"), (dict(answer=4), "without text"), ([PICTURE], "without text"), ([part("4", "answer")], "a part of type 'answer'"), ([part(4)], "type int"), ([part("4"), 5], "type int"), ([dict(type=["text"], text="4")], "a part of type")])
+def test_a_content_of_an_unknown_form_is_missing_at_the_price_of_one_request(content, why):
+    with pytest.raises(_Unread, match=why): _parse(body(content))
+    with stub([answer(content)]) as server:
+        model, got = one(server, record=Record(tokens=10**6))
+        assert (got.status, got.text, got.tries) == ("error", "", 1) and why in got.error and got.key not in model.record and model.record.unclear == 1
+
+@pytest.mark.parametrize("finish, status", [
+    ("eos", "ok"), ("eos_token", "ok"), ("end_turn", "ok"), ("stop_sequence", "ok"), ("STOP", "ok"), ("COMPLETE", "ok"), ("tool_use", "ok"), ("function_call", "ok"), ("", "ok"), (None, "ok"), (dict(type="stop", matched=7), "ok"),
+    ("max_tokens", "limit"), ("MAX_TOKENS", "limit"), ("model_length", "limit"), ("model_context_window_exceeded", "limit"),
+    ("SAFETY", "refused"), ("content_filtered", "refused"), ("content_filter: RECITATION", "refused"), ("refusal", "refused"), ("guardrail_intervened", "refused"), ("sensitive", "refused"), ("ERROR_TOXIC", "refused"),
+    ("error", None), ("abort", None), ("cancelled", None), ("timeout", None), ("network_error", None), ("insufficient_system_resource", None), ("incomplete", None), ("not_finished", None), ("function_call_filter: MALFORMED_FUNCTION_CALL", None), ("OTHER", None)])
+def test_how_an_answer_ended_in_the_words_of_many_servers(finish, status):
+    if status: assert (_parse(body(finish=finish)).status, _parse(body(finish=finish)).text) == (status, "4")
+    else:
+        with pytest.raises(_Malformed, match="an answer that broke off") as e: _parse(body(finish=finish))
+        assert not isinstance(e.value, _Unread) # may be whole the next time
+
+@pytest.mark.parametrize("finish", ["fnord", 1, True, ["stop"], dict(kind="stop"), "x" * 10**6])
+def test_a_word_for_the_end_that_says_nothing_is_not_taken_for_a_good_end(finish):
+    with pytest.raises(_Unread, match="finish_reason .* does not say whether it is whole"): _parse(body(finish=finish))
+
+def test_a_server_that_never_says_how_an_answer_ended():
+    usage = lambda n: dict(prompt_tokens=5, completion_tokens=n)
+    assert [_parse(body(finish=f, usage=usage(n)), longest=50).status for f, n in ((None, 49), (None, 50), ("stop", 50))] == ["ok", "limit", "ok"]
+
+def test_an_answer_that_broke_off_is_asked_for_again():
+    with stub([answer("The ans", "error"), answer("The answer is 4", error=None)]) as server:
+        _, got = one(server)
+        assert (got.text, got.tries) == ("The answer is 4", 2)
+
+@pytest.mark.parametrize("message, text", [
+    (dict(content=None, refusal=True), ""), (dict(content="Sorry.", refusal=True), "Sorry."), (dict(content=None, refusal=dict(reason="policy")), "policy"), (dict(content=None, refusal=dict(reason=dict(code=3))), ""), (dict(content=None, refusal=[1]), ""),
+    (dict(content=None, refusal=1), ""), (dict(content=[dict(type="refusal", refusal="I will not.")]), "I will not."), (dict(content=None, refusal="No."), "No.")])
+def test_a_refusal_of_any_type_is_one(message, text, tmp_path):
+    with stub([(200, body(message=message), {})]) as server:
+        model, got = one(server, record=Record(tmp_path/"r.jsonl"))
+        assert (got.status, got.text, got.tries) == ("refused", text, 1) and got.key in model.record
+    for none in (False, None, "", []): assert _parse(body(message=dict(content="4", refusal=none))).status == "ok"
+
+def test_calls_of_tools_in_any_spelling():
+    said = '[{"name": "f", "arguments": "{}"}]'
+    for m in (dict(tool_calls=[dict(function=dict(name="f", arguments="{}"))]), dict(function_call=dict(name="f", arguments="{}")), dict(tool_calls=[dict(type="custom", custom=dict(name="f", input="{}"))])):
+        assert _parse(body(message=m | dict(content=None), finish="tool_calls")).text == said
+    with pytest.raises(_Malformed): _parse(body(message=dict(content=None, tool_calls=[3])))
+
+DEEP = b"[" * 100_000
+@pytest.mark.parametrize("raw", [
+    b"", b"null", b"5", b'"x"', b"[1]", b'[{"error": {"code": 400}}]', b"<html>502</html>", b'data: {"choices": []}\n\ndata: [DONE]\n', DEEP, b'{"a":' * 100_000, b'{"choices": [{"message": {"content": ' + DEEP + b"]" * 100_000 + b"}}]}", b'{"error": {"message": ' + b"[" * 900 + b"]" * 900 + b"}}",
+    b'{"choices": {"0": {}}}', b'{"choices": "abc"}', b'{"choices": [null]}', b'{"choices": [{"message": "4"}]}', b'{"choices": [{"message": ["4"]}]}', b'{"choices": [{"text": "4"}]}', b'{"choices": [{"delta": {"content": "4"}}]}', b'{"choices": [{"message": {"content": "caf\xe9"}, "finish_reason": "stop"}]}'])
+def test_a_body_that_is_no_completion_is_a_failure_that_may_pass(raw):
+    with pytest.raises(_Malformed) as e: _parse(raw)
+    assert not isinstance(e.value, _Unread)
+    with stub([(200, raw, {}), answer()]) as server: assert one(server, limits=Limits(tries=2))[1].text == "yes"
+    with stub([(200, raw, {})]) as server:
+        model, got = one(server, limits=Limits(tries=2), record=Record(tokens=10**6))
+        assert got.status == "error" and len(got.error) < 400 and model.record.unclear == 2 and len(server.seen) == 2
+
+def test_whatever_json_comes_is_an_answer_or_malformed():
+    r = random.Random(0)
+    values = [None, 0, -1, 1.5, "", "x", True, [], {}, [None], [[]], part(None), part(1), float("nan"), 10**30, "stop", "error"]
+    names = ["choices", "message", "content", "finish_reason", "usage", "error", "refusal", "tool_calls", "function_call", "model", "prompt_tokens", "completion_tokens", "type", "text", "code"]
+    def any_json(depth=0):
+        x = r.random()
+        if depth > 5 or x < .3: return r.choice(values)
+        if x < .5: return [any_json(depth + 1) for _ in range(r.randint(0, 3))]
+        return {r.choice(names): any_json(depth + 1) for _ in range(r.randint(0, 5))}
+    read = 0
+    for _ in range(5000):
+        raw = json.dumps(dict(choices=[dict(message=any_json(2), finish_reason=r.choice(["stop", None, any_json(4)]))], usage=any_json(3), error=r.choice([None, any_json(4)]), model=any_json(4))).encode()
+        try: got = _parse(raw, r.random() < .5, r.random() < .5, r.choice([None, 5]))
+        except _Malformed: continue
+        assert isinstance(got.text, str) and isinstance(got.served, str) and got.status in ("ok", "limit", "refused") and (got.used is None or min(got.used) >= 0)
+        read += 1
+    assert read > 100
+
+@pytest.mark.parametrize("said, again, http", [(dict(code=502, message="provider died"), True, 502), (dict(message="boom"), True, None), ("boom", True, None), (dict(code="429", message="slow down"), True, 429), (dict(code=400, message="too long"), False, 400)])
+def test_an_error_sent_as_an_answer_is_judged_like_one(said, again, http):
+    for raw in (json.dumps(dict(error=said)).encode(), body(error=said), body(choice=dict(error=said))):
+        with stub([(200, raw, {}), answer()]) as server:
+            _, got = one(server)
+            assert (got.text, got.http) == (("yes", None) if again else ("", http))
+    with stub([(200, dict(error=dict(code=402, message="Insufficient credits")), {})]) as server, pytest.raises(CallError, match="fill the account"): one(server)
+    for none in (None, {}, "", dict(code=0, message="")): assert _parse(body(error=none)).text == "4"
+
+
+# ---- what a server counts
+
+@pytest.mark.parametrize("usage", [dict(prompt_tokens=-9, completion_tokens=-10**6), dict(prompt_tokens=5, completion_tokens=-1), dict(prompt_tokens="5", completion_tokens=2), dict(prompt_tokens=float("nan"), completion_tokens=2), dict(prompt_tokens=float("inf"), completion_tokens=2),
+    dict(prompt_tokens=5.5, completion_tokens=2), dict(prompt_tokens=True, completion_tokens=2), dict(prompt_tokens=dict(value=5), completion_tokens=2), dict(prompt_tokens=None, completion_tokens=-1), dict(prompt_tokens=10**12, completion_tokens=2), dict(prompt_tokens=5, completion_tokens=1e308),
+    dict(prompt_tokens=10**4000, completion_tokens=2), [5, 2], "lots", 7])
+def test_a_count_that_is_none_counts_as_the_most_that_was_held(usage):
+    with stub([(200, body(usage=usage), {})]) as server, pytest.warns(UserWarning, match="the most that it may have used is counted"):
+        model, got = one(server, price=(1e6, 1e6), record=Record(money=1000, tokens=1000))
+        most = model._most([dict(role="user", content="q")])
+        assert got.text == "4" and got.tokens_in + got.tokens_out == model.record.spent["tokens"] == most["tokens"] and got.cost == model.record.spent["money"] == most["money"] and model.record.get(got.key)["estimated"]
+
+def test_a_count_of_thousands_of_digits_loses_no_answer():
+    raw = body().replace(b'"usage": null', b'"usage": {"prompt_tokens": ' + b"1" * 5000 + b', "completion_tokens": 2}')
+    assert (_parse(raw).text, _parse(raw).wrong) == ("4", True)
+
+@pytest.mark.parametrize("usage, used", [(None, None), ({}, None), (dict(prompt_tokens=5), None), (dict(prompt_tokens=None, completion_tokens=None), None), (dict(prompt_tokens=0, completion_tokens=0), None), (dict(prompt_tokens=5.0, completion_tokens=2), (5, 2)), (dict(input_tokens=5, output_tokens=2), (5, 2))])
+def test_a_count_that_is_missing_is_no_wrong_one(usage, used):
+    got = _parse(body(usage=usage))
+    assert (got.used, got.wrong) == (used, False)
+
+def test_caps_hold_whatever_the_server_counts():
+    with stub([(200, body(usage=dict(prompt_tokens=-10**6, completion_tokens=-10**6)), {})]) as server, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = LLM("m", server.url, dict(max_tokens=50), record=Record(tokens=1000))
+        with pytest.raises(BudgetError, match="tokens"): model.ask_all([str(i) for i in range(100)], show=False)
+        assert 1000 - 200 < model.record.spent["tokens"] <= 1000 and len(server.seen) < 20
+
+
+# ---- what fails for every call
+
+UNSUPPORTED = error(400, "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", "unsupported_parameter")
+
+@pytest.mark.parametrize("bad, remedy, about", [
+    (error(402, "Insufficient credits. Add more"), "fill the account", "account"), (error(402, ""), "fill the account", "account"), (error(400, "Your credit balance is too low to access the API."), "fill the account", "account"), (error(429, "no", "billing_hard_limit_reached"), "fill the account", "account"),
+    (error(429, "You exceeded your current quota", "insufficient_quota"), "fill the account", "account"), (error(403, "Your team has used all available credits"), "fill the account", "account"), (UNSUPPORTED, "pass max_completion_tokens in settings instead of max_tokens", "setting"),
+    (error(400, "API key not valid. Please pass a valid API key."), "correct api_key", "key"), (error(403, "Country, region, or territory not supported", "unsupported_country_region_territory"), "correct api_key", "key"), (error(403, "Project does not have access to model m", "model_not_found"), "correct api_key, model", "model"),
+    (error(400, "m is not a valid model ID"), "correct api_key, model", "model"), (error(404, "model 'm' not found, try pulling it first"), "correct api_key, model", "model"), (error(405, "Method Not Allowed"), "base_url", "address")])
+def test_what_every_call_would_meet_ends_the_run_with_what_to_do(bad, remedy, about):
+    with stub([bad]) as server:
+        with pytest.raises(CallError, match=f"{remedy}.* and run again: nothing recorded is lost") as e: one(server)
+        assert len(server.seen) == 1 and e.value.about == about
+
+@pytest.mark.parametrize("settings, said, code", [
+    (dict(temperature=.2), "Unsupported value: 'temperature' does not support 0.2 with this model. Only the default (1) value is supported.", "unsupported_value"), (dict(extra_body=dict(thinking=1)), "Unrecognized request argument supplied: thinking", None),
+    (dict(frequency_penalty=1), 'Invalid JSON payload received. Unknown name "frequency_penalty": Cannot find field.', None), (dict(logprobs=True), "property 'logprobs' is unsupported", None), (dict(extra_body=dict(top_k=5)), "UnsupportedParamsError: openai does not support parameters: ['top_k']", None),
+    (dict(temperature=3), "Invalid 'temperature': decimal above maximum value.", "decimal_above_max_value"), (dict(seed=1), "[{'type': 'extra_forbidden', 'loc': ('body', 'seed'), 'msg': 'Extra inputs are not permitted'}]", None)])
+def test_a_setting_that_the_model_does_not_take_ends_the_run_and_is_named(settings, said, code):
+    name = next(iter(settings.get("extra_body", settings)))
+    for status in (400, 422):
+        with stub([error(status, said, code)]) as server:
+            with pytest.raises(CallError, match=f"take {name} out of settings, or give it a value that this model takes"): one(server, settings=settings)
+            assert len(server.seen) == 1
+    with stub([error(400, "Extra inputs are not permitted: max_completion_tokens")]) as server, pytest.raises(CallError, match="pass max_tokens in settings instead of max_completion_tokens"): one(server, settings=dict(max_completion_tokens=5))
+
+@pytest.mark.parametrize("bad, remedy", [
+    ((422, dict(detail=[dict(type="extra_forbidden", loc=["body", "seed"], msg="Extra inputs are not permitted")]), {}), "take seed out of settings"), ((400, [dict(error=dict(code=400, message="API key not valid. Please pass a valid API key."))], {}), "correct api_key"),
+    ((400, dict(error="model 'm' not found"), {}), "correct api_key, model"), ((403, "insufficient balance", dict(content_type="text/plain")), "fill the account"), ((404, "<html>404</html>", {}), "base_url")])
+def test_an_error_is_read_whatever_its_form(bad, remedy):
+    with stub([bad]) as server, pytest.raises(CallError, match=remedy): one(server, settings=dict(seed=1))
+
+def test_an_error_says_what_the_server_sent():
+    with stub([(400, dict(detail="the text is too long"), {})]) as server: assert "the text is too long" in one(server)[1].error
+    with stub(["reset"]) as server: assert "Connection error. (" in one(server)[1].error
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_broken_body_of_an_error_is_an_error(status):
+    for raw in (DEEP, b'{"error": {"message": ' + DEEP[:900] + b"]" * 900 + b"}}", b"\xff\xfe", b"null", b'{"error": 5}', b'{"error": {"message": "x", "param": {"a": 1}, "code": [1], "type": {}}}'):
+        with stub([(status, raw, {})]) as server: assert (got := one(server, limits=Limits(tries=2))[1]).status == "error" and got.http == status
+
+@pytest.mark.parametrize("said", ["max_tokens is too large: 50. This model's maximum context length is 40 tokens and your request has 20 input tokens", "This model's maximum context length is 4096 tokens, however you requested 5000", "messages[0].role 'system' is not supported by this model", "user must be polite", "the image is too large"])
+def test_what_concerns_one_request_does_not_end_the_run(said):
+    with stub([error(400, said)]) as server: assert one(server, settings=dict(max_tokens=50, user="me", stop="x"))[1].status == "error"
+
+def test_those_in_line_are_not_sent_once_it_is_known_that_all_will_fail():
+    with stub([error(402, "no credit")], delay=.1) as server:
+        model = LLM("m", server.url, limits=Limits(concurrency=3, tries=4))
+        async def many(): return await asyncio.gather(*[model.ask(str(i)) for i in range(30)], return_exceptions=True)
+        assert {type(e) for e in wait(many())} == {CallError} and len(server.seen) == 3 == len(model.record.failures)
+
+def test_an_account_that_was_filled_is_asked_again_in_the_same_loop():
+    with stub([error(402), answer()]) as server:
+        model = LLM("m", server.url)
+        async def cell():
+            with pytest.raises(CallError): await model.ask("q")
+            return await model.ask("q")
+        assert wait(cell()).text == "yes"
+
+
+# ---- bodies without end, and ways that lead elsewhere
+
+def sending(head, parts, pause=0.):
+    "A handler's answer in parts, until the client has enough."
+    def send(handler):
+        try:
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n" + head + b"\r\n")
+            for p in parts: handler.wfile.write(p); handler.wfile.flush(); send.sent += len(p); time.sleep(pause)
+        except OSError: pass
+    send.sent = 0
+    return send
+
+def test_a_body_without_end_is_a_failure_and_not_the_end_of_the_memory():
+    endless = sending(b"", (b"x" * (1 << 16) for _ in range(10**6)))
+    with stub([endless, answer()]) as server:
+        assert one(server)[1].text == "yes" and endless.sent < 1 << 26 # sockets take some before they notice
+    with stub([(200, b'{"choices": "' + b"x" * (1 << 24) + b'"}', {})]) as server:
+        assert "a reply of more than 16 MB" in one(server, limits=Limits(tries=1))[1].error
+
+@pytest.mark.parametrize("name, pack", [("gzip", gzip.compress), ("deflate", zlib.compress), ("deflate", lambda b: zlib.compress(b)[2:-4]), ("gzip, gzip", lambda b: gzip.compress(gzip.compress(b))), ("identity", bytes)])
+def test_packed_bodies_are_unpacked_as_far_as_a_reply_goes(name, pack):
+    with stub([(200, pack(body()), dict(content_encoding=name))]) as server: assert one(server)[1].text == "4"
+    if name == "identity": return
+    with stub([(200, pack(b" " * (1 << 26)), dict(content_encoding=name)), (200, pack(body())[:20], dict(content_encoding=name)), (200, b"no such thing", dict(content_encoding=name)), answer()]) as server:
+        assert one(server)[1].tries == 4
+
+def test_a_packing_that_was_not_asked_for_is_not_understood():
+    with stub([(200, b"x", dict(content_encoding="br"))]) as server:
+        assert "a body packed by 'br'" in one(server)[1].error and len(server.seen) == 1
+    with stub([(200, b"x", dict(content_encoding=", ".join(["gzip"] * 50)))]) as server: assert one(server)[1].status == "error"
+
+def test_a_slow_drip_ends_at_the_deadline():
+    drip = sending(b"", (b" " for _ in range(10**6)), pause=.05)
+    with stub([drip]) as server:
+        _, got = one(server, limits=Limits(timeout=600, deadline=.5, tries=3))
+        assert got.status == "error" and "timeout" in got.error and drip.sent < 1000
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_another_origin_is_not_followed(status):
+    with stub([answer("from elsewhere")]) as other, stub([(status, "", dict(Location=f"{other.url.replace('127.0.0.1', 'localhost')}/chat/completions?key=abc"))]) as server:
+        with pytest.raises(CallError, match=r"must answer by itself .*a redirect \(30\d\) to http://localhost.*/v1/chat/completions; give the address that answers itself as base_url") as e:
+            one(server, client=dict(default_headers={"api-key": "HEADERSECRET99"}))
+        assert not other.seen and len(server.seen) == 1 and e.value.about == "address"
+    for to in (other.url, "//other.example/v1", "https://127.0.0.1/v1", "http://[", ""): # another port, host, scheme; no address
+        with stub([(status, "", dict(Location=to))]) as server, pytest.raises(CallError, match="a redirect"): one(server)
+
+def test_within_the_origin_a_redirect_that_keeps_the_request_is_followed():
+    def script(n, b): return answer(b["messages"][0]["content"]) if server.seen[n]["path"].endswith("/") else (moved, "", dict(Location="/v1/chat/completions/"))
+    for moved in (307, 308):
+        with stub(script) as server: assert one(server, "echo")[1].text == "echo" and len(server.seen) == 2
+    for moved in (301, 302, 303): # these turn the request into another
+        with stub(script) as server, pytest.raises(CallError, match="a redirect"): one(server)
+
+def test_an_http_client_of_ones_own_is_bound_too():
+    import openai
+    with stub([answer("elsewhere")]) as other, stub([(307, "", dict(Location=other.url + "/x"))]) as server:
+        for _ in range(2):
+            with pytest.raises(CallError, match="a redirect"): one(server, client=dict(http_client=openai.DefaultAsyncHttpxClient(follow_redirects=True)))
+        assert not other.seen
+
+
 # ---- identity, replay, keys
 
 def test_every_parameter_is_identity_or_runtime():
@@ -247,6 +502,54 @@ def test_a_key_is_needed_elsewhere_and_is_never_written(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="base_url must be without user, password and query, got one with them for http://h/v1"): LLM("m", "http://u:pw@h/v1?key=1")
     with stub([error(401, "Incorrect key very-secret-key-123")]) as server, pytest.raises(CallError) as e: one(server)
     assert "very-secret" not in str(e.value)
+
+def test_only_values_of_names_that_speak_of_keys_are_secrets(tmp_path):
+    plain = dict(default_query={"api-version": "2024-10-21"}, default_headers={"X-Title": "capital cities", "HTTP-Referer": "https://example.org", "X-Tokenizer": "sentencepiece", "X-Author": "Jane Miller", "x-keywords": "geography"})
+    said = "It was on 2024-10-21 in capital cities, by Jane Miller of https://example.org: sentencepiece, geography."
+    with stub([answer(said)]) as server, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model, got = one(server, record=Record(tmp_path/"r.jsonl"), client=plain)
+        model.record.close()
+        assert got.text == said == Record(tmp_path/"r.jsonl").get(got.key)["text"] and "blotted" not in Record(tmp_path/"r.jsonl").get(got.key)
+
+@pytest.mark.parametrize("name, value, hidden", [
+    ("api-key", "hidden-77-value", "hidden-77-value"), ("X-Goog-Api-Key", "hidden-77-value", "hidden-77-value"), ("Ocp-Apim-Subscription-Key", "hidden-77-value", "hidden-77-value"), ("x-accessToken", "hidden-77-value", "hidden-77-value"), ("Proxy-Authorization", "Bearer hidden-77-value", "hidden-77-value"),
+    ("Authorization", "Basic " + base64.b64encode(b"jane:hidden-77-value").decode(), "hidden-77-value"), ("Cookie", "theme=dark; sid=hidden-77-value-of-a-session", "hidden-77-value-of-a-session"), ("X-Client-Secret", "hidden-77-value", "hidden-77-value"), ("X-Other", "sk-hidden77valuehidden77", "sk-hidden77valuehidden77")])
+def test_a_secret_in_an_answer_is_graded_as_it_is_recorded_and_said(name, value, hidden, tmp_path):
+    with stub([answer(f"I saw {hidden}.")]) as server, pytest.warns(UserWarning, match=r"holds a key .* recorded and graded with \[key\] in its place"):
+        model, got = one(server, record=Record(tmp_path/"r.jsonl"), client=dict(default_headers={name: value}))
+        model.record.close()
+        line = Record(tmp_path/"r.jsonl").get(got.key)
+        assert got.text == line["text"] == "I saw [key]." and line["blotted"] and hidden not in (tmp_path/"r.jsonl").read_text()
+
+def test_a_key_given_to_the_client_is_secret_too():
+    with stub([error(500, "the key client-secret-55 is out of order")]) as server:
+        assert "client-secret" not in one(server, limits=Limits(tries=1), client=dict(api_key="client-secret-55"))[1].error
+
+@pytest.mark.parametrize("word", ["content", "kind", "messages", "settings", "replicate", "tokens_in", "tokens_out", "estimated", "temperature", "assistant"])
+def test_a_secret_that_is_a_field_of_a_line_leaves_the_record_readable(word, tmp_path):
+    with stub([answer(f"about {word}")]) as server:
+        model, got = one(server, settings=dict(max_tokens=50, temperature=1), record=Record(tmp_path/"r.jsonl"), client=dict(default_headers={"x-key": word}), api_key=word)
+        model.record.close()
+        again = Record(tmp_path/"r.jsonl").get(got.key)
+        assert again["text"] == got.text and again["settings"] == dict(max_tokens=50, temperature=1) and again["tokens_in"] == 5
+
+KEY = "sk-test/SECRET+KEY_0123456789-abcdef"
+@pytest.mark.parametrize("spell", [
+    str, lambda k: quote(k, safe=""), lambda k: quote(k, safe="").lower().replace("%2f", "%2f"), lambda k: k.replace("-", "%2D"), lambda k: quote(quote(k, safe=""), safe=""), lambda k: "".join(f"%{ord(c):02X}" for c in k), lambda k: "".join(f"\\u{ord(c):04x}" for c in k),
+    lambda k: "".join(f"&#{ord(c)};" for c in k), lambda k: k.encode().hex(), *[lambda k, u=u: base64.b64encode(f"{u}{k}".encode()).decode() for u in ("", ":", "u:", "user:")], *[lambda k, u=u: base64.urlsafe_b64encode(f"{u}{k}:".encode()).decode() for u in ("", "a", "ab")]])
+def test_a_key_in_another_spelling_is_blotted_from_errors(spell, tmp_path):
+    coded = spell(KEY)
+    inner = coded[12:-12]
+    for bad in (error(400, f"bad key {coded}!"), error(500, "x" * 170 + coded + "y" * 300), (200, f"no json {coded}", {}), (200, dict(error=dict(message=f"key {coded}")), {})):
+        with stub([bad]) as server:
+            model, got = one(server, limits=Limits(tries=1), api_key=KEY, record=Record(tmp_path/f"{random.random()}.jsonl"))
+            assert got.status == "error" and "[key]" in got.error + "[key]" * ("y" * 90 in got.error)
+            for text in (got.error, model.record.path.read_text()): assert inner not in text and coded[:16] not in text and coded[-16:-2] not in text
+
+def test_a_key_in_the_error_that_ends_a_run_is_blotted():
+    with stub([error(401, f"bad key {quote(KEY, safe='')}")]) as server, pytest.raises(CallError) as e: one(server, api_key=KEY)
+    assert "SECRET" not in str(e.value) and "[key]" in str(e.value)
 
 def test_usage_that_the_server_leaves_out_is_estimated_and_marked():
     with stub([answer("x" * 400, usage=None)]) as server:
