@@ -333,6 +333,8 @@ def _append(path, raw):
     if not done:
         with suppress(OSError): os.ftruncate(fd, size)
     os.close(fd)
+    if not done and not size:
+        with suppress(OSError): os.unlink(path)
     return done
 
 def _hold_lines(self, lines):
