@@ -6,7 +6,7 @@
 __all__ = ['IDENTITY', 'request_key', 'BudgetError', 'Record']
 
 # %% ../nbs/08_record.ipynb #a1aa8d05
-import codecs, hashlib, json, math, os, queue, re, sys, tempfile, threading, time, warnings, weakref, zlib
+import codecs, errno, hashlib, json, math, os, queue, re, sys, tempfile, threading, time, warnings, weakref, zlib
 from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
@@ -304,21 +304,36 @@ def _longest_file():
     most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     return math.inf if most == resource.RLIM_INFINITY else most
 
+def _take_room(fd, n):
+    "Let a file have n bytes of the disk, or an OSError."
+    try: return os.posix_fallocate(fd, 0, n)
+    except AttributeError: pass # a system without it
+    except OSError as e:
+        if e.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS): raise # else a file system without it
+    have = os.lseek(fd, 0, os.SEEK_END)
+    while have < n: have += os.write(fd, os.urandom(min(n - have, 1 << 20))) # random: nothing can make it smaller
+    os.fsync(fd)
+
 # %% ../nbs/08_record.ipynb #1b19d285
+_GONE = "another file, or none, of that name: it was moved, replaced or deleted while it was open"
+
+def _here(self):
+    "Whether the file still has its name."
+    try: return os.path.samestat(os.stat(self.path), os.fstat(self.fd))
+    except OSError: return False
+
 def _short(self, n):
     "Why there is no room for n more bytes; '' where there is: then it is set aside."
-    if not self.path.exists(): return "no file of that name: it was moved or deleted while it was open"
+    if not self.here(): return _GONE
     most = _longest_file()
     if self.size + n > most: return f"{self.size:,} bytes of {most:,} that a file may have (ulimit -f)"
     try:
         if self.spare is None: self.spare = tempfile.TemporaryFile(dir=self.path.parent, buffering=0)
-        before = have = self.spare.seek(0, 2)
-        while have < n: have += self.spare.write(os.urandom(1 << 20)) # random: no file system can make it smaller
-        if have > before: os.fsync(self.spare.fileno())
+        if os.fstat(self.spare.fileno()).st_size < n: _take_room(self.spare.fileno(), n)
     except OSError as e: return str(e)
     return ""
 
-_Disk.short = _short
+_Disk.here, _Disk.short = _here, _short
 
 # %% ../nbs/08_record.ipynb #e2b532cb
 def _append(path, raw):
@@ -380,11 +395,18 @@ def _elsewhere(self):
 _Disk.elsewhere = _elsewhere
 
 # %% ../nbs/08_record.ipynb #a4e0f38c
+def _lines_gone(self):
+    "All lines of a file that has lost every name, else none: this process alone can still read it."
+    if self.here() or os.fstat(self.fd).st_nlink: return []
+    with open(os.dup(self.fd), "rb") as f: f.seek(0); return f.readlines()
+
 def _flush(self):
     "Write what is held, now that there may be room."
+    if gone := self.gone(): self.held, self.beside = gone + self.held, False
     if not self.held: return
     self.give_back()
     try:
+        if gone: raise OSError(_GONE)
         for raw in self.held: self.put(raw)
         os.fsync(self.fd)
     except OSError as e:
@@ -393,7 +415,7 @@ def _flush(self):
     self.held = []
     _side(self.path).unlink(missing_ok=True)
 
-_Disk.flush = _flush
+_Disk.gone, _Disk.flush = _lines_gone, _flush
 
 # %% ../nbs/08_record.ipynb #2c8d9051
 def _refusal(self):

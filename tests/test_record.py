@@ -243,7 +243,8 @@ def test_after_a_full_disk_nothing_more_is_sent(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="must take what is paid for"): send(r, "c")
     assert r.spent["tokens"] == 11 and r.unclear == 0 and len(r) == 1
     r.close()
-    assert send(r, "c") and len(Record(tmp_path/"r.jsonl")) == 1 # closed, the record has written what it held
+    assert send(r, "c") # closed, the record has written what it held
+    with pytest.warns(UserWarning, match="2 calls were in the air"): assert len(Record(tmp_path/"r.jsonl")) == 1
 
 
 # ---- a disk that takes no more
@@ -273,10 +274,20 @@ def test_where_there_is_no_room_for_an_answer_nothing_is_asked(tmp_path):
     r.close()
     with pytest.warns(UserWarning, match="1 call was in the air"): assert len(Record(tmp_path/"r.jsonl")) == 3
 
+@pytest.mark.parametrize("code", [None, errno.EOPNOTSUPP, errno.EINVAL])
+def test_room_is_set_aside_also_where_a_system_has_no_call_for_it(tmp_path, monkeypatch, code):
+    monkeypatch.delattr(os, "posix_fallocate") if code is None else monkeypatch.setattr(os, "posix_fallocate", broken(code))
+    r = Record(tmp_path/"r.jsonl")
+    for k in range(40): send(r, replicate=k)
+    about = os.fstat(r._disk.spare.fileno())
+    assert about.st_size == 40 * 66_336 and about.st_blocks * 512 >= about.st_size
+    for k in range(40): keep(r, replicate=k)
+    assert r._held["room"] == 0
+
 def test_nothing_is_asked_where_no_room_can_be_set_aside(tmp_path, monkeypatch):
     r = Record(tmp_path/"r.jsonl")
     send(r); keep(r)
-    monkeypatch.setattr(os, "fsync", broken(errno.EDQUOT))
+    monkeypatch.setattr(os, "posix_fallocate", broken(errno.EDQUOT))
     with pytest.raises(BudgetError, match="one more answer .*got .*Disk quota exceeded"): send(r, "b", most=1_000_000)
     monkeypatch.undo()
     assert send(r, "b", most=1_000_000)
@@ -354,11 +365,28 @@ def test_a_run_that_ends_without_closing_writes_what_it_holds(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path/"r.jsonl")], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert "This line is held" in done.stdout and len(Record(tmp_path/"r.jsonl")) == 1, done.stderr
 
-def test_a_record_that_was_deleted_while_it_was_open_is_not_written_on(tmp_path):
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_record_that_was_deleted_while_it_was_open_is_not_lost(tmp_path, replaced):
     r = Record(tmp_path/"r.jsonl")
     send(r); keep(r)
+    send(r, "b")
     (tmp_path/"r.jsonl").unlink()
-    with pytest.raises(BudgetError, match="moved or deleted while it was open"): send(r, "b")
+    if replaced: (tmp_path/"r.jsonl").write_text("")
+    keep(r, "b", reply="paid as well")
+    with pytest.raises(BudgetError, match="moved, replaced or deleted while it was open"): send(r, "c")
+    with pytest.raises(RuntimeError, match="must take 4 more lines, got .*deleted while it was open. They are in ") as e: r.close()
+    place = Path(str(e.value).split("They are in ")[1].split(";")[0])
+    assert list(Record(place, offline=True).frame["text"]) == ["yes", "paid as well"]
+    place.unlink()
+
+def test_a_record_that_was_moved_is_written_to_its_end_and_no_further(tmp_path):
+    r = Record(tmp_path/"r.jsonl")
+    send(r)
+    (tmp_path/"r.jsonl").rename(tmp_path/"s.jsonl")
+    keep(r)
+    with pytest.raises(BudgetError, match="moved, replaced or deleted while it was open"): send(r, "b")
+    r.close()
+    assert len(Record(tmp_path/"s.jsonl")) == 1
 
 
 # ---- lines that were changed
