@@ -274,6 +274,24 @@ def test_where_there_is_no_room_for_an_answer_nothing_is_asked(tmp_path):
     r.close()
     with pytest.warns(UserWarning, match="1 call was in the air"): assert len(Record(tmp_path/"r.jsonl")) == 3
 
+@pytest.mark.parametrize("length", [20_000, 300_000], ids=["answers that fit", "answers larger than what is set aside"])
+def test_a_run_on_a_disk_that_fills_up_keeps_every_answer_that_was_sent(tmp_path, length):
+    from causal_prompts.llm import LLM, Limits
+    from test_llm import answer, stub
+    with stub(lambda n, _: answer("x" * length), delay=.05) as server:
+        model = LLM("m", server.url, dict(max_tokens=50), record=Record(tmp_path/"r.jsonl"), limits=Limits(concurrency=16))
+        with longest_file(200_000), pytest.raises(RuntimeError, match="make room and run again|must take what is paid for"): model.ask_all([f"q{i}" for i in range(30)], show=False)
+        model.record.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error") # no call is in the air
+        assert 0 < len(Record(tmp_path/"r.jsonl")) == len(server.seen) < 30
+
+def test_who_changes_a_line_on_purpose_takes_its_checksum_out(tmp_path):
+    path = tmp_path/"r.jsonl"
+    lines = made(path).splitlines(True)
+    path.write_bytes(b"".join(lines[:3]) + plain(lines[3].replace(b"answer 1", b"mended")))
+    assert list(Record(path).frame["text"]) == ["answer 0", "mended"]
+
 @pytest.mark.parametrize("code", [None, errno.EOPNOTSUPP, errno.EINVAL])
 def test_room_is_set_aside_also_where_a_system_has_no_call_for_it(tmp_path, monkeypatch, code):
     monkeypatch.delattr(os, "posix_fallocate") if code is None else monkeypatch.setattr(os, "posix_fallocate", broken(code))
