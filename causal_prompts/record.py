@@ -6,8 +6,10 @@
 __all__ = ['IDENTITY', 'request_key', 'BudgetError', 'Record']
 
 # %% ../nbs/08_record.ipynb #a1aa8d05
-import atexit, hashlib, json, os, queue, re, threading, time, warnings, weakref
+import codecs, errno, hashlib, json, math, os, queue, re, sys, tempfile, threading, time, warnings, weakref, zlib
+from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -57,61 +59,169 @@ def _small(x):
     if isinstance(x, list): return [_small(v) for v in x]
     return _hashed(x) if isinstance(x, str) and re.match(r"data:[\w.+/;=-]+,", x) else x
 
+# %% ../nbs/08_record.ipynb #a8d864c0
+_SEAL = re.compile(rb'\{"crc":"([0-9a-f]{8})",')
+
+def _sealed(body):
+    "A JSON object with a checksum of its rest in front."
+    return b'{"crc":"%08x",%b' % (zlib.crc32(body[1:]), body[1:])
+
+def _intact(raw, line):
+    "Whether a line is as it was written; one without a checksum must not look as if it had lost one."
+    seal = _SEAL.match(raw)
+    if seal: return int(seal[1], 16) == zlib.crc32(raw[seal.end():])
+    return "crc" not in line and not re.match(rb'\{"[^"]{3}":"[^"]{8}",', raw)
+
+# %% ../nbs/08_record.ipynb #73d24244
+_FIELDS = {k: {"key", *more.split()} for k, more in dict(
+    sent="try tokens money", failed="try unclear tokens money", score="grader score why",
+    reply="try text messages tokens_in tokens_out cost").items()}
+
+def _opened(raw):
+    "The fields of a line; a ValueError where it is none, or was changed."
+    try: line = json.loads(raw)
+    except (ValueError, RecursionError): line = None
+    kind = line.get("kind") if isinstance(line, dict) else None
+    if kind not in [*_FIELDS] or not _FIELDS[kind] <= {*line}: raise ValueError("no line of a record")
+    if not _intact(raw, line): raise ValueError("a line changed after it was written (its checksum does not fit)")
+    line.pop("crc", None)
+    return line
+
+# %% ../nbs/08_record.ipynb #1ea35756
+def _dumps(x): return json.dumps(x, ensure_ascii=False, separators=(",", ":"))
+
+def _veiled(x, secrets):
+    "A value of a line with the secrets blotted out of its texts, never out of the names of fields."
+    if isinstance(x, dict): return {k: _veiled(v, secrets) for k, v in x.items()}
+    if isinstance(x, (list, tuple)): return [_veiled(v, secrets) for v in x]
+    return _blot(x, secrets) if isinstance(x, str) else x
+
+def _raw(line, secrets=()):
+    "A line as it is written: its checksum, then JSON."
+    text = _dumps(line)
+    if any(_dumps(s)[1:-1] in text for s in secrets):
+        text = _dumps({k: v if k in ("kind", "key") else _veiled(v, secrets) for k, v in line.items()})
+    return _sealed(text.encode("utf-8", "backslashreplace")) + b"\n"
+
+# %% ../nbs/08_record.ipynb #0f1d6a84
+_DROPPED = ("{}: the last line was torn ({} bytes written before its writer was killed); "
+            "it is dropped, and its call counts as unanswered")
+_COPIES = "{}: {} lines are copies of others; each line counts once"
+_REMEDY = "restore the file from a copy, or delete this line: what it held is asked again"
+
+def _torn(raw):
+    "Whether a last line was broken off: no whole JSON stands in it."
+    try: json.JSONDecoder().raw_decode(raw.decode(errors="replace").lstrip())
+    except (ValueError, RecursionError): return bool(raw.strip())
+    return False
+
+def _once_each(rows):
+    "Lines without copies of lines. (Lines without a time may be equal and be no copies.)"
+    seen, out = set(), []
+    for raw, line in rows:
+        if raw not in seen or "time" not in line: out.append(line)
+        seen.add(raw)
+    return out
+
 # %% ../nbs/08_record.ipynb #73362b17
-def _lines(path, loud=True):
+def _lines(path, say=warnings.warn):
     "The lines of a record, and how many bytes of whole lines it has."
     raw = path.read_bytes() if path.exists() else b""
-    whole = raw.rfind(b"\n") + 1
-    if whole < len(raw) and loud: warnings.warn(f"{path.name}: the last line was torn ({len(raw) - whole} bytes written before its writer was killed); it is dropped, and its call counts as unanswered", stacklevel=5)
-    out, wrong = [], []
-    for i, line in enumerate(raw[:whole].split(b"\n")[:-1], 1):
-        try: out.append(json.loads(line)); assert out[-1]["kind"] in ("sent", "failed", "reply", "score")
-        except (ValueError, KeyError, TypeError, AssertionError): wrong.append(dict(row=i, column="line", got=f"no line of a record: {shorten(line.decode(errors='replace'), 50)!r}", do="restore the file from a copy, or delete this line"))
+    rows, size, found, wrong = raw.split(b"\n"), len(raw), [], []
+    rows[0] = rows[0].removeprefix(codecs.BOM_UTF8)
+    if _torn(rows[-1]):
+        size -= len(last := rows.pop())
+        say(_DROPPED.format(path.name, len(last)))
+    for i, row in enumerate(rows, 1):
+        try: found += [(row, _opened(row))] if (row := row.strip(b" \t\r")) else []
+        except ValueError as e:
+            got = f"{e}: {shorten(row.decode(errors='replace'), 50)!r}"
+            wrong.append(dict(row=i, column="line", got=got, do=_REMEDY))
     if wrong: raise LogError(wrong, path.name)
-    return out, whole
+    out = _once_each(found)
+    if len(out) < len(found): say(_COPIES.format(path.name, len(found) - len(out)))
+    return out, size
 
 # %% ../nbs/08_record.ipynb #6772bb79
 class BudgetError(RuntimeError):
-    "A cap leaves no room for one more call. Nothing is lost: raise it and run again."
+    "A cap, or the disk, leaves no room for one more call. Nothing is lost: make room and run again."
 
+def _caps(**caps):
+    "Caps, checked."
+    for k, v in caps.items():
+        if v is not None and (isinstance(v, bool) or not v >= 0):
+            raise ValueError(f"{k} must be a number >= 0, or None for no cap, got {v!r}")
+    return caps
+
+# %% ../nbs/08_record.ipynb #10935592
 class Record:
     "What was asked of models, what they said, what it cost."
     def __init__(self,
-        path: str | Path | None = None, # a .jsonl file; None: in memory only
-        *, calls: int | None = None, tokens: int | None = None, money: float | None = None, # caps over all models and runs of this file
+        path: str | Path | None = None, # a .jsonl file, or a link to one; None: in memory only
+        *, calls: int | None = None, tokens: int | None = None, money: float | None = None, # caps over all runs
         offline: bool = False, # True: answer from the file, never ask
     ):
         self.path, self.offline = None if path is None else Path(path), offline
-        self.caps = dict(calls=calls, tokens=tokens, money=money)
-        for k, v in self.caps.items():
-            if v is not None and (isinstance(v, bool) or not v >= 0): raise ValueError(f"{k} must be a number >= 0, or None for no cap, got {v!r}")
-        if offline and not (self.path and self.path.exists()): raise FileNotFoundError(f"an offline record must exist, got {str(path)!r}; make it by a run with offline=False")
-        self._lock, self._secrets, self._fd, self._guard, self._pid, self._full = threading.RLock(), set(), None, None, None, ""
-        self._flying = {} # key -> future of a call that is being made, whoever makes it
-        self._load()
+        self.caps = _caps(calls=calls, tokens=tokens, money=money)
+        if offline and not (self.path and self.path.exists()):
+            raise FileNotFoundError(f"an offline record must exist, got {str(path)!r}; "
+                                    "make it by a run with offline=False")
+        self._start()
 
-    def __repr__(self): return f"Record({len(self._replies):,} replies{'' if self.path is None else f' in {self.path.name}'}; {self.spent['calls']:,} calls, {self.spent['tokens']:,} tokens)"
     def __len__(self): return len(self._replies)
     def __contains__(self, key): return key in self._replies
     def get(self, key): return self._replies.get(key)
 
+# %% ../nbs/08_record.ipynb #7fb1e22e
+def _start(self):
+    self._lock, self._secrets, self._disk = threading.RLock(), set(), None
+    self._flying = {} # key -> future of a call that is being made, whoever makes it
+    self._load()
+
+def _show(self):
+    where = "" if self.path is None else f" in {self.path.name}"
+    return f"Record({len(self):,} replies{where}; {self.spent['calls']:,} calls, {self.spent['tokens']:,} tokens)"
+
+Record._start, Record.__repr__ = _start, _show
+
+# %% ../nbs/08_record.ipynb #59d8f5da
+def _zero(self):
+    "Nothing asked, nothing spent."
+    self._rows, self._replies, self._scores, self._open_calls = [], {}, {}, {}
+    self.failures = {} # of each key
+    self.spent, self._held = dict(calls=0, tokens=0, money=0.), dict(tokens=0, money=0., room=0)
+    self._size, self.unclear, self._beside = 0, 0, [] # _beside: lines that stand beside the file and not in it
+
+Record._zero = _zero
+
 # %% ../nbs/08_record.ipynb #218babc7
+_IN_AIR = "{} in the air when an earlier run ended; the most that may have cost counts as spent"
+
+def _side(path): return path.with_name(f"{path.name}.held") # where lines are kept that the file did not take
+
 def _load(self):
-    "Take in the file."
-    self._rows, self._replies, self._scores, self._open_calls, self.failures = [], {}, {}, {}, {} # failures: of each key
-    self.spent, self._held = dict(calls=0, tokens=0, money=0.), dict(tokens=0, money=0.)
-    self._size, self.unclear, lines = 0, 0, []
-    if self.path is not None: lines, self._size = _lines(self.path)
-    for line in lines: self._take(line)
+    "Take in the file, and what is held beside it."
+    self._zero()
+    lines = []
+    if self.path is not None:
+        lines, self._size = _lines(self.path)
+        self._beside = [line for line in _lines(_side(self.path.resolve()))[0] if line not in lines]
+    for line in lines + self._beside: self._take(line)
     lost, self._open_calls = list(self._open_calls.values()), {}
     for line in lost: self._charge(line)
-    if lost and not self.offline: warnings.warn(f"{len(lost)} call{'s were' if len(lost) > 1 else ' was'} in the air when an earlier run ended; the most that may have cost counts as spent", stacklevel=4)
+    calls = "1 call was" if len(lost) == 1 else f"{len(lost)} calls were"
+    if lost and not self.offline: warnings.warn(_IN_AIR.format(calls), stacklevel=5)
+
+Record._load = _load
+
+# %% ../nbs/08_record.ipynb #89efbf62
+_ELSEWHERE = ("messages", "text", "settings", "kind", "time") # fields that the ledger does not need
 
 def _take(self, line):
     "Count one line."
     kind, at = line["kind"], (line["key"], line.get("try"))
     if kind == "score": self._scores[line["key"], line["grader"]] = line; return
-    self._rows.append({k: v for k, v in line.items() if k not in ("messages", "text", "settings", "kind", "time")} | dict(line=kind))
+    self._rows.append({k: v for k, v in line.items() if k not in _ELSEWHERE} | dict(line=kind))
     if kind == "sent":
         self.spent["calls"] += 1
         if at in self._open_calls: self._charge(self._open_calls[at]) # of a run that was killed
@@ -124,89 +234,323 @@ def _take(self, line):
     self._replies[line["key"]] = line
     self.spent["tokens"] += line["tokens_in"] + line["tokens_out"]; self.spent["money"] += line["cost"] or 0.
 
+# %% ../nbs/08_record.ipynb #bd42fb94
 def _charge(self, line):
     "Count a call of which nobody knows whether it was billed, at the most it may have cost."
     self.unclear += 1
     self.spent["tokens"] += line["tokens"]; self.spent["money"] += line["money"] or 0.
 
-Record._load, Record._take, Record._charge = _load, _take, _charge
+Record._take, Record._charge = _take, _charge
 
 # %% ../nbs/08_record.ipynb #97870834
-def _begin(self):
-    "Lock the file, look whether it grew, cut a torn end off; once."
-    if self.path is None or self.offline: return
-    if self._fd is not None:
-        if self._pid != os.getpid(): raise RuntimeError(f"a record must be used by the process that opened it, got a fork of it; open Record({self.path.name!r}) again in the child")
-        return
-    from filelock import FileLock, Timeout
-    self.path.parent.mkdir(parents=True, exist_ok=True)
-    guard = FileLock(self.path.with_name(f".{self.path.name}.lock"), thread_local=False)
-    try: guard.acquire(timeout=.2)
-    except Timeout: raise RuntimeError(f"one record must have one writer, got a second one for {self.path.name}; wait for the other run, or .close() the Record that an earlier cell opened") from None
-    if self.path.exists() and self.path.stat().st_size != self._size and _lines(self.path, loud=False)[1] != self._size: self._load()
-    self._fd, self._pid = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600), os.getpid()
-    os.ftruncate(self._fd, self._size)
-    self._guard, self._asked = guard, queue.SimpleQueue()
-    threading.Thread(target=_to_disk, args=(self._fd, self._asked), daemon=True).start()
-    self._end = weakref.finalize(self, _shut, self._fd, self._asked, guard, self._pid)
+def _flock(fd, how="LOCK_EX"):
+    "Lock or free the file itself, by whichever name it was opened; nothing on a system without such locks."
+    try: import fcntl
+    except ImportError: return # Windows: the lock beside the file is all there is
+    try: fcntl.flock(fd, getattr(fcntl, how) | fcntl.LOCK_NB)
+    except BlockingIOError: raise
+    except OSError: pass # a file system that has none
 
-def _to_disk(fd, asked):
+# %% ../nbs/08_record.ipynb #8182d30d
+_FLAGS = os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) # of files that lines are appended to
+
+def _sole(path, name):
+    "Descriptor of the file, opened by its only writer, and the lock beside it."
+    from filelock import FileLock, Timeout
+    guard, fd = FileLock(path.with_name(f".{path.name}.lock"), thread_local=False), None
+    try:
+        guard.acquire(timeout=.2)
+        fd = os.open(path, os.O_RDWR | _FLAGS, 0o600)
+        _flock(fd)
+    except BaseException as e:
+        if fd is not None: os.close(fd)
+        guard.release()
+        if not isinstance(e, (Timeout, BlockingIOError)): raise
+        raise RuntimeError(f"one record must have one writer, got a second one for {name}; "
+                           "wait for the other run, or .close() the Record that an earlier cell opened") from None
+    return fd, guard
+
+# %% ../nbs/08_record.ipynb #90d8567a
+class _Disk:
+    "A file to which its one writer appends lines. What it does not take is held."
+    def __init__(self, fd, guard, path, size, lock):
+        self.fd, self.guard, self.path, self.size, self.lock = fd, guard, path, size, lock
+        self.pid = os.getpid()
+        self.loose, self.asked = deque(), queue.SimpleQueue() # written, not yet forced to disk; who waits
+        self.held, self.beside, self.error = [], True, "" # not taken; all of it beside?; why
+        self.spare, self.ragged = None, True # room set aside; may more than `size` stand there?
+
+# %% ../nbs/08_record.ipynb #5d3ff0d1
+def _put(self, raw):
+    "Append bytes, all or none."
+    try:
+        if self.ragged: os.ftruncate(self.fd, self.size)
+        self.ragged = True
+        n = os.write(self.fd, raw)
+        if n < len(raw): raise OSError(f"{n} of {len(raw)} bytes written")
+        self.ragged = False
+    except OSError:
+        with suppress(OSError): os.ftruncate(self.fd, self.size); self.ragged = False
+        raise
+    self.size += len(raw)
+
+_Disk.put = _put
+
+# %% ../nbs/08_record.ipynb #84eaef7f
+def _longest_file():
+    "The size to which this process may let a file grow."
+    try: import resource
+    except ImportError: return math.inf
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return math.inf if most == resource.RLIM_INFINITY else most
+
+def _take_room(fd, n):
+    "Let a file have n bytes of the disk, or an OSError."
+    try: return os.posix_fallocate(fd, 0, n)
+    except AttributeError: pass # a system without it
+    except OSError as e:
+        if e.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS): raise # else a file system without it
+    have = os.lseek(fd, 0, os.SEEK_END)
+    while have < n: have += os.write(fd, os.urandom(min(n - have, 1 << 20))) # random: nothing can make it smaller
+    os.fsync(fd)
+
+# %% ../nbs/08_record.ipynb #1b19d285
+_GONE = "another file, or none, of that name: it was moved, replaced or deleted while it was open"
+
+def _here(self):
+    "Whether the file still has its name."
+    try: return os.path.samestat(os.stat(self.path), os.fstat(self.fd))
+    except OSError: return False
+
+def _short(self, n):
+    "Why there is no room for n more bytes; '' where there is: then it is set aside."
+    if not self.here(): return _GONE
+    most = _longest_file()
+    if self.size + n > most: return f"{self.size:,} bytes of {most:,} that a file may have (ulimit -f)"
+    try:
+        if self.spare is None: self.spare = tempfile.TemporaryFile(dir=self.path.parent, buffering=0)
+        if os.fstat(self.spare.fileno()).st_size < n: _take_room(self.spare.fileno(), n)
+    except OSError as e: return str(e)
+    return ""
+
+_Disk.here, _Disk.short = _here, _short
+
+# %% ../nbs/08_record.ipynb #e2b532cb
+def _append(path, raw):
+    "Append bytes to a file, all or none; whether it was done."
+    try: fd = os.open(path, os.O_WRONLY | _FLAGS, 0o600)
+    except OSError: return False
+    size, done = os.fstat(fd).st_size, False
+    try:
+        done = os.write(fd, raw) == len(raw)
+        os.fsync(fd)
+    except OSError: done = False
+    if not done:
+        with suppress(OSError): os.ftruncate(fd, size)
+    os.close(fd)
+    if not done and not size:
+        with suppress(OSError): os.unlink(path)
+    return done
+
+def _hold_lines(self, lines):
+    "Keep lines that the file does not take."
+    self.held += lines
+    self.beside = _append(_side(self.path), b"".join(lines)) and self.beside
+
+_Disk.hold = _hold_lines
+
+# %% ../nbs/08_record.ipynb #b23ae0c7
+def _give_back(self):
+    "Let the file have the room that was set aside."
+    with suppress(OSError): self.spare and self.spare.truncate(0)
+
+def _add(self, raw, done, keep):
+    "Append a line, `done` when it is on disk. '', or why it was not taken; then it is held if `keep`."
+    for room_left in (True, False):
+        if self.held: break
+        try: self.put(raw)
+        except OSError as e: self.error = str(e)
+        else:
+            self.loose.append(raw); self.asked.put((done, 1))
+            return ""
+        if room_left: self.give_back()
+    if keep: self.hold([raw])
+    return self.error
+
+_Disk.give_back, _Disk.add = _give_back, _add
+
+# %% ../nbs/08_record.ipynb #ea1d0171
+def _elsewhere(self):
+    "Put what is held wherever there is room, and name the place."
+    lines, name = b"".join(self.held), self.path.name
+    if self.beside: return f"in {_side(self.path).name} beside it; open the record when there is room"
+    try:
+        fd, place = tempfile.mkstemp(".jsonl", f"{self.path.stem}-")
+        with open(fd, "wb") as f: f.write(lines); f.flush(); os.fsync(fd)
+    except OSError:
+        sys.stderr.write(lines.decode(errors="replace"))
+        return f"printed on stderr, as no disk takes them; append them to {name}"
+    return f"in {place}; make room, then append them: cat {place} >> {name}"
+
+_Disk.elsewhere = _elsewhere
+
+# %% ../nbs/08_record.ipynb #a4e0f38c
+def _lines_gone(self):
+    "All lines of a file that has lost every name, else none: this process alone can still read it."
+    if self.here() or os.fstat(self.fd).st_nlink: return []
+    with open(os.dup(self.fd), "rb") as f: f.seek(0); return f.readlines()
+
+def _flush(self):
+    "Write what is held, now that there may be room."
+    if gone := self.gone(): self.held, self.beside = gone + self.held, False
+    if not self.held: return
+    self.give_back()
+    try:
+        if gone: raise OSError(_GONE)
+        for raw in self.held: self.put(raw)
+        os.fsync(self.fd)
+    except OSError as e:
+        n = len(self.held)
+        raise RuntimeError(f"{self.path.name} must take {n} more lines, got {e}. They are {self.elsewhere()}") from e
+    self.held = []
+    _side(self.path).unlink(missing_ok=True)
+
+_Disk.gone, _Disk.flush = _lines_gone, _flush
+
+# %% ../nbs/08_record.ipynb #2c8d9051
+def _refusal(self):
+    name = self.path.name
+    return RuntimeError(f"{name} must take what is paid for, got {self.error}; make room and open the record again")
+
+def _settle(self, n, error):
+    "The first n loose lines are on disk; or, with an error, none may be, and all are held. The error to tell, or None."
+    with self.lock:
+        lines = [*self.loose]
+        for _ in lines[:None if error else n]: self.loose.popleft()
+        if error and lines:
+            self.error, self.ragged, self.size = str(error), True, self.size - sum(map(len, lines))
+            later, self.held = self.held, []
+            self.hold(lines); self.held += later
+        return self.refusal() if self.held else error
+
+_Disk.refusal, _Disk.settle = _refusal, _settle
+
+# %% ../nbs/08_record.ipynb #c83f8fc8
+def _to_disk(disk):
     "Force what was written to disk, once for all who wait; ends with None."
-    while (first := asked.get()) is not None:
+    while (first := disk.asked.get()) is not None:
         waiting = [first]
-        while not asked.empty(): waiting.append(asked.get())
-        try: os.fsync(fd); error = None
+        while not disk.asked.empty(): waiting.append(disk.asked.get())
+        try: os.fsync(disk.fd); error = None
         except OSError as e: error = e
+        error = disk.settle(sum(n for _, n in filter(None, waiting)), error)
         for f in waiting:
             if f is None: return
-            if f.set_running_or_notify_cancel(): f.set_exception(error) if error else f.set_result(None)
+            if f[0].set_running_or_notify_cancel(): f[0].set_exception(error) if error else f[0].set_result(None)
 
-def _shut(fd, asked, guard, pid):
-    if os.getpid() != pid: return # a fork: the file is its parent's
-    done = Future(); asked.put(done); done.exception(timeout=30)
-    asked.put(None); guard.release(); os.close(fd)
+# %% ../nbs/08_record.ipynb #eca3e060
+def _resume(self, held):
+    "Start where the last whole line ends, with what an earlier run held."
+    os.ftruncate(self.fd, self.size)
+    with open(self.path, "rb") as f:
+        f.seek(max(0, self.size - 1))
+        if f.read(1) not in (b"", b"\n"): self.put(b"\n")
+    self.held = [_raw(line) for line in held]
+    self.flush()
+    _side(self.path).unlink(missing_ok=True) # also where all of it stood in the file already
+    threading.Thread(target=_to_disk, args=(self,), daemon=True).start()
+
+_Disk.resume = _resume
+
+def _shut(disk):
+    "Everything on disk, the file free for another writer."
+    if os.getpid() != disk.pid: return # a fork: the file is its parent's
+    done = Future(); disk.asked.put((done, 0))
+    with suppress(Exception): done.result(timeout=30)
+    try: disk.flush()
+    finally:
+        disk.asked.put(None)
+        _flock(disk.fd, "LOCK_UN"); disk.guard.release(); os.close(disk.fd)
+        if disk.spare: disk.spare.close()
+
+# %% ../nbs/08_record.ipynb #7ae1e2c2
+_FORK = "a record must be used by the process that opened it, got a fork of it; open Record({!r}) again in the child"
+
+def _begin(self):
+    "Lock the file and look whether it grew; once."
+    if self.path is None or self.offline: return
+    if self._disk is not None:
+        if self._disk.pid == os.getpid(): return
+        raise RuntimeError(_FORK.format(self.path.name))
+    real = self.path.resolve()
+    real.parent.mkdir(parents=True, exist_ok=True)
+    fd, guard = _sole(real, self.path.name)
+    try:
+        grew = os.fstat(fd).st_size != self._size and _lines(real, str)[1] != self._size
+        if grew or _side(real).exists(): self._load()
+        disk = _Disk(fd, guard, real, self._size, self._lock)
+        disk.resume(self._beside)
+    except BaseException: os.close(fd); guard.release(); raise
+    self._disk, self._size, self._beside = disk, disk.size, []
+    self._end = weakref.finalize(self, _shut, disk)
 
 Record._begin = _begin
 
-# %% ../nbs/08_record.ipynb #90d8567a
+# %% ../nbs/08_record.ipynb #4d83b114
 def _write(self, line):
     "Append one line and count it; a future that is done when it is on disk."
     done = Future()
     with self._lock:
         if self.path is None: done.set_result(None); self._take(line); return done
         self._begin()
-        raw = (_blot(json.dumps(line, ensure_ascii=False, separators=(",", ":")), self._secrets) + "\n").encode("utf-8", "backslashreplace")
-        try:
-            if (n := os.write(self._fd, raw)) < len(raw): raise OSError(f"{n} of {len(raw)} bytes written")
-        except OSError as e:
-            os.ftruncate(self._fd, self._size)
-            self._full = str(e)
-            if line["kind"] == "reply": self._charge(dict(tokens=line["tokens_in"] + line["tokens_out"], money=line["cost"]))
-            raise RuntimeError(f"{self.path.name} must take one more line, got {e}; make room and run again. Not kept: {shorten(line.get('text', ''), 500)!r}") from e
-        self._size += len(raw)
-        self._take(line)
-        self._asked.put(done)
-    return done
+        paid = line["kind"] != "sent"
+        error = self._disk.add(_raw(line, self._secrets), done, keep=paid)
+        self._size = self._disk.size
+        if paid or not error: self._take(line)
+    if not error: return done
+    kept = "This line is held until the record is closed, and written then" if paid else "Nothing was asked"
+    raise RuntimeError(f"{self.path.name} must take one more line, got {error}; make room and run again. {kept}")
 
 def _close(self):
     "Everything on disk, the file free for another writer."
-    if self._fd is not None: self._end(); self._fd = self._guard = None
+    if self._disk is None: return
+    disk, self._disk = self._disk, None
+    try: self._end()
+    finally: self._size = disk.size
 
 Record._write, Record.close = _write, _close
 
 # %% ../nbs/08_record.ipynb #e1dcb049
+_AGAIN = "run again: what is recorded is not asked twice"
+
+def _space(tokens): return 8 * tokens + (1 << 16) # bytes kept for the line of an answer
+
+def _over(self, need):
+    "(cap that leaves no room for a call, what to say of it); ('', '') where all do."
+    for k, cap in self.caps.items():
+        if cap is None or self.spent[k] + self._held.get(k, 0) + need[k] <= cap * (1 + 1e-12): continue
+        call = "one more call" if k == "calls" else f"one more call (at most {need[k]:,.6g} {k})"
+        return k, f"the budget must leave room for {call}, "\
+                  f"got {self.spent[k]:,.6g} of {cap:,.6g} {k} spent; raise {k}= and {_AGAIN}"
+    why = self._disk and self._disk.short(self._held["room"] + need["room"])
+    if not why: return "", ""
+    answer = f"one more answer ({need['room']:,} bytes)"
+    return "room", f"{self.path.name} must have room for {answer}, got {why}; make room and {_AGAIN}"
+
+Record._over = _over
+
+# %% ../nbs/08_record.ipynb #de3e837f
 def _hold(self, key, tries, role, stage, model, tokens, money) -> bool:
     "Send one more call of at most this size? False: not now, perhaps when a call in the air is settled."
-    if self._full: raise RuntimeError(f"{self.path.name} must take what is paid for, got {self._full}; make room and open the record again")
     with self._lock:
-        need = dict(calls=1, tokens=tokens, money=money or 0.)
-        used = {k: self.spent[k] + self._held.get(k, 0) for k in need}
-        over = [k for k, cap in self.caps.items() if cap is not None and used[k] + need[k] > cap * (1 + 1e-12)]
-        if over and self._open_calls and over != ["calls"]: return False
-        if over:
-            k = over[0]
-            raise BudgetError(f"the budget must leave room for one more call{f' (at most {need[k]:,.6g} {k})' * (k != 'calls')}, got {self.spent[k]:,.6g} of {self.caps[k]:,.6g} {k} spent; raise {k}= and run again: what is recorded is not asked twice")
-        self._write(dict(kind="sent", key=key, **{"try": tries}, role=role, stage=stage, model=model, tokens=tokens, money=money, time=round(time.time(), 3)))
+        self._begin()
+        if self._disk and self._disk.held: raise self._disk.refusal()
+        need = dict(calls=1, tokens=tokens, money=money or 0., room=_space(tokens))
+        over, why = self._over(need)
+        if over and self._open_calls and over != "calls": return False
+        if over: raise BudgetError(why)
+        about = dict(role=role, stage=stage, model=model, tokens=tokens, money=money)
+        self._write(dict(kind="sent", key=key, **{"try": tries}, **about, time=round(time.time(), 3)))
         for k in self._held: self._held[k] += need[k]
     return True
 
@@ -214,28 +558,41 @@ Record._hold = _hold
 
 # %% ../nbs/08_record.ipynb #95c125ce
 def _release(self, key, tries):
-    line = self._open_calls.get((key, tries))
-    if line: self._held["tokens"] -= line["tokens"]; self._held["money"] -= line["money"] or 0.
+    if not (line := self._open_calls.get((key, tries))): return
+    held = dict(tokens=line["tokens"], money=line["money"] or 0., room=_space(line["tokens"]))
+    for k, v in held.items(): self._held[k] -= v
 
 def _fail(self, key, tries, role, stage, model, error, http, seconds, unclear):
     "A request that came to nothing; `unclear` if nobody knows whether it was billed."
     with self._lock:
         most = self._open_calls.get((key, tries), dict(tokens=0, money=0.))
         self._release(key, tries)
-        return self._write(dict(kind="failed", key=key, **{"try": tries}, role=role, stage=stage, model=model, error=shorten(_blot(error, self._secrets, guess=True), 300), http=http, unclear=unclear,
-                                tokens=most["tokens"], money=most["money"], seconds=round(seconds, 3)))
+        about = dict(role=role, stage=stage, model=model, tokens=most["tokens"], money=most["money"])
+        error = shorten(_blot(error, self._secrets, guess=True), 300)
+        return self._write(dict(kind="failed", key=key, **{"try": tries}, error=error, http=http, unclear=unclear,
+                                **about, seconds=round(seconds, 3), time=round(time.time(), 3)))
 
+Record._release, Record._fail = _release, _fail
+
+# %% ../nbs/08_record.ipynb #8d99f731
 def _keep(self, **line):
     "An answer."
     with self._lock:
         self._release(line["key"], line["try"])
         text = _blot(line["text"].encode("utf-8", "replace").decode(), self._secrets) # half a surrogate pair is no text
-        return self._write(dict(kind="reply", **line | dict(text=text, messages=_small(line["messages"]), time=round(time.time(), 3))))
+        line |= dict(text=text, messages=_small(line["messages"]), time=round(time.time(), 3))
+        return self._write(dict(kind="reply", **line))
 
 def _keep_score(self, key, grader, score, why):
     "What a grader said of a reply."
-    return self._write(dict(kind="score", key=key, grader=grader, score=score, why=shorten(_blot(why, self._secrets, guess=True), 300)))
+    why = shorten(_blot(why, self._secrets, guess=True), 300)
+    return self._write(dict(kind="score", key=key, grader=grader, score=score, why=why))
 
+def _score_of(self, key, grader): return self._scores.get((key, grader))
+
+Record._keep, Record._keep_score, Record._score_of = _keep, _keep_score, _score_of
+
+# %% ../nbs/08_record.ipynb #c9747dd7
 def _landed(self, key, future, call):
     "Tell whoever waits for the same request what came of it."
     self._flying.pop(key, None)
@@ -243,9 +600,7 @@ def _landed(self, key, future, call):
     elif e := call.exception(): future.set_exception(e)
     else: future.set_result(call.result())
 
-def _score_of(self, key, grader): return self._scores.get((key, grader))
-
-Record._release, Record._fail, Record._keep, Record._keep_score, Record._score_of, Record._landed = _release, _fail, _keep, _keep_score, _score_of, _landed
+Record._landed = _landed
 
 # %% ../nbs/08_record.ipynb #900bc0c6
 def _ledger(self,

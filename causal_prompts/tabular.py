@@ -351,21 +351,26 @@ def _told(axis, freq):
     "A function from a position on an axis to the name or the date that stands there; None where it is just a number."
     import matplotlib.dates as mdates
     converter = axis.get_converter() if hasattr(axis, "get_converter") else axis.converter
-    kind, names = type(converter).__name__, {i: str(n) for n, i in (getattr(axis.units, "_mapping", None) or {}).items()}
+    kind, mapping = type(converter).__name__, getattr(axis.units, "_mapping", None) or {}
+    names = {i: str(n)[:1000] for n, i in mapping.items()}
     if names: return lambda p: names.get(round(p))
     if "Period" in kind and freq:
         import pandas
         return lambda p: str(pandas.Period(ordinal=round(p), freq=freq))
-    if "Date" in kind or "Period" in kind: return lambda p: mdates.num2date(round(p * 86400) / 86400).replace(tzinfo=None).isoformat()
-    return lambda p: None
+    dated = lambda p: mdates.num2date(round(p * 86400) / 86400).replace(tzinfo=None).isoformat()
+    return dated if "Date" in kind or "Period" in kind else lambda p: None
 
+# %% ../nbs/10a_tabular.ipynb #319ccd6a
 def _axis(axis):
     "Direction and scale of an axis, and the labels that were set by hand."
+    import math
     from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
-    form = axis.get_major_formatter()
-    hand = isinstance(form, FixedFormatter) or isinstance(form, FuncFormatter) and isinstance(axis.get_major_locator(), FixedLocator)
-    labels = [[float(p), t.get_text()[:200]] for p, t in zip(axis.get_majorticklocs(), axis.get_majorticklabels())] if hand else []
-    return dict(flipped=bool(axis.get_inverted()), scale=axis.get_scale(), labels=[x for x in labels if x[1].strip()][:5000])
+    form, at = axis.get_major_formatter(), axis.get_majorticklocs()
+    fixed = isinstance(axis.get_major_locator(), FixedLocator)
+    hand = isinstance(form, FixedFormatter) or isinstance(form, FuncFormatter) and fixed
+    labels = [[float(p), t.get_text()[:200]] for p, t in zip(at, axis.get_majorticklabels())] if hand else []
+    labels = [x for x in labels if x[1].strip() and math.isfinite(x[0])][:5000]
+    return dict(flipped=bool(axis.get_inverted()), scale=axis.get_scale(), labels=labels)
 
 # %% ../nbs/10a_tabular.ipynb #e3bfd2c4
 def _colour(c):
@@ -544,22 +549,62 @@ def _wedge_rows(ax):
     named = lambda w: w["label"] if w["label"] and w["label"][0] != "_" else _group(w, ax["legend"])
     return [dict(x=(named(w),), y=(w["share"],), group=None, at={}, size=w["share"]) for w in ax["wedges"]]
 
+# %% ../nbs/10a_tabular.ipynb #32e5a4f8
+_MOST, _LONGEST = 5000, 1000 # marks or labels; characters of a name
+
+_AXIS = dict(flipped=bool, scale=str, labels=[(float, str)])
+_FORM = dict(
+    bars=[dict(set=int, flat=bool, told="name?", colour=str, label=str,
+               **dict.fromkeys(("at", "start", "size", "thick"), float))],
+    wedges=[dict(share=float, colour=str, label=str)],
+    series=[dict(line=bool, colour=str, label=str, spots=[(float, "name?", float, "name?")])],
+    legend=[(str, str)], x=_AXIS, y=_AXIS)
+
+# %% ../nbs/10a_tabular.ipynb #73ff1e26
+def _fits(v, form):
+    "Whether a value has a form: [form of each], (forms in order), {field: form}, or a type."
+    if isinstance(form, list): return isinstance(v, list) and len(v) <= _MOST and all(_fits(x, form[0]) for x in v)
+    if isinstance(form, tuple): return isinstance(v, list) and len(v) == len(form) and all(map(_fits, v, form))
+    if isinstance(form, dict):
+        return isinstance(v, dict) and v.keys() == form.keys() and all(_fits(v[k], f) for k, f in form.items())
+    if form == "name?": return v is None or _fits(v, str)
+    if form is str: return isinstance(v, str) and len(v) <= _LONGEST
+    if form is float: return type(v) in (int, float) and -1e300 <= v <= 1e300
+    return type(v) is form
+
+# %% ../nbs/10a_tabular.ipynb #071f367f
+def _marks(ax): return len(ax["bars"]) + len(ax["wedges"]) + sum(len(s["spots"]) for s in ax["series"])
+
+def _sound(drawn):
+    "What `draw` found, or a ValueError where it is not what the reader of figures says."
+    for ax in drawn if isinstance(drawn, list) else [drawn]:
+        short = _fits(ax, dict(kind=str)) or _fits(ax, dict(many=int)) or _fits(ax, dict(unread=str))
+        if not short and not (_fits(ax, _FORM) and 0 < _marks(ax) <= _MOST):
+            raise ValueError(f"what the program says of its figure is no figure: {shorten(str(ax)[:1000], 60)}")
+    return drawn
+
+# %% ../nbs/10a_tabular.ipynb #e6aafaed
+def _one_chart(ax):
+    "Type, rows and groups of what is drawn in one pair of axes."
+    kinds = dict(pie=_wedge_rows(ax), bar=_bar_rows(ax), line=_spot_rows(ax, True), scatter=_spot_rows(ax, False))
+    kind, rows = next((k, v) for k, v in kinds.items() if v)
+    groups = {r["group"] for r in rows} - {None}
+    if len(groups) > 1: kind = _bar_type(rows, ax["bars"]) if kind == "bar" else f"grouping {kind}"
+    # a grouped bar is read at its end, a stacked one by its length
+    if kind in ("bar", "grouping bar"): rows = [r | r["end"] for r in rows]
+    return dict(type=kind, rows=rows, groups=sorted(groups), flipped={c: ax[c]["flipped"] for c in "xy"})
+
 # %% ../nbs/10a_tabular.ipynb #fb021efd
 def read_chart(
     drawn: list, # what `draw` found: a dict for every pair of axes
 ) -> dict: # type, rows (x, y, group, at, size), groups, flipped
     "The one chart of a figure; a ValueError where there is none, or several."
     if not drawn: raise ValueError("nothing is drawn")
-    if len(drawn) > 1: raise ValueError(f"{len(drawn)} charts in one figure, where one was asked for")
+    if len(_sound(drawn)) > 1: raise ValueError(f"{len(drawn)} charts in one figure, where one was asked for")
     ax = drawn[0]
     if "kind" in ax: raise ValueError(f"{ax['kind']} axes, where plain ones were asked for")
     if "many" in ax: raise ValueError(f"{ax['many']} marks, which is no chart of grouped data")
-    kinds = dict(pie=_wedge_rows(ax), bar=_bar_rows(ax), line=_spot_rows(ax, True), scatter=_spot_rows(ax, False))
-    kind, rows = next((k, v) for k, v in kinds.items() if v)
-    groups = {r["group"] for r in rows} - {None}
-    if len(groups) > 1: kind = _bar_type(rows, ax["bars"]) if kind == "bar" else f"grouping {kind}"
-    if kind in ("bar", "grouping bar"): rows = [r | r["end"] for r in rows] # such a bar is read at its end, a stacked one by its length
-    return dict(type=kind, rows=rows, groups=sorted(groups), flipped={c: ax[c]["flipped"] for c in "xy"})
+    return _one_chart(ax)
 
 # %% ../nbs/10a_tabular.ipynb #2631151a
 _CALENDAR = {n: (kind, i)
@@ -682,40 +727,57 @@ def _ordered(chart, ref, way):
     step = 1 if sort["order"] == "ascending" else -1
     return all(step * (b - a) >= -1e-9 * max(abs(a), abs(b)) for a, b in zip(sums, sums[1:]))
 
+# %% ../nbs/10a_tabular.ipynb #2a1c9363
+def _verdict(chart, ref):
+    "The grade of a chart that can be read."
+    got, want, stacked = chart["type"], ref["type"].lower(), ref.get("stacked_bar")
+    other = got == "grouping bar" and not stacked or got == "bar" and len(chart["groups"]) > 1
+    if got != want and not (want == "stacked bar" and other): return Grade(0, f"valid; type wrong: {got}, not {want}")
+    ways, wrong = _compare(chart, ref)
+    if wrong: return Grade(0, shorten(f"valid; type right; data wrong: {wrong}", 300))
+    if not ref.get("sort") or got == "pie": return Grade(1, "valid; type and data right")
+    if any(_ordered(chart, ref, way) for way in ways): return Grade(1, "valid; type, data and order right")
+    order, channel = shorten(ref["sort"]["order"], 60), ref["sort"]["channel"]
+    return Grade(0, f"valid; type and data right; order wrong: not {order} by {channel}")
+
 # %% ../nbs/10a_tabular.ipynb #8b7e842e
 def grade_chart(
     drawn: list, # what `draw` found
     ref: dict, # type, x_data, y_data, classify, sort, and of the request: channel_specified, sort_by, stacked_bar
 ) -> Grade:
     "The grade of a figure against a reference: 1 where it is valid and legal."
-    if any("unread" in ax for ax in drawn): raise RuntimeError(f"the figure could not be read: {drawn[0].get('unread')}")
     if not drawn: return Grade(0, "invalid: no bars, wedges, lines or points are drawn")
+    try: unread = [ax["unread"] for ax in _sound(drawn) if "unread" in ax]
+    except ValueError as e: return Grade(0, f"invalid: {e}")
+    if unread: raise RuntimeError(f"the figure could not be read: {unread[0]}")
     try: chart = read_chart(drawn)
-    except ValueError as e: return Grade(0, f"valid; illegal: {e}")
-    got, want = chart["type"], ref["type"].lower()
-    typed = got == want or want == "stacked bar" and (got == "grouping bar" and not ref.get("stacked_bar") or got == "bar" and len(chart["groups"]) > 1)
-    if not typed: return Grade(0, f"valid; type wrong: {got}, not {want}")
-    ways, wrong = _compare(chart, ref)
-    if wrong: return Grade(0, shorten(f"valid; type right; data wrong: {wrong}", 300))
-    if not ref.get("sort") or got == "pie": return Grade(1, "valid; type and data right")
-    if any(_ordered(chart, ref, way) for way in ways): return Grade(1, "valid; type, data and order right")
-    return Grade(0, f"valid; type and data right; order wrong: not {shorten(ref['sort']['order'], 60)} by {ref['sort']['channel']}")
+    except ValueError as e: return Grade(0, shorten(f"valid; illegal: {e}", 300))
+    return _verdict(chart, ref)
 
 # %% ../nbs/10a_tabular.ipynb #12f45dda
 def _image(ran):
-    "The picture of a run as a data URL, or ''."
+    "The picture of a run as a data URL; a ValueError where it is none that a judge should get."
     import base64
-    return "data:image/png;base64," + base64.b64encode(ran.files[_PICTURE]).decode() if _PICTURE in ran.files else ""
+    raw = ran.files.get(_PICTURE, b"")
+    if len(raw) > 10_000_000 or raw[:16] != b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR":
+        raise ValueError(f"the picture must be a PNG of at most 10,000,000 bytes, got {len(raw):,} bytes")
+    return "data:image/png;base64," + base64.b64encode(raw).decode()
 
+# %% ../nbs/10a_tabular.ipynb #6870b6cf
 def _check(reply, item, picture, options):
     "Grade of the chart, program, picture."
     code = code_in(reply, last=True)
     if not code: return Grade(0, "invalid: no program in the reply"), "", ""
     ran = draw(code, _files(item), picture, **options)
-    if ran.status == "limit": return Grade(0, shorten(f"invalid; limit: {ran.error}", 300)), code, ""
-    if ran.status == "fail": return Grade(0, shorten(f"invalid; the program failed: {ran.error}", 300)), code, ""
-    if not isinstance(ran.result, list): return Grade(0, "invalid: the program ended before its figure could be read"), code, ""
-    return grade_chart(ran.result, json.loads(item["reference"])), code, _image(ran)
+    if ran.status != "ok":
+        what = "limit" if ran.status == "limit" else "the program failed"
+        return Grade(0, shorten(f"invalid; {what}: {ran.error}", 300)), code, ""
+    if not isinstance(ran.result, list):
+        return Grade(0, "invalid: the program ended before its figure could be read"), code, ""
+    grade = grade_chart(ran.result, json.loads(item["reference"]))
+    if not picture or grade.score != 1: return grade, code, ""
+    try: return grade, code, _image(ran)
+    except ValueError as e: return Grade(0, f"invalid: {e}"), code, ""
 
 # %% ../nbs/10a_tabular.ipynb #85589423
 def viseval_grader(

@@ -231,8 +231,7 @@ def test_an_offline_record_gives_what_it_holds(tmp_path):
         warnings.simplefilter("ignore")
         llm = model(server, Record(tmp_path/"r.jsonl", calls=15)); run(p, llm, show=False); llm.record.close()
         off = run(p, LLM("m", settings=SETTINGS, alias="here", record=Record(tmp_path/"r.jsonl", offline=True)), show=False)
-    n = len(llm.record) # fifteen requests; one that had to be made again under load leaves fourteen answers
-    assert 10 <= n <= 15 and off.table["score"].notna().sum() == n and off.table["status"].eq("not asked").sum() == 40 - n and off.stopped == "the record is offline"
+    assert off.table["score"].notna().sum() == 15 and off.table["status"].eq("not asked").sum() == 25 and off.stopped == "the record is offline"
 
 def test_requests_that_a_server_rejects_are_no_outage():
     with stub(lambda n, b: error(400) if "question 1" in b["messages"][0]["content"] else answer("1")) as server:

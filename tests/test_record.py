@@ -1,5 +1,6 @@
 "The record: identity of requests, caps that hold before the call, torn lines, two writers, secrets, a full disk."
-import json, os, signal, subprocess, sys, warnings
+import errno, json, os, resource, signal, subprocess, sys, warnings, zlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -192,16 +193,16 @@ def test_a_record_that_was_let_go_frees_its_file(tmp_path):
     send(r, "b"); keep(r, "b")
     assert len(r) == 2
 
-def test_a_full_disk_ends_the_run_shows_the_answer_and_leaves_whole_lines(tmp_path, monkeypatch):
+def test_a_full_disk_ends_the_run_holds_the_answer_and_leaves_whole_lines(tmp_path, monkeypatch):
     r, write = Record(tmp_path/"r.jsonl"), os.write
     send(r); keep(r); send(r, "b")
     size = r._size
     monkeypatch.setattr(os, "write", lambda fd, raw: write(fd, raw[:10])) # the disk takes ten bytes more
-    with pytest.raises(RuntimeError, match=r"10 of \d+ bytes written; make room and run again. Not kept: 'a dear answer'"): keep(r, "b", reply="a dear answer")
+    with pytest.raises(RuntimeError, match=r"10 of \d+ bytes written; make room and run again. This line is held until the record is closed"): keep(r, "b", reply="a dear answer")
     monkeypatch.undo()
-    assert (tmp_path/"r.jsonl").stat().st_size == size
+    assert (tmp_path/"r.jsonl").stat().st_size == size and len(r) == 2
     r.close()
-    assert len(Record(tmp_path/"r.jsonl")) == 1
+    assert list(Record(tmp_path/"r.jsonl").frame["text"]) == ["yes", "a dear answer"]
 
 def test_kill_while_writing_loses_nothing_that_was_acknowledged(tmp_path):
     code = ("import sys; sys.path.insert(0, 'tests'); from test_record import *\n"
@@ -240,7 +241,294 @@ def test_after_a_full_disk_nothing_more_is_sent(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError): keep(r, tokens=(5, 6))
     monkeypatch.undo()
     with pytest.raises(RuntimeError, match="must take what is paid for"): send(r, "c")
-    assert r.spent["tokens"] == 11 and r.unclear == 1
+    assert r.spent["tokens"] == 11 and r.unclear == 0 and len(r) == 1
+    r.close()
+    assert send(r, "c") # closed, the record has written what it held
+    with pytest.warns(UserWarning, match="2 calls were in the air"): assert len(Record(tmp_path/"r.jsonl")) == 1
+
+
+# ---- a disk that takes no more
+
+@contextmanager
+def longest_file(n):
+    "No file may grow beyond n bytes."
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n, hard))
+    try: yield
+    finally: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+def broken(code):
+    def fails(*args): raise OSError(code, os.strerror(code))
+    return fails
+
+def names(folder): return sorted(f.name for f in folder.iterdir())
+
+def test_where_there_is_no_room_for_an_answer_nothing_is_asked(tmp_path):
+    r = Record(tmp_path/"r.jsonl")
+    with longest_file(200_000):
+        sent = [k for k in range(10) if send(r, replicate=k)]
+        assert sent == [0, 1, 2] # the others wait: calls in the air may need less than is set aside for them
+        for k in sent: keep(r, replicate=k, reply="x" * 45_000)
+        with pytest.raises(BudgetError, match=r"r.jsonl must have room for one more answer \(66,336 bytes\), got 13\d,\d+ bytes of 200,000 .* make room and run again: what is recorded is not asked twice"): send(r, replicate=3)
+    assert send(r, replicate=3) and r.spent["calls"] == 4 # there is room again
+    r.close()
+    with pytest.warns(UserWarning, match="1 call was in the air"): assert len(Record(tmp_path/"r.jsonl")) == 3
+
+@pytest.mark.parametrize("length", [20_000, 300_000], ids=["answers that fit", "answers larger than what is set aside"])
+def test_a_run_on_a_disk_that_fills_up_keeps_every_answer_that_was_sent(tmp_path, length):
+    from causal_prompts.llm import LLM, Limits
+    from test_llm import answer, stub
+    with stub(lambda n, _: answer("x" * length), delay=.05) as server:
+        model = LLM("m", server.url, dict(max_tokens=50), record=Record(tmp_path/"r.jsonl"), limits=Limits(concurrency=16))
+        with longest_file(200_000), pytest.raises(RuntimeError, match="make room and run again|must take what is paid for"): model.ask_all([f"q{i}" for i in range(30)], show=False)
+        model.record.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error") # no call is in the air
+        assert 0 < len(Record(tmp_path/"r.jsonl")) == len(server.seen) < 30
+
+def test_who_changes_a_line_on_purpose_takes_its_checksum_out(tmp_path):
+    path = tmp_path/"r.jsonl"
+    lines = made(path).splitlines(True)
+    path.write_bytes(b"".join(lines[:3]) + plain(lines[3].replace(b"answer 1", b"mended")))
+    assert list(Record(path).frame["text"]) == ["answer 0", "mended"]
+
+@pytest.mark.parametrize("code", [None, errno.EOPNOTSUPP, errno.EINVAL])
+def test_room_is_set_aside_also_where_a_system_has_no_call_for_it(tmp_path, monkeypatch, code):
+    monkeypatch.delattr(os, "posix_fallocate") if code is None else monkeypatch.setattr(os, "posix_fallocate", broken(code))
+    r = Record(tmp_path/"r.jsonl")
+    for k in range(40): send(r, replicate=k)
+    about = os.fstat(r._disk.spare.fileno())
+    assert about.st_size == 40 * 66_336 and about.st_blocks * 512 >= about.st_size
+    for k in range(40): keep(r, replicate=k)
+    assert r._held["room"] == 0
+
+def test_nothing_is_asked_where_no_room_can_be_set_aside(tmp_path, monkeypatch):
+    r = Record(tmp_path/"r.jsonl")
+    send(r); keep(r)
+    monkeypatch.setattr(os, "posix_fallocate", broken(errno.EDQUOT))
+    with pytest.raises(BudgetError, match="one more answer .*got .*Disk quota exceeded"): send(r, "b", most=1_000_000)
+    monkeypatch.undo()
+    assert send(r, "b", most=1_000_000)
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS])
+def test_room_set_aside_is_given_back_for_what_was_paid(tmp_path, monkeypatch, code):
+    r, write = Record(tmp_path/"r.jsonl"), os.write
+    for k in range(3): send(r, replicate=k)
+    assert os.fstat(r._disk.spare.fileno()).st_size >= 3 * 65536
+    monkeypatch.setattr(os, "write", lambda fd, raw: write(fd, raw) if os.fstat(r._disk.spare.fileno()).st_size == 0 else broken(code)())
+    for k in range(3): keep(r, replicate=k) # each is on disk: the disk had room again
+    monkeypatch.undo()
+    assert len(Record(tmp_path/"r.jsonl")) == 3
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS])
+def test_answers_in_the_air_when_a_disk_breaks_are_written_later(tmp_path, monkeypatch, code):
+    r = Record(tmp_path/"r.jsonl", tokens=10_000)
+    for k in range(4): send(r, replicate=k)
+    monkeypatch.setattr(os, "write", broken(code))
+    for k in range(3):
+        with pytest.raises(RuntimeError, match=os.strerror(code)): keep(r, replicate=k, reply=f"answer {k}")
+    with pytest.raises(RuntimeError, match=os.strerror(code)): r._fail(request_key("m", URL, HI, {}, 3), 1, "task", 1, "m", "500", 500, .1, False)
+    with pytest.raises(RuntimeError, match="must take what is paid for"): send(r, "other")
+    monkeypatch.undo()
+    r.close()
+    again = Record(tmp_path/"r.jsonl")
+    assert list(again.frame["text"]) == [f"answer {k}" for k in range(3)] and again.spent == dict(calls=4, tokens=21, money=0.) and again.unclear == 0
+    assert names(tmp_path) == [".r.jsonl.lock", "r.jsonl"]
+
+def test_lines_that_could_not_be_forced_to_disk_are_written_again(tmp_path, monkeypatch):
+    r, fsync = Record(tmp_path/"r.jsonl"), os.fsync
+    send(r); keep(r); send(r, "b")
+    monkeypatch.setattr(os, "fsync", lambda fd: broken(errno.EIO)() if fd == r._disk.fd else fsync(fd))
+    with pytest.raises(RuntimeError, match="must take what is paid for, got .*Input/output error"): keep(r, "b")
+    with pytest.raises(RuntimeError, match="must take what is paid for"): send(r, "c")
+    monkeypatch.undo()
+    assert len(r) == 2 and len(Record(tmp_path/"r.jsonl")) == 2 # from the file beside it
+    r.close()
+    assert len(Record(tmp_path/"r.jsonl")) == 2 and names(tmp_path) == [".r.jsonl.lock", "r.jsonl"]
+
+def test_what_is_held_survives_a_kill_and_goes_into_the_record_when_it_is_opened(tmp_path):
+    code = ("import sys; sys.path.insert(0, 'tests'); from test_record import *\n"
+            "r = Record(sys.argv[1]); send(r); keep(r); send(r, 'b'); send(r, 'c')\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (r._size + 10, resource.RLIM_INFINITY))\n"
+            "for text in 'bc':\n    try: keep(r, text)\n    except RuntimeError: pass\n"
+            "os.kill(os.getpid(), 9)")
+    subprocess.run([sys.executable, "-c", code, str(tmp_path/"r.jsonl")], cwd=ROOT, timeout=60)
+    assert "r.jsonl.held" in names(tmp_path) and len(Record(tmp_path/"r.jsonl", offline=True)) == 3
+    r = Record(tmp_path/"r.jsonl")
+    r._begin()
+    assert names(tmp_path) == [".r.jsonl.lock", "r.jsonl"] and len(r) == 3
+    r.close()
+    assert len(Record(tmp_path/"r.jsonl")) == 3 and r.spent == Record(tmp_path/"r.jsonl").spent
+
+def test_what_no_file_of_the_folder_takes_is_put_elsewhere_and_the_place_is_named(tmp_path, monkeypatch):
+    r = Record(tmp_path/"r.jsonl")
+    send(r); send(r, "b")
+    monkeypatch.setattr(os, "write", broken(errno.EROFS))
+    for text in ("hi", "b"):
+        with pytest.raises(RuntimeError, match="Read-only file system"): keep(r, text)
+    with pytest.raises(RuntimeError, match=r"r.jsonl must take 2 more lines, got .*Read-only.* They are in (\S+); make room, then append them: cat \1 >> r.jsonl") as e: r.close()
+    monkeypatch.undo()
+    place = Path(str(e.value).split("They are in ")[1].split(";")[0])
+    with open(tmp_path/"r.jsonl", "ab") as f: f.write(place.read_bytes())
+    assert len(Record(tmp_path/"r.jsonl")) == 2
+    assert place.stat().st_mode & 0o077 == 0
+    place.unlink()
+
+def test_a_run_that_ends_without_closing_writes_what_it_holds(tmp_path):
+    code = ("import sys; sys.path.insert(0, 'tests'); from test_record import *\n"
+            "r, write = Record(sys.argv[1]), os.write; send(r)\n"
+            "os.write = lambda fd, raw: 0\n"
+            "try: keep(r)\nexcept RuntimeError as e: print(e)\n"
+            "os.write = write")
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path/"r.jsonl")], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "This line is held" in done.stdout and len(Record(tmp_path/"r.jsonl")) == 1, done.stderr
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_record_that_was_deleted_while_it_was_open_is_not_lost(tmp_path, replaced):
+    r = Record(tmp_path/"r.jsonl")
+    send(r); keep(r)
+    send(r, "b")
+    (tmp_path/"r.jsonl").unlink()
+    if replaced: (tmp_path/"r.jsonl").write_text("")
+    keep(r, "b", reply="paid as well")
+    with pytest.raises(BudgetError, match="moved, replaced or deleted while it was open"): send(r, "c")
+    with pytest.raises(RuntimeError, match="must take 4 more lines, got .*deleted while it was open. They are in ") as e: r.close()
+    place = Path(str(e.value).split("They are in ")[1].split(";")[0])
+    assert list(Record(place, offline=True).frame["text"]) == ["yes", "paid as well"]
+    place.unlink()
+
+def test_a_record_that_was_moved_is_written_to_its_end_and_no_further(tmp_path):
+    r = Record(tmp_path/"r.jsonl")
+    send(r)
+    (tmp_path/"r.jsonl").rename(tmp_path/"s.jsonl")
+    keep(r)
+    with pytest.raises(BudgetError, match="moved, replaced or deleted while it was open"): send(r, "b")
+    r.close()
+    assert len(Record(tmp_path/"s.jsonl")) == 1
+
+
+# ---- lines that were changed
+
+def made(path, n=2):
+    r = Record(path)
+    for i in range(n): send(r, replicate=i); keep(r, replicate=i, reply=f"answer {i}")
+    r.close()
+    return path.read_bytes()
+
+def test_any_changed_byte_is_noticed(tmp_path):
+    path = tmp_path/"r.jsonl"
+    raw = made(path)
+    good = Record(path).frame
+    for at in range(len(raw)):
+        for mask in (1, 32) if at % 3 else (2, 128):
+            path.write_bytes(raw[:at] + bytes([raw[at] ^ mask]) + raw[at + 1:])
+            with pytest.raises(LogError, match=r"r.jsonl: \d problems?"):
+                Record(path)
+                pytest.fail(f"byte {at} of {raw[at - 20:at + 20]}")
+    path.write_bytes(raw)
+    assert Record(path).frame.equals(good)
+
+def test_a_changed_line_is_named_with_what_to_do(tmp_path):
+    path = tmp_path/"r.jsonl"
+    path.write_bytes(made(path).replace(b"answer 1", b"answer 7"))
+    with pytest.raises(LogError, match="got a line changed after it was written .its checksum does not fit.*restore the file from a copy, or delete this line") as e: Record(path)
+    assert list(e.value.problems["row"]) == [4]
+    with pytest.raises(LogError, match="changed after it was written"): Record(path, offline=True)
+    path.write_bytes(b"\n".join(path.read_bytes().split(b"\n")[:3]) + b"\n")
+    with pytest.warns(UserWarning, match="1 call was in the air"): assert len(Record(path)) == 1
+
+def plain(raw): return b"".join(json.dumps({k: v for k, v in json.loads(l).items() if k != "crc"}, separators=(",", ":")).encode() + b"\n" for l in raw.splitlines())
+
+def test_records_without_checksums_are_read_and_go_on_with_them(tmp_path):
+    path = tmp_path/"r.jsonl"
+    old = plain(made(path))
+    path.write_bytes(old)
+    r = Record(path)
+    assert len(r) == 2
+    send(r, "new"); keep(r, "new"); r.close()
+    lines = path.read_bytes()[len(old):].splitlines()
+    assert path.read_bytes().startswith(old) and len(lines) == 2 and len(Record(path)) == 3
+    for l in lines: assert l.startswith(b'{"crc":"%08x",' % zlib.crc32(l[18:]))
+
+def test_a_line_written_anew_by_another_program_is_noticed(tmp_path):
+    path = tmp_path/"r.jsonl"
+    raw = made(path, n=1)
+    path.write_text("".join(json.dumps(dict(sorted(json.loads(l).items()))) + "\n" for l in raw.splitlines()))
+    with pytest.raises(LogError, match="2 problems"): Record(path)
+
+@pytest.mark.parametrize("change", [
+    lambda raw: raw.replace(b"\n", b"\r\n"), lambda raw: b"\xef\xbb\xbf" + raw, lambda raw: b"\xef\xbb\xbf" + raw.replace(b"\n", b"\r\n"), lambda raw: raw + b"\n\n", lambda raw: raw.replace(b"\n", b"\n\n"),
+    lambda raw: raw[:-1], lambda raw: raw[:-1] + b"\r", lambda raw: raw + b"  "], ids="crlf bom bom+crlf empty-end empty-lines no-end cr-end blanks".split())
+@pytest.mark.parametrize("age", [bytes, plain], ids=["new", "old"])
+def test_what_editors_do_to_a_file_loses_nothing_and_what_is_added_stands_apart(tmp_path, change, age):
+    path = tmp_path/"r.jsonl"
+    path.write_bytes(change(age(made(path))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        r = Record(path)
+        assert list(r.frame["text"]) == ["answer 0", "answer 1"] and r.spent["calls"] == 2
+        send(r, "new"); keep(r, "new", reply="added"); r.close()
+        assert list(Record(path).frame["text"]) == ["answer 0", "answer 1", "added"]
+
+def test_a_line_that_stands_there_twice_counts_once(tmp_path):
+    path = tmp_path/"r.jsonl"
+    raw = made(path)
+    path.write_bytes(raw + raw)
+    with pytest.warns(UserWarning, match="r.jsonl: 4 lines are copies of others; each line counts once"): r = Record(path)
+    assert r.spent == dict(calls=2, tokens=14, money=0.) and len(r) == 2 and r.unclear == 0
+
+def test_the_last_line_feed_overwritten_is_damage_and_no_torn_line(tmp_path):
+    path = tmp_path/"r.jsonl"
+    path.write_bytes(made(path)[:-1] + b"x")
+    with pytest.raises(LogError, match="row 4"): Record(path)
+
+def test_a_secret_that_is_the_name_of_a_field_leaves_the_record_readable(tmp_path):
+    r = Record(tmp_path/"r.jsonl")
+    r._secrets |= {"messages", 'two "words"'}
+    send(r, "my messages"); keep(r, "my messages", reply='see two "words"'); r.close()
+    line = list(Record(tmp_path/"r.jsonl")._replies.values())[0]
+    assert line["messages"][0]["content"] == "my [key]" and line["text"] == "see [key]"
+
+
+# ---- links
+
+def linked(path, how):
+    other = path.parent/"elsewhere"/"other.jsonl"
+    other.parent.mkdir()
+    (os.symlink if how == "symbolic" else os.link)(path, other)
+    return other
+
+@pytest.mark.parametrize("how", ["symbolic", "hard"])
+def test_a_link_to_a_record_is_the_record(tmp_path, how):
+    path = tmp_path/"r.jsonl"
+    made(path)
+    other = linked(path, how)
+    for mine, theirs in [(path, other), (other, path)]:
+        one, two = Record(mine), Record(theirs)
+        send(one, str(mine)); keep(one, str(mine))
+        with pytest.raises(RuntimeError, match="one record must have one writer, got a second one for"): send(two, "b")
+        one.close()
+        assert send(two, f"b {theirs}"); keep(two, f"b {theirs}"); two.close()
+    assert len(Record(path)) == len(Record(other)) == 6
+
+@pytest.mark.parametrize("how", ["symbolic", "hard"])
+def test_a_second_process_is_no_second_writer_by_another_name(tmp_path, how):
+    path = tmp_path/"r.jsonl"
+    made(path)
+    other = linked(path, how)
+    r = Record(path)
+    send(r, "mine")
+    code = "import sys; sys.path.insert(0, 'tests'); from test_record import *\nsend(Record(sys.argv[1]), 'b')"
+    done = subprocess.run([sys.executable, "-c", code, str(other)], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "one record must have one writer" in done.stderr
+    keep(r, "mine"); r.close()
+    assert subprocess.run([sys.executable, "-c", code, str(other)], cwd=ROOT, capture_output=True, timeout=60).returncode == 0
+
+def test_a_link_that_leads_nowhere_yet_is_written_where_it_leads(tmp_path):
+    os.symlink(tmp_path/"far"/"r.jsonl", tmp_path/"link.jsonl")
+    r = Record(tmp_path/"link.jsonl")
+    send(r); keep(r); r.close()
+    assert (tmp_path/"link.jsonl").is_symlink() and len(Record(tmp_path/"far"/"r.jsonl")) == 1
 
 
 # ---- ledger

@@ -457,6 +457,36 @@ def test_a_forged_report_is_refused(message, says):
     out = sandbox._outcome(got, "", 0, 1., 1000, ["x"])
     assert out["status"] == "fail" and not {"result", "files"} & out.keys() and re.search(says, out["error"])
 
+def head(sizes, result="1"): return b'{"status": "ok", "error": "", "result": %b, "sizes": {%b}}\n' % (result.encode(), sizes.encode())
+
+@pytest.mark.parametrize("message, says", [
+    (head('"x": -1, "y": 6') + b"12345", "a size of -1"), (head('"x": 6, "y": -1') + b"12345", "a size of -1"), (head('"x": true') + b"1", "a size of True"), (head('"x": "1"') + b"1", "a size of '1'"), (head('"x": 1.0') + b"1", "a size of 1.0"),
+    (head('"x": NaN') + b"1", "a size of nan"), (head('"x": null'), "a size of None"), (head(f'"x": {10**12}') + b"1", "1 bytes where 1,000,000,000,000"), (head(f'"x": {10**4000}') + b"1", "1 bytes where 1"),
+    (head("", "[" * 101 + "]" * 101), "nested more than 100 deep"), (head("", '{"a":' * 101 + "1" + "}" * 101), "nested more than 100 deep"), (b'{"status": ["ok"], "error": "", "result": 1, "sizes": {}}\n', "not a report"),
+    (b'{"status": "ok", "error": "", "result": 1, "sizes": [1]}\n1', "AttributeError")])
+def test_sizes_and_depth_are_checked_before_anything_is_copied(message, says):
+    out = sandbox._outcome(dict(report=bytearray(sandbox.READY + message)), "", 0, 1., 1000, ["x", "y"])
+    assert out["status"] == "fail" and says in out["error"] and len(out["error"]) < 200
+
+@pytest.mark.parametrize("message", [
+    head("".join(f'"{i}": 399999, "-{i}": -399999, ' for i in range(12_000)) + '"z": 400000') + b"x" * 400_000, head("", "[" + "[]," * 300_000 + "[]]"), head("", "[" + '{"a":1},' * 120_000 + "1]"), head("", '"' + "\\ud83d\\ude00" * 80_000 + '"')],
+    ids=["sizes to and fro", "many lists", "many dicts", "escapes"])
+def test_the_caller_holds_a_few_times_what_was_sent(message):
+    import tracemalloc
+    got = dict(report=bytearray(sandbox.READY + message))
+    tracemalloc.start()
+    try: sandbox._outcome(got, "", 0, 1., 1000, ["x"]); peak = tracemalloc.get_traced_memory()[1]
+    finally: tracemalloc.stop()
+    assert len(message) < 1_600_000 and peak < 60_000_000
+
+def test_files_are_copied_once():
+    import tracemalloc
+    got = dict(report=bytearray(sandbox.READY + head('"x": 20000000, "y": 1') + b"x" * 20_000_001))
+    tracemalloc.start()
+    try: out = sandbox._outcome(got, "", 0, 1., 1000, ["x", "y"]); peak = tracemalloc.get_traced_memory()[1]
+    finally: tracemalloc.stop()
+    assert len(out["files"]["x"]) == 20_000_000 and out["files"]["y"] == b"x" and peak < 21_000_000
+
 def test_a_forged_report_is_refused_on_its_real_way():
     ran = run(f"{SEND}\nsend(open('message', 'rb').read())\nos._exit(0)", {"message": b"[" * 100_000}, fetch=["x"])
     assert ran.status == "fail" and ran.result is None and ran.files == {} and "RecursionError" in ran.error

@@ -354,6 +354,44 @@ def test_a_figure_that_cannot_be_read_and_a_reference_without_data_are_no_verdic
     with pytest.raises(RuntimeError, match="could not be read: KeyError"): grade_chart([dict(unread="KeyError: 1")], one("Bar"))
     with pytest.raises(ValueError, match="at least one value to be seen"): grade_chart(seen("plt.bar(X, Y)"), one("Bar", y=[0, 0, 0]))
 
+def forged(**changes): return [seen("plt.bar(X, Y)")[0] | changes]
+
+def bar(**changes): return forged(bars=[seen("plt.bar(X, Y)")[0]["bars"][0] | changes])
+
+@pytest.mark.parametrize("drawn", [
+    lambda: {}, lambda: "unread", lambda: [1], lambda: ["unread"], lambda: [[]], lambda: [{}], lambda: [dict(bars=[])], lambda: [None], lambda: 7, lambda: [dict(kind=1)], lambda: [dict(many="x")], lambda: [dict(many=10**12, bars=[])],
+    lambda: forged(bars=[]), lambda: forged(bars=None), lambda: forged(more=1), lambda: forged(bars=[1]), lambda: forged(bars={"a": 1}), lambda: forged(x=None), lambda: forged(legend=[["a"]]), lambda: forged(legend=[["a", 1]]),
+    lambda: bar(size=float("nan")), lambda: bar(size=float("inf")), lambda: bar(size=10**400), lambda: bar(size="3"), lambda: bar(size=True), lambda: bar(at=None), lambda: bar(flat=1), lambda: bar(told=["a"]), lambda: bar(told="a" * 1001),
+    lambda: bar(label="a" * 500_000), lambda: bar(set=[1]), lambda: forged(bars=bar()[0]["bars"] * 5001), lambda: forged(x=dict(flipped=False, scale="linear", labels=[[1, "a"]] * 5001)), lambda: forged(x=dict(flipped=0, scale="linear", labels=[])),
+    lambda: forged(bars=[], series=[dict(line=True, colour="#000000", label="", spots=[[1, None, 2, None]] * 5000)] * 2), lambda: forged(bars=[], series=[dict(line=True, colour="#000000", label="", spots=[[1, None, 2]])])])
+def test_what_is_no_figure_is_no_chart_whatever_a_program_says(drawn):
+    drawn = drawn()
+    got = grade_chart(drawn, one("Bar"))
+    assert got.score == 0 and got.why.startswith("invalid: ") and len(got.why) < 200
+    with pytest.raises(ValueError, match="nothing is drawn" if not drawn else "what the program says of its figure is no figure"): read_chart(drawn)
+
+def test_a_reply_that_forges_its_figure_gets_a_zero_and_no_error(viseval):
+    task = load_viseval(viseval, timeout=60)
+    forge = """
+import json, os, stat
+said = json.dumps(dict(status="ok", error="", result=[dict(bars=[dict(size=10**300)])], sizes={})) + "\\n"
+for fd in range(3, 64):
+    if os.path.exists(f"/proc/self/fd/{fd}") and stat.S_ISFIFO(os.fstat(fd).st_mode):
+        try: os.write(fd, said.encode())
+        except OSError: pass
+os._exit(0)"""
+    got = task.score(fenced(forge), task.items.iloc[0])
+    assert got.score == 0 and "is no figure" in got.why, got
+
+@pytest.mark.parametrize("raw", [b"", b"<svg/>", b"\x89PNG\r\n\x1a\n" + b"x" * 100, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"x" * 10_000_000], ids=["none", "svg", "no header", "huge"])
+def test_a_judge_gets_a_picture_of_a_bounded_size_or_nothing(viseval, monkeypatch, raw):
+    from types import SimpleNamespace
+    async def judge(reply, item): raise AssertionError("not to be asked")
+    monkeypatch.setattr(tabular, "draw", lambda *a, **k: SimpleNamespace(status="ok", result=seen("plt.bar(X, Y)"), files={tabular._PICTURE: raw} if raw else {}))
+    monkeypatch.setattr(tabular, "grade_chart", lambda *a: Grade(1, "passes"))
+    got = load_viseval(viseval, judge=judge).score(fenced("plt.bar(X, Y)"), load_viseval(viseval).items.iloc[0])
+    assert got.score == 0 and "the picture must be a PNG of at most 10,000,000 bytes" in got.why
+
 def test_a_chart_is_read_as_rows():
     chart = read_chart(seen(f"{UV}.plot.bar(stacked=True)"))
     assert chart["type"] == "stacked bar" and chart["groups"] == ["u", "v"]
