@@ -357,15 +357,19 @@ def placed(
     sent = [_as_messages(r.get("messages")) for r in rows]
     texts = ["\n\n".join(t for _, t in turns(m)) for m in sent]
     known = [_asks(r, query, t, path.name) for r, t in zip(rows, texts)]
-    out = []
-    for r, text, (q, own), k in zip(rows, texts, chats(sent, known), known):
-        given = given_prompt(prompt, stems(path), r, path.name)
-        if given and text and k is None: q = _filling(text, given, q, path.name)
-        if text and not own and not given: raise _elsewhere(q, path.name)
-        out.append({c: v for c, v in r.items() if c != "messages"} | dict(query=q, prompt=given or own))
-    return _with_prompt(out, path.name)
+    found = zip(rows, texts, chats(sent, known), known)
+    return _with_prompt([_place(r, t, c, k, prompt, path) for r, t, c, k in found], path.name)
 
 # %% ../nbs/11b_reading.ipynb #rdg036
+def _place(row, text, chat, known, prompt, path):
+    "A row with its query and its template."
+    query, own = chat
+    given = given_prompt(prompt, stems(path), row, path.name)
+    if given and text and known is None: query = _filling(text, given, query, path.name)
+    if text and not own and not given: raise _elsewhere(query, path.name)
+    return {c: v for c, v in row.items() if c != "messages"} | dict(query=query, prompt=given or own)
+
+# %% ../nbs/11b_reading.ipynb #rdg037
 def _filling(text, given, last, where):
     "The query of messages that fill a template; the last message where the template is only what stands before it."
     around = given.replace("{query}", "").strip()
@@ -375,7 +379,7 @@ def _elsewhere(query, where):
     got = f"the query {shorten(repr(query), 60)}, which does not stand in the last message"
     return refusal(where, got, "give the template with prompt=", "prompt")
 
-# %% ../nbs/11b_reading.ipynb #rdg037
+# %% ../nbs/11b_reading.ipynb #rdg038
 def _with_prompt(rows, where):
     "Rows whose query and prompt are known; a failed call has the file's prompt where there is only one."
     texts = {r["prompt"] for r in rows} - {None}
