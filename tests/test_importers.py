@@ -226,7 +226,7 @@ def test_own_prompts_for_every_query_are_suspicious(tmp_path):
 
 def test_lm_eval_example_turns_belong_to_the_prompt():
     sent = im._sent(dict(gen_args_0=dict(arg_0=json.dumps([dict(role="user", content="2 + 2?"), dict(role="assistant", content="4"), dict(role="user", content="3 + 9?")]), arg_1={})))
-    assert im._template(sent, "3 + 9?") == "2 + 2?\n\n4"
+    assert im.template_of(sent, "3 + 9?") == "2 + 2?\n\n4"
     assert im._sent([["plain text", {}]]) == [dict(role="user", content="plain text")]
 
 
@@ -426,10 +426,10 @@ def test_promptolution_cache():
 # ---- reading whatever it is
 
 KNOWN = {"promptfoo/results.json": "promptfoo", "inspect/plain.eval": "inspect", "inspect/templated.json": "inspect", "inspect": "inspect", "lm_eval": "lm_eval", "mlflow/traces.jsonl": "mlflow", "mlflow/result_df.json": "mlflow",
-         "mlflow/eval_results_table.json": "mlflow", "gepa/run": "gepa", "gepa/result.json": "gepa", "dspy/gepa.json": "gepa", "openai_batch/input.jsonl": "openai_batch", "promptolution/step_results.csv": "steps", "dspy/evaluate.json": None}
+         "mlflow/eval_results_table.json": "mlflow", "gepa/run": "gepa", "gepa/result.json": "gepa", "dspy/gepa.json": "gepa", "openai_batch/input.jsonl": "openai_batch", "promptolution/step_results.csv": "promptolution", "dspy/evaluate.json": "dspy", "dspy/evaluate.csv": "dspy", "dspy/search.json": None}
 
 @pytest.mark.parametrize("name, tool", KNOWN.items())
-def test_tools_are_recognised(name, tool): assert im._tool_of(FILES/name) == tool
+def test_tools_are_recognised(name, tool): assert im.tool_of(FILES/name) == tool
 
 def test_read_calls_the_importer_that_fits(logs, tmp_path):
     assert im.read(FILES/"promptfoo/results.json").frame.equals(logs["promptfoo"].frame)
@@ -441,7 +441,8 @@ def test_read_calls_the_importer_that_fits(logs, tmp_path):
         with refused("means over texts"): im.read(FILES/f"promptolution/step_results.{ending}")
     with pytest.raises(ValueError, match="tool must be one of .*'promptfoo'.*got 'excel'"): im.read(FILES, tool="excel")
     with pytest.raises(FileNotFoundError, match="there must be a file or folder"): im.read(tmp_path/"none.json")
-    with refused("nothing that marks it as a file of one tool.*tool="): im.read(FILES/"dspy/evaluate.json")
+    with pytest.raises(ValueError, match="prompt must say what was evaluated"): im.read(FILES/"dspy/evaluate.json")
+    with refused("nothing that marks it as a file of one tool.*tool="): im.read(FILES/"dspy/search.json")
     (tmp_path/"mine.csv").write_text("q,p,s\nwhy?,Be brief.,1\n")
     with refused(r"mine.csv.*Triplets.read\(path, columns="): im.read(tmp_path/"mine.csv")
     assert im.read(tmp_path/"mine.csv", tool="table", columns=dict(query="q", prompt="p", score="s")).frame["score"].tolist() == [1]
@@ -483,30 +484,30 @@ def test_a_line_that_is_no_object_is_numbered(tmp_path):
     with refused("output.jsonl|in.jsonl"): im.openai_batch(FILES/"openai_batch/output.jsonl", FILES/"openai_batch/input.jsonl", grade={})
 
 def test_what_an_item_lacks_is_said():
-    with refused(r"column 'query': got items in which no one field is the query.*a, b; name it with query="): im.as_log([dict(query=im._query(dict(a="x", b="y"), None, "w"), prompt="p", score=1)], "w")
-    with refused("no field 'c'"): im._query(dict(a="x"), "c", "w")
-    assert im._query(dict(a=dict(b="x")), "a.b", "w") == "x" and im._query(dict(question="x", answer="y"), None, "w") == "x"
+    with refused(r"column 'query': got items in which no one field is the query.*a, b; name it with query="): im.as_log([dict(query=im.query_of(dict(a="x", b="y"), None, "w"), prompt="p", score=1)], "w")
+    with refused("no field 'c'"): im.query_of(dict(a="x"), "c", "w")
+    assert im.query_of(dict(a=dict(b="x")), "a.b", "w") == "x" and im.query_of(dict(question="x", answer="y"), None, "w") == "x"
     with refused(r"column 'covariates': got items without \['level'\]"): im.promptfoo(FILES/"promptfoo/results.json", covariates="level")
 
 def test_scores_are_never_guessed():
-    assert [im._number(v, "w") for v in (True, 0, "yes", "No", "0.25", np.float64(.5))] == [1, 0, 1, 0, .25, .5] and np.isnan(im._number(None, "w"))
-    with refused("the score 'good'"): im._number("good", "w")
+    assert [im.number_of(v, "w") for v in (True, 0, "yes", "No", "0.25", np.float64(.5))] == [1, 0, 1, 0, .25, .5] and np.isnan(im.number_of(None, "w"))
+    with refused("the score 'good'"): im.number_of("good", "w")
     with refused("^promptfoo .*row 0, column 'score': got 7 outside"): im.as_log([dict(query="q", prompt="p", score=7)], "promptfoo")
     assert im.as_log([dict(query="q", prompt="p", score=7)], "w", score_range=(0, 10)).frame["score"][0] == 7
 
 def test_short_queries_are_cut_out_once():
-    assert im._template([dict(role="user", content="Is it a yes or a no? a")], "a") == "Is it a yes or a no? {query}"
-    assert im._template([dict(role="user", content=[dict(type="text", text="Look: my query"), dict(type="image_url", image_url={})])], "my query") == "Look: {query}\n[image_url]"
-    assert im._template([dict(role="user", content="hello")], "other") is None and im._template([dict(role="user", content="hello")], "hello") == "{query}"
+    assert im.template_of([dict(role="user", content="Is it a yes or a no? a")], "a") == "Is it a yes or a no? {query}"
+    assert im.template_of([dict(role="user", content=[dict(type="text", text="Look: my query"), dict(type="image_url", image_url={})])], "my query") == "Look: {query}\n[image_url]"
+    assert im.template_of([dict(role="user", content="hello")], "other") is None and im.template_of([dict(role="user", content="hello")], "hello") == "{query}"
 
 
 def test_the_message_that_asks_is_found_among_examples_and_repeats():
     turn = lambda role, content: dict(role=role, content=content)
-    assert im._template([turn("user", "4 + 4"), turn("assistant", "8"), turn("user", "4")], "4") == "4 + 4\n\n8"
+    assert im.template_of([turn("user", "4 + 4"), turn("assistant", "8"), turn("user", "4")], "4") == "4 + 4\n\n8"
     long = "Which of these two answers is right?"
-    assert im._template([turn("system", f"About: {long}"), turn("user", long), turn("assistant", "a"), turn("user", f"Again: {long}")], long) == "About: {query}"
-    assert im._template([turn("system", "Be kind."), turn("user", f"Q: {long}"), turn("assistant", "a"), turn("user", f"Check {long}")], long) == "Be kind.\n\nQ: {query}"
-    assert im._template([turn("user", "x"), turn("assistant", long)], long) is None
+    assert im.template_of([turn("system", f"About: {long}"), turn("user", long), turn("assistant", "a"), turn("user", f"Again: {long}")], long) == "About: {query}"
+    assert im.template_of([turn("system", "Be kind."), turn("user", f"Q: {long}"), turn("assistant", "a"), turn("user", f"Check {long}")], long) == "Be kind.\n\nQ: {query}"
+    assert im.template_of([turn("user", "x"), turn("assistant", long)], long) is None
 
 
 # ---- out again
