@@ -950,7 +950,7 @@ class Tool:
     says: str = "" # what it reads, in a few words
 
 TOOLS: dict[str, Tool] = {} # name -> importer
-LATER = ["more_importers"] # modules of later pages that add to TOOLS when they are imported
+LATER = ["eval_importers", "trace_importers"] # modules of later pages that add to TOOLS when they are imported
 
 def tools() -> dict[str, Tool]: # name -> importer
     "All importers, those of later pages included."
@@ -1019,7 +1019,7 @@ def _is_dspy(seen):
 
 def _is_table(seen):
     if _is_promptolution(seen): return False
-    return {"query", "prompt", "score"} <= seen.keys or seen.kind == "parquet"
+    return {"query", "prompt", "score"} <= seen.keys
 
 _HARNESS, _GEPA = {"doc", "arguments", "resps"}, {"candidates", "val_subscores"}
 

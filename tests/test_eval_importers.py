@@ -78,7 +78,7 @@ def test_a_dict_of_prompts_must_name_the_file():
 def test_a_file_cut_in_a_row_is_refused_and_a_gzipped_one_read(tool, file, read, tmp_path):
     whole = (FILES/tool/file).read_bytes()
     (tmp_path/file).write_bytes(whole[:-30])
-    with refused("cut off"): read(tmp_path/file)
+    with refused("cut off|close the quotation mark|complete the row"): read(tmp_path/file)
     (tmp_path/f"{file}.gz").write_bytes(gzip.compress(whole))
     assert read(tmp_path/f"{file}.gz").frame.equals(read(FILES/tool/file).frame)
     (tmp_path/f"cut-{file}.gz").write_bytes(gzip.compress(whole)[:-30])
@@ -88,7 +88,7 @@ def test_a_file_cut_in_a_row_is_refused_and_a_gzipped_one_read(tool, file, read,
 
 def test_a_missing_file_and_a_folder_without_files(tmp_path):
     with pytest.raises(FileNotFoundError, match="there must be a file at .*nowhere.json"): ev.deepeval(tmp_path/"nowhere.json")
-    with pytest.raises(FileNotFoundError, match=r"path must hold test_run_\*.json, got none"): ev.deepeval(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"the folder must hold test_run_\*.json, got none"): ev.deepeval(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"per_instance_stats.json, got none"): ev.helm(tmp_path)
 
 
@@ -129,11 +129,11 @@ def test_deepeval_result_object_and_repeats(tmp_path):
 
 def test_deepeval_says_where_totals_differ(tmp_path):
     def lose(run): run["testCases"].pop(0)
-    with pytest.warns(UserWarning, match="the number of test cases is 4 in the rows that were read and 5 by the file's own account"): ev.deepeval(spoiled(lose), "Correct")
+    with pytest.warns(UserWarning, match="the file says test cases 5, its rows give 4; it may be cut short"): ev.deepeval(spoiled(lose), "Correct")
     def change(run): run["testCases"][0]["metricsData"][0]["score"] = 1.
-    with pytest.warns(UserWarning, match="the mean of Correct is 0.25 in the rows that were read and 0 by"): ev.deepeval(spoiled(change), "Correct")
+    with pytest.warns(UserWarning, match="the file says mean of Correct 0, its rows give 0.25"): ev.deepeval(spoiled(change), "Correct")
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*own account")
+        warnings.filterwarnings("error", message=".*the file says")
         ev.deepeval(FILES/"deepeval/runs", score="Correct")
 
 def test_deepeval_keeps_missing_missing(tmp_path):
@@ -187,11 +187,11 @@ def lines(path, rows): return written(path, "\n".join(map(json.dumps, rows)) + "
 
 def test_oaieval_samples_without_a_match_are_missing_and_totals_are_checked(tmp_path):
     rows = [e for e in events() if not (e.get("type") == "match" and e["sample_id"].endswith(".1"))]
-    with pytest.warns(UserWarning, match="the mean of correct is 0.75 in the rows that were read and 0.8 by"): log = ev.openai_evals(lines(tmp_path/"a.jsonl", rows))
+    with pytest.warns(UserWarning, match="the file says mean of correct 0.8, its rows give 0.75"): log = ev.openai_evals(lines(tmp_path/"a.jsonl", rows))
     assert log.frame.set_index("query")["score"].isna().sum() == 1 and log.frame["error"].dropna().tolist() == ["not scored"]
     failed = next(e for e in events() if e.get("type") == "match")
     rows = [dict(e, type="error", data=dict(type="Timeout", message="too slow")) if e == failed else e for e in events()]
-    with pytest.warns(UserWarning, match="own account"): log = ev.openai_evals(lines(tmp_path/"b.jsonl", rows))
+    with pytest.warns(UserWarning, match="the file says"): log = ev.openai_evals(lines(tmp_path/"b.jsonl", rows))
     assert log.frame["error"].dropna().tolist() == ["too slow"]
 
 def test_oaieval_metrics_of_other_graders(tmp_path):
@@ -243,10 +243,10 @@ def changed(run, name, change):
 
 def test_helm_failed_requests_and_lost_instances_are_missing(run):
     changed(run, "scenario_state.json", lambda s: s["request_states"][0]["result"].update(success=False, error="rate limit"))
-    with pytest.warns(UserWarning, match="the mean of exact_match is 0.666667 in the rows that were read and 0.75"): log = ev.helm(run, "exact_match")
+    with pytest.warns(UserWarning, match="the file says mean of exact_match 0.75, its rows give 0.666667"): log = ev.helm(run, "exact_match")
     assert log.frame["error"].dropna().tolist() == ["rate limit"] and len(log) == 4
     changed(run, "per_instance_stats.json", lambda s: s.pop(1))
-    with pytest.warns(UserWarning, match="own account"): assert ev.helm(run, "exact_match").frame["error"].dropna().tolist() == ["rate limit", "not scored"]
+    with pytest.warns(UserWarning, match="the file says"): assert ev.helm(run, "exact_match").frame["error"].dropna().tolist() == ["rate limit", "not scored"]
 
 def test_helm_needs_both_files(run):
     (run/"scenario_state.json").unlink()
@@ -279,7 +279,7 @@ def test_langsmith_other_spellings_and_several_inputs(tmp_path):
     assert set(ev.langsmith(tmp_path/"a.csv", "correct", prompt="p").queries["query"]) == ASKED
     frame = frame.rename(columns={"input.question": "input.a"})
     frame.to_csv(tmp_path/"b.csv", index=False)
-    with refused("column 'query': got several: a, style; name one with query="): ev.langsmith(tmp_path/"b.csv", "correct", prompt="p")
+    with refused("column 'query': got items in which no one field is the query.*name it with query="): ev.langsmith(tmp_path/"b.csv", "correct", prompt="p")
     assert set(ev.langsmith(tmp_path/"b.csv", "correct", "a", "p").queries["query"]) == ASKED
 
 def test_langsmith_feedback_in_words(tmp_path):
@@ -306,7 +306,7 @@ def test_messages_of_other_makers():
 @pytest.mark.parametrize("value, score", [(True, 1.), (np.bool_(False), 0.), ("yes", 1.), ("0.5", .5), (3, 3.), (None, np.nan), ("", np.nan), ("nan", np.nan)])
 def test_scores_that_can_be_read(value, score): assert reading.scored(value, None, "f")["score"] == pytest.approx(score, nan_ok=True)
 
-@pytest.mark.parametrize("value", ["good", "inf", float("inf"), [1.], dict(a=1)])
+@pytest.mark.parametrize("value", ["good", [1.], dict(a=1)])
 def test_scores_that_cannot(value):
     with refused("the score .*name a score that is a number or a truth value"): reading.scored(value, None, "f")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_prompts import trace_importers as tr
+from causal_prompts import importers, trace_importers as tr
 from causal_prompts.core import LogError
 from causal_prompts.triplets import Triplets
 
@@ -59,7 +59,7 @@ def test_of_several_scores_one_is_named(read, got):
     (PHX/"spans.jsonl", lambda p: tr.phoenix(p, PHX/"annotations.jsonl", "correct")), (PHX/"experiment_brief.json", lambda p: tr.phoenix(p, prompt="p")), (FILES/"litellm/calls.jsonl", lambda p: tr.router(p, "correct"))])
 def test_a_cut_file_is_refused_and_a_gzipped_one_read(file, read, tmp_path):
     (tmp_path/file.name).write_bytes(file.read_bytes()[:-40])
-    with refused("cut off"): read(tmp_path/file.name)
+    with refused("cut off|close the quotation mark|complete the row"): read(tmp_path/file.name)
     (tmp_path/f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
     assert read(tmp_path/f"{file.name}.gz").frame.equals(read(file).frame)
 
@@ -88,7 +88,7 @@ def test_langfuse_variables_as_input_and_no_messages(tmp_path):
     for r in rows: r.update(promptName=None, promptVersion=None)
     with refused("no prompt, which this file does not record"): tr.langfuse(written(tmp_path/"b.json", rows), score="correct")
     for r in rows: r["input"] = dict(a=r["input"]["question"], b="x")
-    with refused("column 'query': got several: a, b"): tr.langfuse(written(tmp_path/"c.json", rows), score="correct", prompt="p")
+    with refused("column 'query': got items in which no one field is the query"): tr.langfuse(written(tmp_path/"c.json", rows), score="correct", prompt="p")
 
 def test_langfuse_a_call_is_a_row_once(tmp_path):
     rows = observations()
@@ -238,20 +238,25 @@ OURS = {"deepeval": ["runs", "runs/test_run_20260101_000000.json", "latest_test_
 
 @pytest.mark.parametrize("folder, name", [(f, n) for f, names in OURS.items() for n in names])
 def test_each_file_is_recognised(folder, name):
-    assert tr.recognise(FILES/folder/name) == dict(litellm="router", vllm_router="router").get(folder, folder)
+    assert importers.tool_of(FILES/folder/name) == dict(litellm="router", vllm_router="router").get(folder, folder)
 
-def test_files_of_other_tools_are_left_to_them():
+def test_files_of_other_tools_are_left_to_them_and_ours_to_us():
+    ours = {"deepeval", "ragas", "openai_evals", "helm", "langsmith", "langfuse", "phoenix", "router"}
+    assert ours <= set(importers.tools())
     others = [f for d in FILES.iterdir() if d.is_dir() and d.name not in {*OURS, "make"} for f in [d, *d.rglob("*")]]
-    assert len(others) > 20 and {str(f) for f in others if tr.recognise(f)} == set()
-    assert tr.recognise(FUSE/"scores.jsonl") is None and tr.recognise(PHX/"annotations.jsonl") is None
+    seen = {f: importers.look(f) for f in others}
+    assert len(others) > 20 and [(f.name, n) for f in others for n in ours if importers.tools()[n].recognises(seen[f])] == []
+    assert importers.tool_of(FUSE/"scores.jsonl") is None and importers.tool_of(PHX/"annotations.jsonl") is None
 
-@pytest.mark.parametrize("row", [dict(query="a", prompt="b", score=1), dict(input="a", output="b", score=1), dict(question="a", answer="b", contexts="c", score=1), dict(id=1, input="a", output="b", name="x", timestamp="t"), dict(user_input="a", score=1),
-    {"inputs.a": "x", "score": 1}, dict(model="m", messages=[], response="x"), dict(test_results=[dict(a=1)]), dict(spec="x"), dict(spec=None), dict(data=[]), dict(context="x", attributes={}), dict(type="GENERATION", input="x")])
+@pytest.mark.parametrize("row", [dict(input="a", output="b", score=1), dict(question="a", answer="b", contexts="c", score=1), dict(id=1, input="a", output="b", name="x", timestamp="t"), dict(user_input="a", score=1),
+    {"inputs.a": "x", "score": 1}, dict(model="m", messages=[], response="x"), dict(test_results=[dict(a=1)]), dict(spec="x"), dict(spec=None), dict(context="x", attributes={}), dict(type="GENERATION", input="x")])
 def test_a_table_of_ones_own_is_nobodys(row, tmp_path):
-    assert tr.recognise(lines(tmp_path/"a.jsonl", [row])) is None and tr.recognise(written(tmp_path/"a.json", [row])) is None
+    assert importers.tool_of(lines(tmp_path/"a.jsonl", [row])) is None and importers.tool_of(written(tmp_path/"a.json", [row])) is None
     pd.DataFrame([row]).to_csv(tmp_path/"a.csv", index=False)
-    assert tr.recognise(tmp_path/"a.csv") is None
+    assert importers.tool_of(tmp_path/"a.csv") is None
 
-def test_what_cannot_be_read_is_nobodys(tmp_path):
-    for name, text in {"a.json": "{", "b.jsonl": "[1, 2]\n", "c.csv": 'a,"b\n', "d.txt": "x", "e.json": "3"}.items(): assert tr.recognise(written(tmp_path/name, text)) is None
-    assert tr.recognise(tmp_path) is None
+def test_read_finds_the_importer_and_its_choices():
+    assert importers.read(FUSE/"observations.json", score="correct").frame.equals(LOGS["observations"]().frame)
+    assert importers.read(PHX/"spans.parquet", scores=PHX/"annotations.jsonl", score="correct").frame.equals(LOGS["spans"]().frame)
+    assert {"score", "scores", "query", "prompt", "name", "model"} <= importers.takes("langfuse")
+    with refused("name one with score="): importers.read(FILES/"deepeval/runs")
