@@ -15,8 +15,8 @@ from .core import LogError
 from .importers import (TOOLS, Tool, as_log, check_totals, files_of, json_of, query_of, read, refusal,
                                       said, tool_of)
 from .plots import shorten
-from .reading import (first_of, given_prompt, is_score, mean_of, no_prompt, pick, placed, rows_of, scored,
-                                    source_of, stems, with_query)
+from .reading import (first_of, gathered, given_prompt, is_score, mean_of, no_prompt, pick, placed,
+                                    rows_of, scored, source_of, stems, with_query)
 from .triplets import Triplets
 
 # %% ../nbs/11c_eval_importers.ipynb #eim007
@@ -85,6 +85,15 @@ def _deepeval_rows(path, score, prompt):
     return rows
 
 # %% ../nbs/11c_eval_importers.ipynb #eim012
+_LATEST = (".latest_run_full.json", ".latest_test_run.json", "latest_test_run.json") # the same run in each
+
+def _latest(path):
+    "The latest run of a folder that holds no run by its time."
+    if isinstance(path, (list, tuple)) or not Path(path).is_dir(): return path
+    if any(Path(path).glob("test_run_*.json")): return path
+    return next((Path(path)/n for n in _LATEST if (Path(path)/n).is_file()), path)
+
+# %% ../nbs/11c_eval_importers.ipynb #eim013
 def deepeval(
     path, # test_run_*.json, .latest_test_run.json, an EvaluationResult as JSON, a folder of them, or a list
     score: str | None = None, # a metric; None: the only one
@@ -92,23 +101,25 @@ def deepeval(
     **how, # model, task, covariates (fields of a test case or of its metadata), score_range: see `as_log`
 ) -> Triplets:
     "Test runs of deepeval; a metric with an error is missing."
-    files = files_of(path, ("test_run_*.json",))
-    return as_log([r for f in files for r in _deepeval_rows(f, score, prompt)], source_of(files), **how)
+    files = files_of(_latest(path), ("test_run_*.json",))
+    rows = gathered(files, "deepeval", lambda f: _deepeval_rows(f, score, prompt))
+    return as_log(rows, source_of(files), **how)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim017
+# %% ../nbs/11c_eval_importers.ipynb #eim018
 _SAMPLE = """user_input response reference retrieved_contexts reference_contexts retrieved_context_ids
 reference_context_ids multi_responses rubrics rubric reference_topics reference_tool_calls persona_name query_style
 query_length synthesizer_name question answer contexts ground_truth ground_truths id prompt model error""".split()
 
-# %% ../nbs/11c_eval_importers.ipynb #eim018
+# %% ../nbs/11c_eval_importers.ipynb #eim019
 def _single_turn(row, where):
     "The query of a sample, which must be one text."
-    query = row.get("user_input", row.get("question"))
+    query = row.get("user_input", row.get("question") if "contexts" in row else None)
     if not isinstance(query, str) or re.match(r"\[(HumanMessage|AIMessage|\{'content')", query):
         got = f"the user_input {shorten(repr(query), 60)}"
         raise refusal(where, got, "give evaluations of single turns", column="query")
     return query
 
+# %% ../nbs/11c_eval_importers.ipynb #eim020
 def _ragas_rows(path, score, prompt):
     "The rows of one table."
     found, rows = rows_of(path), []
@@ -121,7 +132,7 @@ def _ragas_rows(path, score, prompt):
         rows.append(row | scored(r.get(name), r.get("error"), path.name))
     return rows
 
-# %% ../nbs/11c_eval_importers.ipynb #eim019
+# %% ../nbs/11c_eval_importers.ipynb #eim021
 def ragas(
     path, # the table of an EvaluationResult as .csv, .jsonl, .json or .parquet, or a list of such files
     score: str | None = None, # a metric's column; None: the only one
@@ -129,10 +140,11 @@ def ragas(
     **how, # model, task, covariates (columns of the sample), score_range: see `as_log`
 ) -> Triplets:
     "Tables of ragas; an empty cell is missing."
-    files = files_of(path, ("*.csv", "*.jsonl"))
-    return as_log([r for f in files for r in _ragas_rows(f, score, prompt)], source_of(files), **how)
+    files = files_of(path, ("*.csv",))
+    rows = gathered(files, "ragas", lambda f: _ragas_rows(f, score, prompt))
+    return as_log(rows, source_of(files), **how)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim022
+# %% ../nbs/11c_eval_importers.ipynb #eim024
 def _events(found, where):
     "Specification, report, and the events of each sample by type."
     spec = next((r["spec"] for r in found if "spec" in r), {})
@@ -144,7 +156,7 @@ def _events(found, where):
     if not samples: raise refusal(where, "no event of a sample", "check that the run came to its end")
     return spec, report, samples
 
-# %% ../nbs/11c_eval_importers.ipynb #eim023
+# %% ../nbs/11c_eval_importers.ipynb #eim025
 def _event_scores(events, where):
     "The scores of a sample by name."
     out = {}
@@ -158,7 +170,7 @@ def _event_scores(events, where):
             out |= {k: v for k, v in new.items() if is_score([v])}
     return out
 
-# %% ../nbs/11c_eval_importers.ipynb #eim024
+# %% ../nbs/11c_eval_importers.ipynb #eim026
 def _event_rows(found, score, path):
     "The rows of a log of oaieval."
     spec, report, samples = _events(found, path.name)
@@ -175,7 +187,7 @@ def _event_rows(found, score, path):
     check_totals(path.name, {f"mean of {name}": mean_of(out)}, {f"mean of {name}": told}, _SHORT)
     return out
 
-# %% ../nbs/11c_eval_importers.ipynb #eim025
+# %% ../nbs/11c_eval_importers.ipynb #eim027
 def _item_rows(found, score, path):
     "The rows of output items."
     named = [{r.get("name"): r.get("score", r.get("passed")) for r in i.get("results") or []} for i in found]
@@ -189,7 +201,7 @@ def _item_rows(found, score, path):
         rows.append(row | scored(s.get(name), error, path.name))
     return rows
 
-# %% ../nbs/11c_eval_importers.ipynb #eim026
+# %% ../nbs/11c_eval_importers.ipynb #eim028
 def _openai_rows(path, score, query, prompt):
     "The rows of one file."
     found = rows_of(path)
@@ -200,7 +212,7 @@ def _openai_rows(path, score, query, prompt):
         raise refusal(path.name, got, "give the log of oaieval, or the API's output items")
     return placed(_event_rows(found, score, path), query, prompt, path)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim027
+# %% ../nbs/11c_eval_importers.ipynb #eim029
 def openai_evals(
     path, # a log of oaieval or output items of the Evals API, as .jsonl or .json; or a list of such files
     score: str | None = None, # "correct", a metric or a grader; None: the only one
@@ -210,9 +222,10 @@ def openai_evals(
 ) -> Triplets:
     "Runs of OpenAI evals; a sample with an error or without a result is missing."
     files = files_of(path, ("*.jsonl",))
-    return as_log([r for f in files for r in _openai_rows(f, score, query, prompt)], source_of(files), **how)
+    rows = gathered(files, "OpenAI evals", lambda f: _openai_rows(f, score, query, prompt))
+    return as_log(rows, source_of(files), **how)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim031
+# %% ../nbs/11c_eval_importers.ipynb #eim033
 _BOOKS = re.compile("num_|finish_|training_|inference_|batch_|max_prob|logprob|prompt_trunc|bits_per|perplexity")
 
 def _helm_key(r):
@@ -229,7 +242,7 @@ def _helm_scores(stats):
         if not _BOOKS.match(name): out.setdefault(name, s.get("mean") if s.get("count") else None)
     return out
 
-# %% ../nbs/11c_eval_importers.ipynb #eim032
+# %% ../nbs/11c_eval_importers.ipynb #eim034
 def _helm_query(state, adapter):
     "The text of an instance, with its choices where they were sent along."
     text, sent = state["instance"]["input"].get("text") or "", state["request"].get("prompt") or ""
@@ -237,7 +250,7 @@ def _helm_query(state, adapter):
     rest, end = sent.rpartition(text)[2], adapter.get("output_prefix", "").strip()
     return (text + (rest.rpartition(end)[0] if end and end in rest else rest)).strip()
 
-# %% ../nbs/11c_eval_importers.ipynb #eim033
+# %% ../nbs/11c_eval_importers.ipynb #eim035
 def _helm_run(path):
     "Requests and statistics of a run, and its own means."
     parts = [path.with_name(n) for n in ("scenario_state.json", "per_instance_stats.json")]
@@ -250,7 +263,7 @@ def _helm_run(path):
     means = json_of(path.with_name("stats.json")) if path.with_name("stats.json").is_file() else []
     return state, {_helm_key(s): _helm_scores(s["stats"]) for s in stats}, means
 
-# %% ../nbs/11c_eval_importers.ipynb #eim034
+# %% ../nbs/11c_eval_importers.ipynb #eim036
 def _helm_rows(path, score, prompt):
     "The rows of one run."
     state, stats, means = _helm_run(path)
@@ -265,7 +278,7 @@ def _helm_rows(path, score, prompt):
     _helm_totals(list(rows.items()), name, means, path.parent.name)
     return placed(list(rows.values()), "query", prompt, path)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim035
+# %% ../nbs/11c_eval_importers.ipynb #eim037
 def _helm_totals(rows, name, means, where):
     "Compare with the run's own means, split by split."
     for m in means:
@@ -273,7 +286,7 @@ def _helm_totals(rows, name, means, where):
         ours = [r for k, r in rows if k[1] == "null" and r["item"].get("split") == m["name"]["split"]]
         check_totals(where, {f"mean of {name}": mean_of(ours)}, {f"mean of {name}": m.get("mean")}, _SHORT)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim036
+# %% ../nbs/11c_eval_importers.ipynb #eim038
 def helm(
     path, # a run's folder, a suite's folder, or a list of them
     score: str | None = None, # a statistic; None: the only one
@@ -283,9 +296,10 @@ def helm(
     "Runs of HELM; a request that failed is missing."
     runs = path if isinstance(path, (list, tuple)) else [path]
     found = [f for r in runs for f in files_of(r, ("per_instance_stats.json", "*/per_instance_stats.json"))]
-    return as_log([r for f in found for r in _helm_rows(f, score, prompt)], source_of([f.parent for f in found]), **how)
+    rows = gathered(found, "HELM", lambda f: _helm_rows(f, score, prompt))
+    return as_log(rows, source_of([f.parent for f in found]), **how)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim039
+# %% ../nbs/11c_eval_importers.ipynb #eim041
 def _part(row, prefix):
     "The columns under a prefix, singular or plural, without it; or the column of that name, as JSON."
     out = {m[1]: v for k, v in row.items() if (m := re.fullmatch(rf"{prefix}s?\.(.+)", k))}
@@ -295,7 +309,7 @@ def _part(row, prefix):
     except ValueError: found = whole
     return found if isinstance(found, dict) else {} if found is None else {prefix: found}
 
-# %% ../nbs/11c_eval_importers.ipynb #eim040
+# %% ../nbs/11c_eval_importers.ipynb #eim042
 def _langsmith_rows(path, score, query, prompt):
     "The rows of one table."
     found = rows_of(path)
@@ -311,7 +325,7 @@ def _langsmith_rows(path, score, query, prompt):
         rows.append(row | scored(m.get(name), r.get("error"), path.name))
     return rows
 
-# %% ../nbs/11c_eval_importers.ipynb #eim041
+# %% ../nbs/11c_eval_importers.ipynb #eim043
 def langsmith(
     path, # the table of an experiment as .csv, .jsonl, .json or .parquet, or a list of such files
     score: str | None = None, # a feedback's name; None: the only one
@@ -320,10 +334,11 @@ def langsmith(
     **how, # model, task, covariates (inputs, or columns), score_range: see `as_log`
 ) -> Triplets:
     "Experiments of LangSmith; a row with an error is missing."
-    files = files_of(path, ("*.csv", "*.jsonl"))
-    return as_log([r for f in files for r in _langsmith_rows(f, score, query, prompt)], source_of(files), **how)
+    files = files_of(path, ("*.csv",))
+    rows = gathered(files, "LangSmith", lambda f: _langsmith_rows(f, score, query, prompt))
+    return as_log(rows, source_of(files), **how)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim044
+# %% ../nbs/11c_eval_importers.ipynb #eim046
 def _is_deepeval(seen):
     "A run: test cases with their metrics."
     first = first_of(seen)
@@ -331,8 +346,10 @@ def _is_deepeval(seen):
     keys = ("testCases", "test_cases", "test_results")
     cases = [c for k in keys if isinstance(run.get(k), list) for c in run[k][:1]]
     marks = {"metricsData", "metrics_data", "metricsMetadata", "actualOutput", "actual_output"}
-    return seen.has("test_run_*.json") or run is not first or any(isinstance(c, dict) and marks & set(c) for c in cases)
+    if seen.kind == "folder": return any(map(seen.has, ("test_run_*.json", *_LATEST)))
+    return run is not first or any(isinstance(c, dict) and marks & set(c) for c in cases)
 
+# %% ../nbs/11c_eval_importers.ipynb #eim047
 def _is_ragas(seen):
     "A table of samples: of today, or from before 0.2 with a metric of that time."
     k = set(map(str, first_of(seen)))
@@ -340,7 +357,7 @@ def _is_ragas(seen):
     new = "user_input" in k and bool({"response", "retrieved_contexts", "reference"} & k)
     return new and not any("." in c for c in k) or {"question", "answer", "contexts"} <= k and bool(old & k)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim045
+# %% ../nbs/11c_eval_importers.ipynb #eim048
 def _is_openai_evals(seen):
     "A specification of a run, an event, or an output item."
     first = first_of(seen)
@@ -359,7 +376,7 @@ def _is_langsmith(seen):
     starts = {str(c).split(".")[0] for c in first_of(seen) if "." in str(c)}
     return bool({"inputs", "input"} & starts) and "feedback" in starts
 
-# %% ../nbs/11c_eval_importers.ipynb #eim046
+# %% ../nbs/11c_eval_importers.ipynb #eim049
 TOOLS |= dict(
     deepeval=Tool(deepeval, _is_deepeval, "test_run_*.json, .latest_test_run.json"),
     ragas=Tool(ragas, _is_ragas, "the table of an EvaluationResult"),

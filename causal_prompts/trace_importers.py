@@ -15,8 +15,8 @@ import numpy as np
 from .core import LogError
 from .importers import TOOLS, Tool, as_log, files_of, note, query_of, refusal, tool_of
 from .plots import shorten
-from .reading import (first_of, given_prompt, is_score, no_prompt, pick, placed, rows_of, scored,
-                                    source_of, stems, with_query)
+from .reading import (first_of, gathered, given_prompt, is_score, no_prompt, pick, placed, rows_of,
+                                    scored, source_of, stems, with_query)
 from .triplets import Triplets
 
 # %% ../nbs/11d_trace_importers.ipynb #tim007
@@ -64,7 +64,22 @@ def _by_label(rows, where):
         note(where, f"{filled}; its name stands for them")
     return [r | dict(prompt=r["label"]) if r["label"] in vague else r for r in rows]
 
-# %% ../nbs/11d_trace_importers.ipynb #tim011
+# %% ../nbs/11d_trace_importers.ipynb #tim010
+def _apart(scores):
+    "The records of files of scores."
+    return [r for f in files_of(scores, ("*.jsonl",)) for r in rows_of(f)] if scores is not None else []
+
+def _no_scores(where):
+    "The refusal of calls whose scores were not given."
+    return refusal(where, "calls without a score", "name the file that holds the scores with scores=", column="score")
+
+def _once(rows, where):
+    "Rows less the records that were exported twice; the last of each counts."
+    kept = {r.get("uid") or n: r for n, r in enumerate(rows)}
+    if len(kept) < len(rows): note(where, f"{len(rows) - len(kept)} records stand in it twice and count once")
+    return [{k: v for k, v in r.items() if k != "uid"} for r in kept.values()]
+
+# %% ../nbs/11d_trace_importers.ipynb #tim012
 _FIELDS = """id traceId projectId type environment parentObservationId startTime endTime name metadata level version
 statusMessage createdAt updatedAt input output model modelParameters internalModelId providedModelName
 promptId promptName promptVersion traceName traceTags traceTimestamp userId sessionId release tags
@@ -73,14 +88,14 @@ inputPrice outputPrice totalPrice totalCost unit timeToFirstToken completionStar
 totalUsage toolDefinitionsCount toolCallsCount modelId inputCost outputCost promptTokens completionTokens
 totalTokens""".lower().split()
 
-# %% ../nbs/11d_trace_importers.ipynb #tim012
+# %% ../nbs/11d_trace_importers.ipynb #tim013
 def _langfuse_columns(rows):
     "The columns that hold scores: all that is no field of langfuse, with lists of values or numbers in them."
     names = dict.fromkeys(k for r in rows for k in r if k.replace("_", "").lower() not in _FIELDS)
     cells = {n: [_value(r.get(n)) for r in rows] for n in names}
     return {n: c for n, c in cells.items() if is_score([x for v in c for x in (v if isinstance(v, list) else [v])])}
 
-# %% ../nbs/11d_trace_importers.ipynb #tim013
+# %% ../nbs/11d_trace_importers.ipynb #tim014
 def _langfuse_parts(path):
     "The calls or traces of a file, and the scores that stand apart."
     rows, apart = [], []
@@ -91,7 +106,7 @@ def _langfuse_parts(path):
         apart += [s for s in r.get("scores") or [] if isinstance(s, dict)] if isinstance(r.get("scores"), list) else []
     return rows, apart
 
-# %% ../nbs/11d_trace_importers.ipynb #tim014
+# %% ../nbs/11d_trace_importers.ipynb #tim015
 def _langfuse_calls(rows, name, where):
     "The rows that are calls of a model; traces as they are."
     if not any("type" in r for r in rows): return rows
@@ -101,7 +116,7 @@ def _langfuse_calls(rows, name, where):
     if name is None and len(several) > 1: pick(map(str, several), None, where, "name")
     return calls
 
-# %% ../nbs/11d_trace_importers.ipynb #tim015
+# %% ../nbs/11d_trace_importers.ipynb #tim016
 def _langfuse_apart(apart, name):
     "The values of a score that stands apart, by observation or by trace."
     held = {}
@@ -110,19 +125,20 @@ def _langfuse_apart(apart, name):
         if s.get("name") == name: held.setdefault(key, []).append(_get(s, "value", "stringValue", "string_value"))
     return held
 
-# %% ../nbs/11d_trace_importers.ipynb #tim016
+# %% ../nbs/11d_trace_importers.ipynb #tim017
 def _langfuse_scores(rows, apart, score, where):
     "The score of each row."
     columns = _langfuse_columns(rows)
     single = {s.get("name") for s in apart} if score is None else {score}
     beside = [n for n in single if is_score([v for found in _langfuse_apart(apart, n).values() for v in found])]
+    if not columns and not beside: raise _no_scores(where)
     name = pick([*columns, *beside], score, where)
     if name in columns: return [_mean(v if isinstance(v, list) else [v], name, where) for v in columns[name]]
     held = _langfuse_apart(apart, name)
     keys = [r.get("id") if r.get("id") in held else _get(r, "traceId", "trace_id") for r in rows]
     return [_mean(held.get(k, []), name, where) for k in keys]
 
-# %% ../nbs/11d_trace_importers.ipynb #tim017
+# %% ../nbs/11d_trace_importers.ipynb #tim018
 def _langfuse_row(r, score, where):
     "A call as a row."
     sent = _value(r.get("input"))
@@ -134,9 +150,10 @@ def _langfuse_row(r, score, where):
     meta = _value(r.get("metadata"))
     item = dict(r, inputs=inputs) | (meta if isinstance(meta, dict) else {}) | inputs
     row = dict(messages=None if inputs else sent, label=label, names=[label, name, str(version)], item=item)
-    return row | dict(model=_get(r, "model", "providedModelName", "provided_model_name")) | scored(score, error, where)
+    model = _get(r, "model", "providedModelName", "provided_model_name")
+    return row | dict(uid=r.get("id"), model=model) | scored(score, error, where)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim018
+# %% ../nbs/11d_trace_importers.ipynb #tim019
 def _langfuse_rows(path, scores, score, query, prompt, name):
     "The rows of one export."
     found, apart = _langfuse_parts(path)
@@ -146,23 +163,22 @@ def _langfuse_rows(path, scores, score, query, prompt, name):
     values = _langfuse_scores(calls, apart + scores, score, path.name)
     return _labelled([_langfuse_row(r, v, path.name) for r, v in zip(calls, values)], query, prompt, path)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim019
+# %% ../nbs/11d_trace_importers.ipynb #tim020
 def langfuse(
     path, # observations or traces, a trace's download, or a list of them
-    scores=None, # the file of scores, or a list of such files, where they stand apart
+    scores=None, # the file or files of scores where they stand apart
     score: str | None = None, # a score's name; None: the only one
     query=None, # an input's name, or a function of the inputs; None: found, else the last message
     prompt=None, # a text, a dict from "name:version" to a text, or a function of a record; None: found
-    name: str | None = None, # of the observation, where a trace holds several calls
+    name: str | None = None, # of the call, where a trace holds several
     **how, # model, task, covariates (fields of a record), score_range: see `as_log`
 ) -> Triplets:
     "Exports of langfuse; a call with the level ERROR is missing."
-    files, apart = files_of(path, ("*.json", "*.jsonl", "*.csv")), []
-    for f in files_of(scores, ()) if scores is not None else []: apart += rows_of(f)
-    rows = [r for f in files for r in _langfuse_rows(f, apart, score, query, prompt, name)]
-    return as_log(rows, source_of(files), **how)
+    files, apart = files_of(path, ("*.jsonl",)), _apart(scores)
+    rows = gathered(files, "langfuse", lambda f: _langfuse_rows(f, apart, score, query, prompt, name))
+    return as_log(_once(rows, source_of(files)), source_of(files), **how)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim024
+# %% ../nbs/11d_trace_importers.ipynb #tim025
 def _flat(row, prefix="attributes"):
     "A span with its attributes under dotted names, whether they came nested or flat."
     out = {k: _value(v) for k, v in row.items() if k not in (prefix, "context")}
@@ -175,7 +191,7 @@ def _dotted(value, at):
     if not isinstance(value, dict) or at.endswith("variables"): return {at: _value(value)}
     return {k: v for name, x in value.items() for k, v in _dotted(x, f"{at}.{name}").items()}
 
-# %% ../nbs/11d_trace_importers.ipynb #tim025
+# %% ../nbs/11d_trace_importers.ipynb #tim026
 def _note(a):
     "What an annotation says: its score, or its label where that is a plain word for one."
     result = _value(a.get("result"))
@@ -192,7 +208,7 @@ def _notes(found):
         if _note(a) is not None: out.setdefault(key, []).append(_note(a))
     return out
 
-# %% ../nbs/11d_trace_importers.ipynb #tim026
+# %% ../nbs/11d_trace_importers.ipynb #tim027
 _USUAL = ("query", "question", "user_input", "input", "text")
 
 def _span_prompt(s, query, where):
@@ -207,7 +223,7 @@ def _span_prompt(s, query, where):
     name = pick(usual if len(usual) == 1 and not query else named, query, where, "query")
     return with_query(template, name, where), values
 
-# %% ../nbs/11d_trace_importers.ipynb #tim027
+# %% ../nbs/11d_trace_importers.ipynb #tim028
 def _span_row(s, score, query, where):
     "A span as a row."
     template, values = _span_prompt(s, query, where)
@@ -217,20 +233,22 @@ def _span_row(s, score, query, where):
     meta = s.get("attributes.metadata")
     inputs = values or dict(query=s.get("attributes.input.value"))
     item = s | (meta if isinstance(meta, dict) else {}) | values | dict(inputs=inputs)
-    row = dict(model=s.get("attributes.llm.model_name"), item=item) | scored(score, failed, where)
+    row = dict(uid=s.get("context.span_id"), model=s.get("attributes.llm.model_name"), item=item)
+    row |= scored(score, failed, where)
     names = [s.get("attributes.llm.prompt_template.version")]
     return row | dict(messages=sent if template is None else None, label=template, names=names)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim028
+# %% ../nbs/11d_trace_importers.ipynb #tim029
 def _span_scores(spans, notes, score, where):
     "The score of each span: a column of an evaluation, or the annotations."
     ends = [k for s in spans for k in s if k.startswith(("eval.", "annotation.")) and k.endswith(".score")]
     columns = {k.split(".", 1)[1].removesuffix(".score"): k for k in ends}
+    if not columns and not notes: raise _no_scores(where)
     name = pick([*columns, *(n for n, _ in notes)], score, where)
     if name in columns: return [_mean([s.get(columns[name])], name, where) for s in spans]
     return [_mean(notes.get((name, s.get("context.span_id")), []), name, where) for s in spans]
 
-# %% ../nbs/11d_trace_importers.ipynb #tim029
+# %% ../nbs/11d_trace_importers.ipynb #tim030
 def _span_rows(path, notes, score, query, prompt):
     "The rows of a table of spans."
     spans = [_flat(r) for r in rows_of(path)]
@@ -240,7 +258,7 @@ def _span_rows(path, notes, score, query, prompt):
     rows = [_span_row(s, v, query, path.name) for s, v in zip(spans, values)]
     return _labelled(rows, query, prompt, path)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim030
+# %% ../nbs/11d_trace_importers.ipynb #tim031
 def _run_rows(path, score, query, prompt):
     "The rows of an experiment."
     runs, rows = rows_of(path), []
@@ -255,7 +273,7 @@ def _run_rows(path, score, query, prompt):
         rows.append(row | scored(v.get(name), r.get("error") or m.get(name, {}).get("error"), path.name))
     return rows
 
-# %% ../nbs/11d_trace_importers.ipynb #tim031
+# %% ../nbs/11d_trace_importers.ipynb #tim032
 def _phoenix_rows(path, notes, score, query, prompt):
     "The rows of one file."
     head = next(iter(rows_of(path)), {})
@@ -263,9 +281,9 @@ def _phoenix_rows(path, notes, score, query, prompt):
     if not {"context.span_id", "context"} & set(head):
         got = "neither spans nor runs of an experiment"
         raise refusal(path.name, got, "give what phoenix's client wrote; annotations go into scores=")
-    return _span_rows(path, notes, score, query, prompt)
+    return _span_rows(path, _notes(notes), score, query, prompt)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim032
+# %% ../nbs/11d_trace_importers.ipynb #tim033
 def phoenix(
     path, # spans (.parquet, .jsonl, .json, .csv), or an experiment's JSON; or a list of such files
     scores=None, # the file of the spans' annotations, or a list of such files
@@ -275,12 +293,11 @@ def phoenix(
     **how, # model, task, covariates (attributes, variables, metadata), score_range: see `as_log`
 ) -> Triplets:
     "Spans and experiments of phoenix; a span in status ERROR is missing."
-    files, apart = files_of(path, ("*.parquet", "*.jsonl", "*.json")), []
-    for f in files_of(scores, ()) if scores is not None else []: apart += rows_of(f)
-    rows = [r for f in files for r in _phoenix_rows(f, _notes(apart), score, query, prompt)]
-    return as_log(rows, source_of(files), **how)
+    files, apart = files_of(path, ("*.parquet",)), _apart(scores)
+    rows = gathered(files, "phoenix", lambda f: _phoenix_rows(f, apart, score, query, prompt))
+    return as_log(_once(rows, source_of(files)), source_of(files), **how)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim036
+# %% ../nbs/11d_trace_importers.ipynb #tim037
 def _said_by_caller(r):
     "What the caller wrote into a record's metadata."
     meta = _value(r.get("metadata"))
@@ -289,17 +306,17 @@ def _said_by_caller(r):
     told = {k: v for p in parts if isinstance(p, dict) for k, v in p.items()}
     return {k: v for k, v in told.items() if not isinstance(v, (dict, list))}
 
-# %% ../nbs/11d_trace_importers.ipynb #tim037
+# %% ../nbs/11d_trace_importers.ipynb #tim038
 def _litellm_row(r):
     "A call of litellm: messages, model, failure, and what the caller wrote."
     sent, asked = _value(r.get("messages")), _value(r.get("proxy_server_request"))
     if not isinstance(sent, (list, str)) or not sent: sent = asked.get("messages") if isinstance(asked, dict) else None
     failed = r.get("status") == "failure" or r.get("error_str")
     own = _said_by_caller(r)
-    row = dict(messages=sent, model=_get(r, "model_group", "model"), item=r | own)
+    row = dict(uid=_get(r, "id", "request_id"), messages=sent, model=_get(r, "model_group", "model"), item=r | own)
     return row | dict(label=None, names=[own.get("prompt")]), own, (r.get("error_str") or "failure") if failed else None
 
-# %% ../nbs/11d_trace_importers.ipynb #tim038
+# %% ../nbs/11d_trace_importers.ipynb #tim039
 _VERDICTS = dict(good_fit=1., overprovisioned=1., underpowered=0., failed=0.) # too large a model answered well
 
 def _vllm_row(r):
@@ -309,11 +326,11 @@ def _vllm_row(r):
     failed = (r.get("response_status") or 0) >= 400 or r.get("lifecycle_state") == "failed"
     found = [o for o in r.get("outcomes") or [] if o.get("target") in (None, "model")]
     own = dict(score=found[-1].get("score"), verdict=_VERDICTS.get(found[-1].get("verdict"))) if found else {}
-    row = dict(messages=asked.get("messages"), model=r.get("selected_model"), item=r)
+    row = dict(uid=r.get("id"), messages=asked.get("messages"), model=r.get("selected_model"), item=r)
     row |= dict(label=None, names=[r.get("decision")])
     return row, own, f"status {r.get('response_status')}" if failed else None
 
-# %% ../nbs/11d_trace_importers.ipynb #tim039
+# %% ../nbs/11d_trace_importers.ipynb #tim040
 def _router_score(calls, score, where):
     "The score of each call."
     if callable(score): return [score(row["item"]) for row, _, _ in calls]
@@ -325,7 +342,7 @@ def _router_score(calls, score, where):
         raise refusal(where, got, "take score='verdict'", column="score")
     return [own.get(name) for _, own, _ in calls]
 
-# %% ../nbs/11d_trace_importers.ipynb #tim040
+# %% ../nbs/11d_trace_importers.ipynb #tim041
 def _propensities(calls, where):
     "The recorded probability of each call, None where not every call has one."
     found = [own.get("propensity") for _, own, _ in calls]
@@ -335,7 +352,7 @@ def _propensities(calls, where):
         note(where, f"{known}; the column is left out, since it must be known for each")
     return found if have == len(found) else [None] * len(found)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim041
+# %% ../nbs/11d_trace_importers.ipynb #tim042
 def _last_tries(calls):
     "Calls less the attempts that were tried again."
     last = {}
@@ -346,7 +363,7 @@ def _last_tries(calls):
         last[key] = row, own, error
     return list(last.values())
 
-# %% ../nbs/11d_trace_importers.ipynb #tim042
+# %% ../nbs/11d_trace_importers.ipynb #tim043
 def _router_rows(path, score, query, prompt):
     "The rows of one log."
     found = rows_of(path)
@@ -358,7 +375,7 @@ def _router_rows(path, score, query, prompt):
     if None in p: rows = [{k: v for k, v in r.items() if k != "propensity"} for r in rows]
     return _labelled(rows, query, prompt, path)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim043
+# %% ../nbs/11d_trace_importers.ipynb #tim044
 def router(
     path, # calls of litellm (.jsonl, .json, .csv), replay records of the vLLM semantic router, or a list of such files
     score=None, # a field of the metadata, an outcome's "score" or "verdict", a function of a record; None: the only one
@@ -367,10 +384,11 @@ def router(
     **how, # model, task, covariates (fields of a record or of its metadata), score_range: see `as_log`
 ) -> Triplets:
     "Calls that went through a router, with the probabilities that were recorded; a failed call is missing."
-    files = files_of(path, ("*.jsonl", "*.json"))
-    return as_log([r for f in files for r in _router_rows(f, score, query, prompt)], source_of(files), **how)
+    files = files_of(path, ("*.jsonl",))
+    rows = gathered(files, "a router", lambda f: _router_rows(f, score, query, prompt))
+    return as_log(_once(rows, source_of(files)), source_of(files), **how)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim047
+# %% ../nbs/11d_trace_importers.ipynb #tim048
 def _is_langfuse(seen):
     "An observation or a trace, as tables and API or the blob export write it, or a trace's download."
     first = first_of(seen)
@@ -379,7 +397,7 @@ def _is_langfuse(seen):
     trace = {"timestamp", "input", "output", "sessionid", "userid", "tags"} <= k
     return call or trace or isinstance(first.get("observations"), list) and isinstance(first.get("scores"), list)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim048
+# %% ../nbs/11d_trace_importers.ipynb #tim049
 def _is_phoenix(seen):
     "A span, flat or nested, or a run of an experiment."
     first = first_of(seen)
@@ -393,7 +411,7 @@ def _is_router(seen):
     litellm = {"call_type", "startTime", "endTime", "messages"} <= k and bool({"model_group", "request_id"} & k)
     return litellm or "selected_model" in k and bool({"request_body", "lifecycle_state"} & k)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim049
+# %% ../nbs/11d_trace_importers.ipynb #tim050
 TOOLS |= dict(
     langfuse=Tool(langfuse, _is_langfuse, "exported observations or traces"),
     phoenix=Tool(phoenix, _is_phoenix, "spans with annotations, an experiment's JSON"),

@@ -53,7 +53,7 @@ def test_each_log_has_its_rows_queries_prompts_and_means(name, tmp_path):
     (lambda s: tr.phoenix(PHX/"spans.parquet", PHX/"annotations.jsonl", s), "short, correct"), (lambda s: tr.router(FILES/"vllm_router/replay.json", s), "score, verdict")])
 def test_of_several_scores_one_is_named(read, got):
     with refused(rf"column 'score': got several: {got}.*name one with score="): read(None)
-    with refused(rf"column 'score': got (no 'polite'; there are|nothing to take)"): read("polite")
+    with refused(rf"column 'score': got (no 'polite'; there are|calls without a score)"): read("polite")
 
 @pytest.mark.parametrize("file, read", [(FUSE/"observations.json", lambda p: tr.langfuse(p, score="correct")), (FUSE/"observations.csv", lambda p: tr.langfuse(p, score="correct")), (FUSE/"observations.jsonl", lambda p: tr.langfuse(p, FUSE/"scores.jsonl", "correct")),
     (PHX/"spans.jsonl", lambda p: tr.phoenix(p, PHX/"annotations.jsonl", "correct")), (PHX/"experiment_brief.json", lambda p: tr.phoenix(p, prompt="p")), (FILES/"litellm/calls.jsonl", lambda p: tr.router(p, "correct"))])
@@ -106,8 +106,8 @@ def test_langfuse_scores_of_traces_by_hand_and_several(tmp_path):
     assert log.frame["score"].dropna().eq(.5).all() and len(log) == 10
     words = [dict(trace_id=s["trace_id"], name="correct", data_type="CATEGORICAL", string_value="correct" if s["value"] else "incorrect") for s in scores if s["name"] == "correct"]
     assert means(tr.langfuse(FUSE/"observations.jsonl", lines(tmp_path/"w.jsonl", words))) == {BRIEF: .8, FRIENDLY: 0.}
-    with refused("nothing to take as score"): tr.langfuse(FUSE/"observations.jsonl", lines(tmp_path/"g.jsonl", [dict(words[0], string_value="sehr gut")]))
-    with refused("nothing to take as score"): tr.langfuse(FUSE/"observations.jsonl")
+    with refused("calls without a score; name the file .* with scores="): tr.langfuse(FUSE/"observations.jsonl", lines(tmp_path/"g.jsonl", [dict(words[0], string_value="sehr gut")]))
+    with refused("calls without a score; name the file .* with scores="): tr.langfuse(FUSE/"observations.jsonl")
 
 def test_langfuse_download_of_traces(tmp_path):
     rows, scores = observations(), read_lines(FUSE/"scores.jsonl")
@@ -177,7 +177,7 @@ def test_phoenix_labels_in_the_place_of_scores_and_errors_of_a_judge(tmp_path):
 def test_phoenix_refuses_annotations_alone():
     with refused("neither spans nor runs.*annotations go into scores="): tr.phoenix(PHX/"annotations.jsonl")
     with refused("no prompt"): tr.phoenix(PHX/"experiment_brief.json")
-    with refused("nothing to take as score"): tr.phoenix(PHX/"spans.parquet")
+    with refused("calls without a score; name the file .* with scores="): tr.phoenix(PHX/"spans.parquet")
 
 
 # ---- routers
@@ -260,3 +260,16 @@ def test_read_finds_the_importer_and_its_choices():
     assert importers.read(PHX/"spans.parquet", scores=PHX/"annotations.jsonl", score="correct").frame.equals(LOGS["spans"]().frame)
     assert {"score", "scores", "query", "prompt", "name", "model"} <= importers.takes("langfuse")
     with refused("name one with score="): importers.read(FILES/"deepeval/runs")
+
+
+# ---- records of another form
+
+@pytest.mark.parametrize("spoil", [lambda r: r.update(input=[3]), lambda r: r.update(input=["x"]), lambda r: r.update(input=[None])])
+def test_a_record_of_another_form_is_refused_by_name(spoil, tmp_path):
+    rows = observations()
+    spoil(rows[2])
+    with refused("o.json.*not of the form that langfuse writes .*give the file as the tool wrote it"): tr.langfuse(written(tmp_path/"o.json", rows), score="correct")
+
+def test_a_record_that_was_exported_twice_counts_once(tmp_path):
+    with pytest.warns(UserWarning, match="2 files: 10 records stand in it twice and count once"): log = tr.langfuse([FUSE/"observations.json", FUSE/"observations.csv"], score="correct")
+    assert log.frame.equals(LOGS["observations"]().frame)
