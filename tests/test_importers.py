@@ -101,7 +101,7 @@ def test_promptfoo_asks_which_variable_where_two_could_be_it(tmp_path):
     path.write_text(json.dumps(raw))
     with refused(r"two.json.*2 variables of the prompts that could be the query, \['query', 'reference'\].*query="): im.promptfoo(path)
     log = im.promptfoo(path, query="query", covariates="reference")
-    assert log.prompts["prompt"].str.endswith("{query} {{reference}}").all() and log.covariates == ["model", "reference"]
+    assert log.prompts["prompt"].str.endswith("{query} [reference]").all() and log.covariates == ["model", "reference"]
     assert set(im.promptfoo(path, query=lambda v: v["query"].upper()).frame["query"]) == {i["query"].upper() for i in ITEMS[:3]}
 
 def test_promptfoo_named_scores(tmp_path):
@@ -301,7 +301,7 @@ def test_batch_templates_must_fit():
     with refused("request 'p1-q0', which fits none of the templates"): batch(prompt=f"{BASE}\n\n{{query}}")
 
 def test_a_filled_text_gives_back_template_and_query():
-    fits = im._matched
+    fits = im.matched
     assert fits("Read: a {b} c. Answer.", ["Read: {query}. Answer.", "{query}"]) == ("Read: {query}. Answer.", "a {b} c")
     assert fits("x? Again: x?", ["{query} Again: {query}"]) == ("{query} Again: {query}", "x?")
     assert fits("Table:\n1 2\nQ: how many?", ["Table:\n{table}\nQ: {query}"]) == ("Table:\n{table}\nQ: {query}", "how many?")
@@ -426,7 +426,7 @@ def test_promptolution_cache():
 # ---- reading whatever it is
 
 KNOWN = {"promptfoo/results.json": "promptfoo", "inspect/plain.eval": "inspect", "inspect/templated.json": "inspect", "inspect": "inspect", "lm_eval": "lm_eval", "mlflow/traces.jsonl": "mlflow", "mlflow/result_df.json": "mlflow",
-         "mlflow/eval_results_table.json": "mlflow", "gepa/run": "gepa", "gepa/result.json": "gepa", "dspy/gepa.json": "gepa", "openai_batch/input.jsonl": "openai_batch", "promptolution/step_results.csv": "promptolution", "dspy/evaluate.json": "dspy", "dspy/evaluate.csv": "dspy", "dspy/search.json": None}
+         "mlflow/eval_results_table.json": "mlflow", "gepa/run": "gepa", "gepa/result.json": "gepa", "dspy/gepa.json": "gepa", "openai_batch/input.jsonl": "openai_batch", "promptolution/step_results.csv": "promptolution", "dspy/evaluate.json": "dspy", "dspy/evaluate.csv": None, "dspy/search.json": None}
 
 @pytest.mark.parametrize("name, tool", KNOWN.items())
 def test_tools_are_recognised(name, tool): assert im.tool_of(FILES/name) == tool
