@@ -6,9 +6,9 @@
 __all__ = ['MOST', 'TOOLS', 'LATER', 'refusal', 'opened', 'bytes_of', 'text_of', 'parsed', 'json_of', 'lines_of', 'cells_of',
            'csv_of', 'foreign', 'field_of', 'query_of', 'said', 'template_of', 'matched', 'cut_query', 'with_options',
            'without_options', 'plain', 'fields_text', 'variables_left', 'number_of', 'as_log', 'known_of', 'missing',
-           'note', 'check_totals', 'promptfoo', 'inspect', 'files_of', 'lm_eval', 'mlflow', 'openai_batch',
-           'program_text', 'dspy', 'gepa', 'promptolution', 'trials', 'Look', 'look', 'Tool', 'tools', 'takes',
-           'tool_of', 'read', 'to_text', 'to_messages', 'to_dspy']
+           'note', 'check_totals', 'promptfoo', 'inspect', 'files_of', 'lm_eval', 'mlflow', 'openai_batch', 'batch',
+           'program_text', 'items_of', 'dspy', 'gepa', 'promptolution', 'trials', 'table', 'Look', 'look', 'Tool',
+           'tools', 'takes', 'tool_of', 'read', 'to_text', 'to_messages', 'to_dspy']
 
 # %% ../nbs/11a_importers.ipynb #imp003
 import bz2, csv, gzip, importlib, io, json, lzma, re, struct, warnings, zipfile, zlib
@@ -1135,7 +1135,7 @@ def _trace(t):
     request = next((r for r in (t.get("request"), _inputs(top), (get("trace_metadata") or {}).get("mlflow.traceInputs")) if r is not None), None) # the last is cut off where it is long
     linked = _loads((_loads(get("tags")) or {}).get("mlflow.linkedPrompts")) or []
     state = str(getattr(get("state", "status"), "value", get("state", "status"))).split(".")[-1]
-    return dict(state=state, request=_loads(request), spans=spans, assessments=[_plain(a) for a in _loads(get("assessments")) or []], linked=[f"{p['name']}/{p['version']}" for p in linked])
+    return dict(id=get("trace_id", "request_id"), state=state, request=_loads(request), spans=spans, assessments=[_plain(a) for a in _loads(get("assessments")) or []], linked=[f"{p['name']}/{p['version']}" for p in linked])
 
 # %% ../nbs/11a_importers.ipynb #imp052
 def _model_call(t):
@@ -1161,30 +1161,52 @@ def _registered(template):
     "A registered template as a text; a chat template's messages joined."
     return template if isinstance(template, str) else "\n\n".join(said(m.get("content")) for m in template)
 
+def _requested(t, full=False):
+    "The inputs of a trace; of chat messages the last one's text."
+    request = t["request"]
+    if not (isinstance(request, Mapping) and request.get("messages")): return request
+    return dict(query=said(request["messages"][-1].get("content"), full))
+
+def _trace_template(t, query, prompt, text, messages):
+    "The template of a trace: registered, given, or around its query."
+    request = _requested(t)
+    name = query if isinstance(query, str) else isinstance(request, Mapping) and _named(request) or "query"
+    if isinstance(prompt, Mapping): return next((_ours(_registered(prompt[k]), name) for k in t["linked"] if k in prompt), None)
+    return prompt(t) if callable(prompt) else prompt or template_of(messages, text)
+
+# %% ../nbs/11a_importers.ipynb #imp054_b
 def _traced(t, score, query, prompt, where):
     "A row of a trace."
     messages, model = _model_call(t)
-    request = t["request"] if not (isinstance(t["request"], Mapping) and "messages" in t["request"]) else dict(query=said(t["request"]["messages"][-1].get("content")))
-    text = query_of(request, query, where)
-    name = query if isinstance(query, str) else isinstance(request, Mapping) and _named(request) or "query"
-    if isinstance(prompt, Mapping): template = next((_ours(_registered(prompt[k]), name) for k in t["linked"] if k in prompt), None)
-    else: template = prompt(t) if callable(prompt) else prompt or template_of(messages, text)
+    text, full = query_of(_requested(t), query, where), query_of(_requested(t, True), query, where)
+    template = _trace_template(t, query, prompt, text, messages)
     failed = t["state"] not in ("OK", "STATE_UNSPECIFIED")
-    if template is None and not failed: raise refusal(where, f"a trace linked to {t['linked']} with {len(messages)} messages around its query", "give prompt=, a template or {'name/version': template}", column="prompt")
-    row = dict(query=text, prompt=template, model=model, item=t["request"])
+    if template is None and not failed:
+        got = f"a trace linked to {t['linked']} with {len(messages)} messages around its query"
+        raise refusal(where, got, "give prompt=, a template or {'name/version': template}", column="prompt")
+    if isinstance(prompt, str): full = cut_query(full, prompt, where)
+    row = dict(query=full, prompt=template, model=model, item=t["request"])
     if failed: return row | missing(_error_of(t))
-    value = _feedback(t).get(score)
-    return row | (missing(f"no assessment {score}") if value is None else dict(score=number_of(value, where), error=None))
+    number = number_of(_feedback(t).get(score), where)
+    return row | (missing(f"no assessment {score}") if number != number else dict(score=number, error=None))
 
 # %% ../nbs/11a_importers.ipynb #imp055
 def _table_rows(frame, score, query, prompt, where):
     "Rows of the table of `mlflow.models.evaluate`."
     scores = [c for c in frame if re.search(r"/(score|value)$", str(c))]
-    pick = score if score in frame else f"{score}/score" if f"{score}/score" in frame else scores[0] if score is None and len(scores) == 1 else None
+    pick = next((c for c in (score, f"{score}/score", f"{score}/value") if c in frame), None)
+    if score is None and len(scores) == 1: pick = scores[0]
     if pick is None: raise refusal(where, f"the scores {scores}", "name a column with score=", column="score")
-    if not isinstance(prompt, str) and not callable(prompt): raise refusal(where, "a table of results, which holds no prompt", "give the template with prompt=, a text or a function from a row", column="prompt")
-    items = [{k: v for k, v in r.items() if k not in ("outputs", *scores)} for r in frame.to_dict("records")]
-    return [dict(query=query_of(i, query, where), prompt=prompt(i) if callable(prompt) else prompt, score=number_of(v, where), item=i) for i, v in zip(items, frame[pick])]
+    if not isinstance(prompt, str) and not callable(prompt):
+        raise refusal(where, "a table of results, which holds no prompt", "give the template with prompt=, a text or a function from a row", column="prompt")
+    rows = []
+    for r in frame.to_dict("records"):
+        item = {k: v for k, v in r.items() if k not in ("outputs", *scores)}
+        text, number = query_of(item, query, where), number_of(r[pick], where)
+        if isinstance(prompt, str): text = cut_query(text, prompt, where)
+        got = missing("not scored") if number != number else dict(score=number, error=None)
+        rows.append(dict(query=text, prompt=prompt(item) if callable(prompt) else prompt, item=item) | got)
+    return rows
 
 # %% ../nbs/11a_importers.ipynb #imp056
 def mlflow(
@@ -1196,16 +1218,31 @@ def mlflow(
 ) -> Triplets:
     "Traces or an evaluation of MLflow; traces in error are missing."
     where = Path(source).name if isinstance(source, (str, Path)) else "the traces"
-    if isinstance(source, (str, Path)): source = lines_of(source) if str(source).endswith(".jsonl") else json_of(source)
-    if isinstance(source, Mapping) and {"columns", "data"} <= set(source): source = pd.DataFrame(source["data"], columns=source["columns"])
+    source = _mlflow_source(source)
     table = isinstance(source, pd.DataFrame)
     if table and not {"state", "status"} & set(source): return as_log(_table_rows(source, score, query, prompt, where), where, **how)
     traces = [_trace(t) for t in (source.to_dict("records") if table else source if isinstance(source, (list, tuple)) else [])]
-    if not traces or traces[0]["state"] not in _STATES: raise foreign(where, source if not table else list(source), "traces of MLflow (search_traces), the result_df of mlflow.genai.evaluate, or the table of mlflow.models.evaluate")
+    if not traces or traces[0]["state"] not in _STATES:
+        wanted = "traces of MLflow (search_traces), the result_df of mlflow.genai.evaluate, or the table of mlflow.models.evaluate"
+        raise foreign(where, source if not table else list(source), wanted)
     names = list(dict.fromkeys(k for t in traces for k in _feedback(t)))
     pick = score if score in names else names[0] if score is None and len(names) == 1 else None
     if pick is None: raise refusal(where, f"the feedback {names}", "name one with score=", column="score")
-    return as_log(_placed([_traced(t, pick, query, prompt, where) for t in traces], where), where, **how)
+    rows = [_traced(t, pick, query, prompt, where) for t in _once(traces, where)]
+    return as_log(_placed(rows, where), where, **how)
+
+# %% ../nbs/11a_importers.ipynb #imp056_b
+def _mlflow_source(source):
+    "A table, or a list of traces, from a file or an object."
+    if isinstance(source, (str, Path)): source = lines_of(source) if _kind_of(_file(source)) == "jsonl" else json_of(source)
+    if isinstance(source, Mapping) and {"columns", "data"} <= set(source): return pd.DataFrame(source["data"], columns=source["columns"])
+    return source
+
+def _once(traces, where):
+    "Traces without copies of one."
+    once = {t["id"] or n: t for n, t in enumerate(traces)}
+    if len(once) < len(traces): note(where, f"{len(traces) - len(once)} traces are there twice; each counts once")
+    return list(once.values())
 
 # %% ../nbs/11a_importers.ipynb #imp060
 def _request(r, where):
@@ -1324,6 +1361,32 @@ def _batch_asked(r, prompt, where):
         raise refusal(where, got, "give the templates, with {query} where the query stands, as prompt=", column="prompt")
     return fits[1], "\n\n".join(t for t in (head, fits[0]) if t and (t != "{query}" or not head))
 
+# %% ../nbs/11a_importers.ipynb #imp063a
+def batch(
+    path, # the output .jsonl, or the input file where results= names the output
+    requests=None, # the input .jsonl
+    results=None, # the output .jsonl, or a list of it and the error file
+    grade=None, # (reply, item) -> score or Grade, or {custom_id: score}
+    items=None, # right answers: rows with query or custom_id, and reference
+    **how, # what `openai_batch` takes beside
+) -> Triplets:
+    "A batch of OpenAI's, by either of its files."
+    given, found = (requests, results or path) if requests is not None else (path, results)
+    if found is None or given is None or "response" in lines_of(given)[0]:
+        asked = "the output file of a batch" if "response" in lines_of(path)[0] else "the input file of a batch"
+        raise refusal(Path(path).name, f"{asked} alone", "give the output file, and the input file with requests=")
+    if grade is None:
+        do = "give right answers with items= (query or custom_id, reference), and grade="
+        raise refusal(Path(path).name, "a batch, which holds replies and no scores", do, column="score")
+    if items is not None: how["references"] = _references(items)
+    return openai_batch(given, found, grade, **how)
+
+# %% ../nbs/11a_importers.ipynb #imp063a_b
+def _references(items):
+    "query or custom_id -> right answer."
+    rows = items.to_dict("records") if isinstance(items, pd.DataFrame) else items
+    return {r[k]: r["reference"] for r in rows for k in ("query", "custom_id") if r.get(k) is not None}
+
 # %% ../nbs/11a_importers.ipynb #imp066
 def _blocks(texts):
     "One text of a program: that of its one part, or all under their names."
@@ -1352,15 +1415,42 @@ def _prompt_text(prompt):
     return prompt if isinstance(prompt, str) and not (prompt.endswith(".json") and Path(prompt).is_file()) else program_text(prompt)
 
 # %% ../nbs/11a_importers.ipynb #imp068
-def _evaluated(source, failure_score):
+def _evaluated(source, failure_score, score):
     "(item, failed, score) of the examples of `dspy.Evaluate`: the object, its json or its csv."
-    if hasattr(source, "results"): return [(dict(e.items()), not len(dict(p.items())) if hasattr(p, "items") else p is None, s) for e, p, s in source.results]
+    if hasattr(source, "results"):
+        empty = lambda p: not len(dict(p.items())) if hasattr(p, "items") else p is None
+        return [(dict(e.items()), empty(p), s) for e, p, s in source.results]
     path = _file(source)
-    rows = csv_of(path) if path.suffix.lower() == ".csv" else json_of(path)
-    if not isinstance(rows, list) or not all(isinstance(r, dict) and len(r) > 1 for r in rows): raise foreign(path.name, rows, "what dspy.Evaluate(save_as_json=..., save_as_csv=...) writes, or GEPA's detailed_results.to_dict()")
-    metric = list(rows[0])[-1] if rows else None
-    told = [sum(v not in ("", None) for v in r.values()) for r in rows]
-    return [({k.removeprefix("example_"): v for k, v in r.items() if not k.startswith("pred_") and k != metric}, n < max(told) and number_of(r[metric], path.name) == failure_score, r[metric]) for r, n in zip(rows, told)]
+    rows = csv_of(path) if _kind_of(path) == "csv" else json_of(path)
+    if not _objects(rows) or not all(len(r) > 1 for r in rows):
+        wanted = "what dspy.Evaluate(save_as_json=..., save_as_csv=...) writes, or GEPA's detailed_results.to_dict()"
+        raise foreign(path.name, rows, wanted)
+    metric = _metric(rows, score, path.name)
+    gone = _no_prediction(rows, metric)
+    item = lambda r: {k.removeprefix("example_"): v for k, v in r.items() if not k.startswith("pred_") and k != metric}
+    return [(item(r), g and number_of(r.get(metric), path.name) == failure_score, r.get(metric)) for r, g in zip(rows, gone)]
+
+# %% ../nbs/11a_importers.ipynb #imp068_b
+def _scored(values):
+    "Whether values are all scores."
+    try: return all(0 <= number_of(v, "", _WORDS) <= 1 for v in values if v not in ("", None)) and any(v not in ("", None) for v in values)
+    except (LogError, TypeError): return False
+
+def _metric(rows, score, where):
+    "The column of the metric."
+    columns = list(dict.fromkeys(k for r in rows for k in r))
+    if score is not None and score not in columns: raise refusal(where, f"no column {score!r} among {columns}", "name one with score=", column="score")
+    could = [c for c in columns if _scored([r.get(c) for r in rows])]
+    if score is not None or could == [list(rows[0])[-1]]: return score or could[0]
+    do = "name the metric's with score=; for a table that DSPy did not write, read it with tool='table'"
+    raise refusal(where, f"{len(could)} columns that could be the score, {could}" if could else f"no column of scores among {columns}", do, column="score")
+
+# %% ../nbs/11a_importers.ipynb #imp068_c
+def _no_prediction(rows, metric):
+    "Whether the prediction of a row is absent: fewer cells are filled than in others, words of truth aside."
+    words = {k for r in rows for k in r if all(str(q.get(k)).lower() in ("true", "false", "", "none") for q in rows)}
+    told = [sum(v not in ("", None) for k, v in r.items() if k not in words - {metric}) for r in rows]
+    return [n < max(told) for n in told]
 
 # %% ../nbs/11a_importers.ipynb #imp070
 def _of_items(scores, items, where):
@@ -1369,16 +1459,38 @@ def _of_items(scores, items, where):
     pairs = list(scores.items()) if isinstance(scores, Mapping) else list(enumerate(scores))
     out = []
     for k, s in pairs:
-        try: item = items[k] if isinstance(items, Mapping) and k in items else items[str(k)] if isinstance(items, Mapping) else items[int(k)]
-        except (LookupError, ValueError): raise ValueError(f"items must hold the example {k!r} that {where} scored, got {len(items)} items; pass the whole set, in its order") from None
+        try: item = _item(items, k)
+        except (LookupError, ValueError):
+            raise ValueError(f"items must hold the example {k!r} that {where} scored, got {len(items)} items; pass the whole set, in its order") from None
         out.append((item if isinstance(item, (str, Mapping)) else dict(item.items()), s))
     return out
 
+def _item(items, k):
+    "An example by its key or position."
+    if not isinstance(items, Mapping): return items[int(k)]
+    return items[k] if k in items else items[str(k)]
+
+# %% ../nbs/11a_importers.ipynb #imp070_b
+def items_of(
+    path, # a .json, .jsonl or .csv file of examples
+    at: str | None = None, # dotted path of the list in a .json
+): # a list of examples, or a dict by their ids
+    "The examples that a run scored."
+    kind = _kind_of(_file(path))
+    if kind in ("csv", "jsonl"): return csv_of(path) if kind == "csv" else lines_of(path)
+    found = json_of(path, at)
+    lists = [k for k, v in found.items() if isinstance(v, list)] if isinstance(found, dict) else []
+    if lists: raise refusal(Path(path).name, f"several sets of items, {lists}", "name one with at=", column="items")
+    return found
+
+# %% ../nbs/11a_importers.ipynb #imp070_c
 def _warn_failures(rows, failure_score, where):
     "Say how many scores a failed call may have made."
     if failure_score is None or not rows: return
     n = sum(r["score"] == failure_score for r in rows)
-    if n: warnings.warn(f"{where}: {n} of {len(rows)} scores are {failure_score:g}, which is also what a failed call gets there; they are taken for scores. If no call failed, pass failure_score=None", stacklevel=3)
+    if not n: return
+    warnings.warn(f"{where}: {n} of {len(rows)} scores are {failure_score:g}, which is also what a failed call gets there; "
+                  "they are taken for scores. If no call failed, pass failure_score=None", stacklevel=3)
 
 # %% ../nbs/11a_importers.ipynb #imp071
 def _searched(candidates, items, query, failure_score, where, **how):
@@ -1394,19 +1506,56 @@ def dspy(
     items=None, # the validation set of a search, in its order
     query=None, # the example's field that is the query, or a function from an example to its text; None: found
     failure_score: float | None = 0., # what the run gave a failed call; None: no call failed
+    score: str | None = None, # the column of the metric in a file; None: the last, if it is the only one that could be it
     **how, # model, task, covariates (fields of the example), score_range: see `as_log`
 ) -> Triplets:
     "An evaluation or a search of DSPy."
     where = Path(source).name if isinstance(source, (str, Path)) else "the program"
-    if where.endswith(".json") and isinstance(found := json_of(source), dict): source = found
+    source = _dspy_state(source)
     kept = getattr(source, "detailed_results", source)
-    if isinstance(kept, Mapping) and "val_subscores" in kept or hasattr(kept, "val_subscores"): return gepa(kept, items, query=query, failure_score=failure_score, **how)
+    if isinstance(kept, Mapping) and "val_subscores" in kept or hasattr(kept, "val_subscores"):
+        return gepa(kept, items, query=query, failure_score=failure_score, **how)
     tried = getattr(source, "candidate_programs", None) or []
-    if tried and all("subscores" in c for c in tried): return _searched([(program_text(c["program"]), c["subscores"]) for c in tried], items, query, failure_score, where, **how)
-    if tried or getattr(source, "trial_logs", None): raise refusal(where, "means over batches of examples, which are no triplets", "evaluate the candidates with dspy.Evaluate, or take the table with trials(program)", column="score")
-    if isinstance(source, Mapping) or not isinstance(source, (str, Path)) and not hasattr(source, "results"): raise foreign(where, source, "an EvaluationResult or a file of one, or a program that GEPA or random search returned")
-    text = _prompt_text(prompt)
-    rows = [dict(query=query_of(i, query, where), prompt=text, item=i) | (missing("failed call") if failed else dict(score=number_of(s, where), error=None)) for i, failed, s in _evaluated(source, failure_score)]
+    if tried or getattr(source, "trial_logs", None):
+        return _searched(_candidates(tried, where), items, query, failure_score, where, **how)
+    if isinstance(source, Mapping) or not isinstance(source, (str, Path)) and not hasattr(source, "results"):
+        raise foreign(where, source, "an EvaluationResult or a file of one, or a program that GEPA or random search returned")
+    return _evaluation(source, _prompt_text(prompt), query, failure_score, score, where, how)
+
+# %% ../nbs/11a_importers.ipynb #imp072_b
+def _candidates(tried, where):
+    "Candidates of a search with their scores; refused where they have means alone."
+    if tried and all("subscores" in c for c in tried): return [(program_text(c["program"]), c["subscores"]) for c in tried]
+    do = "evaluate the candidates with dspy.Evaluate, or take the table with trials(program)"
+    raise refusal(where, "means over batches of examples, which are no triplets", do, column="score")
+
+@dataclass
+class _Search:
+    "What a file holds of a search."
+    candidate_programs: list
+    trial_logs: dict | None = None
+
+# %% ../nbs/11a_importers.ipynb #imp072_c
+def _dspy_state(source):
+    "A file's dict, or its search; anything else as it is."
+    if not isinstance(source, (str, Path)) or _kind_of(_file(source)) != "json": return source
+    found = json_of(source)
+    if isinstance(found, dict) and {"trial_logs", "candidate_programs"} & set(found): return _Search(found.get("candidate_programs") or [], found.get("trial_logs"))
+    if _objects(found) and all({"program", "score"} <= set(c) for c in found): return _Search(found)
+    return found if isinstance(found, dict) else source
+
+# %% ../nbs/11a_importers.ipynb #imp072a
+def _evaluation(source, text, query, failure_score, score, where, how):
+    "The log of an evaluation."
+    rows = []
+    for item, failed, s in _evaluated(source, failure_score, score):
+        q = query_of(item, query, where)
+        model = item.get("model") if isinstance(item.get("model"), str) else None
+        number = number_of(s, where)
+        got = missing("failed call" if failed else "no score") if failed or number != number else dict(score=number, error=None)
+        rows.append(dict(query=cut_query(q, text, where), prompt=text, model=model, item=item) | got)
+    told = getattr(source, "score", None)
+    if rows: check_totals(where, dict(score=100 * np.mean([r["score"] if r["error"] is None else failure_score or 0 for r in rows])), dict(score=told), tolerance=.01)
     if all(r["score"] == failure_score for r in rows): _warn_failures(rows, failure_score, where) # nothing to tell a failed call from a wrong answer by
     return as_log(rows, where, **how)
 
@@ -1432,6 +1581,13 @@ def _run_dir(path):
     if lost: warnings.warn(f"{path.name}: {lost} scores belong to candidates that were rejected, whose texts gepa does not keep; they are left out", stacklevel=3)
     return [(texts[k], dict([pair])) for k, pairs in batches for pair in pairs]
 
+# %% ../nbs/11a_importers.ipynb #imp077a
+def _gepa_totals(kept, where):
+    "Hold the mean of each candidate against what the file says."
+    for k, (mean, scores) in enumerate(zip(kept.get("val_aggregate_scores") or [], kept["val_subscores"])):
+        values = list(scores.values()) if isinstance(scores, Mapping) else list(scores)
+        if values and all(_finite(v) for v in values): check_totals(where, {f"mean of candidate {k}": np.mean(values)}, {f"mean of candidate {k}": mean})
+
 # %% ../nbs/11a_importers.ipynb #imp077
 def gepa(
     source, # a GEPAResult, its to_dict() as a dict or a .json file, or a run directory
@@ -1442,23 +1598,44 @@ def gepa(
 ) -> Triplets:
     "A run of gepa, marked adaptive."
     where = Path(source).name if isinstance(source, (str, Path)) else "the result of gepa"
-    if isinstance(source, (str, Path)) and Path(source).is_dir(): return _searched(_run_dir(Path(source)), items, query, failure_score, where, **how)
+    if isinstance(source, (str, Path)) and Path(source).is_dir():
+        return _searched(_run_dir(Path(source)), items, query, failure_score, where, **how)
     if isinstance(source, (str, Path)): source = json_of(source)
     kept = source if isinstance(source, Mapping) else source.to_dict() if hasattr(source, "to_dict") else None
-    if kept is None or not {"candidates", "val_subscores"} <= set(kept): raise foreign(where, kept if kept is not None else source, "a GEPAResult, or the JSON of result.to_dict()")
+    if kept is None or not {"candidates", "val_subscores"} <= set(kept):
+        raise foreign(where, kept if kept is not None else source, "a GEPAResult, or the JSON of result.to_dict()")
+    _gepa_totals(kept, where)
     return _searched([(_blocks(c), s) for c, s in zip(kept["candidates"], kept["val_subscores"])], items, query, failure_score, where, **how)
 
 # %% ../nbs/11a_importers.ipynb #imp082
 def promptolution(
-    source, # a promptolution task after the optimization, or its eval_cache: (prompt, text, label) -> score
+    source, # a promptolution task after the optimization, its eval_cache, (prompt, text, label) -> score, or a .json list of [prompt, text, label, score]
     **how, # model, task, covariates ("label"), score_range: see `as_log`
 ) -> Triplets:
     "The scores that a promptolution task remembers, marked adaptive."
-    cache = getattr(source, "eval_cache", source)
-    if isinstance(cache, (str, Path, pd.DataFrame)):
-        raise refusal(Path(cache).name if isinstance(cache, (str, Path)) else "the table", "promptolution's table of steps, whose scores are means over texts and no triplets", "pass the task itself, or take the table with trials(...)", column="score")
-    if not isinstance(cache, Mapping) or not all(isinstance(k, tuple) and len(k) == 3 for k in cache): raise TypeError(f"source must be a promptolution task or its eval_cache, got {type(source).__name__}")
-    return as_log([dict(query=x, prompt=p, score=number_of(s, "the task"), item=dict(label=y)) for (p, x, y), s in cache.items()], "the promptolution task", adaptive=True, **how)
+    cache, where = getattr(source, "eval_cache", source), "the promptolution task"
+    if isinstance(cache, (str, Path)):
+        where = Path(cache).name
+        cache = _cache(cache)
+    if isinstance(cache, pd.DataFrame): raise _steps("the table")
+    if not isinstance(cache, Mapping) or not all(isinstance(k, tuple) and len(k) == 3 for k in cache):
+        raise TypeError(f"source must be a promptolution task or its eval_cache, got {type(source).__name__}")
+    rows = [dict(query=x, prompt=p, score=number_of(s, where), item=dict(label=y)) for (p, x, y), s in cache.items()]
+    return as_log(rows, where, adaptive=True, **how)
+
+# %% ../nbs/11a_importers.ipynb #imp082_b
+def _steps(where):
+    got = "promptolution's table of steps, whose scores are means over texts and no triplets"
+    return refusal(where, got, "pass the task itself, or take the table with trials(...)", column="score")
+
+def _is_cache(x): return isinstance(x, list) and bool(x) and all(isinstance(r, list) and len(r) == 4 for r in x)
+
+def _cache(path):
+    "The cache in a file: its keys and scores as lists."
+    if _kind_of(_file(path)) != "json": raise _steps(Path(path).name)
+    found = json_of(path)
+    if not _is_cache(found): raise foreign(Path(path).name, found, "the scores of a task as a list of [prompt, text, label, score]")
+    return {tuple(r[:3]): r[3] for r in found}
 
 # %% ../nbs/11a_importers.ipynb #imp085
 def _dspy_trials(program):
@@ -1483,6 +1660,37 @@ def trials(
     rows = _dspy_trials(source)
     if not rows: raise TypeError(f"source must be a DSPy program with trial_logs or candidate_programs, or promptolution's table of steps, got {type(source).__name__}")
     return pd.DataFrame(rows)
+
+# %% ../nbs/11a_importers.ipynb #imp087b
+def table(
+    path, # a .csv, .jsonl, .parquet, or a .json that holds a list of objects
+    columns: dict | None = None, # name in the log -> name in the file
+    query: str | None = None, # the column of the query
+    score: str | None = None, # the column of the score
+    prompt: str | None = None, # the template that all rows were made with; None: a column says
+    at: str | None = None, # dotted path of the list in a .json
+    **how, # score_range, adaptive, covariates, model, task: see `as_log`
+) -> Triplets:
+    "A table of your own."
+    named = dict(columns or {}) | {k: v for k, v in (("query", query), ("score", score)) if v is not None}
+    if _kind_of(_file(path)) != "json" and prompt is None and not {"model", "task"} & set(how):
+        return Triplets.read(path, **how, **(dict(columns=named) if named else {}))
+    return _own_table(path, named, prompt, at, **how)
+
+# %% ../nbs/11a_importers.ipynb #imp087b_b
+def _own_table(path, named, prompt, at, model=None, task=None, **how):
+    "A table that needs more than a map of its columns."
+    kind = _kind_of(_file(path))
+    if kind == "parquet": rows = pd.read_parquet(path).to_dict("records")
+    else: rows = csv_of(path) if kind == "csv" else lines_of(path) if kind == "jsonl" else json_of(path, at)
+    if not _objects(rows): raise refusal(Path(path).name, _shape(rows), "name the list of objects in it with at=, as in at='results.rows'")
+    frame = pd.DataFrame(rows)
+    asked = named.get("query", "query")
+    if prompt is not None: frame["prompt"] = prompt
+    if prompt is not None and asked in frame: frame[asked] = [cut_query(q, prompt, Path(path).name) if isinstance(q, str) else q for q in frame[asked]]
+    for c, given in (("model", model), ("task", task)):
+        if given is not None: frame[c] = given
+    return Triplets.read(frame, **how, **(dict(columns=named) if named else {}))
 
 # %% ../nbs/11a_importers.ipynb #imp089
 @dataclass(frozen=True)
@@ -1535,10 +1743,10 @@ def look(
 ) -> Look:
     "A look at a file or folder."
     path = Path(path)
-    if path.is_dir(): return Look(path, "folder", tuple(sorted(f.name for f in path.iterdir() if f.is_file())))
+    if path.is_dir(): return Look(path, "folder", tuple(sorted(f.relative_to(path).as_posix() for f in path.rglob("*") if f.is_file())))
     kind, value = _kind_of(_file(path)), None
     if kind == "jsonl": value = _first_line(path)
-    if kind == "csv": value = csv_of(path)[:1]
+    if kind == "csv": value = [dict(zip(names, row)) for names, rows in [cells_of(path)] for _, row in rows[:1] or [(1, names)]]
     if kind == "parquet": value = [dict.fromkeys(pd.read_parquet(path))]
     if kind == "json": kind, value = _json_or_lines(path)
     return Look(path, kind, value=value)
@@ -1578,10 +1786,21 @@ def tool_of(
 ) -> str | None: # None where no importer recognises it
     "The tool that wrote a file or folder."
     seen = look(path)
-    found = [name for name, t in tools().items() if t.recognises(seen)]
+    found = [name for name, t in tools().items() if t.recognises(seen)] or _inside(seen)
     if len(found) > 1: raise refusal(seen.path.name, f"marks of several tools, {found}", "name one with tool=")
     return found[0] if found else None
 
+def _inside(seen):
+    "The tool of the files in a folder that has no mark of its own, where they are of one."
+    within = [seen.path/n for n in seen.names if re.search(r"\.(json|jsonl|csv)(\.\w+)?$", n)][:20]
+    found = [name for f in within for name, t in tools().items() if t.recognises(_looked(f))]
+    return list(dict.fromkeys(found))
+
+def _looked(path):
+    try: return look(path)
+    except LogError: return Look(path, "")
+
+# %% ../nbs/11a_importers.ipynb #imp091_b
 def _unknown(path):
     "The refusal of what no tool marked."
     seen = look(path)
@@ -1589,7 +1808,7 @@ def _unknown(path):
     do = f"name the tool: tool= one of {sorted(tools())}; for a table of your own, Triplets.read(path, columns=...)"
     return refusal(seen.path.name, f"nothing that marks it as a file of one tool ({shorten(held, 80)})", do)
 
-# %% ../nbs/11a_importers.ipynb #imp091_b
+# %% ../nbs/11a_importers.ipynb #imp091_c
 def read(
     path, # a file or a folder
     tool: str | None = None, # name of an importer, as in `tools()`; None: recognised by content
@@ -1601,41 +1820,60 @@ def read(
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"there must be a file or folder at {str(path)!r}, got none; check the path")
-    found = tool or tool_of(path)
+    found = tool or tool_of(path) or ("table" if "columns" in how or {"query", "score"} <= set(how) else None)
     if found is None: raise _unknown(path)
     return tools()[found].read(path, **how)
 
 # %% ../nbs/11a_importers.ipynb #imp091a
 def _marked(*marks): return lambda seen: any(m <= seen.keys for m in marks)
 
-def _is_inspect(seen): return seen.has("*.eval") or seen.kind == "zip" or {"eval", "plan", "samples"} <= seen.keys
+def _is_promptfoo(seen):
+    "Results of any version: rows, a table, or lines of either."
+    value, first = seen.value, seen.value[0] if isinstance(seen.value, list) and seen.value else {}
+    if seen.kind == "csv": return {"Status", "Score", "Grader Reason"} <= seen.keys or any(_STATUS.match(str(v)) for v in first.values())
+    if {"promptIdx", "testIdx", "vars"} <= seen.keys: return True
+    if not isinstance(value, dict) or "results" not in value: return False
+    if "evalId" in value or "_resultsLoaded" in value: return True
+    found = value["results"] if isinstance(value["results"], dict) else value
+    rows = found.get("results")
+    return "table" in found and "stats" in found or _objects(rows) and {"vars", "prompt", "provider"} <= set(rows[0])
 
-def _is_promptolution(seen): return {"step", "prompt", "score"} <= seen.keys and seen.kind in ("csv", "parquet")
+# %% ../nbs/11a_importers.ipynb #imp091a_b
+def _is_inspect(seen):
+    about = seen.value.get("eval") if isinstance(seen.value, dict) else None
+    return seen.has("*.eval") or seen.kind == "zip" or isinstance(about, dict) and {"task", "model"} <= set(about)
+
+def _is_promptolution(seen):
+    if {"step", "prompt", "score"} <= seen.keys and seen.kind in ("csv", "parquet"): return True
+    return seen.kind == "json" and _is_cache(seen.value) and all(isinstance(x, str) for x in seen.value[0][:2])
 
 def _is_mlflow(seen):
     return seen.keys == {"columns", "data"} or _marked({"info", "data"}, {"trace_id", "assessments"})(seen)
 
 def _is_dspy(seen):
     "Fields of one name that example and prediction both have are told apart by DSPy: example_x, pred_x."
-    return seen.kind in ("csv", "json") and any(f"pred_{k[8:]}" in seen.keys for k in seen.keys if k.startswith("example_"))
+    if seen.kind == "json" and _marked({"program", "score", "subscores"}, {"trial_logs", "candidate_programs"})(seen): return True
+    both = any(f"pred_{k[8:]}" in seen.keys for k in seen.keys if str(k).startswith("example_"))
+    return both and seen.kind in ("csv", "json")
 
-def _is_table(seen):
-    if _is_promptolution(seen): return False
-    return {"query", "prompt", "score"} <= seen.keys or seen.kind == "parquet"
+# %% ../nbs/11a_importers.ipynb #imp091a_c
+def _is_table(seen): return {"query", "prompt", "score"} <= seen.keys and not _is_promptolution(seen)
 
 _HARNESS, _GEPA = {"doc", "arguments", "resps"}, {"candidates", "val_subscores"}
 
-# %% ../nbs/11a_importers.ipynb #imp091a_b
+def _is_harness(seen): return seen.has("samples_*.jsonl*") or _HARNESS <= seen.keys
+
+# %% ../nbs/11a_importers.ipynb #imp091a_d
 TOOLS |= dict(
-    promptfoo=Tool(promptfoo, _marked({"evalId", "results"}), "results.json"),
+    promptfoo=Tool(promptfoo, _is_promptfoo, "results.json, .jsonl, .csv"),
     inspect=Tool(inspect, _is_inspect, ".eval and .json logs"),
-    lm_eval=Tool(lm_eval, lambda s: s.has("samples_*.jsonl") or _HARNESS <= s.keys, "samples_*.jsonl"),
+    lm_eval=Tool(lm_eval, _is_harness, "samples_*.jsonl"),
     mlflow=Tool(mlflow, _is_mlflow, "traces, result_df, eval_results_table.json"),
-    openai_batch=Tool(openai_batch, _marked({"custom_id"}), "input, output and error files"),
+    openai_batch=Tool(batch, _marked({"custom_id", "body"}, {"custom_id", "response"}), "output and input files"),
     dspy=Tool(dspy, _is_dspy, "what Evaluate saves"),
-    gepa=Tool(gepa, lambda s: s.has("candidates.json") or _GEPA <= s.keys, "result JSON, run directory"),
+    gepa=Tool(gepa, lambda s: "candidates.json" in s.names or _GEPA <= s.keys, "result JSON, run directory"),
     promptolution=Tool(promptolution, _is_promptolution, "the score cache"),
-    table=Tool(Triplets.read, _is_table, "a table of your own"))
+    table=Tool(table, _is_table, "a table of your own"))
 
 # %% ../nbs/11a_importers.ipynb #imp096
 def to_text(
