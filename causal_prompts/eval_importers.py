@@ -61,8 +61,8 @@ def _deepeval_totals(run, cases, name, rows, where):
     told = next((t for t in run.get("metricsScores") or [] if t.get("metric") == name), None)
     tested = (run.get("testPassed") or 0) + (run.get("testFailed") or 0)
     theirs = {"test cases": tested} if tested else {}
-    if told and told["scores"] and not any(c.get("trace") for c in cases): # the metrics of spans count too
-        theirs |= {f"scores of {name}": len(told["scores"]), f"mean of {name}": float(np.mean(told["scores"]))}
+    if told and is_score(told["scores"]) and not any(c.get("trace") for c in cases): # the metrics of spans count too
+        theirs |= {f"scores of {name}": len(told["scores"]), f"mean of {name}": float(np.mean(np.asarray(told["scores"], float)))}
     n = sum(not np.isnan(r["score"]) for r in rows)
     ours = {"test cases": len(cases), f"scores of {name}": n, f"mean of {name}": mean_of(rows)}
     check_totals(where, ours, theirs, _SHORT)
@@ -300,7 +300,7 @@ def helm(
     return as_log(rows, source_of([f.parent for f in found]), **how)
 
 # %% ../nbs/11c_eval_importers.ipynb #eim041
-def _part(row, prefix):
+def _under(row, prefix):
     "The columns under a prefix, singular or plural, without it; or the column of that name, as JSON."
     out = {m[1]: v for k, v in row.items() if (m := re.fullmatch(rf"{prefix}s?\.(.+)", k))}
     if out: return out
@@ -313,12 +313,12 @@ def _part(row, prefix):
 def _langsmith_rows(path, score, query, prompt):
     "The rows of one table."
     found = rows_of(path)
-    marks = [_part(r, "feedback") for r in found]
+    marks = [_under(r, "feedback") for r in found]
     names = list(dict.fromkeys(k for m in marks for k in m))
     name = pick([k for k in names if is_score([m.get(k) for m in marks])], score, path.name)
     rows = []
     for r, m in zip(found, marks):
-        item = _part(r, "input")
+        item = _under(r, "input")
         text = given_prompt(prompt, stems(path), r, path.name)
         if text is None: raise no_prompt(path.name)
         row = dict(query=query_of(item, query, path.name), prompt=text, item=item | r)

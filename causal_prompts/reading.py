@@ -19,10 +19,10 @@ from .importers import (Look, csv_of, lines_of, look, missing, note, number_of, 
 from .plots import shorten
 
 # %% ../nbs/11b_reading.ipynb #rdg005
-def _plain(value):
+def _as_json(value):
     "A value of a parquet file as JSON would hold it."
-    if isinstance(value, np.ndarray): return [_plain(v) for v in value]
-    if isinstance(value, dict): return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray): return [_as_json(v) for v in value]
+    if isinstance(value, dict): return {k: _as_json(v) for k, v in value.items()}
     return None if value is pd.NaT or isinstance(value, float) and np.isnan(value) else value
 
 def _parquet(path):
@@ -30,7 +30,7 @@ def _parquet(path):
     try: found = pd.read_parquet(path).to_dict("records")
     except (OSError, ValueError) as e:
         raise refusal(path.name, f"no whole parquet file ({shorten(e, 80)})", "export the file again") from None
-    return [{k: _plain(v) for k, v in r.items()} for r in found]
+    return [{k: _as_json(v) for k, v in r.items()} for r in found]
 
 # %% ../nbs/11b_reading.ipynb #rdg006
 def rows_of(
@@ -130,7 +130,7 @@ def turns(
         m = m.get("message", m)
         role = str(m.get("role") or m.get("message.role") or m.get("type") or "user")
         content = m.get("content", m.get("message.content"))
-        text = said([content] if isinstance(content, dict) else content)
+        text = said([content] if isinstance(content, dict) else content, full=True)
         out.append((_ROLES.get(role, role), str(text).strip()))
     return [t for t in out if t[1]]
 

@@ -75,7 +75,7 @@ def _no_scores(where):
 
 def _once(rows, where):
     "Rows less the records that were exported twice; the last of each counts."
-    kept = {r.get("uid") or n: r for n, r in enumerate(rows)}
+    kept = {str(r["uid"]) if r.get("uid") else n: r for n, r in enumerate(rows)}
     if len(kept) < len(rows): note(where, f"{len(rows) - len(kept)} records stand in it twice and count once")
     return [{k: v for k, v in r.items() if k != "uid"} for r in kept.values()]
 
@@ -149,7 +149,8 @@ def _langfuse_row(r, score, where):
     error = (_get(r, "statusMessage", "status_message") or "error") if r.get("level") == "ERROR" else None
     meta = _value(r.get("metadata"))
     item = dict(r, inputs=inputs) | (meta if isinstance(meta, dict) else {}) | inputs
-    row = dict(messages=None if inputs else sent, label=label, names=[label, name, str(version)], item=item)
+    names = [label, f"{name}/{version}", name, str(version)]
+    row = dict(messages=None if inputs else sent, label=label, names=names, item=item)
     model = _get(r, "model", "providedModelName", "provided_model_name")
     return row | dict(uid=r.get("id"), model=model) | scored(score, error, where)
 

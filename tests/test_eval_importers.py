@@ -300,8 +300,10 @@ def test_conversations_belong_to_the_query_and_examples_to_the_prompt():
     assert reading.chats([[], [say("assistant", "x")], None]) == [(None, None)] * 3
 
 def test_messages_of_other_makers():
-    parts = [dict(type="text", text="Hi"), dict(type="image_url", image_url={})]
-    assert reading.turns([dict(type="human", content="a"), {"message.role": "ai", "message.content": "b"}, dict(role="developer", content=parts)]) == [("user", "a"), ("assistant", "b"), ("system", "Hi\n[image_url]")]
+    assert reading.turns([dict(type="human", content="a"), {"message.role": "ai", "message.content": "b"}, dict(role="developer", content="c")]) == [("user", "a"), ("assistant", "b"), ("system", "c")]
+    two = [[dict(role="user", content=[dict(type="text", text="What is this?"), dict(type="image_url", image_url=dict(url=u))])] for u in ("cat.png", "dog.png")]
+    (cat, _), (dog, _) = reading.chats(two)
+    assert cat != dog and cat.startswith("What is this?\n[image_url ")
 
 @pytest.mark.parametrize("value, score", [(True, 1.), (np.bool_(False), 0.), ("yes", 1.), ("0.5", .5), (3, 3.), (None, np.nan), ("", np.nan), ("nan", np.nan)])
 def test_scores_that_can_be_read(value, score): assert reading.scored(value, None, "f")["score"] == pytest.approx(score, nan_ok=True)

@@ -101,7 +101,7 @@ def test_promptfoo_asks_which_variable_where_two_could_be_it(tmp_path):
     path.write_text(json.dumps(raw))
     with refused(r"two.json.*2 variables of the prompts that could be the query, \['query', 'reference'\].*query="): im.promptfoo(path)
     log = im.promptfoo(path, query="query", covariates="reference")
-    assert log.prompts["prompt"].str.endswith("{query} {{reference}}").all() and log.covariates == ["model", "reference"]
+    assert log.prompts["prompt"].str.endswith("{query} [reference]").all() and log.covariates == ["model", "reference"]
     assert set(im.promptfoo(path, query=lambda v: v["query"].upper()).frame["query"]) == {i["query"].upper() for i in ITEMS[:3]}
 
 def test_promptfoo_named_scores(tmp_path):
@@ -301,7 +301,7 @@ def test_batch_templates_must_fit():
     with refused("request 'p1-q0', which fits none of the templates"): batch(prompt=f"{BASE}\n\n{{query}}")
 
 def test_a_filled_text_gives_back_template_and_query():
-    fits = im._matched
+    fits = im.matched
     assert fits("Read: a {b} c. Answer.", ["Read: {query}. Answer.", "{query}"]) == ("Read: {query}. Answer.", "a {b} c")
     assert fits("x? Again: x?", ["{query} Again: {query}"]) == ("{query} Again: {query}", "x?")
     assert fits("Table:\n1 2\nQ: how many?", ["Table:\n{table}\nQ: {query}"]) == ("Table:\n{table}\nQ: {query}", "how many?")
@@ -426,7 +426,7 @@ def test_promptolution_cache():
 # ---- reading whatever it is
 
 KNOWN = {"promptfoo/results.json": "promptfoo", "inspect/plain.eval": "inspect", "inspect/templated.json": "inspect", "inspect": "inspect", "lm_eval": "lm_eval", "mlflow/traces.jsonl": "mlflow", "mlflow/result_df.json": "mlflow",
-         "mlflow/eval_results_table.json": "mlflow", "gepa/run": "gepa", "gepa/result.json": "gepa", "dspy/gepa.json": "gepa", "openai_batch/input.jsonl": "openai_batch", "promptolution/step_results.csv": "promptolution", "dspy/evaluate.json": "dspy", "dspy/evaluate.csv": "dspy", "dspy/search.json": None}
+         "mlflow/eval_results_table.json": "mlflow", "gepa/run": "gepa", "gepa/result.json": "gepa", "dspy/gepa.json": "gepa", "openai_batch/input.jsonl": "openai_batch", "promptolution/step_results.csv": "promptolution", "dspy/evaluate.json": "dspy", "dspy/evaluate.csv": None, "dspy/search.json": "dspy", "dspy/mipro.json": "dspy", "promptolution/cache.json": "promptolution", "openai_batch/prompts.json": None}
 
 @pytest.mark.parametrize("name, tool", KNOWN.items())
 def test_tools_are_recognised(name, tool): assert im.tool_of(FILES/name) == tool
@@ -442,7 +442,7 @@ def test_read_calls_the_importer_that_fits(logs, tmp_path):
     with pytest.raises(ValueError, match="tool must be one of .*'promptfoo'.*got 'excel'"): im.read(FILES, tool="excel")
     with pytest.raises(FileNotFoundError, match="there must be a file or folder"): im.read(tmp_path/"none.json")
     with pytest.raises(ValueError, match="prompt must say what was evaluated"): im.read(FILES/"dspy/evaluate.json")
-    with refused("nothing that marks it as a file of one tool.*tool="): im.read(FILES/"dspy/search.json")
+    with refused("nothing that marks it as a file of one tool.*tool="): im.read(FILES/"openai_batch/prompts.json")
     (tmp_path/"mine.csv").write_text("q,p,s\nwhy?,Be brief.,1\n")
     with refused(r"mine.csv.*Triplets.read\(path, columns="): im.read(tmp_path/"mine.csv")
     assert im.read(tmp_path/"mine.csv", tool="table", columns=dict(query="q", prompt="p", score="s")).frame["score"].tolist() == [1]
