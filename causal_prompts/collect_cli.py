@@ -132,7 +132,7 @@ def collect_log(
     return 3 if got.stopped else 0
 
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cba
-_CHOICES = ("score", "filter", "query", "prompt", "requests", "items", "at", "columns", "grade", "model", "task",
+_CHOICES = ("score", "filter", "query", "prompt", "requests", "items", "at", "columns", "scores", "name", "grade", "model", "task",
             "covariates", "score_range", "empty", "failure_score")
 _SPOKEN = dict(scorer="score", value="score", metric="score", grade="grader")
 _TABLE_FLAGS = "--tool table with --query NAME --score NAME, and --prompt TEXT where no column holds the prompt"
@@ -187,7 +187,7 @@ def _failed_as(text):
 
 def _import_prompt(prompts, tool):
     "The prompt, several of them, or MLflow's map of them."
-    if tool == "mlflow" and prompts[0].endswith(".json"): return importers.json_of(prompts[0])
+    if tool != "dspy" and prompts[0].endswith(".json"): return importers.json_of(prompts[0])
     texts = [p if p.endswith(".json") else _unbroken(p) for p in prompts]
     return texts[0] if len(texts) == 1 else texts
 
@@ -275,6 +275,7 @@ _IMPORT_FLAGS = [
     ("filter", "NAME", "which filter, where a harness applied several"), ("query", "NAME", "the field, variable or column of the query"),
     ("requests", "FILE", "a batch's input file"), ("items", "FILE", "the examples that a search scored; a batch's right answers (query or custom_id, reference)"),
     ("at", "PATH", "where the list stands inside a JSON file, as in results.rows"), ("columns", "NAME=YOURS,...", "your columns' names, as in query=question,score=right"),
+    ("scores", "FILE", "the scores, where they stand in a file of their own"), ("name", "NAME", "the call, where a trace holds several"),
     ("grader", "NAME", f"for a batch: {', '.join(GRADERS)} (exact)"), ("model", "NAME", "the model, where the file does not name it"), ("task", "NAME", "one task for all rows"),
     ("covariates", "NAME,...", "fields known before the prompt was chosen"), ("score-range", "LO,HI", "lowest and highest score there can be (0,1)"),
     ("empty", "HOW", "what an empty reply of a harness counts as: missing or scored (missing)"),

@@ -53,7 +53,7 @@ def _deepeval_prompt(run, where, wanted):
     if not texts: texts = [v for k, v in logged.items() if "prompt" in k.lower() and isinstance(v, str)]
     return with_query(texts[0], None, where) if wanted and len(texts) == 1 else None, model
 
-# %% ../nbs/11c_eval_importers.ipynb #eim010
+# %% ../nbs/11c_eval_importers.ipynb #eim011
 _SHORT = "it may be cut short, or count failed calls as 0"
 
 def _deepeval_totals(run, cases, name, rows, where):
@@ -62,12 +62,13 @@ def _deepeval_totals(run, cases, name, rows, where):
     tested = (run.get("testPassed") or 0) + (run.get("testFailed") or 0)
     theirs = {"test cases": tested} if tested else {}
     if told and is_score(told["scores"]) and not any(c.get("trace") for c in cases): # the metrics of spans count too
-        theirs |= {f"scores of {name}": len(told["scores"]), f"mean of {name}": float(np.mean(np.asarray(told["scores"], float)))}
+        values = np.asarray(told["scores"], float)
+        theirs |= {f"scores of {name}": len(values), f"mean of {name}": float(values.mean())}
     n = sum(not np.isnan(r["score"]) for r in rows)
     ours = {"test cases": len(cases), f"scores of {name}": n, f"mean of {name}": mean_of(rows)}
     check_totals(where, ours, theirs, _SHORT)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim011
+# %% ../nbs/11c_eval_importers.ipynb #eim012
 def _deepeval_rows(path, score, prompt):
     "The rows of one run."
     run, cases = _deepeval_cases(json_of(path), path.name)
@@ -84,7 +85,7 @@ def _deepeval_rows(path, score, prompt):
     _deepeval_totals(run, cases, name, rows, path.name)
     return rows
 
-# %% ../nbs/11c_eval_importers.ipynb #eim012
+# %% ../nbs/11c_eval_importers.ipynb #eim013
 _LATEST = (".latest_run_full.json", ".latest_test_run.json", "latest_test_run.json") # the same run in each
 
 def _latest(path):
@@ -93,7 +94,7 @@ def _latest(path):
     if any(Path(path).glob("test_run_*.json")): return path
     return next((Path(path)/n for n in _LATEST if (Path(path)/n).is_file()), path)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim013
+# %% ../nbs/11c_eval_importers.ipynb #eim014
 def deepeval(
     path, # test_run_*.json, .latest_test_run.json, an EvaluationResult as JSON, a folder of them, or a list
     score: str | None = None, # a metric; None: the only one
@@ -105,12 +106,12 @@ def deepeval(
     rows = gathered(files, "deepeval", lambda f: _deepeval_rows(f, score, prompt))
     return as_log(rows, source_of(files), **how)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim018
+# %% ../nbs/11c_eval_importers.ipynb #eim019
 _SAMPLE = """user_input response reference retrieved_contexts reference_contexts retrieved_context_ids
 reference_context_ids multi_responses rubrics rubric reference_topics reference_tool_calls persona_name query_style
 query_length synthesizer_name question answer contexts ground_truth ground_truths id prompt model error""".split()
 
-# %% ../nbs/11c_eval_importers.ipynb #eim019
+# %% ../nbs/11c_eval_importers.ipynb #eim020
 def _single_turn(row, where):
     "The query of a sample, which must be one text."
     query = row.get("user_input", row.get("question") if "contexts" in row else None)
@@ -119,7 +120,7 @@ def _single_turn(row, where):
         raise refusal(where, got, "give evaluations of single turns", column="query")
     return query
 
-# %% ../nbs/11c_eval_importers.ipynb #eim020
+# %% ../nbs/11c_eval_importers.ipynb #eim021
 def _ragas_rows(path, score, prompt):
     "The rows of one table."
     found, rows = rows_of(path), []
@@ -132,7 +133,7 @@ def _ragas_rows(path, score, prompt):
         rows.append(row | scored(r.get(name), r.get("error"), path.name))
     return rows
 
-# %% ../nbs/11c_eval_importers.ipynb #eim021
+# %% ../nbs/11c_eval_importers.ipynb #eim022
 def ragas(
     path, # the table of an EvaluationResult as .csv, .jsonl, .json or .parquet, or a list of such files
     score: str | None = None, # a metric's column; None: the only one
@@ -144,7 +145,7 @@ def ragas(
     rows = gathered(files, "ragas", lambda f: _ragas_rows(f, score, prompt))
     return as_log(rows, source_of(files), **how)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim024
+# %% ../nbs/11c_eval_importers.ipynb #eim025
 def _events(found, where):
     "Specification, report, and the events of each sample by type."
     spec = next((r["spec"] for r in found if "spec" in r), {})
@@ -156,7 +157,7 @@ def _events(found, where):
     if not samples: raise refusal(where, "no event of a sample", "check that the run came to its end")
     return spec, report, samples
 
-# %% ../nbs/11c_eval_importers.ipynb #eim025
+# %% ../nbs/11c_eval_importers.ipynb #eim026
 def _event_scores(events, where):
     "The scores of a sample by name."
     out = {}
@@ -170,7 +171,7 @@ def _event_scores(events, where):
             out |= {k: v for k, v in new.items() if is_score([v])}
     return out
 
-# %% ../nbs/11c_eval_importers.ipynb #eim026
+# %% ../nbs/11c_eval_importers.ipynb #eim027
 def _event_rows(found, score, path):
     "The rows of a log of oaieval."
     spec, report, samples = _events(found, path.name)
@@ -187,7 +188,7 @@ def _event_rows(found, score, path):
     check_totals(path.name, {f"mean of {name}": mean_of(out)}, {f"mean of {name}": told}, _SHORT)
     return out
 
-# %% ../nbs/11c_eval_importers.ipynb #eim027
+# %% ../nbs/11c_eval_importers.ipynb #eim028
 def _item_rows(found, score, path):
     "The rows of output items."
     named = [{r.get("name"): r.get("score", r.get("passed")) for r in i.get("results") or []} for i in found]
@@ -201,7 +202,7 @@ def _item_rows(found, score, path):
         rows.append(row | scored(s.get(name), error, path.name))
     return rows
 
-# %% ../nbs/11c_eval_importers.ipynb #eim028
+# %% ../nbs/11c_eval_importers.ipynb #eim029
 def _openai_rows(path, score, query, prompt):
     "The rows of one file."
     found = rows_of(path)
@@ -212,7 +213,7 @@ def _openai_rows(path, score, query, prompt):
         raise refusal(path.name, got, "give the log of oaieval, or the API's output items")
     return placed(_event_rows(found, score, path), query, prompt, path)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim029
+# %% ../nbs/11c_eval_importers.ipynb #eim030
 def openai_evals(
     path, # a log of oaieval or output items of the Evals API, as .jsonl or .json; or a list of such files
     score: str | None = None, # "correct", a metric or a grader; None: the only one
@@ -225,7 +226,7 @@ def openai_evals(
     rows = gathered(files, "OpenAI evals", lambda f: _openai_rows(f, score, query, prompt))
     return as_log(rows, source_of(files), **how)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim033
+# %% ../nbs/11c_eval_importers.ipynb #eim034
 _BOOKS = re.compile("num_|finish_|training_|inference_|batch_|max_prob|logprob|prompt_trunc|bits_per|perplexity")
 
 def _helm_key(r):
@@ -242,7 +243,7 @@ def _helm_scores(stats):
         if not _BOOKS.match(name): out.setdefault(name, s.get("mean") if s.get("count") else None)
     return out
 
-# %% ../nbs/11c_eval_importers.ipynb #eim034
+# %% ../nbs/11c_eval_importers.ipynb #eim035
 def _helm_query(state, adapter):
     "The text of an instance, with its choices where they were sent along."
     text, sent = state["instance"]["input"].get("text") or "", state["request"].get("prompt") or ""
@@ -250,7 +251,7 @@ def _helm_query(state, adapter):
     rest, end = sent.rpartition(text)[2], adapter.get("output_prefix", "").strip()
     return (text + (rest.rpartition(end)[0] if end and end in rest else rest)).strip()
 
-# %% ../nbs/11c_eval_importers.ipynb #eim035
+# %% ../nbs/11c_eval_importers.ipynb #eim036
 def _helm_run(path):
     "Requests and statistics of a run, and its own means."
     parts = [path.with_name(n) for n in ("scenario_state.json", "per_instance_stats.json")]
@@ -263,7 +264,7 @@ def _helm_run(path):
     means = json_of(path.with_name("stats.json")) if path.with_name("stats.json").is_file() else []
     return state, {_helm_key(s): _helm_scores(s["stats"]) for s in stats}, means
 
-# %% ../nbs/11c_eval_importers.ipynb #eim036
+# %% ../nbs/11c_eval_importers.ipynb #eim037
 def _helm_rows(path, score, prompt):
     "The rows of one run."
     state, stats, means = _helm_run(path)
@@ -278,7 +279,7 @@ def _helm_rows(path, score, prompt):
     _helm_totals(list(rows.items()), name, means, path.parent.name)
     return placed(list(rows.values()), "query", prompt, path)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim037
+# %% ../nbs/11c_eval_importers.ipynb #eim038
 def _helm_totals(rows, name, means, where):
     "Compare with the run's own means, split by split."
     for m in means:
@@ -286,7 +287,7 @@ def _helm_totals(rows, name, means, where):
         ours = [r for k, r in rows if k[1] == "null" and r["item"].get("split") == m["name"]["split"]]
         check_totals(where, {f"mean of {name}": mean_of(ours)}, {f"mean of {name}": m.get("mean")}, _SHORT)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim038
+# %% ../nbs/11c_eval_importers.ipynb #eim039
 def helm(
     path, # a run's folder, a suite's folder, or a list of them
     score: str | None = None, # a statistic; None: the only one
@@ -299,7 +300,7 @@ def helm(
     rows = gathered(found, "HELM", lambda f: _helm_rows(f, score, prompt))
     return as_log(rows, source_of([f.parent for f in found]), **how)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim041
+# %% ../nbs/11c_eval_importers.ipynb #eim042
 def _under(row, prefix):
     "The columns under a prefix, singular or plural, without it; or the column of that name, as JSON."
     out = {m[1]: v for k, v in row.items() if (m := re.fullmatch(rf"{prefix}s?\.(.+)", k))}
@@ -309,7 +310,7 @@ def _under(row, prefix):
     except ValueError: found = whole
     return found if isinstance(found, dict) else {} if found is None else {prefix: found}
 
-# %% ../nbs/11c_eval_importers.ipynb #eim042
+# %% ../nbs/11c_eval_importers.ipynb #eim043
 def _langsmith_rows(path, score, query, prompt):
     "The rows of one table."
     found = rows_of(path)
@@ -325,7 +326,7 @@ def _langsmith_rows(path, score, query, prompt):
         rows.append(row | scored(m.get(name), r.get("error"), path.name))
     return rows
 
-# %% ../nbs/11c_eval_importers.ipynb #eim043
+# %% ../nbs/11c_eval_importers.ipynb #eim044
 def langsmith(
     path, # the table of an experiment as .csv, .jsonl, .json or .parquet, or a list of such files
     score: str | None = None, # a feedback's name; None: the only one
@@ -338,7 +339,7 @@ def langsmith(
     rows = gathered(files, "LangSmith", lambda f: _langsmith_rows(f, score, query, prompt))
     return as_log(rows, source_of(files), **how)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim046
+# %% ../nbs/11c_eval_importers.ipynb #eim047
 def _is_deepeval(seen):
     "A run: test cases with their metrics."
     first = first_of(seen)
@@ -349,7 +350,7 @@ def _is_deepeval(seen):
     if seen.kind == "folder": return any(map(seen.has, ("test_run_*.json", *_LATEST)))
     return run is not first or any(isinstance(c, dict) and marks & set(c) for c in cases)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim047
+# %% ../nbs/11c_eval_importers.ipynb #eim048
 def _is_ragas(seen):
     "A table of samples: of today, or from before 0.2 with a metric of that time."
     k = set(map(str, first_of(seen)))
@@ -357,7 +358,7 @@ def _is_ragas(seen):
     new = "user_input" in k and bool({"response", "retrieved_contexts", "reference"} & k)
     return new and not any("." in c for c in k) or {"question", "answer", "contexts"} <= k and bool(old & k)
 
-# %% ../nbs/11c_eval_importers.ipynb #eim048
+# %% ../nbs/11c_eval_importers.ipynb #eim049
 def _is_openai_evals(seen):
     "A specification of a run, an event, or an output item."
     first = first_of(seen)
@@ -376,7 +377,7 @@ def _is_langsmith(seen):
     starts = {str(c).split(".")[0] for c in first_of(seen) if "." in str(c)}
     return bool({"inputs", "input"} & starts) and "feedback" in starts
 
-# %% ../nbs/11c_eval_importers.ipynb #eim049
+# %% ../nbs/11c_eval_importers.ipynb #eim050
 TOOLS |= dict(
     deepeval=Tool(deepeval, _is_deepeval, "test_run_*.json, .latest_test_run.json"),
     ragas=Tool(ragas, _is_ragas, "the table of an EvaluationResult"),

@@ -47,7 +47,7 @@ def rows_of(
         raise refusal(path.name, "no list of objects", "give the file as the tool wrote it")
     return rows
 
-# %% ../nbs/11b_reading.ipynb #rdg007
+# %% ../nbs/11b_reading.ipynb #rdg008
 def first_of(
     seen: Look, # what `look` saw of a file
 ) -> dict: # empty where there is none
@@ -57,7 +57,7 @@ def first_of(
     first = value[0] if isinstance(value, list) and value else value
     return first if isinstance(first, dict) else {}
 
-# %% ../nbs/11b_reading.ipynb #rdg009
+# %% ../nbs/11b_reading.ipynb #rdg010
 def gathered(
     files: list, # to be read in their order
     tool: str, # whose form they should have
@@ -72,7 +72,7 @@ def gathered(
             raise refusal(f.name, got, "give the file as the tool wrote it") from e
     return rows
 
-# %% ../nbs/11b_reading.ipynb #rdg011
+# %% ../nbs/11b_reading.ipynb #rdg012
 def pick(
     names, # what there is to choose from
     given: str | None, # the choice; None: the only one
@@ -88,7 +88,7 @@ def pick(
     got = f"no {given!r}; there are {choices}" if given else f"several: {choices}"
     raise refusal(where, got, f"name one with {what}=", column=what)
 
-# %% ../nbs/11b_reading.ipynb #rdg012
+# %% ../nbs/11b_reading.ipynb #rdg014
 def mean_of(
     rows: list[dict], # with a score each, NaN: missing
 ) -> float: # NaN where none is scored
@@ -96,7 +96,7 @@ def mean_of(
     there = [r["score"] for r in rows if not np.isnan(r["score"])]
     return float(np.mean(there)) if there else np.nan
 
-# %% ../nbs/11b_reading.ipynb #rdg014
+# %% ../nbs/11b_reading.ipynb #rdg016
 def scored(
     value, # as the tool wrote it; None, NaN or an empty text: none
     error, # what failed, None where nothing did
@@ -107,7 +107,7 @@ def scored(
     number = number_of(None if isinstance(value, str) and not value.strip() else value, where)
     return missing("not scored") if np.isnan(number) else dict(score=number, error=None)
 
-# %% ../nbs/11b_reading.ipynb #rdg015
+# %% ../nbs/11b_reading.ipynb #rdg017
 def is_score(
     values, # of a column
 ) -> bool: # one of them at least is there, and all that are there can be read
@@ -118,7 +118,7 @@ def is_score(
         except LogError: return False
     return bool(there) and all(map(number, there))
 
-# %% ../nbs/11b_reading.ipynb #rdg017
+# %% ../nbs/11b_reading.ipynb #rdg019
 _ROLES = dict(human="user", ai="assistant", developer="system", model="assistant")
 
 def turns(
@@ -134,14 +134,14 @@ def turns(
         out.append((_ROLES.get(role, role), str(text).strip()))
     return [t for t in out if t[1]]
 
-# %% ../nbs/11b_reading.ipynb #rdg018
+# %% ../nbs/11b_reading.ipynb #rdg020
 def _around(system, shots, last, query):
     "The template of one chat, None where the query does not stand in the last message."
     own = template_of([dict(content=last)], query)
     if own is None: return None
     return "\n\n".join(p for p in (system, *shots, own) if p and p != "{query}") or "{query}"
 
-# %% ../nbs/11b_reading.ipynb #rdg019
+# %% ../nbs/11b_reading.ipynb #rdg022
 def _halves(t):
     "What the system says, the turns up to the last one that asks, and that one; None where none asks."
     asking = [i for i, (role, _) in enumerate(t) if role not in ("assistant", "tool", "system")]
@@ -149,7 +149,7 @@ def _halves(t):
     system = "\n\n".join(x for role, x in t if role == "system")
     return system, tuple(x for role, x in t[:asking[-1]] if role != "system"), t[asking[-1]][1]
 
-# %% ../nbs/11b_reading.ipynb #rdg020
+# %% ../nbs/11b_reading.ipynb #rdg023
 def chats(
     found, # a list of messages each; None: not recorded
     queries=None, # their texts where they are known; None: the last message
@@ -161,7 +161,7 @@ def chats(
     shared = {s: len(set(m for m, _ in v)) == 1 and len(set(l for _, l in v)) > 1 for s, v in seen.items()}
     return [_chat(p, q, shared) for p, q in zip(split, queries or [None] * len(split))]
 
-# %% ../nbs/11b_reading.ipynb #rdg021
+# %% ../nbs/11b_reading.ipynb #rdg024
 def _chat(parts, query, shared):
     "Query and template of one chat."
     if parts is None: return query, None
@@ -170,7 +170,7 @@ def _chat(parts, query, shared):
     said_before = "" if shared[system] else "".join(m + "\n\n" for m in middle)
     return said_before + asked, _around(system, shots, last, asked)
 
-# %% ../nbs/11b_reading.ipynb #rdg024
+# %% ../nbs/11b_reading.ipynb #rdg027
 _HOLE = re.compile(r"\{\{-?\s*([\w.]+)\s*-?\}\}|\{([\w.]+)\}")
 _USUAL = ("query", "question", "user_input", "input", "problem", "text")
 
@@ -189,7 +189,7 @@ def with_query(
         raise refusal(where, got, "give it with {query} in it as prompt=", column="prompt")
     return _HOLE.sub(lambda m: "{query}" if (m[1] or m[2]) == name else m[0], template)
 
-# %% ../nbs/11b_reading.ipynb #rdg025
+# %% ../nbs/11b_reading.ipynb #rdg028
 def given_prompt(
     prompt, # a text, a dict from a name to a text, a function of a row, or None
     names, # the row's names: its file, its prompt's name
@@ -210,7 +210,7 @@ def no_prompt(where):
     got = "no prompt, which this file does not record"
     return refusal(where, got, "give the template with prompt=", column="prompt")
 
-# %% ../nbs/11b_reading.ipynb #rdg026
+# %% ../nbs/11b_reading.ipynb #rdg029
 def source_of(files):
     "What a message calls several files."
     return files[0].name if len(files) == 1 else f"{len(files)} files"
@@ -219,7 +219,7 @@ def stems(path):
     "The names that a file goes by in a dict of prompts."
     return [path.name, path.name.split(".")[0], path.parent.name]
 
-# %% ../nbs/11b_reading.ipynb #rdg028
+# %% ../nbs/11b_reading.ipynb #rdg031
 def unfilled(
     text: str, # what was sent
     template: str, # with one {query}
@@ -233,7 +233,7 @@ def unfilled(
         raise refusal(where, got, "give a prompt= with {query} in it that this text fills", column="prompt")
     return text[len(before):len(text) - len(after)]
 
-# %% ../nbs/11b_reading.ipynb #rdg029
+# %% ../nbs/11b_reading.ipynb #rdg032
 def _as_messages(sent): return sent if isinstance(sent, list) else [dict(role="user", content=sent)] if sent else []
 
 def _asks(row, query, text, where):
@@ -243,7 +243,7 @@ def _asks(row, query, text, where):
     usual = [v for k, v in item.items() if k in _USUAL and isinstance(v, str) and v.strip()]
     return usual[0].strip() if len(usual) == 1 and usual[0].strip() in text else None
 
-# %% ../nbs/11b_reading.ipynb #rdg030
+# %% ../nbs/11b_reading.ipynb #rdg034
 def placed(
     rows: list[dict], # each with messages (chat messages, a text or None) and an item
     query, # a field of the item, a function of it, or None: the item's usual field, else the last message
@@ -257,7 +257,7 @@ def placed(
     found = zip(rows, texts, chats(sent, known), known)
     return _with_prompt([_place(r, t, c, k, prompt, path) for r, t, c, k in found], path.name)
 
-# %% ../nbs/11b_reading.ipynb #rdg031
+# %% ../nbs/11b_reading.ipynb #rdg035
 def _place(row, text, chat, known, prompt, path):
     "A row with its query and its template."
     query, own = chat
@@ -266,7 +266,7 @@ def _place(row, text, chat, known, prompt, path):
     if text and not own and not given: raise _elsewhere(query, path.name)
     return {c: v for c, v in row.items() if c != "messages"} | dict(query=query, prompt=given or own)
 
-# %% ../nbs/11b_reading.ipynb #rdg032
+# %% ../nbs/11b_reading.ipynb #rdg036
 def _filling(text, given, last, where):
     "The query of messages that fill a template; the last message where the template is only what stands before it."
     around = given.replace("{query}", "").strip()
@@ -276,7 +276,7 @@ def _elsewhere(query, where):
     got = f"the query {shorten(repr(query), 60)}, which does not stand in the last message"
     return refusal(where, got, "give the template with prompt=", column="prompt")
 
-# %% ../nbs/11b_reading.ipynb #rdg033
+# %% ../nbs/11b_reading.ipynb #rdg037
 def _with_prompt(rows, where):
     "Rows whose query and prompt are known; a failed call has the file's prompt where there is only one."
     texts = {r["prompt"] for r in rows} - {None}

@@ -138,7 +138,7 @@ def _langfuse_scores(rows, apart, score, where):
     keys = [r.get("id") if r.get("id") in held else _get(r, "traceId", "trace_id") for r in rows]
     return [_mean(held.get(k, []), name, where) for k in keys]
 
-# %% ../nbs/11d_trace_importers.ipynb #tim018
+# %% ../nbs/11d_trace_importers.ipynb #tim019
 def _langfuse_row(r, score, where):
     "A call as a row."
     sent = _value(r.get("input"))
@@ -154,7 +154,7 @@ def _langfuse_row(r, score, where):
     model = _get(r, "model", "providedModelName", "provided_model_name")
     return row | dict(uid=r.get("id"), model=model) | scored(score, error, where)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim019
+# %% ../nbs/11d_trace_importers.ipynb #tim020
 def _langfuse_rows(path, scores, score, query, prompt, name):
     "The rows of one export."
     found, apart = _langfuse_parts(path)
@@ -164,7 +164,7 @@ def _langfuse_rows(path, scores, score, query, prompt, name):
     values = _langfuse_scores(calls, apart + scores, score, path.name)
     return _labelled([_langfuse_row(r, v, path.name) for r, v in zip(calls, values)], query, prompt, path)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim020
+# %% ../nbs/11d_trace_importers.ipynb #tim021
 def langfuse(
     path, # observations or traces, a trace's download, or a list of them
     scores=None, # the file or files of scores where they stand apart
@@ -179,7 +179,7 @@ def langfuse(
     rows = gathered(files, "langfuse", lambda f: _langfuse_rows(f, apart, score, query, prompt, name))
     return as_log(_once(rows, source_of(files)), source_of(files), **how)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim025
+# %% ../nbs/11d_trace_importers.ipynb #tim027
 def _flat(row, prefix="attributes"):
     "A span with its attributes under dotted names, whether they came nested or flat."
     out = {k: _value(v) for k, v in row.items() if k not in (prefix, "context")}
@@ -192,7 +192,7 @@ def _dotted(value, at):
     if not isinstance(value, dict) or at.endswith("variables"): return {at: _value(value)}
     return {k: v for name, x in value.items() for k, v in _dotted(x, f"{at}.{name}").items()}
 
-# %% ../nbs/11d_trace_importers.ipynb #tim026
+# %% ../nbs/11d_trace_importers.ipynb #tim028
 def _note(a):
     "What an annotation says: its score, or its label where that is a plain word for one."
     result = _value(a.get("result"))
@@ -209,7 +209,7 @@ def _notes(found):
         if _note(a) is not None: out.setdefault(key, []).append(_note(a))
     return out
 
-# %% ../nbs/11d_trace_importers.ipynb #tim027
+# %% ../nbs/11d_trace_importers.ipynb #tim029
 _USUAL = ("query", "question", "user_input", "input", "text")
 
 def _span_prompt(s, query, where):
@@ -224,7 +224,7 @@ def _span_prompt(s, query, where):
     name = pick(usual if len(usual) == 1 and not query else named, query, where, "query")
     return with_query(template, name, where), values
 
-# %% ../nbs/11d_trace_importers.ipynb #tim028
+# %% ../nbs/11d_trace_importers.ipynb #tim030
 def _span_row(s, score, query, where):
     "A span as a row."
     template, values = _span_prompt(s, query, where)
@@ -239,7 +239,7 @@ def _span_row(s, score, query, where):
     names = [s.get("attributes.llm.prompt_template.version")]
     return row | dict(messages=sent if template is None else None, label=template, names=names)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim029
+# %% ../nbs/11d_trace_importers.ipynb #tim031
 def _span_scores(spans, notes, score, where):
     "The score of each span: a column of an evaluation, or the annotations."
     ends = [k for s in spans for k in s if k.startswith(("eval.", "annotation.")) and k.endswith(".score")]
@@ -249,7 +249,7 @@ def _span_scores(spans, notes, score, where):
     if name in columns: return [_mean([s.get(columns[name])], name, where) for s in spans]
     return [_mean(notes.get((name, s.get("context.span_id")), []), name, where) for s in spans]
 
-# %% ../nbs/11d_trace_importers.ipynb #tim030
+# %% ../nbs/11d_trace_importers.ipynb #tim032
 def _span_rows(path, notes, score, query, prompt):
     "The rows of a table of spans."
     spans = [_flat(r) for r in rows_of(path)]
@@ -259,7 +259,7 @@ def _span_rows(path, notes, score, query, prompt):
     rows = [_span_row(s, v, query, path.name) for s, v in zip(spans, values)]
     return _labelled(rows, query, prompt, path)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim031
+# %% ../nbs/11d_trace_importers.ipynb #tim034
 def _run_rows(path, score, query, prompt):
     "The rows of an experiment."
     runs, rows = rows_of(path), []
@@ -274,7 +274,7 @@ def _run_rows(path, score, query, prompt):
         rows.append(row | scored(v.get(name), r.get("error") or m.get(name, {}).get("error"), path.name))
     return rows
 
-# %% ../nbs/11d_trace_importers.ipynb #tim032
+# %% ../nbs/11d_trace_importers.ipynb #tim035
 def _phoenix_rows(path, notes, score, query, prompt):
     "The rows of one file."
     head = next(iter(rows_of(path)), {})
@@ -284,7 +284,7 @@ def _phoenix_rows(path, notes, score, query, prompt):
         raise refusal(path.name, got, "give what phoenix's client wrote; annotations go into scores=")
     return _span_rows(path, _notes(notes), score, query, prompt)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim033
+# %% ../nbs/11d_trace_importers.ipynb #tim036
 def phoenix(
     path, # spans (.parquet, .jsonl, .json, .csv), or an experiment's JSON; or a list of such files
     scores=None, # the file of the spans' annotations, or a list of such files
@@ -298,7 +298,7 @@ def phoenix(
     rows = gathered(files, "phoenix", lambda f: _phoenix_rows(f, apart, score, query, prompt))
     return as_log(_once(rows, source_of(files)), source_of(files), **how)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim037
+# %% ../nbs/11d_trace_importers.ipynb #tim040
 def _said_by_caller(r):
     "What the caller wrote into a record's metadata."
     meta = _value(r.get("metadata"))
@@ -307,7 +307,7 @@ def _said_by_caller(r):
     told = {k: v for p in parts if isinstance(p, dict) for k, v in p.items()}
     return {k: v for k, v in told.items() if not isinstance(v, (dict, list))}
 
-# %% ../nbs/11d_trace_importers.ipynb #tim038
+# %% ../nbs/11d_trace_importers.ipynb #tim041
 def _litellm_row(r):
     "A call of litellm: messages, model, failure, and what the caller wrote."
     sent, asked = _value(r.get("messages")), _value(r.get("proxy_server_request"))
@@ -317,7 +317,7 @@ def _litellm_row(r):
     row = dict(uid=_get(r, "id", "request_id"), messages=sent, model=_get(r, "model_group", "model"), item=r | own)
     return row | dict(label=None, names=[own.get("prompt")]), own, (r.get("error_str") or "failure") if failed else None
 
-# %% ../nbs/11d_trace_importers.ipynb #tim039
+# %% ../nbs/11d_trace_importers.ipynb #tim043
 _VERDICTS = dict(good_fit=1., overprovisioned=1., underpowered=0., failed=0.) # too large a model answered well
 
 def _vllm_row(r):
@@ -331,7 +331,7 @@ def _vllm_row(r):
     row |= dict(label=None, names=[r.get("decision")])
     return row, own, f"status {r.get('response_status')}" if failed else None
 
-# %% ../nbs/11d_trace_importers.ipynb #tim040
+# %% ../nbs/11d_trace_importers.ipynb #tim044
 def _router_score(calls, score, where):
     "The score of each call."
     if callable(score): return [score(row["item"]) for row, _, _ in calls]
@@ -343,7 +343,7 @@ def _router_score(calls, score, where):
         raise refusal(where, got, "take score='verdict'", column="score")
     return [own.get(name) for _, own, _ in calls]
 
-# %% ../nbs/11d_trace_importers.ipynb #tim041
+# %% ../nbs/11d_trace_importers.ipynb #tim045
 def _propensities(calls, where):
     "The recorded probability of each call, None where not every call has one."
     found = [own.get("propensity") for _, own, _ in calls]
@@ -353,7 +353,7 @@ def _propensities(calls, where):
         note(where, f"{known}; the column is left out, since it must be known for each")
     return found if have == len(found) else [None] * len(found)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim042
+# %% ../nbs/11d_trace_importers.ipynb #tim046
 def _last_tries(calls):
     "Calls less the attempts that were tried again."
     last = {}
@@ -364,7 +364,7 @@ def _last_tries(calls):
         last[key] = row, own, error
     return list(last.values())
 
-# %% ../nbs/11d_trace_importers.ipynb #tim043
+# %% ../nbs/11d_trace_importers.ipynb #tim047
 def _router_rows(path, score, query, prompt):
     "The rows of one log."
     found = rows_of(path)
@@ -376,7 +376,7 @@ def _router_rows(path, score, query, prompt):
     if None in p: rows = [{k: v for k, v in r.items() if k != "propensity"} for r in rows]
     return _labelled(rows, query, prompt, path)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim044
+# %% ../nbs/11d_trace_importers.ipynb #tim048
 def router(
     path, # calls of litellm (.jsonl, .json, .csv), replay records of the vLLM semantic router, or a list of such files
     score=None, # a field of the metadata, an outcome's "score" or "verdict", a function of a record; None: the only one
@@ -389,7 +389,7 @@ def router(
     rows = gathered(files, "a router", lambda f: _router_rows(f, score, query, prompt))
     return as_log(_once(rows, source_of(files)), source_of(files), **how)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim048
+# %% ../nbs/11d_trace_importers.ipynb #tim052
 def _is_langfuse(seen):
     "An observation or a trace, as tables and API or the blob export write it, or a trace's download."
     first = first_of(seen)
@@ -398,7 +398,7 @@ def _is_langfuse(seen):
     trace = {"timestamp", "input", "output", "sessionid", "userid", "tags"} <= k
     return call or trace or isinstance(first.get("observations"), list) and isinstance(first.get("scores"), list)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim049
+# %% ../nbs/11d_trace_importers.ipynb #tim053
 def _is_phoenix(seen):
     "A span, flat or nested, or a run of an experiment."
     first = first_of(seen)
@@ -412,7 +412,7 @@ def _is_router(seen):
     litellm = {"call_type", "startTime", "endTime", "messages"} <= k and bool({"model_group", "request_id"} & k)
     return litellm or "selected_model" in k and bool({"request_body", "lifecycle_state"} & k)
 
-# %% ../nbs/11d_trace_importers.ipynb #tim050
+# %% ../nbs/11d_trace_importers.ipynb #tim054
 TOOLS |= dict(
     langfuse=Tool(langfuse, _is_langfuse, "exported observations or traces"),
     phoenix=Tool(phoenix, _is_phoenix, "spans with annotations, an experiment's JSON"),

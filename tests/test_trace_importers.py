@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from causal_prompts import importers, trace_importers as tr
+from causal_prompts.cli import main
 from causal_prompts.core import LogError
 from causal_prompts.triplets import Triplets
 
@@ -273,3 +274,29 @@ def test_a_record_of_another_form_is_refused_by_name(spoil, tmp_path):
 def test_a_record_that_was_exported_twice_counts_once(tmp_path):
     with pytest.warns(UserWarning, match="2 files: 10 records stand in it twice and count once"): log = tr.langfuse([FUSE/"observations.json", FUSE/"observations.csv"], score="correct")
     assert log.frame.equals(LOGS["observations"]().frame)
+
+
+# ---- the command
+
+def imported(capsys, tmp_path, *words):
+    "Exit code, output and log of `causal-prompts import`."
+    out = tmp_path/"log.parquet"
+    code = main(["import", *map(str, words), "--out", str(out)])
+    return code, "".join(capsys.readouterr()), Triplets.read(out) if out.is_file() else None
+
+@pytest.mark.parametrize("tool, words", [
+    ("deepeval", [FILES/"deepeval/runs", "--score", "Correct"]), ("ragas", [FILES/"ragas/brief.csv", "--score", "exact_match", "--prompt", BRIEF]), ("openai_evals", [FILES/"openai_evals/brief.jsonl"]), ("helm", [FILES/"helm", "--score", "exact_match"]),
+    ("langsmith", [FILES/"langsmith/brief.csv", "--score", "correct", "--prompt", BRIEF]), ("langfuse", [FUSE/"observations.jsonl", "--scores", FUSE/"scores.jsonl", "--score", "correct", "--name", "answer"]),
+    ("phoenix", [PHX/"spans.parquet", "--scores", PHX/"annotations.jsonl", "--score", "correct"]), ("router", [FILES/"litellm/calls.jsonl", "--score", "correct"]), ("router", [FILES/"vllm_router/replay.json", "--score", "verdict"])])
+def test_the_command_reads_each_tool(tool, words, capsys, tmp_path):
+    code, said, log = imported(capsys, tmp_path, *words)
+    assert code == 0 and f"Read as {tool}: {len(log)} rows" in said and log.frame["score"].max() == 1
+
+def test_the_command_names_flags_and_takes_a_file_of_prompts(capsys, tmp_path):
+    code, said, log = imported(capsys, tmp_path, FILES/"langsmith/friendly.csv", "--prompt", "x")
+    assert code == 2 and log is None and "several: correct, short; name one with --score" in said
+    code, said, log = imported(capsys, tmp_path, PHX/"spans.jsonl")
+    assert code == 2 and "name the file that holds the scores with --scores" in said
+    prompts = written(tmp_path/"prompts.json", {"support:1": "one", "support/2": "two"})
+    code, said, log = imported(capsys, tmp_path, FUSE/"observations.json", "--score", "correct", "--prompt", prompts)
+    assert code == 0 and means(log) == dict(one=.8, two=0.)
