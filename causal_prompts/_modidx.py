@@ -1195,6 +1195,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'causal_prompts.reading._halves': ('reading.html#_halves', 'causal_prompts/reading.py'),
                                         'causal_prompts.reading._parquet': ('reading.html#_parquet', 'causal_prompts/reading.py'),
                                         'causal_prompts.reading._place': ('reading.html#_place', 'causal_prompts/reading.py'),
+                                        'causal_prompts.reading._single_mark': ('reading.html#_single_mark', 'causal_prompts/reading.py'),
                                         'causal_prompts.reading._with_prompt': ('reading.html#_with_prompt', 'causal_prompts/reading.py'),
                                         'causal_prompts.reading.chats': ('reading.html#chats', 'causal_prompts/reading.py'),
                                         'causal_prompts.reading.first_of': ('reading.html#first_of', 'causal_prompts/reading.py'),

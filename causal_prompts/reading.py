@@ -197,13 +197,13 @@ def given_prompt(
     where: str, # file
 ) -> str | None: # None: not given
     "The prompt that the caller gives for a row."
-    if prompt is None or isinstance(prompt, str): return prompt
-    if callable(prompt): return prompt(row)
-    found = next((prompt[n] for n in names if n in prompt), None)
-    if found is None:
-        got = f"prompts for {', '.join(map(str, prompt))}"
-        raise refusal(where, got, f"give one for {names[0]!r} in prompt=", column="prompt")
-    return found
+    if isinstance(prompt, dict): found = next((prompt[n] for n in names if n in prompt), None)
+    else: found = prompt(row) if callable(prompt) else prompt
+    if isinstance(found, str) or not isinstance(prompt, dict): return _single_mark(found)
+    got = f"prompts for {', '.join(map(str, prompt))}"
+    raise refusal(where, got, f"give one for {names[0]!r} in prompt=", column="prompt")
+
+def _single_mark(text): return re.sub(r"\{\{\s*query\s*\}\}", "{query}", text) if isinstance(text, str) else text
 
 def no_prompt(where):
     "The refusal of a file that does not record its prompt."
@@ -240,8 +240,8 @@ def _asks(row, query, text, where):
     "The query of a row as its item gives it, None where it does not stand in what was sent."
     item = row.get("item") or {}
     if query: return query_of(item, query, where)
-    usual = [v for k, v in item.items() if k in _USUAL and isinstance(v, str) and v.strip()]
-    return usual[0].strip() if len(usual) == 1 and usual[0].strip() in text else None
+    usual = [v.strip() for k, v in item.items() if k in _USUAL and isinstance(v, str) and v.strip()]
+    return usual[0] if len(usual) == 1 and usual[0] in text and usual[0] != text else None
 
 # %% ../nbs/11b_reading.ipynb #rdg034
 def placed(
@@ -262,15 +262,16 @@ def _place(row, text, chat, known, prompt, path):
     "A row with its query and its template."
     query, own = chat
     given = given_prompt(prompt, stems(path), row, path.name)
-    if given and text and known is None: query = _filling(text, given, query, path.name)
+    if given and text and known is None: query = _filling(text, given, query, own == "{query}", path.name)
     if text and not own and not given: raise _elsewhere(query, path.name)
     return {c: v for c, v in row.items() if c != "messages"} | dict(query=query, prompt=given or own)
 
 # %% ../nbs/11b_reading.ipynb #rdg036
-def _filling(text, given, last, where):
-    "The query of messages that fill a template; the last message where the template is only what stands before it."
+def _filling(text, given, last, single, where):
+    "The query of messages that a template made: what stands at {query}, or after a template that is all of the rest."
     around = given.replace("{query}", "").strip()
-    return unfilled(text, given, where) if around and "{query}" in given else last
+    if around and "{query}" in given: return unfilled(text, given, where)
+    return text[len(around):].strip() if single and text.startswith(around) and len(text) > len(around) else last
 
 def _elsewhere(query, where):
     got = f"the query {shorten(repr(query), 60)}, which does not stand in the last message"

@@ -300,3 +300,14 @@ def test_the_command_names_flags_and_takes_a_file_of_prompts(capsys, tmp_path):
     prompts = written(tmp_path/"prompts.json", {"support:1": "one", "support/2": "two"})
     code, said, log = imported(capsys, tmp_path, FUSE/"observations.json", "--score", "correct", "--prompt", prompts)
     assert code == 0 and means(log) == dict(one=.8, two=0.)
+
+
+# ---- requests of one text
+
+@pytest.mark.parametrize("prompt, template", [("Be brief.\n\n{query}", "Be brief.\n\n{query}"), ("Be brief.\n\n{{ query }}", "Be brief.\n\n{query}"), ("Be brief.", "Be brief."), (dict(p="Be brief.\n\n{query}"), "Be brief.\n\n{query}"), (lambda r: "Be brief.", "Be brief.")])
+def test_a_prompt_that_stands_in_the_request_is_taken_out_of_the_query(prompt, template, tmp_path):
+    rows = [r | dict(input=f"Be brief.\n\n{r['input'][1]['content']}", promptName="p") for r in observations()]
+    path = written(tmp_path/"o.json", rows)
+    log = tr.langfuse(path, score="correct", prompt=prompt)
+    assert set(log.queries["query"]) == ASKED and list(log.prompts["prompt"]) == [template]
+    with pytest.warns(UserWarning, match="each request is one text, taken for the query as a whole"): tr.langfuse(path, score="correct")
