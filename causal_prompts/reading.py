@@ -205,12 +205,13 @@ def given_prompt(
 
 def _single_mark(text): return re.sub(r"\{\{\s*query\s*\}\}", "{query}", text) if isinstance(text, str) else text
 
+# %% ../nbs/11b_reading.ipynb #rdg029
 def no_prompt(where):
     "The refusal of a file that does not record its prompt."
     got = "no prompt, which this file does not record"
     return refusal(where, got, "give the template with prompt=", column="prompt")
 
-# %% ../nbs/11b_reading.ipynb #rdg029
+# %% ../nbs/11b_reading.ipynb #rdg030
 def source_of(files):
     "What a message calls several files."
     return files[0].name if len(files) == 1 else f"{len(files)} files"
@@ -219,7 +220,7 @@ def stems(path):
     "The names that a file goes by in a dict of prompts."
     return [path.name, path.name.split(".")[0], path.parent.name]
 
-# %% ../nbs/11b_reading.ipynb #rdg031
+# %% ../nbs/11b_reading.ipynb #rdg032
 def unfilled(
     text: str, # what was sent
     template: str, # with one {query}
@@ -233,7 +234,7 @@ def unfilled(
         raise refusal(where, got, "give a prompt= with {query} in it that this text fills", column="prompt")
     return text[len(before):len(text) - len(after)]
 
-# %% ../nbs/11b_reading.ipynb #rdg032
+# %% ../nbs/11b_reading.ipynb #rdg033
 def _as_messages(sent): return sent if isinstance(sent, list) else [dict(role="user", content=sent)] if sent else []
 
 def _asks(row, query, text, where):
@@ -243,7 +244,7 @@ def _asks(row, query, text, where):
     usual = [v.strip() for k, v in item.items() if k in _USUAL and isinstance(v, str) and v.strip()]
     return usual[0] if len(usual) == 1 and usual[0] in text and usual[0] != text else None
 
-# %% ../nbs/11b_reading.ipynb #rdg034
+# %% ../nbs/11b_reading.ipynb #rdg035
 def placed(
     rows: list[dict], # each with messages (chat messages, a text or None) and an item
     query, # a field of the item, a function of it, or None: the item's usual field, else the last message
@@ -257,7 +258,7 @@ def placed(
     found = zip(rows, texts, chats(sent, known), known)
     return _with_prompt([_place(r, t, c, k, prompt, path) for r, t, c, k in found], path.name)
 
-# %% ../nbs/11b_reading.ipynb #rdg035
+# %% ../nbs/11b_reading.ipynb #rdg036
 def _place(row, text, chat, known, prompt, path):
     "A row with its query and its template."
     query, own = chat
@@ -266,7 +267,7 @@ def _place(row, text, chat, known, prompt, path):
     if text and not own and not given: raise _elsewhere(query, path.name)
     return {c: v for c, v in row.items() if c != "messages"} | dict(query=query, prompt=given or own)
 
-# %% ../nbs/11b_reading.ipynb #rdg036
+# %% ../nbs/11b_reading.ipynb #rdg037
 def _filling(text, given, last, single, where):
     "The query of messages that a template made: what stands at {query}, or after a template that is all of the rest."
     around = given.replace("{query}", "").strip()
@@ -277,7 +278,7 @@ def _elsewhere(query, where):
     got = f"the query {shorten(repr(query), 60)}, which does not stand in the last message"
     return refusal(where, got, "give the template with prompt=", column="prompt")
 
-# %% ../nbs/11b_reading.ipynb #rdg037
+# %% ../nbs/11b_reading.ipynb #rdg038
 def _with_prompt(rows, where):
     "Rows whose query and prompt are known; a failed call has the file's prompt where there is only one."
     texts = {r["prompt"] for r in rows} - {None}
