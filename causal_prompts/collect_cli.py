@@ -143,6 +143,7 @@ def _flags(text):
     text = text.replace("Triplets.read(path, columns=...)", _TABLE_FLAGS).replace("read it with tool='table'", f"use {_TABLE_FLAGS}")
     text = text.replace("failure_score=None", "--failure-score none").replace("score_range=(lo, hi)", "--score-range LO,HI")
     text = text.replace("prompt=, a template or {'name/version': template}", "--prompt, a text or a .json of {name/version: text}")
+    text = re.sub(r", a text or a function from \w+ \w+", "", text)
     names = "|".join(sorted({*_CHOICES, *_SPOKEN, "tool"}, key=len, reverse=True))
     flag = lambda name: f"--{_SPOKEN.get(name, name).replace('_', '-')}"
     text = re.sub(rf"\b({names})=(?:'([^']+)')?", lambda m: flag(m[1]) + (f" {m[2]}" if m[2] else ""), text)
@@ -189,6 +190,7 @@ def _import_prompt(prompts, tool):
     "The prompt, several of them, or MLflow's map of them."
     if tool != "dspy" and prompts[0].endswith(".json"): return importers.json_of(prompts[0])
     texts = [p if p.endswith(".json") else _unbroken(p) for p in prompts]
+    if len(texts) > 1 and tool != "openai_batch": raise ValueError(f"--prompt must be given once for {tool}, got {len(texts)}")
     return texts[0] if len(texts) == 1 else texts
 
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cbc

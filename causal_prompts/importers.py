@@ -7,8 +7,8 @@ __all__ = ['MOST', 'TOOLS', 'LATER', 'refusal', 'opened', 'bytes_of', 'text_of',
            'csv_of', 'foreign', 'field_of', 'query_of', 'said', 'template_of', 'matched', 'cut_query', 'with_options',
            'without_options', 'plain', 'fields_text', 'variables_left', 'number_of', 'as_log', 'known_of', 'missing',
            'note', 'check_totals', 'promptfoo', 'inspect', 'files_of', 'lm_eval', 'mlflow', 'openai_batch', 'batch',
-           'program_text', 'items_of', 'dspy', 'gepa', 'promptolution', 'trials', 'table', 'Look', 'look', 'Tool',
-           'tools', 'takes', 'tool_of', 'read', 'to_text', 'to_messages', 'to_dspy']
+           'program_text', 'items_of', 'dspy', 'gepa', 'promptolution', 'trials', 'table', 'Look', 'objects_of', 'look',
+           'Tool', 'tools', 'takes', 'tool_of', 'read', 'to_text', 'to_messages', 'to_dspy']
 
 # %% ../nbs/11a_importers.ipynb #imp003
 import bz2, csv, gzip, importlib, io, json, lzma, re, struct, warnings, zipfile, zlib
@@ -606,7 +606,8 @@ def _foo_csv(path):
     cells = lambda j: [r[j] for _, r in rows if j < len(r) and r[j].strip()]
     wide = [j for j in range(len(names) - 2) if names[j + 1:j + 3] == ["Status", "Score"]]
     heads = wide or [j for j in range(len(names)) if cells(j) and all(_STATUS.match(c) for c in cells(j))]
-    if not heads: raise refusal(Path(path).name, f"the columns {shorten(names, 100)}", "give the .csv that `promptfoo eval -o` writes")
+    if not heads:
+        raise refusal(Path(path).name, f"the columns {shorten(names, 100)}", "give the .csv that `promptfoo eval -o` writes")
     for i, (_, r) in enumerate(rows):
         values = {n: v for n, v in zip(names[:heads[0]], r) if n != "Description"}
         for j in heads:
@@ -621,24 +622,31 @@ def _wide(names, cells):
     if held.get("Status") not in ("PASS", "FAIL", "ERROR"): return {}
     state, named = ["PASS", "FAIL", "ERROR"].index(held["Status"]), held.get("Named Scores")
     graded = dict(reason=held.get("Grader Reason"), **{"pass": not state})
-    return dict(success=not state, failureReason=state, text=cells[0], gradingResult=graded, score=held["Score"] or None,
-                namedScores=json.loads(named) if named else {})
+    scores = dict(score=held["Score"] or None, namedScores=json.loads(named) if named else {})
+    return dict(success=not state, failureReason=state, text=cells[0], gradingResult=graded) | scores
+
+def _foo_data(path):
+    "The value of a file of results: of lines, or a list, as results."
+    data = objects_of(path)
+    if _objects(data) and {"promptIdx", "vars"} <= set(data[0]): data = dict(results=data)
+    return data
 
 # %% ../nbs/11a_importers.ipynb #imp025d_c
 def _foo_runs(path):
     "Runs and totals of a file, whichever form it has."
     if _kind_of(_file(path)) == "csv": return list(_foo_csv(path)), {}
-    kind, data = ("jsonl", lines_of(path)) if _kind_of(path) == "jsonl" else _json_or_lines(path)
-    if kind == "jsonl": data = lines_of(path)
-    if _objects(data) and {"promptIdx", "vars"} <= set(data[0]): data = dict(results=data)
+    data = _foo_data(path)
     found = data.get("results") if isinstance(data, dict) else None
     if isinstance(found, list): found = data
     table = (found or {}).get("table") if isinstance(found, dict) else None
     rows = (found or {}).get("results") if isinstance(found, dict) else None
-    if isinstance(table, dict) and {"head", "body"} <= set(table): return list(_foo_table(table)), found.get("stats") or {}
-    if _objects(rows) and any({"vars", "prompt"} <= set(r) for r in rows): return list(_foo_rows(found, path.name)), found.get("stats") or {}
-    if rows == []: raise refusal(path.name, "a header and no results", "check that the evaluation came to its end; write it again with -o")
-    raise foreign(path.name, data, "the JSON that `promptfoo eval -o results.json` writes (results of version 3), or its .csv or .jsonl")
+    if isinstance(table, dict) and {"head", "body"} <= set(table):
+        return list(_foo_table(table)), found.get("stats") or {}
+    if _objects(rows) and all("vars" in r and ("prompt" in r or "promptIdx" in r) for r in rows):
+        return list(_foo_rows(found, path.name)), found.get("stats") or {}
+    if rows == []: raise refusal(path.name, "a header and no results", "check that the evaluation came to its end")
+    wanted = "the JSON that `promptfoo eval -o results.json` writes (results of version 3), or its .csv or .jsonl"
+    raise foreign(path.name, data, wanted)
 
 # %% ../nbs/11a_importers.ipynb #imp026
 def _foo_once(runs, where):
@@ -647,15 +655,18 @@ def _foo_once(runs, where):
     for r in runs:
         k = r["key"] if None not in r["key"] else (len(kept),)
         if k not in kept or not _foo_score(r, None)["error"] or _foo_score(kept[k], None)["error"]: kept[k] = r
-    if len(kept) < len(runs): note(where, f"{len(runs) - len(kept)} runs of a prompt on a test are there again; the last that did not fail counts")
-    return sorted(kept.values(), key=lambda r: r["key"]) if all(isinstance(x, int) for r in kept.values() for x in r["key"]) else list(kept.values())
+    again = len(runs) - len(kept)
+    if again: note(where, f"{again} runs of a prompt on a test are there again; the last that did not fail counts")
+    numbered = all(isinstance(x, int) for r in kept.values() for x in r["key"])
+    return sorted(kept.values(), key=lambda r: r["key"]) if numbered else list(kept.values())
 
 # %% ../nbs/11a_importers.ipynb #imp026_b
 def _foo_totals(runs, stats, where):
     "Hold rows and passes against what the file says."
     good = sum(bool(r.get("success", r.get("pass"))) for r in runs)
     told = [stats.get(k) or 0 for k in ("successes", "failures", "errors")]
-    if any(k in stats for k in ("successes", "failures")): check_totals(where, dict(results=len(runs), passes=good), dict(results=sum(told), passes=told[0]))
+    if not {"successes", "failures"} & set(stats): return
+    check_totals(where, dict(results=len(runs), passes=good), dict(results=sum(told), passes=told[0]))
 
 # %% ../nbs/11a_importers.ipynb #imp026_c
 def promptfoo(
@@ -667,16 +678,25 @@ def promptfoo(
     "A promptfoo evaluation; rows in error are missing."
     files = files_of(path, ("*.json", "*.jsonl", "*.csv"))
     rows, where = [], files[0].name if len(files) == 1 else f"{len(files)} files"
-    for f in files:
-        every, stats = _foo_runs(f)
-        _foo_totals(every, stats, f.name)
-        runs = _foo_once(every, f.name)
-        names = sorted({k for r in runs for k in r.get("namedScores") or {}})
-        if score and score not in names: raise refusal(f.name, f"no score {score!r}; the named scores are {names}", "name one with score=", column="score")
-        for r, (text, template) in zip(runs, _placed_query(runs, query, f.name)):
-            got = _foo_score(r, score)
-            rows.append(dict(query=text, prompt=template, model=r["model"], item=r["vars"]) | got | dict(score=number_of(got["score"], f.name)))
+    for f in files: rows += _foo_file(f, query, score)
     return as_log(rows, where, **how)
+
+# %% ../nbs/11a_importers.ipynb #imp026_d
+def _foo_file(path, query, score):
+    "Rows of one file."
+    every, stats = _foo_runs(path)
+    _foo_totals(every, stats, path.name)
+    runs = _foo_once(every, path.name)
+    names = sorted({k for r in runs for k in r.get("namedScores") or {}})
+    if score and score not in names:
+        raise refusal(path.name, f"no score {score!r}; the named scores are {names}", "name one with score=", column="score")
+    rows = []
+    for r, (text, template) in zip(runs, _placed_query(runs, query, path.name)):
+        got = _foo_score(r, score)
+        number = number_of(got["score"], path.name)
+        if number != number and got["error"] is None: got = missing("no score")
+        rows.append(dict(query=text, prompt=template, model=r["model"], item=r["vars"]) | got | dict(score=number))
+    return rows
 
 # %% ../nbs/11a_importers.ipynb #imp031
 def _unpacked(f, z, info):
@@ -742,7 +762,9 @@ def _eval_zip(path):
 # %% ../nbs/11a_importers.ipynb #imp034_b
 def _bounded(members, path):
     "Refuse a log that is small on disk and huge unpacked."
-    size = sum(i.file_size for n, i in members.items() if _SAMPLE.fullmatch(n))
+    sizes = [i.file_size for n, i in members.items() if n.startswith("samples/")]
+    size = sum(sizes)
+    if max(sizes, default=0) > MOST: return # the member is named when it is its turn
     if size <= 2 * MOST or size < 100 * path.stat().st_size: return
     raise refusal(path.name, f"samples of {size:,} bytes in a zip of {path.stat().st_size:,}", "check where the log comes from: it is no run's")
 
@@ -976,9 +998,11 @@ def _sent(arguments):
 # %% ../nbs/11a_importers.ipynb #imp044a
 def _pictures(doc):
     "Images of a document, each by a hash."
-    held = {k: v for k, v in doc.items() if isinstance(v, dict) and {"bytes"} & set(v) or isinstance(v, str) and _DATA.match(v)}
+    raw = lambda v: isinstance(v, dict) and "bytes" in v or isinstance(v, str) and _DATA.match(v)
+    held = {k: v for k, v in doc.items() if raw(v)}
     held |= {k: v for k, v in doc.items() if re.match(r"(image|picture|img)", k) and v and not isinstance(v, (bool, Number))}
-    return "".join(f"\n[{k} {content_id(json.dumps(v, sort_keys=True, default=str))[:8]}]" for k, v in held.items())
+    short = lambda v: content_id(json.dumps(v, sort_keys=True, default=str))[:8]
+    return "".join(f"\n[{k} {short(v)}]" for k, v in held.items())
 
 # %% ../nbs/11a_importers.ipynb #imp044a_b
 def _doc_asked(r, field, prompt, where):
@@ -988,7 +1012,8 @@ def _doc_asked(r, field, prompt, where):
         fits = matched(said(sent[-1].get("content")), [prompt])
         if fits: return fits[1], prompt
     text = query_of(doc, field, where)
-    if callable(prompt) or prompt: return (cut_query(text, prompt, where) if isinstance(prompt, str) else text) + _pictures(doc), prompt(r) if callable(prompt) else prompt
+    if callable(prompt): return text + _pictures(doc), prompt(r)
+    if prompt: return cut_query(text, prompt, where) + _pictures(doc), prompt
     options = [] if callable(field) else _options(doc)
     template = _asked_with(sent, text, options)
     shown = options and template is not None and template != template_of(sent, text)
@@ -1001,17 +1026,20 @@ def _shown_fields(rows, main):
     for k in dict.fromkeys(k for r in rows for k in r["item"] if k != main):
         values = [r["item"].get(k) for r in rows]
         if not all(isinstance(v, str) and len(v.strip()) > 2 for v in values) or len(set(values)) < 2: continue
-        if np.mean([r["prompt"] is not None and v.strip() in r["prompt"] for v, r in zip(values, rows)]) > .9: found.append(k)
+        there = [v.strip() in (r["prompt"] or "") for v, r in zip(values, rows)]
+        if np.mean(there) > .9: found.append(k)
     return found
 
 # %% ../nbs/11a_importers.ipynb #imp044a_d
 def _with_fields(rows, main, where):
     "Rows whose query holds all fields of the document that were sent."
-    more = _shown_fields(rows, main) if len({r["prompt"] for r in rows}) > max(1, len({r["query"] for r in rows}) / 2) else []
+    own = len({r["prompt"] for r in rows}) > max(1, len({r["query"] for r in rows}) / 2)
+    more = _shown_fields(rows, main) if own else []
     if not more: return rows
-    note(where, f"the fields {more} of the documents were sent beside {main or 'the query'}; they are part of the query, and [{more[0]}] stands for them in the prompt")
+    note(where, f"the fields {more} of the documents were sent beside {main or 'the query'}; they are part of the query, "
+                f"and [{more[0]}] stands for them in the prompt")
     for r in rows:
-        for k in sorted(more, key=lambda k: -len(r["item"][k])): r["prompt"] = r["prompt"] and r["prompt"].replace(r["item"][k].strip(), f"[{k}]")
+        for k in sorted(more, key=lambda k: -len(r["item"][k])): r["prompt"] = r["prompt"].replace(r["item"][k].strip(), f"[{k}]")
         r["query"] = fields_text({k: r["item"][k].strip() for k in more} | {main or "query": r["query"]})
     return rows
 
@@ -1056,28 +1084,36 @@ def _harness(path, metric, filter, query, prompt, empty):
     found = _settings(path)
     name = re.sub(rf"^samples_|({_STAMP})?\.jsonl(\.\w+)?$", "", path.name)
     config = (found.get("configs") or {}).get(name, {})
-    pick = lambda given, have, what: given if given in have else have[0] if given is None and len(have) == 1 else _pick_error(path, what, have)
-    filter = pick(filter, list(dict.fromkeys(r.get("filter", "none") for r in records)), "filter")
+    filter = _only(path, filter, list(dict.fromkeys(r.get("filter", "none") for r in records)), "filter")
     kept = [r for r in records if r.get("filter", "none") == filter]
-    metric = pick(metric, _metrics(kept), "metric")
+    metric = _only(path, metric, _metrics(kept), "metric")
+    for r in kept: _harness_score(r, metric, path.name)
     _harness_totals(path, found, name, metric, filter, kept)
     for r in kept:
         field = query or _doc_field(config, r["doc"] if isinstance(r["doc"], dict) else {})
         text, template = _doc_asked(r, field, prompt, path.name)
         if template is None: raise _not_sent(path, r)
         gone = empty == "missing" and _empty(r)
-        row = dict(query=text, prompt=template, model=found.get("model_name"), task=_data_set(config), item=r["doc"] if isinstance(r["doc"], dict) else {})
+        row = dict(query=text, prompt=template, item=r["doc"] if isinstance(r["doc"], dict) else {})
+        row |= dict(model=found.get("model_name"), task=_data_set(config))
         rows.append(row | (missing("empty reply") if gone else _harness_score(r, metric, path.name)))
         n += gone
-    return _with_fields(rows, field if isinstance(field, str) else None, path.name) if not prompt and not callable(query) else rows, n
+    if not prompt and not callable(query): rows = _with_fields(rows, field if isinstance(field, str) else None, path.name)
+    return rows, n
 
 # %% ../nbs/11a_importers.ipynb #imp046_b
+def _only(path, given, have, what):
+    "The one that is named, or the only one."
+    return given if given in have else have[0] if given is None and len(have) == 1 else _pick_error(path, what, have)
+
 def _not_sent(path, r):
     do = "give the template with prompt=, or the query as it was sent with query="
     return refusal(path.name, f"document {r.get('doc_id')}, whose query does not stand in what was sent", do, column="prompt")
 
 def _harness_score(r, metric, where):
-    if isinstance(r.get(metric), (list, dict)): raise refusal(where, f"{metric} as {_shape(r[metric])}, which is no score of one document", "name another with metric=", column="score")
+    if isinstance(r.get(metric), (list, dict)):
+        got = f"{metric} as {_shape(r[metric])}, which is no score of one document"
+        raise refusal(where, got, "name another with metric=", column="score")
     number = number_of(r.get(metric), where)
     return missing("not scored") if number != number else dict(score=number, error=None)
 
@@ -1234,7 +1270,7 @@ def mlflow(
 # %% ../nbs/11a_importers.ipynb #imp056_b
 def _mlflow_source(source):
     "A table, or a list of traces, from a file or an object."
-    if isinstance(source, (str, Path)): source = lines_of(source) if _kind_of(_file(source)) == "jsonl" else json_of(source)
+    if isinstance(source, (str, Path)): source = objects_of(source)
     if isinstance(source, Mapping) and {"columns", "data"} <= set(source): return pd.DataFrame(source["data"], columns=source["columns"])
     return source
 
@@ -1368,18 +1404,19 @@ def batch(
     results=None, # the output .jsonl, or a list of it and the error file
     grade=None, # (reply, item) -> score or Grade, or {custom_id: score}
     items=None, # right answers: rows with query or custom_id, and reference
-    **how, # what `openai_batch` takes beside
+    prompt=None, # templates of the user's messages, as in `openai_batch`
+    **how, # references, and what `as_log` takes
 ) -> Triplets:
     "A batch of OpenAI's, by either of its files."
     given, found = (requests, results or path) if requests is not None else (path, results)
     if found is None or given is None or "response" in lines_of(given)[0]:
         asked = "the output file of a batch" if "response" in lines_of(path)[0] else "the input file of a batch"
-        raise refusal(Path(path).name, f"{asked} alone", "give the output file, and the input file with requests=")
+        raise refusal(Path(path).name, f"{asked} alone", "give the output file, the input file with requests=, and right answers with items=")
     if grade is None:
         do = "give right answers with items= (query or custom_id, reference), and grade="
         raise refusal(Path(path).name, "a batch, which holds replies and no scores", do, column="score")
     if items is not None: how["references"] = _references(items)
-    return openai_batch(given, found, grade, **how)
+    return openai_batch(given, found, grade, prompt=prompt, **how)
 
 # %% ../nbs/11a_importers.ipynb #imp063a_b
 def _references(items):
@@ -1736,6 +1773,13 @@ def _json_or_lines(path):
         lines = [l for l in text_of(path).split("\n", 2)[:2] if l.strip()]
         if len(lines) < 2 or not all(isinstance(_maybe(l), dict) for l in lines[:1]): raise
         return "jsonl", [json.loads(lines[0])]
+
+def objects_of(
+    path, # a .json or .jsonl file, whichever its name says
+): # the value, or the list of objects
+    "What a file of JSON or of lines of JSON holds."
+    kind, value = ("jsonl", None) if _kind_of(_file(path)) == "jsonl" else _json_or_lines(Path(path))
+    return lines_of(path) if kind == "jsonl" else value
 
 # %% ../nbs/11a_importers.ipynb #imp089a_c
 def look(
