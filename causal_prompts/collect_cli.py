@@ -6,13 +6,14 @@
 __all__ = ['GRADERS', 'collect_log', 'import_log', 'serve_log', 'arguments']
 
 # %% ../nbs/17a_collect_cli.ipynb #bea41700
-import argparse, json, re, sys
+import argparse, json, re, sys, warnings
 from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
 
 from . import collect, graders, importers, tabular
+from .core import LogError
 from .llm import LLM, Limits
 from .pools import expand
 from .record import Record
@@ -131,15 +132,115 @@ def collect_log(
     return 3 if got.stopped else 0
 
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cba
-def import_log(a: argparse.Namespace) -> int:
+_CHOICES = ("score", "filter", "query", "prompt", "requests", "items", "at", "columns", "scores", "name", "grade", "model", "task",
+            "covariates", "score_range", "empty", "failure_score")
+_SPOKEN = dict(scorer="score", value="score", metric="score", grade="grader")
+_TABLE_FLAGS = "--tool table with --query NAME --score NAME, and --prompt TEXT where no column holds the prompt"
+
+# %% ../nbs/17a_collect_cli.ipynb #b8c16cba_b
+def _flags(text):
+    "A message about arguments as one about flags."
+    text = text.replace("Triplets.read(path, columns=...)", _TABLE_FLAGS).replace("read it with tool='table'", f"use {_TABLE_FLAGS}")
+    text = text.replace("failure_score=None", "--failure-score none").replace("score_range=(lo, hi)", "--score-range LO,HI")
+    text = text.replace("prompt=, a template or {'name/version': template}", "--prompt, a text or a .json of {name/version: text}")
+    text = re.sub(r", a text or a function from \w+ \w+", "", text)
+    names = "|".join(sorted({*_CHOICES, *_SPOKEN, "tool"}, key=len, reverse=True))
+    flag = lambda name: f"--{_SPOKEN.get(name, name).replace('_', '-')}"
+    text = re.sub(rf"\b({names})=(?:'([^']+)')?", lambda m: flag(m[1]) + (f" {m[2]}" if m[2] else ""), text)
+    return re.sub(r"^(prompt|items|empty|tool|requests)(?= must )", lambda m: flag(m[1]), text)
+
+# %% ../nbs/17a_collect_cli.ipynb #b8c16cba_c
+def _in_flags(job, *given):
+    "Do a job; its errors and warnings name flags."
+    heard = []
+    try:
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            return job(*given)
+    except LogError as e:
+        where = re.sub(r": \d+ problems?\n.*", "", str(e), flags=re.S)
+        raise LogError([p | dict(do=_flags(p["do"])) for p in e.problems.replace({float("nan"): None}).to_dict("records")], where) from None
+    except (ValueError, TypeError) as e: raise type(e)(_flags(str(e))) from None
+    finally:
+        for w in heard: warnings.warn_explicit(_flags(str(w.message)), w.category, w.filename, w.lineno)
+
+# %% ../nbs/17a_collect_cli.ipynb #b8c16cbb
+def _unbroken(text):
+    "A prompt as it was meant: a shell leaves backslash n as it is, a newline unless it begins a command of LaTeX."
+    return re.sub(r"\\n(?!(?:abla|eq|e|eg|ot|otin|u|i|ewline|ewcommand|onumber|mid)\b)", "\n", text).replace("\\t{", "\t{")
+
+def _pairs(text):
+    "'query=q,score=s' as a dict."
+    found = dict(p.partition("=")[::2] for p in text.split(","))
+    if all(found) and all(found.values()): return {k.strip(): v.strip() for k, v in found.items()}
+    raise ValueError(f"--columns must be pairs, as in query=question,score=right, got {text!r}")
+
+def _span(text):
+    try: lo, hi = (float(v) for v in text.split(","))
+    except ValueError: raise ValueError(f"--score-range must be two numbers, as in 0,10, got {text!r}") from None
+    return lo, hi
+
+# %% ../nbs/17a_collect_cli.ipynb #b8c16cbb_b
+def _failed_as(text):
+    if text.lower() == "none": return None
+    try: return float(text)
+    except ValueError: raise ValueError(f"--failure-score must be a number or none, got {text!r}") from None
+
+def _import_prompt(prompts, tool):
+    "The prompt, several of them, or MLflow's map of them."
+    if tool != "dspy" and prompts[0].endswith(".json"): return importers.json_of(prompts[0])
+    texts = [p if p.endswith(".json") else _unbroken(p) for p in prompts]
+    if len(texts) > 1 and tool != "openai_batch": raise ValueError(f"--prompt must be given once for {tool}, got {len(texts)}")
+    return texts[0] if len(texts) == 1 else texts
+
+# %% ../nbs/17a_collect_cli.ipynb #b8c16cbc
+def _choices(a, tool):
+    "What the flags say, as arguments of the importer."
+    given = {k: v for k in _CHOICES if (v := getattr(a, k, None)) is not None}
+    allowed = importers.takes(tool)
+    at = given.get("at") if "at" in allowed else given.pop("at", None)
+    extra = [k for k in given if k not in allowed]
+    if extra:
+        have = ", ".join(f"--{_SPOKEN.get(k, k).replace('_', '-')}" for k in _CHOICES if k in allowed)
+        raise ValueError(f"--{extra[0].replace('_', '-')} is no choice of {tool}, which has {have}")
+    made = dict(columns=_pairs, score_range=_span, failure_score=_failed_as, covariates=lambda t: t.split(","), prompt=lambda p: _import_prompt(p, tool))
+    out = {k: made[k](v) if k in made else v for k, v in given.items()}
+    if "items" in out: out["items"] = importers.items_of(out["items"], at)
+    if "grade" in allowed and ("items" in out or a.grader): out["grade"] = _batch_grader(a, out.get("items"))
+    return out
+
+# %% ../nbs/17a_collect_cli.ipynb #b8c16cbc_b
+def _batch_grader(a, items):
+    "The grader of a batch."
+    if items is None: raise ValueError("--grader needs the right answers; give a file with query or custom_id, and reference, as --items")
+    items = pd.DataFrame(items)
+    if "reference" not in items: raise ValueError(f"--items must have a column reference, got {list(items.columns)}")
+    return _grader(argparse.Namespace(grader=a.grader or "exact"), items)
+
+def _import(a):
+    "The log of a file, and the tool that wrote it."
+    path = Path(a.file).expanduser()
+    if not path.exists(): raise FileNotFoundError(f"there must be a file or folder at {a.file!r}, got none; check the path")
+    tool = a.tool if a.tool else importers.tool_of(path) or ("table" if a.columns or a.query and a.score else None)
+    return importers.read(path, tool, **(_choices(a, tool) if tool in importers.tools() else {})), tool
+
+# %% ../nbs/17a_collect_cli.ipynb #b8c16cbc_c
+def import_log(
+    a: argparse.Namespace, # of `arguments`
+) -> int: # 0
     "Another tool's file as a log."
     if Path(a.out).suffix != ".parquet": raise ValueError(f"--out must end in .parquet, got {a.out!r}")
-    log = importers.read(a.file, a.tool, **({} if a.prompt is None else dict(prompt=a.prompt)))
+    log, tool = _in_flags(_import, a)
     log.write(a.out)
+    lost = log.frame["score"].isna().sum()
+    print(f"Read as {tool}: {len(log):,} rows, {len(log.queries):,} queries, {len(log.prompts):,} prompts, {lost:,} scores missing, mean {log.frame['score'].mean():.3g}.")
     print(log.design(), f"\nLog: {a.out} ({len(log):,} rows). Next: causal-prompts run {a.out}", sep="\n")
     return 0
 
-def serve_log(a: argparse.Namespace) -> int:
+# %% ../nbs/17a_collect_cli.ipynb #b8c16cbc_d
+def serve_log(
+    a: argparse.Namespace, # of `arguments`
+) -> int: # 0
     "Serve a world until interrupted."
     try: faults = json.loads(a.faults)
     except ValueError: raise ValueError(f"--faults must be JSON, got {a.faults!r}; e.g. --faults '{{\"rate_429\": 0.15, \"slow\": [0.1, 5]}}'") from None
@@ -147,21 +248,42 @@ def serve_log(a: argparse.Namespace) -> int:
     return 0
 
 # %% ../nbs/17a_collect_cli.ipynb #d78a1c2f
-def arguments(verbs) -> None: # the parser's subparsers
+def arguments(
+    verbs, # the parser's subparsers
+) -> None:
     "The verbs collect, import and serve-world."
     c = verbs.add_parser("collect", help="make a log with a model: plan, price, collect, resume")
     _asked(c); _dealt(c); _paid(c)
-    i = verbs.add_parser("import", help="another tool's run as a log")
-    i.add_argument("file", metavar="FILE", help="what the tool wrote: a file or folder")
-    i.add_argument("--tool", help="promptfoo, inspect, lm_eval, mlflow, openai_batch, dspy, gepa or promptolution (recognised by content)")
-    i.add_argument("--prompt", metavar="TEXT", help="for files that do not hold it: the prompt template that was evaluated")
-    i.add_argument("--out", default="log.parquet", metavar="LOG", help="the log to write (log.parquet)")
+    _imported(verbs.add_parser("import", help="another tool's run as a log"))
     s = verbs.add_parser("serve-world", help="a model that needs no key: a world behind an OpenAI-style server on this machine")
     s.add_argument("world", nargs="?", default="randomised", choices=sorted(PRESETS), help="which world (randomised)")
-    s.add_argument("--faults", default="{}", metavar="JSON", help="what goes wrong, by share of requests: rate_429, rate_500, reset, malformed, truncated, refused, empty, slow, outage (nothing)")
-    for name, kind, default, said in [("port", int, 8000, "port on 127.0.0.1"), ("latency", float, 0., "seconds before each answer"), ("seed", int, 0, "of the answers and the faults")]:
+    s.add_argument("--faults", default="{}", metavar="JSON", help="what goes wrong, by share of requests: rate_429, rate_500, "
+                   "reset, malformed, truncated, refused, empty, slow, outage (nothing)")
+    for name, kind, default, said in [("port", int, 8000, "port on 127.0.0.1"), ("latency", float, 0., "seconds before each answer"),
+                                      ("seed", int, 0, "of the answers and the faults")]:
         s.add_argument(f"--{name}", type=kind, default=default, help=f"{said} ({default:g})")
 
+# %% ../nbs/17a_collect_cli.ipynb #d78a1c2f_b
+def _imported(i):
+    i.add_argument("file", metavar="FILE", help="what the tool wrote: a file, packed or not, or a folder")
+    i.add_argument("--tool", help=f"{', '.join(importers.TOOLS)} or one of further importers (recognised by content)")
+    i.add_argument("--prompt", metavar="TEXT", action="append", help="the prompt template that was evaluated, with {query} where the query stands; a saved program's .json; may be given several times for a batch")
+    for name, metavar, said in _IMPORT_FLAGS: i.add_argument(f"--{name}", metavar=metavar, help=said)
+    i.add_argument("--out", default="log.parquet", metavar="LOG", help="the log to write (log.parquet)")
+
+# %% ../nbs/17a_collect_cli.ipynb #d78a1c2f_c
+_IMPORT_FLAGS = [
+    ("score", "NAME", "which score, where there are several: a scorer, a metric, a value of one, SCORER/VALUE, a column"),
+    ("filter", "NAME", "which filter, where a harness applied several"), ("query", "NAME", "the field, variable or column of the query"),
+    ("requests", "FILE", "a batch's input file"), ("items", "FILE", "the examples that a search scored; a batch's right answers (query or custom_id, reference)"),
+    ("at", "PATH", "where the list stands inside a JSON file, as in results.rows"), ("columns", "NAME=YOURS,...", "your columns' names, as in query=question,score=right"),
+    ("scores", "FILE", "the scores, where they stand in a file of their own"), ("name", "NAME", "the call, where a trace holds several"),
+    ("grader", "NAME", f"for a batch: {', '.join(GRADERS)} (exact)"), ("model", "NAME", "the model, where the file does not name it"), ("task", "NAME", "one task for all rows"),
+    ("covariates", "NAME,...", "fields known before the prompt was chosen"), ("score-range", "LO,HI", "lowest and highest score there can be (0,1)"),
+    ("empty", "HOW", "what an empty reply of a harness counts as: missing or scored (missing)"),
+    ("failure-score", "NUMBER", "what a failed call got, none if no call failed (0)")]
+
+# %% ../nbs/17a_collect_cli.ipynb #d78a1c2e
 def _asked(c):
     c.add_argument("--task", required=True, metavar="TASK", help="gsm8k, math, bbh:NAME; dabench or viseval (with --path); world or world:PRESET (served by the command); or a .csv, .jsonl or .parquet file with columns query and reference")
     c.add_argument("--path", help="a local copy of the benchmark")

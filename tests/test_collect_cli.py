@@ -106,3 +106,44 @@ def test_another_tools_file_becomes_a_log(tmp_path, capsys):
     assert Triplets.read(tmp_path/"log.parquet").frame.equals(importers.promptfoo(fixture).frame) and "Next: causal-prompts run" in capsys.readouterr().out
     assert main(["import", str(fixture), "--out", str(tmp_path/"log.csv")]) == 2
     assert "must end in .parquet" in capsys.readouterr().err
+
+FIXTURES = Path(__file__).parent/"fixtures"
+BATCH = ["--requests", str(FIXTURES/"openai_batch/input.jsonl"), "--items", str(FIXTURES/"openai_batch/items.json"), "--prompt", r"Solve the task below.\n\n{query}", "--prompt", "{query}"]
+READ = { # fixture -> rows by the bare command, or what it asks for, and the flags that read it
+    "promptfoo/results.json": (36, [], None), "mlflow/traces.jsonl": (12, [], None), "promptolution/cache.json": (41, [], None),
+    "inspect": (16, ["--score", "match"], r"the scorers \['match', 'includes'\]; name one with --score"), "lm_eval": (24, ["--filter", "strict"], r"several filters, \['strict', 'loose'\]; name one with --filter"),
+    "mlflow/eval_results_table.json": (4, ["--query", "query", "--prompt", "Solve it."], "give the template with --prompt"), "openai_batch/output.jsonl": (36, BATCH, "with --requests, and right answers with --items"),
+    "dspy/evaluate.json": (12, ["--prompt", str(FIXTURES/"dspy/program.json")], "--prompt must say what was evaluated"), "dspy/gepa.json": (24, ["--items", str(FIXTURES/"openai_batch/items.json")], "--items must be the examples"),
+    "dspy/search.json": (30, ["--items", str(FIXTURES/"openai_batch/items.json"), "--query", "query"], "--items must be the examples"), "gepa/result.json": (42, ["--items", str(FIXTURES/"gepa/sets.json"), "--at", "valset"], "--items must be the examples"),
+    "gepa/run": (42, ["--items", str(FIXTURES/"gepa/sets.json"), "--at", "trainset", "--failure-score", "none"], "--items must be the examples"),
+    "dspy/evaluate.csv": (12, ["--tool", "dspy", "--prompt", "Solve it."], "--tool table with --query NAME --score NAME, and --prompt TEXT")}
+
+@pytest.mark.parametrize("name, rows, flags, asks", [(k, *v) for k, v in READ.items()], ids=READ)
+def test_import_reads_every_fixture_or_names_the_flag_that_is_missing(name, rows, flags, asks, tmp_path, capsys):
+    out = ["--out", str(tmp_path/"log.parquet")]
+    if asks:
+        assert main(["import", str(FIXTURES/name), *out]) == 2
+        said = capsys.readouterr().err
+        assert re.search(asks, said) and not re.search(r"\b(prompt|items|filter|scorer|metric|requests|tool)=", said)
+    assert main(["import", str(FIXTURES/name), *flags, *out]) == 0
+    assert len(Triplets.read(tmp_path/"log.parquet")) == rows and re.search(rf"Read as \w+: {rows} rows", capsys.readouterr().out)
+
+def test_import_says_which_flags_a_tool_has(tmp_path, capsys):
+    out = ["--out", str(tmp_path/"log.parquet")]
+    assert main(["import", str(FIXTURES/"promptfoo/results.json"), "--filter", "x", *out]) == 2
+    assert "--filter is no choice of promptfoo, which has --score, --query" in capsys.readouterr().err
+    assert main(["import", str(FIXTURES/"promptfoo/results.json"), "--score-range", "five", *out]) == 2 and "--score-range must be two numbers" in capsys.readouterr().err
+    assert main(["import", str(FIXTURES/"mlflow/traces.jsonl"), "--prompt", "a", "--prompt", "b", *out]) == 2 and "--prompt must be given once for mlflow, got 2" in capsys.readouterr().err
+    assert main(["import", str(tmp_path/"none.json"), *out]) == 2 and "there must be a file or folder at" in capsys.readouterr().err
+
+def test_import_takes_a_table_apart(tmp_path, capsys):
+    (tmp_path/"t.json").write_text(json.dumps(dict(runs=[dict(q=f"Answer.\nq{k}", s=k) for k in range(6)])))
+    flags = ["--tool", "table", "--at", "runs", "--columns", "query=q,score=s", "--prompt", r"Answer.\n{query}", "--score-range", "0,5", "--model", "m", "--out", str(tmp_path/"log.parquet")]
+    assert main(["import", str(tmp_path/"t.json"), *flags]) == 0
+    f = Triplets.read(tmp_path/"log.parquet").frame
+    assert f["query"].tolist() == [f"q{k}" for k in range(6)] and set(f["prompt"]) == {"Answer.\n{query}"} and set(f["model"]) == {"m"} and f["score"].sum() == 15
+    assert main(["import", str(tmp_path/"t.json"), *flags[:4], "--columns", "query", *flags[-2:]]) == 2 and "--columns must be pairs" in capsys.readouterr().err
+
+def test_import_notes_speak_flags(tmp_path, capsys):
+    assert main(["import", str(FIXTURES/"lm_eval"), "--filter", "strict", "--out", str(tmp_path/"log.parquet")]) == 0
+    assert "note: 3 samples files: 4 of 24 replies are empty" in (said := capsys.readouterr().err) and "--empty scored keeps" in said

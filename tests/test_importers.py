@@ -101,7 +101,7 @@ def test_promptfoo_asks_which_variable_where_two_could_be_it(tmp_path):
     path.write_text(json.dumps(raw))
     with refused(r"two.json.*2 variables of the prompts that could be the query, \['query', 'reference'\].*query="): im.promptfoo(path)
     log = im.promptfoo(path, query="query", covariates="reference")
-    assert log.prompts["prompt"].str.endswith("{query} {{reference}}").all() and log.covariates == ["model", "reference"]
+    assert log.prompts["prompt"].str.endswith("{query} [reference]").all() and log.covariates == ["model", "reference"]
     assert set(im.promptfoo(path, query=lambda v: v["query"].upper()).frame["query"]) == {i["query"].upper() for i in ITEMS[:3]}
 
 def test_promptfoo_named_scores(tmp_path):
@@ -226,7 +226,7 @@ def test_own_prompts_for_every_query_are_suspicious(tmp_path):
 
 def test_lm_eval_example_turns_belong_to_the_prompt():
     sent = im._sent(dict(gen_args_0=dict(arg_0=json.dumps([dict(role="user", content="2 + 2?"), dict(role="assistant", content="4"), dict(role="user", content="3 + 9?")]), arg_1={})))
-    assert im._template(sent, "3 + 9?") == "2 + 2?\n\n4"
+    assert im.template_of(sent, "3 + 9?") == "2 + 2?\n\n4"
     assert im._sent([["plain text", {}]]) == [dict(role="user", content="plain text")]
 
 
@@ -301,7 +301,7 @@ def test_batch_templates_must_fit():
     with refused("request 'p1-q0', which fits none of the templates"): batch(prompt=f"{BASE}\n\n{{query}}")
 
 def test_a_filled_text_gives_back_template_and_query():
-    fits = im._matched
+    fits = im.matched
     assert fits("Read: a {b} c. Answer.", ["Read: {query}. Answer.", "{query}"]) == ("Read: {query}. Answer.", "a {b} c")
     assert fits("x? Again: x?", ["{query} Again: {query}"]) == ("{query} Again: {query}", "x?")
     assert fits("Table:\n1 2\nQ: how many?", ["Table:\n{table}\nQ: {query}"]) == ("Table:\n{table}\nQ: {query}", "how many?")
@@ -426,10 +426,10 @@ def test_promptolution_cache():
 # ---- reading whatever it is
 
 KNOWN = {"promptfoo/results.json": "promptfoo", "inspect/plain.eval": "inspect", "inspect/templated.json": "inspect", "inspect": "inspect", "lm_eval": "lm_eval", "mlflow/traces.jsonl": "mlflow", "mlflow/result_df.json": "mlflow",
-         "mlflow/eval_results_table.json": "mlflow", "gepa/run": "gepa", "gepa/result.json": "gepa", "dspy/gepa.json": "gepa", "openai_batch/input.jsonl": "openai_batch", "promptolution/step_results.csv": "steps", "dspy/evaluate.json": None}
+         "mlflow/eval_results_table.json": "mlflow", "gepa/run": "gepa", "gepa/result.json": "gepa", "dspy/gepa.json": "gepa", "openai_batch/input.jsonl": "openai_batch", "promptolution/step_results.csv": "promptolution", "dspy/evaluate.json": "dspy", "dspy/evaluate.csv": None, "dspy/search.json": "dspy", "dspy/mipro.json": "dspy", "promptolution/cache.json": "promptolution", "openai_batch/prompts.json": None}
 
 @pytest.mark.parametrize("name, tool", KNOWN.items())
-def test_tools_are_recognised(name, tool): assert im._tool_of(FILES/name) == tool
+def test_tools_are_recognised(name, tool): assert im.tool_of(FILES/name) == tool
 
 def test_read_calls_the_importer_that_fits(logs, tmp_path):
     assert im.read(FILES/"promptfoo/results.json").frame.equals(logs["promptfoo"].frame)
@@ -441,7 +441,8 @@ def test_read_calls_the_importer_that_fits(logs, tmp_path):
         with refused("means over texts"): im.read(FILES/f"promptolution/step_results.{ending}")
     with pytest.raises(ValueError, match="tool must be one of .*'promptfoo'.*got 'excel'"): im.read(FILES, tool="excel")
     with pytest.raises(FileNotFoundError, match="there must be a file or folder"): im.read(tmp_path/"none.json")
-    with refused("nothing that marks it as a file of one tool.*tool="): im.read(FILES/"dspy/evaluate.json")
+    with pytest.raises(ValueError, match="prompt must say what was evaluated"): im.read(FILES/"dspy/evaluate.json")
+    with refused("nothing that marks it as a file of one tool.*tool="): im.read(FILES/"openai_batch/prompts.json")
     (tmp_path/"mine.csv").write_text("q,p,s\nwhy?,Be brief.,1\n")
     with refused(r"mine.csv.*Triplets.read\(path, columns="): im.read(tmp_path/"mine.csv")
     assert im.read(tmp_path/"mine.csv", tool="table", columns=dict(query="q", prompt="p", score="s")).frame["score"].tolist() == [1]
@@ -483,30 +484,336 @@ def test_a_line_that_is_no_object_is_numbered(tmp_path):
     with refused("output.jsonl|in.jsonl"): im.openai_batch(FILES/"openai_batch/output.jsonl", FILES/"openai_batch/input.jsonl", grade={})
 
 def test_what_an_item_lacks_is_said():
-    with refused(r"column 'query': got items in which no one field is the query.*a, b; name it with query="): im.as_log([dict(query=im._query(dict(a="x", b="y"), None, "w"), prompt="p", score=1)], "w")
-    with refused("no field 'c'"): im._query(dict(a="x"), "c", "w")
-    assert im._query(dict(a=dict(b="x")), "a.b", "w") == "x" and im._query(dict(question="x", answer="y"), None, "w") == "x"
+    with refused(r"column 'query': got items in which no one field is the query.*a, b; name it with query="): im.as_log([dict(query=im.query_of(dict(a="x", b="y"), None, "w"), prompt="p", score=1)], "w")
+    with refused("no field 'c'"): im.query_of(dict(a="x"), "c", "w")
+    assert im.query_of(dict(a=dict(b="x")), "a.b", "w") == "x" and im.query_of(dict(question="x", answer="y"), None, "w") == "x"
     with refused(r"column 'covariates': got items without \['level'\]"): im.promptfoo(FILES/"promptfoo/results.json", covariates="level")
 
 def test_scores_are_never_guessed():
-    assert [im._number(v, "w") for v in (True, 0, "yes", "No", "0.25", np.float64(.5))] == [1, 0, 1, 0, .25, .5] and np.isnan(im._number(None, "w"))
-    with refused("the score 'good'"): im._number("good", "w")
+    assert [im.number_of(v, "w") for v in (True, 0, "yes", "No", "0.25", np.float64(.5))] == [1, 0, 1, 0, .25, .5] and np.isnan(im.number_of(None, "w"))
+    with refused("the score 'good'"): im.number_of("good", "w")
     with refused("^promptfoo .*row 0, column 'score': got 7 outside"): im.as_log([dict(query="q", prompt="p", score=7)], "promptfoo")
     assert im.as_log([dict(query="q", prompt="p", score=7)], "w", score_range=(0, 10)).frame["score"][0] == 7
 
 def test_short_queries_are_cut_out_once():
-    assert im._template([dict(role="user", content="Is it a yes or a no? a")], "a") == "Is it a yes or a no? {query}"
-    assert im._template([dict(role="user", content=[dict(type="text", text="Look: my query"), dict(type="image_url", image_url={})])], "my query") == "Look: {query}\n[image_url]"
-    assert im._template([dict(role="user", content="hello")], "other") is None and im._template([dict(role="user", content="hello")], "hello") == "{query}"
+    assert im.template_of([dict(role="user", content="Is it a yes or a no? a")], "a") == "Is it a yes or a no? {query}"
+    assert im.template_of([dict(role="user", content=[dict(type="text", text="Look: my query"), dict(type="image_url", image_url={})])], "my query") == "Look: {query}\n[image_url]"
+    assert im.template_of([dict(role="user", content="hello")], "other") is None and im.template_of([dict(role="user", content="hello")], "hello") == "{query}"
 
 
 def test_the_message_that_asks_is_found_among_examples_and_repeats():
     turn = lambda role, content: dict(role=role, content=content)
-    assert im._template([turn("user", "4 + 4"), turn("assistant", "8"), turn("user", "4")], "4") == "4 + 4\n\n8"
+    assert im.template_of([turn("user", "4 + 4"), turn("assistant", "8"), turn("user", "4")], "4") == "4 + 4\n\n8"
     long = "Which of these two answers is right?"
-    assert im._template([turn("system", f"About: {long}"), turn("user", long), turn("assistant", "a"), turn("user", f"Again: {long}")], long) == "About: {query}"
-    assert im._template([turn("system", "Be kind."), turn("user", f"Q: {long}"), turn("assistant", "a"), turn("user", f"Check {long}")], long) == "Be kind.\n\nQ: {query}"
-    assert im._template([turn("user", "x"), turn("assistant", long)], long) is None
+    assert im.template_of([turn("system", f"About: {long}"), turn("user", long), turn("assistant", "a"), turn("user", f"Again: {long}")], long) == "About: {query}"
+    assert im.template_of([turn("system", "Be kind."), turn("user", f"Q: {long}"), turn("assistant", "a"), turn("user", f"Check {long}")], long) == "Be kind.\n\nQ: {query}"
+    assert im.template_of([turn("user", "x"), turn("assistant", long)], long) is None
+
+# ---- the same file in other clothes
+
+def written(path, text, pack=None):
+    import gzip, bz2, lzma, pyarrow as pa
+    raw = text if isinstance(text, bytes) else text.encode()
+    packed = dict(gz=gzip.compress, bz2=bz2.compress, xz=lzma.compress, zst=lambda r: pa.compress(r, codec="zstd", asbytes=True)).get(pack, lambda r: r)
+    path.write_bytes(packed(raw))
+    return path
+
+@pytest.mark.parametrize("pack", ["gz", "zst", "bz2", "xz"])
+def test_packed_files_are_read_whatever_they_are_called(tmp_path, pack, logs):
+    raw = (FILES/"promptfoo/results.json").read_bytes()
+    for name in (f"results.json.{pack}", "results.json"):
+        assert im.read(written(tmp_path/name, raw, pack)).frame.equals(logs["promptfoo"].frame)
+    lines = written(tmp_path/f"traces.jsonl.{pack}", (FILES/"mlflow/traces.jsonl").read_bytes(), pack)
+    assert im.read(lines).frame.equals(logs["mlflow"].frame)
+    cut = written(tmp_path/f"cut.json.{pack}", raw, pack)
+    cut.write_bytes(cut.read_bytes()[:-40])
+    with refused("cut.json.*packed file that cannot be read.*cut off"): im.read(cut)
+
+def test_marks_of_windows_and_lines_under_another_name(tmp_path, logs):
+    text, lines = (FILES/"promptfoo/results.json").read_text(), (FILES/"mlflow/traces.jsonl").read_text()
+    for name, raw in dict(bom=b"\xef\xbb\xbf" + text.encode(), wide=text.encode("utf-16")).items():
+        assert im.read(written(tmp_path/f"{name}.json", raw)).frame.equals(logs["promptfoo"].frame)
+    listed = json.dumps([json.loads(l) for l in lines.splitlines()])
+    for name, t in {"lines.json": lines, "lines.ndjson": lines, "listed.jsonl": listed}.items():
+        assert im.read(written(tmp_path/name, t)).frame.equals(logs["mlflow"].frame), name
+
+def test_what_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(im, "MOST", 100_000)
+    for pack in ("gz", "zst"):
+        with refused("unpacks to more than 100,000 bytes.*unpack it"): im.read(written(tmp_path/f"bomb.json.{pack}", b" " * 10**6, pack))
+    head = dict(version=2, status="success", eval=dict(task="t", model="m"), plan={})
+    with zipfile.ZipFile(tmp_path/"bomb.eval", "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("header.json", json.dumps(head))
+        z.writestr("samples/1_epoch_1.json", b" " * 10**6)
+    with refused("bomb.eval.*member samples/1_epoch_1.json that unpacks to 1,000,000 bytes"): im.inspect(tmp_path/"bomb.eval")
+    with zipfile.ZipFile(tmp_path/"many.eval", "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("header.json", json.dumps(head))
+        for k in range(50): z.writestr(f"samples/{k}_epoch_1.json", b" " * 90_000)
+    with refused("many.eval.*samples of 4,500,000 bytes in a zip of"): im.inspect(tmp_path/"many.eval")
+
+def test_json_nested_without_end_is_refused(tmp_path):
+    deep = "[" * 200_000 + "]" * 200_000
+    for name in ("deep.json", "deep.jsonl"):
+        with refused("nested too deeply"): im.read(written(tmp_path/name, '{"evalId": ' + deep + "}"))
+    with zipfile.ZipFile(tmp_path/"deep.eval", "w") as z: z.writestr("header.json", deep)
+    with refused("nested too deeply"): im.read(tmp_path/"deep.eval")
+
+def test_names_in_a_zip_are_no_paths(tmp_path):
+    log = data("inspect/templated.json")
+    samples = [s for s in log["samples"] if not s.get("error")]
+    with zipfile.ZipFile(tmp_path/"x.eval", "w") as z:
+        z.writestr("header.json", json.dumps({k: log[k] for k in ("version", "status", "eval", "plan")} | dict(results=None)))
+        for k, s in enumerate(samples): z.writestr(f"samples/{k}_epoch_1.json", json.dumps(s))
+        for name in ("../out.json", "/out.json", "samples/../../out_epoch_1.json.txt"): z.writestr(name, "{}")
+    with pytest.warns(UserWarning): assert len(im.inspect(tmp_path/"x.eval", scorer="match")) == len(samples)
+    assert not (tmp_path/"out.json").exists() and not (tmp_path.parent/"out.json").exists()
+
+
+# ---- a registry that later pages add to
+
+def test_a_later_page_adds_its_importer(tmp_path, monkeypatch):
+    def mine(path, score=None, **how): return im.as_log([dict(query="q", prompt="p", score=1., item={})], "mine", **how)
+    monkeypatch.setitem(im.TOOLS, "mine", im.Tool(mine, lambda seen: {"my_mark"} <= seen.keys))
+    path = written(tmp_path/"x.json", '{"my_mark": 1}')
+    assert im.tool_of(path) == "mine" and im.read(path, model="m").frame["model"].tolist() == ["m"] and {"score", "model", "score_range"} <= im.takes("mine")
+    monkeypatch.setitem(im.TOOLS, "other", im.Tool(mine, lambda seen: {"my_mark"} <= seen.keys))
+    with refused(r"marks of several tools, \['mine', 'other'\].*tool="): im.read(path)
+    monkeypatch.setattr(im, "LATER", ["no_such_page"])
+    assert "promptfoo" in im.tools()
+
+
+# ---- the query and the template
+
+def test_options_belong_to_the_query_in_any_dress():
+    options = ["red", "dark red", "blue"]
+    ask = lambda text: im._asked_with([dict(role="user", content=text)], "Which one?", options)
+    assert ask("Pick.\n\nWhich one?\n\nA) red\nB) dark red\nC) blue") == "Pick.\n\n{query}"
+    assert ask("Which one?\n(A) blue\n(B) red\n(C) dark red\nAnswer:") == "{query}\nAnswer:"
+    assert ask("Which one? a. red, b. dark red, c. blue") == "{query}"
+    assert ask("- red\n- dark red\n- blue\n\nWhich one?") == "[options]\n\n{query}"
+    assert ask("Which one? Say red or blue.") == "{query} Say red or blue."
+    assert im.with_options("Which one?", options) == "Which one?\n\nA) red\nB) dark red\nC) blue" and im.with_options("Why?", []) == "Why?"
+
+def test_the_query_is_what_stands_at_its_mark():
+    assert im.cut_query("Is it so? Say yes.\nThe mill closed.", "Is it so? Say yes.\n{query}") == "The mill closed."
+    assert im.cut_query("Read:\r\nA text.\r\nDone.", "Read:\n{{query}}\nDone.") == "A text."
+    assert im.cut_query("Be brief.\n\nWhy?", "Be brief.") == "Why?" and im.cut_query("Why?", "Be brief. {query}") == "Why?"
+    with refused("holds parts of the template and does not fit.*prompt="): im.cut_query("Be brief now: Why? Thanks.", "Be brief now: {query} Bye.")
+
+@pytest.mark.parametrize("text, left", {"Say {{word}} now": ["{{word}}"], "Say {word}.": ["{word}"], "About <topic>: {query}": ["<topic>"], "{% if x %}a{% endif %}": ["{% if x %}", "{% endif %}"],
+    "Use ${name}": ["${name}"], "{query}": [], "<b>bold</b> <think>x</think><br>": [], r"\boxed{answer} and x_{ij}": [], 'Reply {"label": 1}': []}.items())
+def test_variables_of_a_template_are_seen(text, left): assert im.variables_left(text) == left
+
+def test_variables_left_are_never_silent():
+    row = dict(query="q", prompt="p", score=1.)
+    with pytest.warns(UserWarning, match=r"w: 1 of 1 prompt texts hold .*'\{\{seen\}\}'.*prompt="): im.as_log([row | dict(prompt="Now {{seen}}")], "w")
+    with pytest.warns(UserWarning, match=r"w: 1 of 2 query texts hold .*'<question>'.*query="): im.as_log([row, row | dict(query="<question>")], "w")
+
+def test_one_text_with_two_images_is_two_queries(tmp_path):
+    def request(k, image): return dict(custom_id=f"r{k}", method="POST", url="/v1/chat/completions", body=dict(model="m", messages=[dict(role="system", content="Be brief."),
+        dict(role="user", content=[dict(type="text", text="What is it?"), dict(type="image_url", image_url=dict(url=image))])]))
+    answer = lambda k: dict(custom_id=f"r{k}", response=dict(status_code=200, body=dict(model="m-2025-01-01", choices=[dict(message=dict(content="a cat"))])), error=None)
+    written(tmp_path/"in.jsonl", "\n".join(json.dumps(request(k, i)) for k, i in enumerate(["a.png", "b.png", "a.png"])))
+    written(tmp_path/"out.jsonl", "\n".join(json.dumps(answer(k)) for k in range(3)))
+    f = im.openai_batch(tmp_path/"in.jsonl", tmp_path/"out.jsonl", grade=lambda reply, item: 1.).frame
+    assert f["query_id"].nunique() == 2 and f["repeat"].tolist() == [0, 0, 1] and set(f["model"]) == {"m"}
+
+
+# ---- promptfoo of other versions
+
+def foo_row(t, p, score=1, **more):
+    words = ["dog", "star", "sea"]
+    return dict(testIdx=t, promptIdx=p, promptId=str(p), provider=dict(id="made:m", label=""), prompt=dict(raw=f"x{p} {words[t]}", label=f"x{p} {{{{word}}}}"), vars=dict(word=words[t]),
+                score=score, success=score == 1, failureReason=int(score != 1), namedScores={}, gradingResult={"pass": score == 1, "score": score, "reason": "ok"}) | more
+
+def foo(tmp_path, rows, name="r.json", **stats):
+    heads = [dict(raw=f"x{p} {{{{word}}}}", label="l", provider="made:m") for p in range(2)]
+    return written(tmp_path/name, json.dumps(dict(evalId="e", results=dict(version=3, prompts=heads, results=rows, stats=stats), config={})))
+
+ROWS = [foo_row(t, p, int((t + p) % 2)) for t in range(3) for p in range(2)]
+
+def test_promptfoo_rows_are_the_same_in_every_form(tmp_path):
+    want = im.promptfoo(foo(tmp_path, ROWS)).frame
+    table = dict(head=dict(prompts=[dict(raw=f"x{p} {{{{word}}}}", provider="made:m") for p in range(2)], vars=["word"]),
+                 body=[dict(vars=[ROWS[2 * t]["vars"]["word"]], outputs=[{"pass": r["success"], "score": r["score"], "text": "a", "gradingResult": {}} | r for r in ROWS[2 * t:2 * t + 2]]) for t in range(3)])
+    cells = ["word,[made:m] x0 {{word}},[made:m] x1 {{word}}"] + [f"{ROWS[2 * t]['vars']['word']}," + ",".join(f"[{'PASS' if r['success'] else 'FAIL'}] ({r['score']:.2f}) a" for r in ROWS[2 * t:2 * t + 2]) for t in range(3)]
+    wide = ["word," + ",".join(f"[made:m] x{p} {{{{word}}}},Status,Score,Named Scores,Grader Reason,Comment" for p in range(2))] + [
+        f"{ROWS[2 * t]['vars']['word']}," + ",".join(f"a,{'PASS' if r['success'] else 'FAIL'},{r['score']:.2f},,ok," for r in ROWS[2 * t:2 * t + 2]) for t in range(3)]
+    forms = {"node.json": json.dumps(dict(_resultsLoaded=True, id="e", config={}, results=ROWS)), "v2.json": json.dumps(dict(evalId="e", results=dict(version=2, results=ROWS, stats={}, table=table))),
+             "summary.json": json.dumps(dict(version=2, results=ROWS, stats={}, table=table)), "r.jsonl": "\n".join(map(json.dumps, ROWS)), "cells.csv": "\n".join(cells), "wide.csv": "\n".join(wide)}
+    for name, text in forms.items(): assert im.read(written(tmp_path/name, text)).frame.equals(want), name
+
+def test_promptfoo_cells_in_error_are_missing_and_scores_kept(tmp_path):
+    path = written(tmp_path/"o.csv", 'word,[m] A {{word}},"[m] B {{word}}, one:"\ndog,"[PASS] (1.00)\n\nx","[PASS] (1.00, tone: 0.20)"\nsea,"[ERROR] (0.00)\n\ntimeout",[FAIL] (0.50)\n')
+    log = im.read(path)
+    assert str(log.frame["score"].tolist()) == "[1.0, 1.0, nan, 0.5]" and log.frame["error"].tolist()[2] == "timeout" and log.prompts["prompt"].tolist() == ["A {query}", "B {query}, one:"]
+
+def test_promptfoo_before_failure_reasons(tmp_path):
+    rows = [{k: v for k, v in foo_row(t, p).items() if k != "failureReason"} for t in range(3) for p in range(2)]
+    rows[1] |= dict(score=0, success=False, gradingResult=None, error="429")
+    rows[3] |= dict(score=0, success=False, error="Expected output to contain x", gradingResult={"pass": False, "score": 0, "reason": "no"})
+    f = im.promptfoo(foo(tmp_path, rows)).frame
+    assert str(f["score"].tolist()) == "[1.0, nan, 1.0, 0.0, 1.0, 1.0]" and f["error"][1] == "429"
+
+@pytest.mark.parametrize("graded, gone", [
+    ({"pass": False, "reason": "Could not extract JSON from the judge's reply", "assertion": {"type": "llm-rubric"}}, True), ({"pass": False, "reason": "API error: 429", "assertion": {"type": "model-graded-closedqa"}}, True),
+    ({"pass": False, "reason": "unclear", "metadata": {"graderError": True}}, True), ({"pass": False, "reason": "API error handling is missing from the answer", "assertion": {"type": "contains"}}, False), ({"pass": False, "reason": "too long"}, False)])
+def test_promptfoo_grader_that_failed_is_missing(tmp_path, graded, gone):
+    rows = [*ROWS[:5], foo_row(2, 1, 0, gradingResult={"pass": False, "reason": graded["reason"], "componentResults": [graded]} if gone else graded)]
+    assert np.isnan(im.promptfoo(foo(tmp_path, rows)).frame["score"].iloc[5]) == gone
+
+def test_promptfoo_totals_and_retries(tmp_path):
+    with pytest.warns(UserWarning, match="r.json: the file says results 6, its rows give 4"): im.promptfoo(foo(tmp_path, ROWS[:4], successes=3, failures=3, errors=0))
+    twice = [foo_row(0, 0, 0, failureReason=2, error="down"), *ROWS]
+    with pytest.warns(UserWarning, match="1 runs of a prompt on a test are there again"): assert im.promptfoo(foo(tmp_path, twice)).frame["score"].tolist() == im.promptfoo(foo(tmp_path, ROWS)).frame["score"].tolist()
+    with refused("r.json.*a header and no results"): im.promptfoo(foo(tmp_path, []))
+
+def test_promptfoo_query_of_two_variables(tmp_path):
+    rows = [foo_row(t, p, vars=dict(usual="10", seen=str(t), lang="en")) for t in range(3) for p in range(2)]
+    path = foo(tmp_path, rows)
+    raw = json.loads(path.read_text())
+    for p, t in enumerate(["{{usual}} then {{ seen }} in {{lang}}?", "Compare {{usual}} with {{seen | upper}}."]): raw["results"]["prompts"][p]["raw"] = t
+    for r in raw["results"]["results"][:2]: r["vars"]["usual"] = "20"
+    path.write_text(json.dumps(raw))
+    with refused(r"2 variables .*\['seen', 'usual'\].*query="): im.promptfoo(path)
+    raw["results"]["results"][2]["vars"]["seen"] = raw["results"]["results"][3]["vars"]["seen"] = "2"
+    raw["results"]["results"][4]["vars"]["usual"] = raw["results"]["results"][5]["vars"]["usual"] = "20"
+    path.write_text(json.dumps(raw))
+    with pytest.warns(UserWarning, match="usual alone does not tell the tests apart"): log = im.promptfoo(path, query="usual")
+    assert len(log.queries) == 3 and log.queries["query"][0] == "usual: 20\nseen: 0" and log.prompts["prompt"].tolist() == ["[usual] then [seen] in en?", "Compare [usual] with [seen]."]
+
+
+# ---- Inspect logs that are not whole
+
+def made_log(n=4, **more):
+    samples = [dict(id=k, epoch=1, input=f"Spell word{k}.", target="x", messages=[dict(role="user", content=f"Please. Spell word{k}.")], scores=dict(match=dict(value="C" if k else "I")), metadata={}) for k in range(n)]
+    results = dict(total_samples=n, completed_samples=n, scores=[dict(name="match", scorer="match", metrics=dict(accuracy=dict(name="accuracy", value=(n - 1) / n)))])
+    return dict(version=2, status="success", eval=dict(task="t", model="m", task_id="a", created="2025"), plan={}, results=results, samples=samples) | more
+
+def log_file(tmp_path, name="l.json", **more): return written(tmp_path/name, json.dumps(made_log(**more)))
+
+def test_inspect_options_shuffled_or_not_make_one_prompt(tmp_path):
+    log = made_log()
+    for k, s in enumerate(log["samples"]): s |= dict(choices=["one", "two"], messages=[dict(role="user", content=f"Pick a letter.\n\n{s['input']}\n\nA) {['one', 'two'][k % 2]}\nB) {['two', 'one'][k % 2]}")])
+    f = im.inspect(written(tmp_path/"l.json", json.dumps(log))).frame
+    assert set(f["prompt"]) == {"Pick a letter.\n\n{query}"} and f["query"][0] == "Spell word0.\n\nA) one\nB) two"
+
+def test_inspect_template_that_is_given_cuts_the_query(tmp_path):
+    for name, first in dict(a="Is it so?", b="Say if it is:").items():
+        log = made_log()
+        for s in log["samples"]: s |= dict(input=f"{first}\n{s['input']}", messages=[])
+        written(tmp_path/f"{name}.json", json.dumps(log))
+    a, b = im.inspect(tmp_path/"a.json", prompt="Is it so?\n{query}"), im.inspect(tmp_path/"b.json", prompt="Say if it is:\n{query}")
+    assert a.frame["query"].tolist() == b.frame["query"].tolist() == [f"Spell word{k}." for k in range(4)] and a.prompts["prompt"].tolist() == ["Is it so?\n{query}"]
+
+def test_inspect_header_without_samples(tmp_path):
+    log_file(tmp_path, "good.json")
+    for samples in ([], None): written(tmp_path/"stopped.json", json.dumps(made_log() | dict(status="error", samples=samples, results=None)))
+    with refused("stopped.json.*a header and no samples: the run ended in an error before a sample was scored"): im.read(tmp_path/"stopped.json")
+    written(tmp_path/"notes.json", "{}")
+    with pytest.warns(UserWarning, match="stopped.json: the run ended in an error.*it holds none"), pytest.warns(UserWarning, match="notes.json: no log of Inspect"): assert len(im.inspect(tmp_path)) == 4
+
+def test_inspect_totals_and_unfinished_runs(tmp_path):
+    part = made_log()
+    with pytest.warns(UserWarning, match="l.json: the file says samples 4, its rows give 3"): im.inspect(log_file(tmp_path, samples=part["samples"][:3], results=part["results"] | dict(scores=[])))
+    with pytest.warns(UserWarning, match="the file says accuracy 0.75, its rows give 1"): im.inspect(log_file(tmp_path, samples=[s | dict(scores=dict(match=dict(value="C"))) for s in part["samples"]]))
+    with pytest.warns(UserWarning, match="did not come to its end .status 'cancelled'"): im.inspect(log_file(tmp_path, status="cancelled"))
+
+def test_inspect_retry_counts_once(tmp_path):
+    first = made_log()
+    first["samples"][1] |= dict(error=dict(message="down"), scores={})
+    written(tmp_path/"a.json", json.dumps(first | dict(status="error", results=None)))
+    log_file(tmp_path, "b.json", eval=dict(task="t", model="m", task_id="a", created="2026"))
+    with pytest.warns(UserWarning, match="4 samples are there again"): f = im.inspect(tmp_path).frame
+    assert len(f) == 4 and f["score"].tolist() == [0, 1, 1, 1]
+
+@pytest.mark.parametrize("score, want", {"match": 1., "parts/b": .25, "b": .25}.items())
+def test_inspect_scorer_and_value_by_one_name(tmp_path, score, want):
+    log = made_log(results=None)
+    for s in log["samples"]: s["scores"] = dict(match=dict(value="C"), parts=dict(value=dict(a=0, b=.25)))
+    if score == "b":
+        for s in log["samples"]: del s["scores"]["match"]
+    assert im.inspect(written(tmp_path/"l.json", json.dumps(log)), score=score).frame["score"].eq(want).all()
+
+def test_inspect_judge_without_a_grade_nan_and_old_scores(tmp_path):
+    log = made_log(results=None)
+    values = [dict(value="I", explanation="Grade not found in model output: hm"), dict(value=float("nan")), dict(value="NaN"), dict(value="P")]
+    for s, v in zip(log["samples"], values): s["scores"] = dict(match=v)
+    log["samples"][3] = {k: v for k, v in log["samples"][3].items() if k not in ("scores", "epoch")} | dict(score=dict(value="P"))
+    log["samples"] = [s if "scores" not in s else s | dict(scores=dict(score=s["scores"]["match"])) for s in log["samples"]]
+    f = im.inspect(written(tmp_path/"l.json", json.dumps(log))).frame
+    assert str(f["score"].tolist()) == "[nan, nan, nan, 0.5]" and f["error"][0].startswith("grader: Grade not found") and f["error"][1:3].eq("not scored").all()
+
+
+# ---- lm-evaluation-harness: options, passages, other versions
+
+def harness_file(tmp_path, docs, ask, name="samples_t_2025-01-01T00-00-00.000000.jsonl", **more):
+    rows = [dict(doc_id=k, doc=d, target="x", arguments=dict(gen_args_0=dict(arg_0=ask(d), arg_1=" A")), resps=[["a"]], filtered_resps=["a"], filter="none", metrics=["acc"], acc=float(k > 0)) | more for k, d in enumerate(docs)]
+    rows = [{k: v for k, v in r.items() if v is not None} for r in rows]
+    return written(tmp_path/name, "\n".join(map(json.dumps, rows)))
+
+def test_lm_eval_options_and_passages_belong_to_the_query(tmp_path):
+    docs = [dict(question=f"Which is {k}?", choices=[f"a{k}", f"b{k}"], answer=0) for k in range(4)]
+    log = im.read(harness_file(tmp_path, docs, lambda d: f"Choose.\n\n{d['question']}\nA. {d['choices'][0]}\nB. {d['choices'][1]}\nAnswer:"))
+    assert log.prompts["prompt"].tolist() == ["Choose.\n\n{query}\nAnswer:"] and log.queries["query"][0] == "Which is 0?\n\nA) a0\nB) b0"
+    docs = [dict(question=f"Is {k} so?", passage=f"A long tale of {k}.") for k in range(4)]
+    with pytest.warns(UserWarning, match=r"fields \['passage'\] of the documents were sent"): log = im.read(harness_file(tmp_path, docs, lambda d: f"{d['passage']}\nQ: {d['question']}\nA:"))
+    assert log.prompts["prompt"].tolist() == ["[passage]\nQ: {query}\nA:"] and log.queries["query"][1] == "passage: A long tale of 1.\nquery: Is 1 so?"
+
+def test_lm_eval_older_records_reruns_and_totals(tmp_path):
+    docs = [dict(question=f"Why {k}?") for k in range(4)]
+    old = harness_file(tmp_path, docs, lambda d: f"Q: {d['question']}", filter=None, metrics=None, other=[1, 2])
+    assert im.read(old).frame["score"].tolist() == [0, 1, 1, 1]
+    written(tmp_path/"results_2025-01-01T00-00-00.000000.json", json.dumps({"results": {"t": {"acc,none": .9}}, "n-samples": {"t": dict(effective=5)}}))
+    with pytest.warns(UserWarning, match="the file says acc 0.9, its rows give 0.75"), pytest.warns(UserWarning, match="documents 5, its rows give 4"): im.read(old)
+    old.write_text(old.read_text() + "\n" + old.read_text().splitlines()[0])
+    with pytest.warns(UserWarning, match="1 records are there twice"): assert len(im.lm_eval(old)) == 4
+
+def test_lm_eval_folders_of_models_and_scores_that_are_lists(tmp_path):
+    (tmp_path/"out/model").mkdir(parents=True)
+    docs = [dict(question=f"Why {k}?") for k in range(4)]
+    path = harness_file(tmp_path/"out/model", docs, lambda d: f"Q: {d['question']}")
+    assert im.tool_of(tmp_path/"out") == "lm_eval" and len(im.read(tmp_path/"out", score="acc")) == 4
+    harness_file(tmp_path/"out/model", docs, lambda d: f"Q: {d['question']}", path.name, metrics=["f1"], f1=[0, 1])
+    with refused("f1 as a list of 2.*no score of one document.*metric="): im.read(tmp_path/"out")
+
+
+# ---- batches of another run
+
+def batch_files(tmp_path, answers, n=3):
+    ask = lambda k: dict(custom_id=f"r{k}", body=dict(model="big-1", messages=[dict(role="system", content="Be brief."), dict(role="user", content=f"What is {k}?")]))
+    written(tmp_path/"in.jsonl", "\n".join(json.dumps(ask(k)) for k in range(n)))
+    reply = lambda k, model, text: dict(custom_id=k, response=dict(status_code=200 if text else 500, body=dict(model=model, choices=[dict(message=dict(content=text))]) if text else {}), error=None)
+    written(tmp_path/"out.jsonl", "\n".join(json.dumps(reply(*a)) for a in answers))
+    return im.openai_batch(tmp_path/"in.jsonl", tmp_path/"out.jsonl", grade=lambda reply, item: float(reply == "yes")).frame
+
+def test_batch_of_another_model_or_other_requests_is_said(tmp_path):
+    with pytest.warns(UserWarning, match="replies come from small-2 where big-1 was asked"), pytest.warns(UserWarning, match="1 results have no request, e.g. 'r9'"):
+        f = batch_files(tmp_path, [("r0", "small-2", "yes"), ("r1", "big-1-2025-01-01", "no"), ("r9", "big-1", "yes")])
+    assert f["model"].tolist() == ["small-2", "big-1", "big-1"] and str(f["score"].tolist()) == "[1.0, 0.0, nan]"
+    with refused("in.jsonl: .*results of other requests, e.g. 'x'"): batch_files(tmp_path, [("x", "big-1", "yes")])
+
+def test_batch_retries_count_once(tmp_path):
+    with pytest.warns(UserWarning, match="2 requests are answered more than once"): f = batch_files(tmp_path, [("r0", "big-1", ""), ("r0", "big-1", "yes"), ("r1", "big-1", "yes"), ("r1", "big-1", ""), ("r2", "big-1", "no")])
+    assert f["score"].tolist() == [1, 1, 0]
+
+
+# ---- tables that DSPy did not write
+
+JUDGED = "model,response,question,judge_a,judge_b,human\nm-a,x,Peru?,True,True,True\nm-b,x,Peru?,True,,False\nm-a,x,Chad?,True,False,False\nm-b,x,Chad?,True,True,True\n"
+
+def test_a_table_of_judgements_is_not_taken_for_dspys(tmp_path):
+    path = written(tmp_path/"judged.csv", JUDGED)
+    with refused("nothing that marks it as a file of one tool"): im.read(path, prompt="Name the capital: {query}")
+    with refused(r"3 columns that could be the score, \['judge_a', 'judge_b', 'human'\].*score="): im.dspy(path, prompt="x", query="question")
+    for how in (dict(), dict(tool="dspy")):
+        f = im.read(path, prompt="Name the capital: {query}", query="question", score="human", **how).frame
+        assert f["score"].tolist() == [1, 0, 0, 1] and f["model"].tolist() == ["m-a", "m-b"] * 2 and f["repeat"].eq(0).all()
+
+def test_a_list_inside_a_json(tmp_path):
+    path = written(tmp_path/"x.json", json.dumps(dict(a=[dict(rows=[dict(q=f"q{k}", s=k / 4) for k in range(4)])])))
+    assert im.read(path, tool="table", at="a.0.rows", columns=dict(query="q", score="s"), prompt="Do it.").frame["score"].tolist() == [0, .25, .5, .75]
+    with refused("no 'b' on the way 'a.b'.*at="): im.read(path, tool="table", at="a.b")
 
 
 # ---- out again
