@@ -140,9 +140,12 @@ _TABLE_FLAGS = "--tool table with --query NAME --score NAME, and --prompt TEXT w
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cba_b
 def _flags(text):
     "A message about arguments as one about flags."
-    text = text.replace("Triplets.read(path, columns=...)", _TABLE_FLAGS).replace("read it with tool='table'", f"use {_TABLE_FLAGS}")
-    text = text.replace("failure_score=None", "--failure-score none").replace("score_range=(lo, hi)", "--score-range LO,HI")
-    text = text.replace("prompt=, a template or {'name/version': template}", "--prompt, a text or a .json of {name/version: text}")
+    text = text.replace("Triplets.read(path, columns=...)", _TABLE_FLAGS).replace("read it with tool='table'",
+        f"use {_TABLE_FLAGS}")
+    text = text.replace("failure_score=None", "--failure-score none").replace("score_range=(lo, hi)",
+        "--score-range LO,HI")
+    text = text.replace("prompt=, a template or {'name/version': template}",
+        "--prompt, a text or a .json of {name/version: text}")
     text = re.sub(r", a text or a function from \w+ \w+", "", text)
     names = "|".join(sorted({*_CHOICES, *_SPOKEN, "tool"}, key=len, reverse=True))
     flag = lambda name: f"--{_SPOKEN.get(name, name).replace('_', '-')}"
@@ -159,7 +162,8 @@ def _in_flags(job, *given):
             return job(*given)
     except LogError as e:
         where = re.sub(r": \d+ problems?\n.*", "", str(e), flags=re.S)
-        raise LogError([p | dict(do=_flags(p["do"])) for p in e.problems.replace({float("nan"): None}).to_dict("records")], where) from None
+        raise LogError([p | dict(do=_flags(p["do"]))
+            for p in e.problems.replace({float("nan"): None}).to_dict("records")], where) from None
     except (ValueError, TypeError) as e: raise type(e)(_flags(str(e))) from None
     finally:
         for w in heard: warnings.warn_explicit(_flags(str(w.message)), w.category, w.filename, w.lineno)
@@ -167,7 +171,8 @@ def _in_flags(job, *given):
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cbb
 def _unbroken(text):
     "A prompt as it was meant: a shell leaves backslash n as it is, a newline unless it begins a command of LaTeX."
-    return re.sub(r"\\n(?!(?:abla|eq|e|eg|ot|otin|u|i|ewline|ewcommand|onumber|mid)\b)", "\n", text).replace("\\t{", "\t{")
+    return re.sub(r"\\n(?!(?:abla|eq|e|eg|ot|otin|u|i|ewline|ewcommand|onumber|mid)\b)", "\n", text).replace("\\t{",
+        "\t{")
 
 def _pairs(text):
     "'query=q,score=s' as a dict."
@@ -190,7 +195,8 @@ def _import_prompt(prompts, tool):
     "The prompt, several of them, or MLflow's map of them."
     if tool != "dspy" and prompts[0].endswith(".json"): return importers.json_of(prompts[0])
     texts = [p if p.endswith(".json") else _unbroken(p) for p in prompts]
-    if len(texts) > 1 and tool != "openai_batch": raise ValueError(f"--prompt must be given once for {tool}, got {len(texts)}")
+    if len(texts) > 1 and tool != "openai_batch":
+        raise ValueError(f"--prompt must be given once for {tool}, got {len(texts)}")
     return texts[0] if len(texts) == 1 else texts
 
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cbc
@@ -203,7 +209,8 @@ def _choices(a, tool):
     if extra:
         have = ", ".join(f"--{_SPOKEN.get(k, k).replace('_', '-')}" for k in _CHOICES if k in allowed)
         raise ValueError(f"--{extra[0].replace('_', '-')} is no choice of {tool}, which has {have}")
-    made = dict(columns=_pairs, score_range=_span, failure_score=_failed_as, covariates=lambda t: t.split(","), prompt=lambda p: _import_prompt(p, tool))
+    made = dict(columns=_pairs, score_range=_span, failure_score=_failed_as, covariates=lambda t: t.split(","),
+        prompt=lambda p: _import_prompt(p, tool))
     out = {k: made[k](v) if k in made else v for k, v in given.items()}
     if "items" in out: out["items"] = importers.items_of(out["items"], at)
     if "grade" in allowed and ("items" in out or a.grader): out["grade"] = _batch_grader(a, out.get("items"))
@@ -212,7 +219,8 @@ def _choices(a, tool):
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cbc_b
 def _batch_grader(a, items):
     "The grader of a batch."
-    if items is None: raise ValueError("--grader needs the right answers; give a file with query or custom_id, and reference, as --items")
+    if items is None:
+        raise ValueError("--grader needs the right answers; give a file with query or custom_id, and reference, as --items")
     items = pd.DataFrame(items)
     if "reference" not in items: raise ValueError(f"--items must have a column reference, got {list(items.columns)}")
     return _grader(argparse.Namespace(grader=a.grader or "exact"), items)
@@ -220,7 +228,8 @@ def _batch_grader(a, items):
 def _import(a):
     "The log of a file, and the tool that wrote it."
     path = Path(a.file).expanduser()
-    if not path.exists(): raise FileNotFoundError(f"there must be a file or folder at {a.file!r}, got none; check the path")
+    if not path.exists():
+        raise FileNotFoundError(f"there must be a file or folder at {a.file!r}, got none; check the path")
     tool = a.tool if a.tool else importers.tool_of(path) or ("table" if a.columns or a.query and a.score else None)
     return importers.read(path, tool, **(_choices(a, tool) if tool in importers.tools() else {})), tool
 
@@ -255,7 +264,8 @@ def arguments(
     c = verbs.add_parser("collect", help="make a log with a model: plan, price, collect, resume")
     _asked(c); _dealt(c); _paid(c)
     _imported(verbs.add_parser("import", help="another tool's run as a log"))
-    s = verbs.add_parser("serve-world", help="a model that needs no key: a world behind an OpenAI-style server on this machine")
+    s = verbs.add_parser("serve-world",
+        help="a model that needs no key: a world behind an OpenAI-style server on this machine")
     s.add_argument("world", nargs="?", default="randomised", choices=sorted(PRESETS), help="which world (randomised)")
     s.add_argument("--faults", default="{}", metavar="JSON", help="what goes wrong, by share of requests: rate_429, rate_500, "
                    "reset, malformed, truncated, refused, empty, slow, outage (nothing)")
@@ -267,30 +277,40 @@ def arguments(
 def _imported(i):
     i.add_argument("file", metavar="FILE", help="what the tool wrote: a file, packed or not, or a folder")
     i.add_argument("--tool", help=f"{', '.join(importers.TOOLS)} or one of further importers (recognised by content)")
-    i.add_argument("--prompt", metavar="TEXT", action="append", help="the prompt template that was evaluated, with {query} where the query stands; a saved program's .json; may be given several times for a batch")
+    i.add_argument("--prompt", metavar="TEXT", action="append",
+        help="the prompt template that was evaluated, with {query} where the query stands; a saved program's .json; may be given several times for a batch")
     for name, metavar, said in _IMPORT_FLAGS: i.add_argument(f"--{name}", metavar=metavar, help=said)
     i.add_argument("--out", default="log.parquet", metavar="LOG", help="the log to write (log.parquet)")
 
 # %% ../nbs/17a_collect_cli.ipynb #d78a1c2f_c
 _IMPORT_FLAGS = [
     ("score", "NAME", "which score, where there are several: a scorer, a metric, a value of one, SCORER/VALUE, a column"),
-    ("filter", "NAME", "which filter, where a harness applied several"), ("query", "NAME", "the field, variable or column of the query"),
-    ("requests", "FILE", "a batch's input file"), ("items", "FILE", "the examples that a search scored; a batch's right answers (query or custom_id, reference)"),
-    ("at", "PATH", "where the list stands inside a JSON file, as in results.rows"), ("columns", "NAME=YOURS,...", "your columns' names, as in query=question,score=right"),
-    ("scores", "FILE", "the scores, where they stand in a file of their own"), ("name", "NAME", "the call, where a trace holds several"),
-    ("grader", "NAME", f"for a batch: {', '.join(GRADERS)} (exact)"), ("model", "NAME", "the model, where the file does not name it"), ("task", "NAME", "one task for all rows"),
-    ("covariates", "NAME,...", "fields known before the prompt was chosen"), ("score-range", "LO,HI", "lowest and highest score there can be (0,1)"),
+    ("filter", "NAME", "which filter, where a harness applied several"),
+    ("query", "NAME", "the field, variable or column of the query"),
+    ("requests", "FILE", "a batch's input file"),
+    ("items", "FILE", "what a search scored; a batch's right answers (query or custom_id, reference)"),
+    ("at", "PATH", "where the list stands inside a JSON file, as in results.rows"),
+    ("columns", "NAME=YOURS,...", "your columns' names, as in query=question,score=right"),
+    ("scores", "FILE", "the scores, where they stand in a file of their own"),
+    ("name", "NAME", "the call, where a trace holds several"),
+    ("grader", "NAME", f"for a batch: {', '.join(GRADERS)} (exact)"),
+    ("model", "NAME", "the model, where the file does not name it"),
+    ("task", "NAME", "one task for all rows"),
+    ("covariates", "NAME,...", "fields known before the prompt was chosen"),
+    ("score-range", "LO,HI", "lowest and highest score there can be (0,1)"),
     ("empty", "HOW", "what an empty reply of a harness counts as: missing or scored (missing)"),
     ("failure-score", "NUMBER", "what a failed call got, none if no call failed (0)")]
 
 # %% ../nbs/17a_collect_cli.ipynb #d78a1c2e
 def _asked(c):
-    c.add_argument("--task", required=True, metavar="TASK", help="gsm8k, math, bbh:NAME; dabench or viseval (with --path); world or world:PRESET (served by the command); or a .csv, .jsonl or .parquet file with columns query and reference")
+    c.add_argument("--task", required=True, metavar="TASK",
+        help="gsm8k, math, bbh:NAME; dabench or viseval (with --path); world or world:PRESET (served by the command); or a .csv, .jsonl or .parquet file with columns query and reference")
     c.add_argument("--path", help="a local copy of the benchmark")
     c.add_argument("--queries", type=int, metavar="N", help="a random part of the queries (all; 200 of a world)")
     c.add_argument("--grader", default="exact", help=f"for a file: {', '.join(GRADERS)} (exact)")
     c.add_argument("--baseline", metavar="TEXT", help="for a file: the prompt that gains are measured against")
-    c.add_argument("--prompts", metavar="FILE", help="prompts to try: .txt, one a line; or .csv, .jsonl, .parquet with a column prompt")
+    c.add_argument("--prompts", metavar="FILE",
+        help="prompts to try: .txt, one a line; or .csv, .jsonl, .parquet with a column prompt")
     c.add_argument("--write", type=int, metavar="N", help="let the writer make N prompts from the baseline")
 
 # %% ../nbs/17a_collect_cli.ipynb #4592fb50

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['MOST', 'TOOLS', 'LATER', 'refusal', 'opened', 'bytes_of', 'text_of', 'parsed', 'json_of', 'lines_of', 'cells_of',
-           'csv_of', 'foreign', 'field_of', 'query_of', 'said', 'template_of', 'matched', 'cut_query', 'with_options',
-           'without_options', 'plain', 'fields_text', 'variables_left', 'number_of', 'as_log', 'known_of', 'missing',
-           'note', 'check_totals', 'promptfoo', 'inspect', 'files_of', 'lm_eval', 'mlflow', 'openai_batch', 'batch',
-           'program_text', 'items_of', 'dspy', 'gepa', 'promptolution', 'trials', 'table', 'Look', 'objects_of', 'look',
-           'Tool', 'tools', 'takes', 'tool_of', 'read', 'to_text', 'to_messages', 'to_dspy']
+           'csv_of', 'objects_of', 'files_of', 'foreign', 'field_of', 'query_of', 'said', 'template_of', 'matched',
+           'cut_query', 'with_options', 'without_options', 'plain', 'fields_text', 'variables_left', 'number_of',
+           'as_log', 'known_of', 'missing', 'note', 'check_totals', 'promptfoo', 'inspect', 'lm_eval', 'mlflow',
+           'openai_batch', 'batch', 'program_text', 'items_of', 'dspy', 'gepa', 'promptolution', 'trials', 'table',
+           'Look', 'look', 'Tool', 'tools', 'takes', 'tool_of', 'read', 'to_text', 'to_messages', 'to_dspy']
 
 # %% ../nbs/11a_importers.ipynb #imp003
 import bz2, csv, gzip, importlib, io, json, lzma, re, struct, warnings, zipfile, zlib
@@ -77,7 +77,8 @@ def bytes_of(
         got = f"a packed file that cannot be read ({shorten(str(e), 80)})"
         raise refusal(path.name, got, "copy it again: it is cut off or damaged") from None
     if packed and len(raw) > MOST:
-        raise refusal(path.name, f"a packed file that unpacks to more than {MOST:,} bytes", "unpack it, give it in parts")
+        raise refusal(path.name, f"a packed file that unpacks to more than {MOST:,} bytes",
+            "unpack it, give it in parts")
     return raw
 
 # %% ../nbs/11a_importers.ipynb #imp008b
@@ -189,6 +190,53 @@ def csv_of(
     if twice: raise refusal(where, f"two columns of the name {twice[0]!r}", "rename one", column=twice[0])
     return [{n: v for n, v in zip(names, r) if n.strip()} for _, r in rows]
 
+# %% ../nbs/11a_importers.ipynb #imp009b
+_ENDINGS = dict(jsonl=(".jsonl", ".ndjson", ".jsonlines"), csv=(".csv", ".tsv"), json=(".json",))
+
+def _kind_of(path):
+    "What a file is, by its first bytes and its name."
+    head = bytes_of(path, 4096)
+    name = re.sub(r"\.(gz|zst|bz2|xz)$", "", path.name.lower())
+    if head[:4] in (b"PK\x03\x04", b"PAR1"): return "zip" if head[:2] == b"PK" else "parquet"
+    named = next((kind for kind, ends in _ENDINGS.items() if name.endswith(ends)), None)
+    return named or ("json" if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[") else "")
+
+def _first_line(path):
+    "The first object of a file with one a line."
+    start = bytes_of(path, 2**24).removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n")[0]
+    first = _maybe(start)
+    return [first] if isinstance(first, dict) else lines_of(path)[:1]
+
+# %% ../nbs/11a_importers.ipynb #imp009b_b
+def _json_or_lines(path):
+    "Kind and value of a file of JSON; lines of objects under another name are told from one value."
+    try: return "json", json_of(path)
+    except LogError:
+        lines = [l for l in text_of(path).split("\n", 2)[:2] if l.strip()]
+        if len(lines) < 2 or not all(isinstance(_maybe(l), dict) for l in lines[:1]): raise
+        return "jsonl", [json.loads(lines[0])]
+
+def objects_of(
+    path, # a .json or .jsonl file, whichever its name says
+): # the value, or the list of objects
+    "What a file of JSON or of lines of JSON holds."
+    kind, value = ("jsonl", None) if _kind_of(_file(path)) == "jsonl" else _json_or_lines(Path(path))
+    return lines_of(path) if kind == "jsonl" else value
+
+# %% ../nbs/11a_importers.ipynb #imp009b_c
+def files_of(path, patterns):
+    "The files of a list or a folder, packed ones and those of folders in it included."
+    if not isinstance(path, (list, tuple)):
+        path = Path(path).expanduser()
+        if not path.is_dir(): return [path]
+        found = sorted({f
+            for p in patterns for ending in ("", ".gz", ".zst", ".bz2", ".xz") for f in path.rglob(p + ending)})
+        if not found:
+            raise FileNotFoundError(f"the folder must hold {' or '.join(patterns)}, got none in {str(path)!r}; check the path")
+        return found
+    if not path: raise ValueError("path must name at least one file, got an empty list")
+    return [Path(p).expanduser() for p in path]
+
 # %% ../nbs/11a_importers.ipynb #imp010
 def _shape(x):
     "What a JSON value is, in a few words."
@@ -294,7 +342,8 @@ def cut_query(
     fixed = [p.strip() for p in re.split(r"\{\{?\s*\w+\s*\}?\}", template)]
     if not any(len(p) >= 4 and p in text for p in fixed): return text
     got = f"a text that holds parts of the template and does not fit it: {shorten(text, 80)!r}"
-    raise refusal(where, got, "give the template as it was filled in, with {query} in its place, as prompt=", column="prompt")
+    raise refusal(where, got, "give the template as it was filled in, with {query} in its place, as prompt=",
+        column="prompt")
 
 # %% ../nbs/11a_importers.ipynb #imp016c
 def with_options(
@@ -354,7 +403,8 @@ def variables_left(
     "What looks like variables of a template that nothing was filled into."
     found = [m[0] for m in _LEFT.finditer(text)]
     if not prompt: return found + [text.strip()] * bool(re.fullmatch(r"\s*(\{\w+\}|<\w+>)\s*", text))
-    tags = [m for m in _LEFT_IN_PROMPT.finditer(text) if not m[1] or f"</{m[1]}>" not in text and m[1].lower() not in _MARKUP]
+    tags = [m
+        for m in _LEFT_IN_PROMPT.finditer(text) if not m[1] or f"</{m[1]}>" not in text and m[1].lower() not in _MARKUP]
     return found + [m[0] for m in tags]
 
 # %% ../nbs/11a_importers.ipynb #imp018
@@ -515,7 +565,8 @@ def _placed_query(runs, query, where):
     elif others: note(where, f"the variables {others} of the prompts stand there as [{others[0]}]"
         + ("" if enough else f", and the query is {[main, *others]} together, since {main} alone does not tell the tests apart"))
     for r in runs:
-        text = fields_text({k: r["vars"].get(k) for k in vary}) if not enough else plain(query_of(r["vars"], name, where))
+        text = fields_text({k: r["vars"].get(k) for k in vary}) if not enough else plain(query_of(r["vars"], name,
+            where))
         yield text, _unfilled(r, text, _written(r["template"], r, vary, main if enough else None))
 
 # %% ../nbs/11a_importers.ipynb #imp025_d
@@ -556,7 +607,8 @@ def _foo_rows(found, where):
     "Runs of results with their own rows: versions 3 and later, .jsonl, the object of Node."
     heads = found.get("prompts") or []
     for i, r in enumerate(found["results"]):
-        at, own = r.get("promptIdx"), r.get("prompt") if isinstance(r.get("prompt"), dict) else dict(raw=r.get("prompt"))
+        at, own = r.get("promptIdx"), r.get("prompt") if isinstance(r.get("prompt"),
+            dict) else dict(raw=r.get("prompt"))
         head = heads[at] if isinstance(at, int) and at < len(heads) else {}
         template = head.get("raw") if isinstance(head, dict) else head
         yield r | _run(template or _label(own, r.get("vars") or {}), r, (r.get("testIdx", i), at), sent=own.get("raw"))
@@ -587,7 +639,9 @@ def _foo_table(table):
         values = dict(zip(names, row.get("vars") or [])) or (row.get("test") or {}).get("vars") or {}
         for j, (h, o) in enumerate(zip(heads, row["outputs"])):
             o = o if isinstance(o, dict) else _cell(o)
-            if o: yield o | _run(h.get("raw") or h.get("display") or h.get("label"), dict(provider=h.get("provider")) | o, (i, j), values)
+            if o:
+                yield o | _run(h.get("raw") or h.get("display") or h.get("label"),
+                    dict(provider=h.get("provider")) | o, (i, j), values)
 
 _STATUS = re.compile(r"\s*\[(PASS|FAIL|ERROR)\]\s*(?:\((-?[\d.]+)?[^)]*\))?")
 
@@ -597,7 +651,8 @@ def _cell(text):
     m = _STATUS.match(text or "")
     if not m: return {}
     state = dict(PASS=0, FAIL=1, ERROR=2)[m[1]]
-    return dict(success=not state, failureReason=state, score=float(m[2]) if m[2] else float(not state), text=text[m.end():].strip())
+    return dict(success=not state, failureReason=state, score=float(m[2]) if m[2] else float(not state),
+        text=text[m.end():].strip())
 
 # %% ../nbs/11a_importers.ipynb #imp025d
 def _foo_csv(path):
@@ -607,7 +662,8 @@ def _foo_csv(path):
     wide = [j for j in range(len(names) - 2) if names[j + 1:j + 3] == ["Status", "Score"]]
     heads = wide or [j for j in range(len(names)) if cells(j) and all(_STATUS.match(c) for c in cells(j))]
     if not heads:
-        raise refusal(Path(path).name, f"the columns {shorten(names, 100)}", "give the .csv that `promptfoo eval -o` writes")
+        raise refusal(Path(path).name, f"the columns {shorten(names, 100)}",
+            "give the .csv that `promptfoo eval -o` writes")
     for i, (_, r) in enumerate(rows):
         values = {n: v for n, v in zip(names[:heads[0]], r) if n != "Description"}
         for j in heads:
@@ -689,7 +745,8 @@ def _foo_file(path, query, score):
     runs = _foo_once(every, path.name)
     names = sorted({k for r in runs for k in r.get("namedScores") or {}})
     if score and score not in names:
-        raise refusal(path.name, f"no score {score!r}; the named scores are {names}", "name one with score=", column="score")
+        raise refusal(path.name, f"no score {score!r}; the named scores are {names}", "name one with score=",
+            column="score")
     rows = []
     for r, (text, template) in zip(runs, _placed_query(runs, query, path.name)):
         got = _foo_score(r, score)
@@ -706,8 +763,10 @@ def _unpacked(f, z, info):
     f.seek(info.header_offset + 26)
     name, extra = struct.unpack("<HH", f.read(4))
     f.seek(name + extra, 1)
-    with pa.input_stream(pa.BufferReader(f.read(info.compress_size)), compression="zstd") as s: raw = s.read(info.file_size + 1)
-    if len(raw) != info.file_size or zlib.crc32(raw) != info.CRC: raise ValueError("its size or checksum does not match")
+    with pa.input_stream(pa.BufferReader(f.read(info.compress_size)), compression="zstd") as s:
+        raw = s.read(info.file_size + 1)
+    if len(raw) != info.file_size or zlib.crc32(raw) != info.CRC:
+        raise ValueError("its size or checksum does not match")
     return raw
 
 # %% ../nbs/11a_importers.ipynb #imp031_b
@@ -755,7 +814,8 @@ def _eval_zip(path):
         members = {i.filename: i for i in z.infolist()}
         get = lambda name: _member(f, z, members[name])
         head = next((n for n in ("header.json", "_journal/start.json") if n in members), None)
-        if head is None: raise refusal(path.name, f"a zip with {shorten(', '.join(members), 100)}", "give an .eval log of Inspect")
+        if head is None:
+            raise refusal(path.name, f"a zip with {shorten(', '.join(members), 100)}", "give an .eval log of Inspect")
         _bounded(members, path)
         return get(head), [_slim(_whole(get, members, n)) for n in members if _SAMPLE.fullmatch(n)]
 
@@ -766,7 +826,8 @@ def _bounded(members, path):
     size = sum(sizes)
     if max(sizes, default=0) > MOST: return # the member is named when it is its turn
     if size <= 2 * MOST or size < 100 * path.stat().st_size: return
-    raise refusal(path.name, f"samples of {size:,} bytes in a zip of {path.stat().st_size:,}", "check where the log comes from: it is no run's")
+    raise refusal(path.name, f"samples of {size:,} bytes in a zip of {path.stat().st_size:,}",
+        "check where the log comes from: it is no run's")
 
 _HEAVY = ("events", "events_data", "store", "timelines")
 
@@ -847,7 +908,8 @@ def _sample(s, head, scorer, value, query, prompt, where):
         do = "give the template with prompt=, a text or a function from a sample"
         raise refusal(where, f"sample {s.get('id')}, whose input stands in none of its messages", do, column="prompt")
     about = head["eval"]
-    row = dict(query=text, prompt=template, model=about.get("model"), task=about.get("task"), item=s.get("metadata") or {}, epoch=s.get("epoch") or 1)
+    row = dict(query=text, prompt=template, model=about.get("model"), task=about.get("task"),
+        item=s.get("metadata") or {}, epoch=s.get("epoch") or 1)
     if s.get("error"): return row | missing(s["error"].get("message") if isinstance(s["error"], dict) else s["error"])
     if s.get("invalidation"): return row | missing("invalidated")
     got, failed = _valued(s, scorer, value, where)
@@ -867,8 +929,11 @@ def _logs(files):
             continue
         if samples: out.append((f.name, head, samples)); continue
         status = head.get("status") or "started"
-        empty.append((f.name, f"the run ended {'in an error' if status == 'error' else f'as {status!r}'} before a sample was scored"))
-    if not out and empty: raise refusal(empty[0][0], f"a header and no samples: {empty[0][1]}", "run it again, or give a log that holds samples")
+        empty.append((f.name,
+            f"the run ended {'in an error' if status == 'error' else f'as {status!r}'} before a sample was scored"))
+    if not out and empty:
+        raise refusal(empty[0][0], f"a header and no samples: {empty[0][1]}",
+            "run it again, or give a log that holds samples")
     for name, why in empty: note(name, f"{why}; it holds none")
     return out
 
@@ -883,9 +948,12 @@ def _retried(logs):
             k = ids(head, s) if ids(head, s)[0] else (n, m)
             total += 1
             if k not in last or not s.get("error") or logs[last[k][0]][2][last[k][1]].get("error"): last[k] = (n, m)
-    if len(last) < total: note(logs[0][0], f"{total - len(last)} samples are there again, as in a retried run or a copied log; each counts once")
+    if len(last) < total:
+        note(logs[0][0],
+            f"{total - len(last)} samples are there again, as in a retried run or a copied log; each counts once")
     kept = set(last.values())
-    return [(name, head, [s for m, s in enumerate(samples) if (n, m) in kept]) for n, (name, head, samples) in enumerate(logs)]
+    return [(name, head, [s for m, s in enumerate(samples) if (n, m) in kept]) for n,
+        (name, head, samples) in enumerate(logs)]
 
 # %% ../nbs/11a_importers.ipynb #imp037b
 def _eval_totals(name, head, samples, scorer, value):
@@ -895,7 +963,8 @@ def _eval_totals(name, head, samples, scorer, value):
     size = len(ids) if ids else (about.get("dataset") or {}).get("samples") if not limit else None
     expected = found.get("total_samples") or (size * ((about.get("config") or {}).get("epochs") or 1) if size else None)
     check_totals(name, dict(samples=len(samples)), dict(samples=expected))
-    if head.get("status") not in (None, "success"): note(name, f"the run did not come to its end (status {head['status']!r})")
+    if head.get("status") not in (None, "success"):
+        note(name, f"the run did not come to its end (status {head['status']!r})")
     values = {}
     for s in [s for s in samples if not s.get("error")]:
         values.setdefault(s.get("id"), []).append(number_of(_valued(s, scorer, value, name)[0], name, _LETTERS))
@@ -934,24 +1003,13 @@ def inspect(
     scorer, value = _pick_scorer(logs, scorer, value, score, where)
     for name, head, samples in logs:
         if not any(scorer in _scores(s) for s in samples if not s.get("error")):
-            raise refusal(name, f"the scorers {sorted({k for s in samples for k in _scores(s)})}", "name one that all logs have with scorer=", column="score")
+            raise refusal(name, f"the scorers {sorted({k for s in samples for k in _scores(s)})}",
+                "name one that all logs have with scorer=", column="score")
         _eval_totals(name, head, samples, scorer, value)
     for name, head, samples in _retried(logs):
         rows += _placed([_sample(s, head, scorer, value, query, prompt, name) for s in samples], name, one=True)
     rows = sorted(rows, key=lambda r: r.pop("epoch")) # stable: the draws of a query are numbered by epoch
     return as_log(rows, where, **how)
-
-# %% ../nbs/11a_importers.ipynb #imp039
-def files_of(path, patterns):
-    "The files of a list or a folder, packed ones and those of folders in it included."
-    if not isinstance(path, (list, tuple)):
-        path = Path(path).expanduser()
-        if not path.is_dir(): return [path]
-        found = sorted({f for p in patterns for ending in ("", ".gz", ".zst", ".bz2", ".xz") for f in path.rglob(p + ending)})
-        if not found: raise FileNotFoundError(f"the folder must hold {' or '.join(patterns)}, got none in {str(path)!r}; check the path")
-        return found
-    if not path: raise ValueError("path must name at least one file, got an empty list")
-    return [Path(p).expanduser() for p in path]
 
 # %% ../nbs/11a_importers.ipynb #imp043
 _STAMP = r"_(\d{4}-\d\d-\d\dT[\d.:-]+)"
@@ -959,7 +1017,8 @@ _STAMP = r"_(\d{4}-\d\d-\d\dT[\d.:-]+)"
 def _settings(path):
     "The results file of a samples file: of the same time, in the same folder."
     stamp = re.search(_STAMP + r"\.jsonl", path.name)
-    beside = [path.with_name(f"results_{stamp[1]}.json{e}") for e in ("", ".gz", ".zst")] if stamp else [path.with_name("results.json")]
+    beside = [path.with_name(f"results_{stamp[1]}.json{e}")
+        for e in ("", ".gz", ".zst")] if stamp else [path.with_name("results.json")]
     found = next((json_of(b) for b in beside if b.is_file()), {})
     return found if isinstance(found, dict) else {}
 
@@ -976,7 +1035,8 @@ def _options(doc):
         held = doc.get(k)
         if isinstance(held, dict): held = held.get("text", list(held.values()))
         if isinstance(held, list) and all(isinstance(o, str) for o in held): return held
-    lettered = [[doc.get(f"{pre}{l}") for l in letters] for pre in ("", "option_", "opt", "option") for letters in ("ABCD", "abcd", "1234")]
+    lettered = [[doc.get(f"{pre}{l}") for l in letters] for pre in ("", "option_", "opt",
+        "option") for letters in ("ABCD", "abcd", "1234")]
     return next((o for o in lettered if all(isinstance(x, str) for x in o)), [])
 
 # %% ../nbs/11a_importers.ipynb #imp044
@@ -1000,7 +1060,8 @@ def _pictures(doc):
     "Images of a document, each by a hash."
     raw = lambda v: isinstance(v, dict) and "bytes" in v or isinstance(v, str) and _DATA.match(v)
     held = {k: v for k, v in doc.items() if raw(v)}
-    held |= {k: v for k, v in doc.items() if re.match(r"(image|picture|img)", k) and v and not isinstance(v, (bool, Number))}
+    held |= {k: v for k, v in doc.items() if re.match(r"(image|picture|img)", k) and v and not isinstance(v,
+        (bool, Number))}
     short = lambda v: content_id(json.dumps(v, sort_keys=True, default=str))[:8]
     return "".join(f"\n[{k} {short(v)}]" for k, v in held.items())
 
@@ -1039,17 +1100,21 @@ def _with_fields(rows, main, where):
     note(where, f"the fields {more} of the documents were sent beside {main or 'the query'}; they are part of the query, "
                 f"and [{more[0]}] stands for them in the prompt")
     for r in rows:
-        for k in sorted(more, key=lambda k: -len(r["item"][k])): r["prompt"] = r["prompt"].replace(r["item"][k].strip(), f"[{k}]")
+        for k in sorted(more, key=lambda k: -len(r["item"][k])):
+            r["prompt"] = r["prompt"].replace(r["item"][k].strip(), f"[{k}]")
         r["query"] = fields_text({k: r["item"][k].strip() for k in more} | {main or "query": r["query"]})
     return rows
 
 # %% ../nbs/11a_importers.ipynb #imp045
-def _empty(r): return all(not str(t).strip() for draws in r["resps"] for t in (draws if isinstance(draws, list) else [draws]))
+def _empty(r): return all(not str(t).strip() for draws in r["resps"] for t in (draws if isinstance(draws,
+    list) else [draws]))
 
 def _pick_error(path, what, have):
-    raise refusal(path.name, f"several {what}s, {have}" if have else f"no {what}", f"name one with {what}=", column="score")
+    raise refusal(path.name, f"several {what}s, {have}" if have else f"no {what}", f"name one with {what}=",
+        column="score")
 
-_RECORD = {"doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash", "prompt_hash", "target_hash"}
+_RECORD = {"doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash",
+    "prompt_hash", "target_hash"}
 
 def _metrics(records):
     "Names of the metrics that give a number for a document."
@@ -1063,8 +1128,10 @@ def _harness_records(path):
     records = lines_of(path)
     if not all({"doc", "arguments", "resps"} <= set(r) for r in records):
         raise foreign(path.name, records[0], "the samples_*.jsonl that `lm_eval --log_samples` writes")
-    once = {json.dumps([r.get("doc_id", i), r.get("filter"), r["resps"], r["arguments"]], sort_keys=True): r for i, r in enumerate(records)}
-    if len(once) < len(records): note(path.name, f"{len(records) - len(once)} records are there twice; each counts once")
+    once = {json.dumps([r.get("doc_id", i), r.get("filter"), r["resps"], r["arguments"]], sort_keys=True): r for i,
+        r in enumerate(records)}
+    if len(once) < len(records):
+        note(path.name, f"{len(records) - len(once)} records are there twice; each counts once")
     return list(once.values())
 
 # %% ../nbs/11a_importers.ipynb #imp045_c
@@ -1098,7 +1165,8 @@ def _harness(path, metric, filter, query, prompt, empty):
         row |= dict(model=found.get("model_name"), task=_data_set(config))
         rows.append(row | (missing("empty reply") if gone else _harness_score(r, metric, path.name)))
         n += gone
-    if not prompt and not callable(query): rows = _with_fields(rows, field if isinstance(field, str) else None, path.name)
+    if not prompt and not callable(query):
+        rows = _with_fields(rows, field if isinstance(field, str) else None, path.name)
     return rows, n
 
 # %% ../nbs/11a_importers.ipynb #imp046_b
@@ -1108,7 +1176,8 @@ def _only(path, given, have, what):
 
 def _not_sent(path, r):
     do = "give the template with prompt=, or the query as it was sent with query="
-    return refusal(path.name, f"document {r.get('doc_id')}, whose query does not stand in what was sent", do, column="prompt")
+    return refusal(path.name, f"document {r.get('doc_id')}, whose query does not stand in what was sent", do,
+        column="prompt")
 
 def _harness_score(r, metric, where):
     if isinstance(r.get(metric), (list, dict)):
@@ -1144,7 +1213,9 @@ def _warn_reruns(files):
     "Say where one task was run several times."
     names = [(f.parent, re.sub(_STAMP + r"\.jsonl.*", "", f.name)) for f in files]
     again = sorted({n for p, n in names if names.count((p, n)) > 1})
-    if again: note(again[0], f"{len(again)} tasks are there from several runs; the runs count as repeats: name the files if they are retries")
+    if again:
+        note(again[0],
+            f"{len(again)} tasks are there from several runs; the runs count as repeats: name the files if they are retries")
 
 # %% ../nbs/11a_importers.ipynb #imp050
 _STATES = {"OK", "ERROR", "IN_PROGRESS", "STATE_UNSPECIFIED"}
@@ -1171,7 +1242,8 @@ def _trace(t):
     request = next((r for r in (t.get("request"), _inputs(top), (get("trace_metadata") or {}).get("mlflow.traceInputs")) if r is not None), None) # the last is cut off where it is long
     linked = _loads((_loads(get("tags")) or {}).get("mlflow.linkedPrompts")) or []
     state = str(getattr(get("state", "status"), "value", get("state", "status"))).split(".")[-1]
-    return dict(id=get("trace_id", "request_id"), state=state, request=_loads(request), spans=spans, assessments=[_plain(a) for a in _loads(get("assessments")) or []], linked=[f"{p['name']}/{p['version']}" for p in linked])
+    return dict(id=get("trace_id", "request_id"), state=state, request=_loads(request), spans=spans,
+        assessments=[_plain(a) for a in _loads(get("assessments")) or []], linked=[f"{p['name']}/{p['version']}" for p in linked])
 
 # %% ../nbs/11a_importers.ipynb #imp052
 def _model_call(t):
@@ -1207,7 +1279,8 @@ def _trace_template(t, query, prompt, text, messages):
     "The template of a trace: registered, given, or around its query."
     request = _requested(t)
     name = query if isinstance(query, str) else isinstance(request, Mapping) and _named(request) or "query"
-    if isinstance(prompt, Mapping): return next((_ours(_registered(prompt[k]), name) for k in t["linked"] if k in prompt), None)
+    if isinstance(prompt, Mapping):
+        return next((_ours(_registered(prompt[k]), name) for k in t["linked"] if k in prompt), None)
     return prompt(t) if callable(prompt) else prompt or template_of(messages, text)
 
 # %% ../nbs/11a_importers.ipynb #imp054_b
@@ -1234,7 +1307,8 @@ def _table_rows(frame, score, query, prompt, where):
     if score is None and len(scores) == 1: pick = scores[0]
     if pick is None: raise refusal(where, f"the scores {scores}", "name a column with score=", column="score")
     if not isinstance(prompt, str) and not callable(prompt):
-        raise refusal(where, "a table of results, which holds no prompt", "give the template with prompt=, a text or a function from a row", column="prompt")
+        raise refusal(where, "a table of results, which holds no prompt",
+            "give the template with prompt=, a text or a function from a row", column="prompt")
     rows = []
     for r in frame.to_dict("records"):
         item = {k: v for k, v in r.items() if k not in ("outputs", *scores)}
@@ -1256,8 +1330,10 @@ def mlflow(
     where = Path(source).name if isinstance(source, (str, Path)) else "the traces"
     source = _mlflow_source(source)
     table = isinstance(source, pd.DataFrame)
-    if table and not {"state", "status"} & set(source): return as_log(_table_rows(source, score, query, prompt, where), where, **how)
-    traces = [_trace(t) for t in (source.to_dict("records") if table else source if isinstance(source, (list, tuple)) else [])]
+    if table and not {"state", "status"} & set(source):
+        return as_log(_table_rows(source, score, query, prompt, where), where, **how)
+    traces = [_trace(t) for t in (source.to_dict("records") if table else source if isinstance(source,
+        (list, tuple)) else [])]
     if not traces or traces[0]["state"] not in _STATES:
         wanted = "traces of MLflow (search_traces), the result_df of mlflow.genai.evaluate, or the table of mlflow.models.evaluate"
         raise foreign(where, source if not table else list(source), wanted)
@@ -1271,7 +1347,8 @@ def mlflow(
 def _mlflow_source(source):
     "A table, or a list of traces, from a file or an object."
     if isinstance(source, (str, Path)): source = objects_of(source)
-    if isinstance(source, Mapping) and {"columns", "data"} <= set(source): return pd.DataFrame(source["data"], columns=source["columns"])
+    if isinstance(source, Mapping) and {"columns", "data"} <= set(source):
+        return pd.DataFrame(source["data"], columns=source["columns"])
     return source
 
 def _once(traces, where):
@@ -1317,10 +1394,12 @@ def _failure(result):
     "What failed in a result, None where it is a reply."
     response = result.get("response") or {}
     body = response.get("body") or {}
-    failed = result.get("error") or (response.get("status_code") != 200 and (body.get("error") or f"status {response.get('status_code')}"))
+    failed = result.get("error") or (response.get("status_code") != 200
+        and (body.get("error") or f"status {response.get('status_code')}"))
     if not failed and not {"choices", "output"} & set(body): failed = "a response without a reply"
     return (failed.get("message") if isinstance(failed, Mapping) else failed) or None
 
+# %% ../nbs/11a_importers.ipynb #imp062_b
 def _answered(r, results, grade, item):
     "One row's score for each reply to a request, and its error."
     k, got = r["custom_id"], results.get(r["custom_id"])
@@ -1330,7 +1409,7 @@ def _answered(r, results, grade, item):
     if isinstance(grade, Mapping): return [dict(score=grade.get(k, np.nan), error=None if k in grade else "no grade")]
     return [_graded(grade, reply, item) for reply in _replies(got["response"]["body"])]
 
-# %% ../nbs/11a_importers.ipynb #imp062_b
+# %% ../nbs/11a_importers.ipynb #imp062_c
 def _results(results):
     "custom_id -> result; a retry that did not fail takes the place of what it repeats."
     out, again = {}, 0
@@ -1338,7 +1417,9 @@ def _results(results):
         k = r.get("custom_id")
         again += k in out
         if k not in out or _failure(out[k]) or not _failure(r): out[k] = r
-    if again: note("the results", f"{again} requests are answered more than once; the last reply counts, a failed one never over another")
+    if again:
+        note("the results",
+            f"{again} requests are answered more than once; the last reply counts, a failed one never over another")
     return out
 
 # %% ../nbs/11a_importers.ipynb #imp062a
@@ -1356,12 +1437,21 @@ def _model_of(r, result):
 def _same_run(given, found, where):
     "Say where requests and results are not of one run."
     ids = [r["custom_id"] for r in given]
-    strange = [k for k in found if k not in set(ids)]
-    if len(strange) == len(found): raise refusal(where, f"results of other requests, e.g. {strange[0]!r}", "give the results of this file's batch")
-    if strange: note(where, f"{len(strange)} results have no request, e.g. {strange[0]!r}; they are left out: are these the results of this batch?")
-    if len(set(ids)) < len(ids): raise refusal(where, f"the custom_id {next(k for k in ids if ids.count(k) > 1)!r} twice", "give each request an id of its own")
-    other = {(r["body"].get("model"), m) for r in given if (m := _model_of(r, found.get(r["custom_id"]))) != r["body"].get("model")}
-    for asked, by in sorted(other): note(where, f"replies come from {by} where {asked} was asked; they count as {by}'s: are these the results of this batch?")
+    known = set(ids)
+    strange = [k for k in found if k not in known]
+    if len(strange) == len(found):
+        raise refusal(where, f"results of other requests, e.g. {strange[0]!r}", "give the results of this file's batch")
+    if strange:
+        note(where,
+            f"{len(strange)} results have no request, e.g. {strange[0]!r}; they are left out: are these the results of this batch?")
+    if len(known) < len(ids):
+        raise refusal(where, f"the custom_id {next(k for k in ids if ids.count(k) > 1)!r} twice",
+            "give each request an id of its own")
+    asked_and_by = {(r["body"].get("model"), _model_of(r, found.get(r["custom_id"]))) for r in given}
+    other = {(asked, by) for asked, by in asked_and_by if asked != by}
+    for asked, by in sorted(other):
+        note(where,
+            f"replies come from {by} where {asked} was asked; they count as {by}'s: are these the results of this batch?")
 
 # %% ../nbs/11a_importers.ipynb #imp063
 def openai_batch(
@@ -1374,15 +1464,18 @@ def openai_batch(
 ) -> Triplets:
     "A batch of OpenAI's, graded; failed and absent results are missing. Written from the documented format: the service was out of reach."
     where, rows, known = Path(requests).name, [], references or {}
-    if not callable(grade) and not isinstance(grade, Mapping): raise TypeError(f"grade must be a function (reply, item) or a dict from custom_id to score, got {type(grade).__name__}")
+    if not callable(grade) and not isinstance(grade, Mapping):
+        raise TypeError(f"grade must be a function (reply, item) or a dict from custom_id to score, got {type(grade).__name__}")
     given, found = lines_of(requests), _results(results)
-    if not all("custom_id" in r and "body" in r for r in given): raise foreign(where, given[0], "the input file of a batch; the output goes into results")
+    if not all("custom_id" in r and "body" in r for r in given):
+        raise foreign(where, given[0], "the input file of a batch; the output goes into results")
     _same_run(given, found, where)
     for r in given:
         text, template = _batch_asked(r, prompt, where)
         k = r["custom_id"]
         item = dict(custom_id=k, query=text, reference=known.get(k, known.get(text)))
-        rows += [dict(query=text, prompt=template, model=_model_of(r, found.get(k)), item=item) | s for s in _answered(r, found, grade, item)]
+        rows += [dict(query=text, prompt=template, model=_model_of(r, found.get(k)),
+            item=item) | s for s in _answered(r, found, grade, item)]
     return as_log(rows, where, **how)
 
 # %% ../nbs/11a_importers.ipynb #imp063_b
@@ -1391,10 +1484,12 @@ def _batch_asked(r, prompt, where):
     messages = _request(r, where)
     last, full = said(messages[-1].get("content")), said(messages[-1].get("content"), full=True)
     head = "\n\n".join(said(m.get("content")) for m in messages[:-1])
-    fits = ("{query}", full) if prompt is None and head else matched(full, [prompt] if isinstance(prompt, str) else prompt or [])
+    fits = ("{query}", full) if prompt is None and head else matched(full,
+        [prompt] if isinstance(prompt, str) else prompt or [])
     if fits is None:
         got = f"request {r['custom_id']!r}, {'which fits none of the templates' if prompt else 'without a system message'}: {shorten(last, 80)!r}"
-        raise refusal(where, got, "give the templates, with {query} where the query stands, as prompt=", column="prompt")
+        raise refusal(where, got, "give the templates, with {query} where the query stands, as prompt=",
+            column="prompt")
     return fits[1], "\n\n".join(t for t in (head, fits[0]) if t and (t != "{query}" or not head))
 
 # %% ../nbs/11a_importers.ipynb #imp063a
@@ -1411,7 +1506,8 @@ def batch(
     given, found = (requests, results or path) if requests is not None else (path, results)
     if found is None or given is None or "response" in lines_of(given)[0]:
         asked = "the output file of a batch" if "response" in lines_of(path)[0] else "the input file of a batch"
-        raise refusal(Path(path).name, f"{asked} alone", "give the output file, the input file with requests=, and right answers with items=")
+        raise refusal(Path(path).name, f"{asked} alone",
+            "give the output file, the input file with requests=, and right answers with items=")
     if grade is None:
         do = "give right answers with items= (query or custom_id, reference), and grade="
         raise refusal(Path(path).name, "a batch, which holds replies and no scores", do, column="score")
@@ -1465,22 +1561,27 @@ def _evaluated(source, failure_score, score):
     metric = _metric(rows, score, path.name)
     gone = _no_prediction(rows, metric)
     item = lambda r: {k.removeprefix("example_"): v for k, v in r.items() if not k.startswith("pred_") and k != metric}
-    return [(item(r), g and number_of(r.get(metric), path.name) == failure_score, r.get(metric)) for r, g in zip(rows, gone)]
+    return [(item(r), g and number_of(r.get(metric), path.name) == failure_score, r.get(metric)) for r,
+        g in zip(rows, gone)]
 
 # %% ../nbs/11a_importers.ipynb #imp068_b
 def _scored(values):
     "Whether values are all scores."
-    try: return all(0 <= number_of(v, "", _WORDS) <= 1 for v in values if v not in ("", None)) and any(v not in ("", None) for v in values)
+    try:
+        return all(0 <= number_of(v, "", _WORDS) <= 1 for v in values if v not in ("", None)) and any(v not in ("",
+            None) for v in values)
     except (LogError, TypeError): return False
 
 def _metric(rows, score, where):
     "The column of the metric."
     columns = list(dict.fromkeys(k for r in rows for k in r))
-    if score is not None and score not in columns: raise refusal(where, f"no column {score!r} among {columns}", "name one with score=", column="score")
+    if score is not None and score not in columns:
+        raise refusal(where, f"no column {score!r} among {columns}", "name one with score=", column="score")
     could = [c for c in columns if _scored([r.get(c) for r in rows])]
     if score is not None or could == [list(rows[0])[-1]]: return score or could[0]
     do = "name the metric's with score=; for a table that DSPy did not write, read it with tool='table'"
-    raise refusal(where, f"{len(could)} columns that could be the score, {could}" if could else f"no column of scores among {columns}", do, column="score")
+    raise refusal(where,
+        f"{len(could)} columns that could be the score, {could}" if could else f"no column of scores among {columns}", do, column="score")
 
 # %% ../nbs/11a_importers.ipynb #imp068_c
 def _no_prediction(rows, metric):
@@ -1492,7 +1593,8 @@ def _no_prediction(rows, metric):
 # %% ../nbs/11a_importers.ipynb #imp070
 def _of_items(scores, items, where):
     "(item, score) pairs: scores by position or by key, items a list or a dict."
-    if items is None: raise ValueError(f"items must be the examples that {where} scored, in their order, got none; pass the validation set")
+    if items is None:
+        raise ValueError(f"items must be the examples that {where} scored, in their order, got none; pass the validation set")
     pairs = list(scores.items()) if isinstance(scores, Mapping) else list(enumerate(scores))
     out = []
     for k, s in pairs:
@@ -1556,13 +1658,15 @@ def dspy(
     if tried or getattr(source, "trial_logs", None):
         return _searched(_candidates(tried, where), items, query, failure_score, where, **how)
     if isinstance(source, Mapping) or not isinstance(source, (str, Path)) and not hasattr(source, "results"):
-        raise foreign(where, source, "an EvaluationResult or a file of one, or a program that GEPA or random search returned")
+        raise foreign(where, source,
+            "an EvaluationResult or a file of one, or a program that GEPA or random search returned")
     return _evaluation(source, _prompt_text(prompt), query, failure_score, score, where, how)
 
 # %% ../nbs/11a_importers.ipynb #imp072_b
 def _candidates(tried, where):
     "Candidates of a search with their scores; refused where they have means alone."
-    if tried and all("subscores" in c for c in tried): return [(program_text(c["program"]), c["subscores"]) for c in tried]
+    if tried and all("subscores" in c for c in tried):
+        return [(program_text(c["program"]), c["subscores"]) for c in tried]
     do = "evaluate the candidates with dspy.Evaluate, or take the table with trials(program)"
     raise refusal(where, "means over batches of examples, which are no triplets", do, column="score")
 
@@ -1577,7 +1681,8 @@ def _dspy_state(source):
     "A file's dict, or its search; anything else as it is."
     if not isinstance(source, (str, Path)) or _kind_of(_file(source)) != "json": return source
     found = json_of(source)
-    if isinstance(found, dict) and {"trial_logs", "candidate_programs"} & set(found): return _Search(found.get("candidate_programs") or [], found.get("trial_logs"))
+    if isinstance(found, dict) and {"trial_logs", "candidate_programs"} & set(found):
+        return _Search(found.get("candidate_programs") or [], found.get("trial_logs"))
     if _objects(found) and all({"program", "score"} <= set(c) for c in found): return _Search(found)
     return found if isinstance(found, dict) else source
 
@@ -1589,10 +1694,13 @@ def _evaluation(source, text, query, failure_score, score, where, how):
         q = query_of(item, query, where)
         model = item.get("model") if isinstance(item.get("model"), str) else None
         number = number_of(s, where)
-        got = missing("failed call" if failed else "no score") if failed or number != number else dict(score=number, error=None)
+        got = missing("failed call" if failed else "no score") if failed or number != number else dict(score=number,
+            error=None)
         rows.append(dict(query=cut_query(q, text, where), prompt=text, model=model, item=item) | got)
     told = getattr(source, "score", None)
-    if rows: check_totals(where, dict(score=100 * np.mean([r["score"] if r["error"] is None else failure_score or 0 for r in rows])), dict(score=told), tolerance=.01)
+    if rows:
+        check_totals(where,
+            dict(score=100 * np.mean([r["score"] if r["error"] is None else failure_score or 0 for r in rows])), dict(score=told), tolerance=.01)
     if all(r["score"] == failure_score for r in rows): _warn_failures(rows, failure_score, where) # nothing to tell a failed call from a wrong answer by
     return as_log(rows, where, **how)
 
@@ -1623,7 +1731,8 @@ def _gepa_totals(kept, where):
     "Hold the mean of each candidate against what the file says."
     for k, (mean, scores) in enumerate(zip(kept.get("val_aggregate_scores") or [], kept["val_subscores"])):
         values = list(scores.values()) if isinstance(scores, Mapping) else list(scores)
-        if values and all(_finite(v) for v in values): check_totals(where, {f"mean of candidate {k}": np.mean(values)}, {f"mean of candidate {k}": mean})
+        if values and all(_finite(v) for v in values):
+            check_totals(where, {f"mean of candidate {k}": np.mean(values)}, {f"mean of candidate {k}": mean})
 
 # %% ../nbs/11a_importers.ipynb #imp077
 def gepa(
@@ -1642,7 +1751,8 @@ def gepa(
     if kept is None or not {"candidates", "val_subscores"} <= set(kept):
         raise foreign(where, kept if kept is not None else source, "a GEPAResult, or the JSON of result.to_dict()")
     _gepa_totals(kept, where)
-    return _searched([(_blocks(c), s) for c, s in zip(kept["candidates"], kept["val_subscores"])], items, query, failure_score, where, **how)
+    return _searched([(_blocks(c), s) for c, s in zip(kept["candidates"], kept["val_subscores"])], items, query,
+        failure_score, where, **how)
 
 # %% ../nbs/11a_importers.ipynb #imp082
 def promptolution(
@@ -1671,7 +1781,8 @@ def _cache(path):
     "The cache in a file: its keys and scores as lists."
     if _kind_of(_file(path)) != "json": raise _steps(Path(path).name)
     found = json_of(path)
-    if not _is_cache(found): raise foreign(Path(path).name, found, "the scores of a task as a list of [prompt, text, label, score]")
+    if not _is_cache(found):
+        raise foreign(Path(path).name, found, "the scores of a task as a list of [prompt, text, label, score]")
     return {tuple(r[:3]): r[3] for r in found}
 
 # %% ../nbs/11a_importers.ipynb #imp085
@@ -1720,11 +1831,13 @@ def _own_table(path, named, prompt, at, model=None, task=None, **how):
     kind = _kind_of(_file(path))
     if kind == "parquet": rows = pd.read_parquet(path).to_dict("records")
     else: rows = csv_of(path) if kind == "csv" else lines_of(path) if kind == "jsonl" else json_of(path, at)
-    if not _objects(rows): raise refusal(Path(path).name, _shape(rows), "name the list of objects in it with at=, as in at='results.rows'")
+    if not _objects(rows):
+        raise refusal(Path(path).name, _shape(rows), "name the list of objects in it with at=, as in at='results.rows'")
     frame = pd.DataFrame(rows)
     asked = named.get("query", "query")
     if prompt is not None: frame["prompt"] = prompt
-    if prompt is not None and asked in frame: frame[asked] = [cut_query(q, prompt, Path(path).name) if isinstance(q, str) else q for q in frame[asked]]
+    if prompt is not None and asked in frame:
+        frame[asked] = [cut_query(q, prompt, Path(path).name) if isinstance(q, str) else q for q in frame[asked]]
     for c, given in (("model", model), ("task", task)):
         if given is not None: frame[c] = given
     return Triplets.read(frame, **how, **(dict(columns=named) if named else {}))
@@ -1749,48 +1862,18 @@ class Look:
         return any(Path(n).match(pattern) for n in self.names)
 
 # %% ../nbs/11a_importers.ipynb #imp089a
-_ENDINGS = dict(jsonl=(".jsonl", ".ndjson", ".jsonlines"), csv=(".csv", ".tsv"), json=(".json",))
-
-def _kind_of(path):
-    "What a file is, by its first bytes and its name."
-    head = bytes_of(path, 4096)
-    name = re.sub(r"\.(gz|zst|bz2|xz)$", "", path.name.lower())
-    if head[:4] in (b"PK\x03\x04", b"PAR1"): return "zip" if head[:2] == b"PK" else "parquet"
-    named = next((kind for kind, ends in _ENDINGS.items() if name.endswith(ends)), None)
-    return named or ("json" if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[") else "")
-
-def _first_line(path):
-    "The first object of a file with one a line."
-    start = bytes_of(path, 2**24).removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n")[0]
-    first = _maybe(start)
-    return [first] if isinstance(first, dict) else lines_of(path)[:1]
-
-# %% ../nbs/11a_importers.ipynb #imp089a_b
-def _json_or_lines(path):
-    "Kind and value of a file of JSON; lines of objects under another name are told from one value."
-    try: return "json", json_of(path)
-    except LogError:
-        lines = [l for l in text_of(path).split("\n", 2)[:2] if l.strip()]
-        if len(lines) < 2 or not all(isinstance(_maybe(l), dict) for l in lines[:1]): raise
-        return "jsonl", [json.loads(lines[0])]
-
-def objects_of(
-    path, # a .json or .jsonl file, whichever its name says
-): # the value, or the list of objects
-    "What a file of JSON or of lines of JSON holds."
-    kind, value = ("jsonl", None) if _kind_of(_file(path)) == "jsonl" else _json_or_lines(Path(path))
-    return lines_of(path) if kind == "jsonl" else value
-
-# %% ../nbs/11a_importers.ipynb #imp089a_c
 def look(
     path, # a file or a folder
 ) -> Look:
     "A look at a file or folder."
     path = Path(path)
-    if path.is_dir(): return Look(path, "folder", tuple(sorted(f.relative_to(path).as_posix() for f in path.rglob("*") if f.is_file())))
+    if path.is_dir():
+        return Look(path, "folder",
+            tuple(sorted(f.relative_to(path).as_posix() for f in path.rglob("*") if f.is_file())))
     kind, value = _kind_of(_file(path)), None
     if kind == "jsonl": value = _first_line(path)
-    if kind == "csv": value = [dict(zip(names, row)) for names, rows in [cells_of(path)] for _, row in rows[:1] or [(1, names)]]
+    if kind == "csv":
+        value = [dict(zip(names, row)) for names, rows in [cells_of(path)] for _, row in rows[:1] or [(1, names)]]
     if kind == "parquet": value = [dict.fromkeys(pd.read_parquet(path))]
     if kind == "json": kind, value = _json_or_lines(path)
     return Look(path, kind, value=value)
@@ -1874,7 +1957,8 @@ def _marked(*marks): return lambda seen: any(m <= seen.keys for m in marks)
 def _is_promptfoo(seen):
     "Results of any version: rows, a table, or lines of either."
     value, first = seen.value, seen.value[0] if isinstance(seen.value, list) and seen.value else {}
-    if seen.kind == "csv": return {"Status", "Score", "Grader Reason"} <= seen.keys or any(_STATUS.match(str(v)) for v in first.values())
+    if seen.kind == "csv":
+        return {"Status", "Score", "Grader Reason"} <= seen.keys or any(_STATUS.match(str(v)) for v in first.values())
     if {"promptIdx", "testIdx", "vars"} <= seen.keys: return True
     if not isinstance(value, dict) or "results" not in value: return False
     if "evalId" in value or "_resultsLoaded" in value: return True
@@ -1894,13 +1978,14 @@ def _is_promptolution(seen):
 def _is_mlflow(seen):
     return seen.keys == {"columns", "data"} or _marked({"info", "data"}, {"trace_id", "assessments"})(seen)
 
+# %% ../nbs/11a_importers.ipynb #imp091a_c
 def _is_dspy(seen):
     "Fields of one name that example and prediction both have are told apart by DSPy: example_x, pred_x."
-    if seen.kind == "json" and _marked({"program", "score", "subscores"}, {"trial_logs", "candidate_programs"})(seen): return True
+    if seen.kind == "json" and _marked({"program", "score", "subscores"}, {"trial_logs", "candidate_programs"})(seen):
+        return True
     both = any(f"pred_{k[8:]}" in seen.keys for k in seen.keys if str(k).startswith("example_"))
     return both and seen.kind in ("csv", "json")
 
-# %% ../nbs/11a_importers.ipynb #imp091a_c
 def _is_table(seen): return {"query", "prompt", "score"} <= seen.keys and not _is_promptolution(seen)
 
 _HARNESS, _GEPA = {"doc", "arguments", "resps"}, {"candidates", "val_subscores"}
