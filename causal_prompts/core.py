@@ -55,10 +55,10 @@ class LogError(_Whole, ValueError):
     def __init__(self,
         problems: list[dict], # row, column, got, do
         where: str = "log", # what was read
-        lines: list[str] | None = None, # how the problems are told; None: one line each
+        lines: list | None = None, # how they are told, in texts or single problems; None: one line each
     ):
         self.problems = pd.DataFrame(problems, columns=["row", "column", "got", "do"])
-        shown = [_problem(p) for p in problems] if lines is None else list(lines)
+        shown = [p if isinstance(p, str) else _problem(p) for p in (problems if lines is None else lines)]
         n = 1 if len(shown) == 1 else len(problems)
         if len(shown) > 10: shown[10:] = [f"... and {len(shown) - 10} more: see the error's .problems"]
         super().__init__(f"{where}: {n} problem{'s' * (n > 1)}\n  " + "\n  ".join(shown))
