@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['VERDICTS', 'content_id', 'rng', 'LogError', 'NotIdentifiedError', 'as_texts', 'mean_interval', 'Finding', 'printable',
-           'as_markdown', 'markdown_table', 'import_quietly', 'progress']
+           'as_markdown', 'markdown_table', 'whole_file', 'import_quietly', 'progress']
 
 # %% ../nbs/01_core.ipynb #1a41d21b
 import copyreg, hashlib, json, os, re, sys, unicodedata
+from contextlib import contextmanager
 from importlib import import_module
 from dataclasses import dataclass, field
 from html import escape
 from numbers import Number
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -207,6 +209,20 @@ def _from_dict(d: dict) -> Finding:
     return Finding(**d | dict(table=frame(d["table"]), data=frame(d["data"]), form=tuple(d["form"]) if d["form"] else None))
 
 Finding.to_dict, Finding.from_dict = _to_dict, staticmethod(_from_dict)
+
+# %% ../nbs/01_core.ipynb #e07eb055
+@contextmanager
+def whole_file(
+    path, # file to write; a link is followed
+):
+    "A path to write to, which takes the name `path` when the block ends well, and is removed when it does not."
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file(): yield path; return # a device or a pipe
+    part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally: part.unlink(missing_ok=True)
 
 # %% ../nbs/01_core.ipynb #a21eb42e
 def import_quietly(

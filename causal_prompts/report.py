@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from . import __version__
-from .core import Finding
+from .core import Finding, printable, whole_file
 from .plots import shorten
 
 # %% ../nbs/17_report.ipynb #3b7d154d
@@ -82,7 +82,7 @@ def _sections(x):
     return [_section(s) for s in x]
 
 # %% ../nbs/17_report.ipynb #a77228dc
-def _plain(text): return "".join(c if c.isprintable() else "�" for c in " ".join(str(text).split()))
+def _plain(text): return printable(" ".join(str(text).split()))
 
 def _widths(shown, numbers, width, least=16):
     "A width for each column, the columns of text sharing what the numbers leave; None where there is too little."
@@ -235,5 +235,5 @@ def report(
     if path.is_dir(): raise ValueError(f"path must name a file, got the folder {str(path)!r}; pass e.g. {str(path / 'report.html')!r}")
     text = _html(sections, title, lead)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode("utf-8", "replace"))
+    with whole_file(path) as part: part.write_bytes(text.encode("utf-8", "replace"))
     return path

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from .core import Finding, LogError, NotIdentifiedError, as_markdown, content_id, markdown_table, rng
+from .core import Finding, LogError, NotIdentifiedError, as_markdown, content_id, markdown_table, rng, whole_file
 from .plots import shorten
 
 # %% ../nbs/02_triplets.ipynb #3811a46d
@@ -33,7 +33,7 @@ def _wide(found, n):
     who = f"all {n:,} rows" if all_of else f"{len(found):,} of {n:,} rows, the first of them row {first['row']}"
     return f"{who}, column {first['column']!r}: got {first['got']}; {first['do']}"
 
-# %% ../nbs/02_triplets.ipynb #c8fb5af3
+# %% ../nbs/02_triplets.ipynb #9fe7653f
 class _Problems:
     "What is wrong with a log, by kind, until it is raised as one error; notes on what was put right, columns left out."
     def __init__(self, rows, where): self.rows, self.where, self.kinds, self.notes, self.left = rows, where, [], [], {}
@@ -47,7 +47,7 @@ class _Problems:
 
     def say(self, column, got, do): self.kinds.append(([dict(row=None, column=column, got=got, do=do)], None))
 
-# %% ../nbs/02_triplets.ipynb #53fe2801
+# %% ../nbs/02_triplets.ipynb #0a0a8401
 def _check(self):
     "Raise if anything was noted: the first of each kind, then what is not told in one line."
     if not self.kinds: return
@@ -111,7 +111,7 @@ def _hint(values):
 
 def _empty(values): return np.fromiter((v is None or v is pd.NA or v is pd.NaT for v in values), bool, len(values))
 
-# %% ../nbs/02_triplets.ipynb #a2c9167f
+# %% ../nbs/02_triplets.ipynb #b55c5730
 def _numbers(col, problems):
     "A column as float64 (NaN where it is empty), and where it was refused."
     if pd.api.types.is_numeric_dtype(col.dtype) and not pd.api.types.is_complex_dtype(col.dtype):
@@ -138,7 +138,7 @@ def _state_range(y):
     if likely is None: return f"correct it, or state the range with score_range=(lo, hi) {runs}"
     return f"correct it, or state the range, which looks like score_range={likely} {runs}"
 
-# %% ../nbs/02_triplets.ipynb #b01dd13c
+# %% ../nbs/02_triplets.ipynb #109a661a
 def _score(col, score_range, problems):
     "Scores in their range, NaN where missing; those off by rounding are put on its end."
     (y, _), (lo, hi) = _numbers(col, problems), score_range
@@ -179,7 +179,7 @@ def _moments(values, here):
         return _plain(pd.to_datetime(column, utc=len(zones) > 1))
     except (ValueError, TypeError, OverflowError): return None
 
-# %% ../nbs/02_triplets.ipynb #85ef9d33
+# %% ../nbs/02_triplets.ipynb #62c223fb
 def _plain(col):
     "A column in a plain dtype, None where its values have to be looked at one by one."
     dtype, types = col.dtype, pd.api.types
@@ -192,7 +192,7 @@ def _plain(col):
     mixed = isinstance(dtype, (pd.StringDtype, pd.CategoricalDtype, pd.ArrowDtype, pd.IntervalDtype))
     return None if mixed or dtype == object or types.is_complex_dtype(dtype) else col
 
-# %% ../nbs/02_triplets.ipynb #7a64e6cb
+# %% ../nbs/02_triplets.ipynb #bd37b97d
 def _covariate(col, problems):
     "A further column in a plain dtype."
     if (plain := _plain(col)) is not None: return plain
@@ -205,7 +205,7 @@ def _covariate(col, problems):
     if text.any() or bad.any(): return pd.Series(np.where(text, values, None), name=col.name)
     return col.astype(float) if not here.all() or not _is(values, (bool, np.bool_)).all() else col.astype(bool)
 
-# %% ../nbs/02_triplets.ipynb #b6647aa4
+# %% ../nbs/02_triplets.ipynb #1ede58b4
 def _further(frame, asked, problems):
     "The further columns that can be kept; a fault of one that was asked for is a problem."
     out = {}
@@ -279,7 +279,7 @@ def _fits(col, name):
 
 def _some(col): return col.dropna().to_numpy(object)[:200]
 
-# %% ../nbs/02_triplets.ipynb #91f84ca2
+# %% ../nbs/02_triplets.ipynb #67bc412e
 def _called(frame, name, taken):
     "The free column whose name says that it is the one meant, None where none does."
     bare = {c: _bare(c) for c in frame.columns if c not in taken and _fits(frame[c], name)}
@@ -291,7 +291,7 @@ def _called(frame, name, taken):
         for c, b in bare.items():
             if f" {w} " in f" {b} " and b.split()[-1] not in _NEVER: return c
 
-# %% ../nbs/02_triplets.ipynb #4c34e618
+# %% ../nbs/02_triplets.ipynb #6f5ae9a1
 def _holding(frame, name, taken):
     "The free column that holds what this one should, None where it cannot be told."
     free = [c for c in frame.columns if c not in taken and _bare(c).split()[-1:] and _bare(c).split()[-1] not in _NEVER]
@@ -300,7 +300,7 @@ def _holding(frame, name, taken):
     distinct = {c: frame[c].nunique() for c in fit}
     return (max if name == "query" else min)(fit, key=distinct.get) if fit else None
 
-# %% ../nbs/02_triplets.ipynb #37f5b6a7
+# %% ../nbs/02_triplets.ipynb #473f7afd
 def _meant(frame, columns):
     "A whole map of the columns that are probably meant; None where one cannot be guessed."
     out = {n: columns.get(n, n) for n in [*NEEDED, *columns] if columns.get(n, n) in frame}
@@ -321,7 +321,7 @@ def _absent(frame, columns, problems):
     for i, c in enumerate(gone):
         problems.say(c, f"no such column, only {shorten(list(frame.columns), 200)}", do if not i else "see above")
 
-# %% ../nbs/02_triplets.ipynb #67ba9d2d
+# %% ../nbs/02_triplets.ipynb #67b58d3a
 def _ready(frame, columns, problems):
     "The frame under our column names, or a refusal."
     if not isinstance(frame, pd.DataFrame): raise TypeError(f"a log must be a DataFrame, got {type(frame).__name__}; read a file with Triplets.read")
@@ -431,7 +431,7 @@ def _warn(frame, score_range, left):
     if at_end >= .95: warnings.warn(flat, stacklevel=4)
     for text in _texts_said(frame): warnings.warn(text, stacklevel=4)
 
-# %% ../nbs/02_triplets.ipynb #cb21e6b3
+# %% ../nbs/02_triplets.ipynb #5e0cf0c5
 def _texts_said(frame):
     "Cautions on the prompts' texts."
     prompts = frame[["prompt_id", "prompt"]].drop_duplicates()
@@ -472,7 +472,7 @@ def _zstd(raw):
     except ImportError: raise ImportError("reading .zst needs zstandard: pip install zstandard, or unpack the file first") from None
     return ZstdDecompressor().stream_reader(raw, read_across_frames=True)
 
-# %% ../nbs/02_triplets.ipynb #9714bc4b
+# %% ../nbs/02_triplets.ipynb #83f53d65
 def _member(path):
     "Name and bytes of the one file in a zip archive."
     try:
@@ -486,7 +486,7 @@ def _member(path):
 
 def _hidden(path): return any(p.startswith((".", "_")) for p in path.parts if p != "..")
 
-# %% ../nbs/02_triplets.ipynb #2a64b2be
+# %% ../nbs/02_triplets.ipynb #03aac6ca
 def _unpacked(path):
     "The bytes of a file, unpacked where it is compressed."
     raw = path.read_bytes()
@@ -498,7 +498,7 @@ def _unpacked(path):
     if len(out) > MOST_BYTES: raise _refuse(path.name, "a file too large to unpack here", "unpack it first")
     return out
 
-# %% ../nbs/02_triplets.ipynb #ab4e2530
+# %% ../nbs/02_triplets.ipynb #60c3e079
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
           (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
@@ -510,7 +510,7 @@ def _coding(raw):
     zeros = head[0::2].count(0), head[1::2].count(0)
     return "utf-8" if max(zeros) < 10 or min(zeros) else "utf-16-le" if zeros[1] else "utf-16-be"
 
-# %% ../nbs/02_triplets.ipynb #83909b08
+# %% ../nbs/02_triplets.ipynb #00d676a4
 def _decode(raw, name):
     "The text of a file, or a refusal that names the line."
     try: text = raw.decode(_coding(raw))
@@ -536,7 +536,7 @@ def _cut(text, known):
     rank = {c: (sum(h in known for h in header(c)), len(header(c))) for c in _CUTS}
     return max(_CUTS, key=rank.get)
 
-# %% ../nbs/02_triplets.ipynb #86e30296
+# %% ../nbs/02_triplets.ipynb #9e413186
 def _rows(text, cut, name, quoting=csv.QUOTE_MINIMAL):
     "Rows of cells, and the line on which each begins."
     source = io.StringIO(re.sub(r'\A"?sep=.*', "", text), newline="")
@@ -552,7 +552,7 @@ def _rows(text, cut, name, quoting=csv.QUOTE_MINIMAL):
     finally: csv.field_size_limit(limit)
     return table, lines
 
-# %% ../nbs/02_triplets.ipynb #1e2ab23c
+# %% ../nbs/02_triplets.ipynb #0eb8c655
 def _csv(raw, name, known):
     "Cells as text, the line on which each row begins, and what separates the cells."
     text = _decode(raw, name)
@@ -582,7 +582,7 @@ def _lines(text, name):
     if problems: raise LogError(problems, where)
     return pd.DataFrame(records), [i for i, _ in lines], where
 
-# %% ../nbs/02_triplets.ipynb #04d97688
+# %% ../nbs/02_triplets.ipynb #27ed9536
 def _records(x, name, known):
     "The table in a JSON value: a list of objects, columns, or the one list of objects inside an object."
     objects = lambda v: isinstance(v, list) and bool(v) and all(isinstance(r, dict) for r in v)
@@ -598,7 +598,7 @@ def _records(x, name, known):
     if inside: raise _refuse(name, f"several lists of objects, {inside}", "keep the one that is the log")
     raise _refuse(name, "JSON that is no table", 'give a list of objects {"query": ..., "prompt": ..., "score": ...}')
 
-# %% ../nbs/02_triplets.ipynb #bf4d3a04
+# %% ../nbs/02_triplets.ipynb #6ba3acd4
 def _json(raw, name, known):
     "Records, the line of each where they stand on lines of their own, and how they are counted."
     text = _decode(raw, name)
@@ -621,7 +621,7 @@ def _points(col):
     if not comma.any() or not (comma | full.str.fullmatch(_WHOLE)).all(): return col
     return low.str.replace(".", "").str.replace(",", ".")
 
-# %% ../nbs/02_triplets.ipynb #9e42ec60
+# %% ../nbs/02_triplets.ipynb #2aa2c169
 def _guess(col):
     "A covariate read as text: truth values or numbers where every cell is one, else text; empty cells are missing."
     low = col.str.strip().str.lower()
@@ -656,7 +656,7 @@ def _parquet(source, name):
         raise _refuse(name, f"schema version {meta['schema']}, newer than {SCHEMA}", do)
     return table.to_pandas(), meta
 
-# %% ../nbs/02_triplets.ipynb #72c636c4
+# %% ../nbs/02_triplets.ipynb #3af4d974
 def _sheet(book):
     "Title and rows of the first sheet that holds a header and a row, and the titles of the others that do."
     full = lambda rows: [(i, r) for i, r in enumerate(rows, 1) if any(c not in (None, "") for c in r)]
@@ -696,7 +696,7 @@ def _kind(name):
     path = Path(name)
     return Path(path.stem if path.suffix.lower() in PACKED else path.name).suffix.lower()
 
-# %% ../nbs/02_triplets.ipynb #9458617c
+# %% ../nbs/02_triplets.ipynb #f6df7905
 def _read_csv(source, raw, name, known, columns):
     frame, lines, where, cut = _csv(raw, name, known)
     return _guessed(frame, columns, cut), {}, lines, where, []
@@ -711,12 +711,12 @@ def _read_xlsx(source, raw, name, known, columns):
     frame, lines, where, notes = _xlsx(raw, name)
     return frame, {}, lines, where, notes
 
-# %% ../nbs/02_triplets.ipynb #18af4a19
+# %% ../nbs/02_triplets.ipynb #769d1d6c
 READERS = {".parquet": _read_parquet, ".csv": _read_csv, ".jsonl": _read_json, ".tsv": _read_csv, ".tab": _read_csv, ".psv": _read_csv,
            ".txt": _read_csv, ".ndjson": _read_json, ".json": _read_json, ".xlsx": _read_xlsx, ".xlsm": _read_xlsx, ".pq": _read_parquet}
 _DO = f"give a file that ends in {', '.join(READERS)}, packed or not ({', '.join(PACKED)}), a folder of them, or a DataFrame"
 
-# %% ../nbs/02_triplets.ipynb #cdb551ab
+# %% ../nbs/02_triplets.ipynb #124d29f6
 def _parts(folder):
     "The files of a folder that make one table, all of one kind."
     found = [p for p in sorted(folder.rglob("*")) if p.is_file() and not _hidden(p.relative_to(folder))]
@@ -726,7 +726,7 @@ def _parts(folder):
     if len(kinds) > 1: raise _refuse(folder.name, f"a folder with files of several kinds, {', '.join(kinds)}", "name one file, or keep one kind in the folder")
     return found
 
-# %% ../nbs/02_triplets.ipynb #6bd49811
+# %% ../nbs/02_triplets.ipynb #22b95dd7
 def _folder(folder, columns):
     "The files of a folder as one table; a part of a path like `model=a` becomes a column."
     frames, rows, metas, notes = [], [], [], []
@@ -741,7 +741,7 @@ def _folder(folder, columns):
     meta = metas[0] if all(m == metas[0] for m in metas) else {}
     return table, meta, rows, f"{folder.name} (a folder of {len(frames)} files)", notes
 
-# %% ../nbs/02_triplets.ipynb #16b8ea71
+# %% ../nbs/02_triplets.ipynb #82d2ce4d
 def _opened(source, columns):
     "What was read, from a path or a DataFrame."
     if not isinstance(source, (str, os.PathLike)): return source, {}, None, "DataFrame (rows counted from 0)", []
@@ -752,7 +752,7 @@ def _opened(source, columns):
         raise FileNotFoundError(f"there must be a log at {str(source)!r}, got no such file; check the path")
     return _file(path, columns)
 
-# %% ../nbs/02_triplets.ipynb #ddc41c87
+# %% ../nbs/02_triplets.ipynb #a33d4d0f
 def _read(
     source, # a table in a file (.parquet, .csv, .tsv, .jsonl, .json, .xlsx; packed or not), a folder of them, or a DataFrame
     columns: dict | None = None, # name of the log -> your column, e.g. {"score": "accuracy"}
@@ -777,7 +777,7 @@ def _read(
 
 Triplets.read = staticmethod(_read)
 
-# %% ../nbs/02_triplets.ipynb #6802cc43
+# %% ../nbs/02_triplets.ipynb #ab8d0927
 _TEXT_FILES = (".txt", ".md", ".prompt")
 
 def _by_name(prompts):
@@ -797,7 +797,7 @@ def _by_name(prompts):
         raise ValueError(f"prompts must have the columns name and prompt, got {list(prompts.columns)}; rename yours")
     return list(zip(prompts[name], prompts[text]))
 
-# %% ../nbs/02_triplets.ipynb #95307d23
+# %% ../nbs/02_triplets.ipynb #6887fd2b
 _WORDS = (("name", "prompt name", "prompt id", "id", "key", "version", "variant", "prompt version"),
           ("prompt", "text", "template", "prompt text", "prompt template", "content", "system prompt"))
 
@@ -817,7 +817,7 @@ def _with_texts(frame, prompts, problems):
     ids = {} if "prompt_id" in frame else dict(prompt_id=given.map(whole).where(~known, given))
     return frame.assign(prompt=given.map(texts).where(known, frame["prompt"]), **ids)
 
-# %% ../nbs/02_triplets.ipynb #7d2eee1e
+# %% ../nbs/02_triplets.ipynb #6f88e9cf
 def _flat(text): return " ".join(text.casefold().split())
 
 def _found(text, part):
@@ -841,7 +841,7 @@ def _put(text, spots, name):
     for a, b in reversed(spots): text = f"{text[:a]}{{{name}}}{text[b:]}"
     return text
 
-# %% ../nbs/02_triplets.ipynb #52a3eae0
+# %% ../nbs/02_triplets.ipynb #667035cf
 def _fields(frame):
     "Further columns whose long texts stand in the prompts of most rows."
     some = frame.iloc[:: max(1, len(frame) // 200)]
@@ -862,7 +862,7 @@ def _candidates(frame):
     rows["template"] = [_put(p, s, "query") if s else None for p, s in zip(rows["bare"], spots)]
     return rows
 
-# %% ../nbs/02_triplets.ipynb #645d42d7
+# %% ../nbs/02_triplets.ipynb #de94189d
 def _believed(rows):
     "The templates that two queries lead to; a rarer one only where it fills to the prompt, or most of the log agrees."
     n = rows.groupby("template")["query"].nunique()
@@ -879,7 +879,7 @@ def _believed(rows):
     template[rare.index] = settle
     return rows.assign(template=template)
 
-# %% ../nbs/02_triplets.ipynb #dcd8e539
+# %% ../nbs/02_triplets.ipynb #4b24552f
 def _masked(frame, problems):
     "The frame with templates where prompts were filled in, and a note; the same frame where none was."
     rows = _believed(_candidates(frame))
@@ -917,9 +917,8 @@ def _write(self,
     if path.suffix.lower() != ".parquet": raise ValueError(f"path must end in .parquet, got {path.name!r}; use log.frame.to_csv for other forms")
     table = pa.Table.from_pandas(self.frame, preserve_index=False)
     meta = dict(schema=SCHEMA, score_range=self.score_range, adaptive=self.adaptive, covariates=self._named)
-    part = path.with_name(path.name + ".part")
-    pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: json.dumps(meta).encode()}), part)
-    os.replace(part, path)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: json.dumps(meta).encode()})
+    with whole_file(path) as part: pq.write_table(table, part)
     return path
 
 Triplets.write = _write

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import causal_prompts
-from causal_prompts.core import Finding, LogError, NotIdentifiedError, as_markdown, markdown_table, printable
+from causal_prompts.core import Finding, LogError, NotIdentifiedError, as_markdown, markdown_table, printable, whole_file
 
 
 # ---------------------------------------------------------------- errors in worker processes
@@ -113,3 +113,19 @@ def test_control_characters_do_not_reach_the_terminal():
     f = Finding("q\x1b[2J", pd.DataFrame({"a\x1b": ["\x1b[31mred", "\u202eabc"], "b": [1., np.nan]}), "ok", "r\x07\x9b", advice="a\x1b")
     assert all(c.isprintable() or c == "\n" for c in str(f)) and "red" in str(f)
     assert printable("a\nb") == "a\nb" and printable("👩\u200d💻") == "👩\u200d💻"
+
+
+# ---------------------------------------------------------------- files
+
+def test_a_file_is_whole_or_the_one_before(tmp_path):
+    path = tmp_path/"a.txt"
+    with whole_file(path) as part: part.write_text("old")
+    with pytest.raises(OSError, match="disk full"):
+        with whole_file(path) as part:
+            part.write_text("ne")
+            raise OSError("disk full")
+    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    (tmp_path/"link").symlink_to(path)
+    with whole_file(tmp_path/"link") as part: part.write_text("new")
+    assert path.read_text() == "new" and (tmp_path/"link").is_symlink()
+    with whole_file("/dev/null") as part: assert str(part) == "/dev/null"
