@@ -114,7 +114,7 @@ def _text_table(table, width, most=40):
     return "\n".join(l.rstrip() for l in lines)
 
 # %% ../nbs/17_report.ipynb #9b9f466c
-def _wrap(text, width): return "\n\n".join(textwrap.fill(_plain(p), width) for p in text.split("\n\n") if p.strip())
+def _wrap(text, width): return "\n\n".join(textwrap.fill(_plain(p), width, break_on_hyphens=False) for p in text.split("\n\n") if p.strip())
 
 def _text_item(item, width):
     "Prose, a table or a finding as lines."
