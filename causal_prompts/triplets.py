@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from .core import Finding, LogError, NotIdentifiedError, as_markdown, content_id, markdown_table, rng, whole_file
+from .core import Finding, LogError, NotIdentifiedError, as_markdown, content_id, markdown_table, rng
+from .core import whole_file
 from .plots import shorten
 
 # %% ../nbs/02_triplets.ipynb #3811a46d
@@ -52,7 +53,8 @@ def _check(self):
     "Raise if anything was noted: the first of each kind, then what is not told in one line."
     if not self.kinds: return
     first = [found[0] for found, _ in self.kinds]
-    lines = [line or found[0] for found, line in self.kinds] + [p for found, line in self.kinds if not line for p in found[1:]]
+    lines = [line or found[0] for found, line in self.kinds] + [p for found, line in self.kinds if not line
+        for p in found[1:]]
     raise LogError(first + [p for found, _ in self.kinds for p in found[1:]], self.where, lines)
 
 _Problems.check = _check
@@ -102,7 +104,8 @@ def _ids(col, problems):
     return codes, np.asarray(ids, object)
 
 # %% ../nbs/02_triplets.ipynb #17815fd1
-_WRITTEN = {r"[+-]?\d*,\d+": "; write decimal commas as points", r"[+-]?\d+([.,]\d+)?\s*%": "; leave out the % and divide by 100"}
+_WRITTEN = {r"[+-]?\d*,\d+": "; write decimal commas as points", r"[+-]?\d+([.,]\d+)?\s*%": "; leave out the % and "
+    "divide by 100"}
 
 def _hint(values):
     "What to do with numbers that are written in another way."
@@ -146,7 +149,8 @@ def _score(col, score_range, problems):
     outside = seen & ((y < lo) | (y > hi))
     rounded = outside & (y >= lo - slack) & (y <= hi + slack)
     y = np.where(rounded, np.clip(y, lo, hi), y)
-    if rounded.any(): problems.notes.append(f"{rounded.sum():,} scores outside [{lo:g}, {hi:g}] by rounding were put on its end.")
+    if rounded.any():
+        problems.notes.append(f"{rounded.sum():,} scores outside [{lo:g}, {hi:g}] by rounding were put on its end.")
     problems.add(col.name, np.isinf(y), lambda i: f"{y[i]}", "give a finite number, or nothing if it is missing")
     got = lambda i: f"{y[i]:g} outside [{lo:g}, {hi:g}]"
     problems.add(col.name, outside & ~rounded, got, _state_range(y[seen]), wide=.1)
@@ -251,31 +255,40 @@ def _one_text(ids, texts, name, problems):
     first = _first(_codes(id_codes))
     clash = (codes != codes[first]) & (codes >= 0) & (codes[first] >= 0) & (id_codes >= 0)
     said = lambda i: _show(levels[codes[i]])
-    problems.add(f"{name}_id", clash, lambda i: f"{_show(id_levels[id_codes[i]])} for {said(i)}, and in row {problems.row(first[i])} for {said(first[i])}",
+    problems.add(f"{name}_id", clash, lambda i: f"{_show(id_levels[id_codes[i]])} for {said(i)}, and in row "
+        f"{problems.row(first[i])} for {said(first[i])}",
                  f"give each {name} text its own id, or drop the {name}_id column" + _FILLED * (name == "prompt"))
 
+# %% ../nbs/02_triplets.ipynb #0845a837
 def _draws(cell, repeat, problems):
     "Repeats as given, or numbered in the order of the rows."
     if repeat is None: return pd.Series(cell).groupby(cell).cumcount().to_numpy(np.int64)
     first = _first(_codes(cell, repeat))
-    problems.add("repeat", first != np.arange(len(cell)), lambda i: f"draw {repeat[i]} of this query under this prompt a second time (first in row {problems.row(first[i])})",
+    problems.add("repeat", first != np.arange(len(cell)), lambda i: f"draw {repeat[i]} of this query under this "
+        f"prompt a second time (first in row {problems.row(first[i])})",
                  "drop the copy, or drop the repeat column to have the draws numbered")
     return repeat
 
 # %% ../nbs/02_triplets.ipynb #94dc8adf
 _CALLED = dict( # what others call the three columns, the plainest first
-    query="question input query_text user_query user_input user_message inputs problem user request example item message text",
-    prompt="template prompt_template prompt_text system_prompt prompt_name instruction instructions system variant prompt_version",
-    score="accuracy correct is_correct reward rating grade passed pass success value metric em f1 result outcome label")
-_NEVER = ("id", "ids", "date", "time", "at", "tokens", "chars", "length", "count", "answer", "response", "completion", "output",
+    query="question input query_text user_query user_input user_message inputs problem user request example item "
+        "message text",
+    prompt="template prompt_template prompt_text system_prompt prompt_name instruction instructions system variant "
+        "prompt_version",
+    score="accuracy correct is_correct reward rating grade passed pass success value metric em f1 result outcome "
+        "label")
+_NEVER = ("id", "ids", "date", "time", "at", "tokens", "chars", "length", "count", "answer", "response",
+    "completion", "output",
           "reply", "reference", "target", "expected", "gold", "reason", "explanation", "comment", "model", "task")
 
 def _bare(name): return re.sub(r"[\W_]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(name))).strip().lower()
 
+# %% ../nbs/02_triplets.ipynb #571f4121
 def _fits(col, name):
     "Whether a column holds texts, or numbers for the score."
     number = pd.api.types.is_numeric_dtype(col.dtype)
-    return number or not len(_some(col)) or not np.isnan(pd.to_numeric(_some(col), errors="coerce")).all() if name == "score" else not number and _is(_some(col), str).all()
+    return number or not len(_some(col)) or not np.isnan(pd.to_numeric(_some(col),
+        errors="coerce")).all() if name == "score" else not number and _is(_some(col), str).all()
 
 def _some(col): return col.dropna().to_numpy(object)[:200]
 
@@ -294,9 +307,11 @@ def _called(frame, name, taken):
 # %% ../nbs/02_triplets.ipynb #6f5ae9a1
 def _holding(frame, name, taken):
     "The free column that holds what this one should, None where it cannot be told."
-    free = [c for c in frame.columns if c not in taken and _bare(c).split()[-1:] and _bare(c).split()[-1] not in _NEVER]
+    free = [c for c in frame.columns if c not in taken and _bare(c).split()[-1:]
+        and _bare(c).split()[-1] not in _NEVER]
     fit = [c for c in free if _fits(frame[c], name)]
-    if name == "score": return next((c for c in fit if pd.to_numeric(frame[c], errors="coerce").between(0, 1).all()), None)
+    if name == "score":
+        return next((c for c in fit if pd.to_numeric(frame[c], errors="coerce").between(0, 1).all()), None)
     distinct = {c: frame[c].nunique() for c in fit}
     return (max if name == "query" else min)(fit, key=distinct.get) if fit else None
 
@@ -310,9 +325,11 @@ def _meant(frame, columns):
             if c is not None: out[n] = c
     return {n: c for n, c in out.items() if n != c} if all(n in out for n in NEEDED) else None
 
+# %% ../nbs/02_triplets.ipynb #e9d9543b
 def _absent(frame, columns, problems):
     "Say which columns are absent, and what is probably meant."
-    gone = [columns.get(n, n) for n in NEEDED + [k for k in columns if k not in NEEDED] if columns.get(n, n) not in frame]
+    gone = [columns.get(n, n) for n in NEEDED + [k for k in columns if k not in NEEDED] if columns.get(n,
+        n) not in frame]
     meant = _meant(frame, columns) if gone and frame.columns.is_unique else None
     do = "name yours with columns={'score': 'your column'}"
     if frame.shape[1] == 1: do = "separate the cells by commas"
@@ -322,16 +339,26 @@ def _absent(frame, columns, problems):
         problems.say(c, f"no such column, only {shorten(list(frame.columns), 200)}", do if not i else "see above")
 
 # %% ../nbs/02_triplets.ipynb #67b58d3a
+def _checked(columns):
+    "A map of columns: known names, each of the log's columns once."
+    columns = dict(columns or {})
+    unknown = [k for k in columns if k not in NAMES]
+    if unknown:
+        raise ValueError("columns must map names of the log to yours, e.g. {'score': 'accuracy'}, "
+                         f"with keys among {NAMES}, got {unknown}")
+    if len(set(columns.values())) < len(columns):
+        raise ValueError(f"columns must name a column once, got {columns}; copy it under a second name first")
+    return columns
+
+# %% ../nbs/02_triplets.ipynb #48f26e00
 def _ready(frame, columns, problems):
     "The frame under our column names, or a refusal."
-    if not isinstance(frame, pd.DataFrame): raise TypeError(f"a log must be a DataFrame, got {type(frame).__name__}; read a file with Triplets.read")
-    columns = dict(columns or {})
-    levels = [n for n in frame.index.names if n is not None and n not in frame.columns]
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"a log must be a DataFrame, got {type(frame).__name__}; read a file with Triplets.read")
+    columns, levels = _checked(columns), [n for n in frame.index.names if n is not None and n not in frame.columns]
     frame = (frame.reset_index(levels) if levels else frame).reset_index(drop=True)
-    unknown = [k for k in columns if k not in NAMES]
-    if unknown: raise ValueError(f"columns must map names of the log to yours, e.g. {{'score': 'accuracy'}}, with keys among {NAMES}, got {unknown}")
-    if len(set(columns.values())) < len(columns): raise ValueError(f"columns must name a column once, got {columns}; copy it under a second name first")
-    frame = frame.drop(columns=[k for k, c in columns.items() if c != k and c in frame and k in frame and k not in columns.values()])
+    shadowed = [k for k, c in columns.items() if c != k and c in frame and k in frame and k not in columns.values()]
+    frame = frame.drop(columns=shadowed)
     _absent(frame, columns, problems)
     frame = frame.rename(columns={c: k for k, c in columns.items()}).rename(columns=str)
     for c in frame.columns[frame.columns.duplicated()].unique(): problems.say(c, "two columns of this name", "drop or rename one")
@@ -340,21 +367,28 @@ def _ready(frame, columns, problems):
     return frame
 
 # %% ../nbs/02_triplets.ipynb #cd3cd3f8
-def _clean(frame, score_range, asked, problems):
-    "A checked frame with ids and repeats filled in."
-    coded, out = {}, {}
+def _identified(frame, problems):
+    "Codes and levels of the texts, their ids, models and tasks."
+    coded = {}
     for name in ("query", "prompt"):
         coded[name] = _texts(frame[name], problems)
-        if f"{name}_id" not in frame: coded[f"{name}_id"] = coded[name][0], np.array([content_id(t) for t in coded[name][1]], object)
+        if f"{name}_id" not in frame:
+            coded[f"{name}_id"] = coded[name][0], np.array([content_id(t) for t in coded[name][1]], object)
         else:
             coded[f"{name}_id"] = _ids(frame[f"{name}_id"], problems)
             _one_text(coded[f"{name}_id"], coded[name], name, problems)
-    coded |= {name: _ids(frame[name], problems) for name in ("model", "task") if name in frame}
+    return coded | {name: _ids(frame[name], problems) for name in ("model", "task") if name in frame}
+
+# %% ../nbs/02_triplets.ipynb #fb3a6f0b
+def _clean(frame, score_range, asked, problems):
+    "A checked frame with ids and repeats filled in."
+    coded, out = _identified(frame, problems), {}
     out["score"] = _score(frame["score"], score_range, problems)
     if "propensity" in frame: out["propensity"] = _propensity(frame["propensity"], problems)
     if "messages" in frame: out["messages"] = _messages(frame["messages"], problems)
     repeat = _repeat(frame["repeat"], problems) if "repeat" in frame else None
-    out["repeat"] = _draws(_codes(*[coded[n][0] for n in ("query_id", "prompt_id", "model", "task") if n in coded]), repeat, problems)
+    cell = [coded[n][0] for n in ("query_id", "prompt_id", "model", "task") if n in coded]
+    out["repeat"] = _draws(_codes(*cell), repeat, problems)
     out |= _further(frame, asked, problems)
     problems.check()
     out |= {name: pd.Series(levels).astype(str).take(codes).array for name, (codes, levels) in coded.items()}
@@ -390,15 +424,16 @@ def _chosen(frame, covariates):
 class Triplets:
     "A checked log of (query, prompt, score), one row a draw."
     def __init__(self,
-        frame: pd.DataFrame, # columns query, prompt, score; optional query_id, prompt_id, repeat, model, task, propensity, covariates
+        frame: pd.DataFrame, # query, prompt, score; optional query_id, prompt_id, repeat, model, task, propensity, covariates
         score_range: tuple = (0., 1.), # lowest and highest score there can be
         adaptive: bool = False, # True where a search that saw earlier scores chose the prompts
-        covariates: list | None = None, # columns known before the prompt was chosen; None: those constant within a query
+        covariates: list | None = None, # known before the prompt was chosen; None: those constant within a query
     ):
         problems = _Problems(None, "DataFrame (rows counted from 0)")
         self.__dict__.update(_build(_ready(frame, None, problems), score_range, adaptive, covariates, problems))
 
-    def __setattr__(self, name, value): raise AttributeError("a log is not changed in place; build a new one from log.frame")
+    def __setattr__(self, name, value):
+        raise AttributeError("a log is not changed in place; build a new one from log.frame")
     def __len__(self): return len(self.frame)
 
 # %% ../nbs/02_triplets.ipynb #bfeb4dd9
@@ -408,7 +443,8 @@ def _build(frame, score_range, adaptive, covariates, problems):
     clean = _clean(frame, score_range, asked, problems)
     named = _chosen(clean, covariates)
     _warn(clean, score_range, problems.left)
-    return dict(frame=clean, score_range=score_range, adaptive=bool(adaptive), _named=named, notes=tuple(problems.notes))
+    return dict(frame=clean, score_range=score_range, adaptive=bool(adaptive), _named=named,
+        notes=tuple(problems.notes))
 
 def _same(self, frame):
     "A log with other rows of this one, which need no second check."
@@ -419,17 +455,23 @@ def _same(self, frame):
 Triplets._same = _same
 
 # %% ../nbs/02_triplets.ipynb #d93e144b
-def _warn(frame, score_range, left):
-    "Warn of columns left out, few queries, near copies among the prompts, saturated scores, filled-in prompts."
-    said = ", ".join(f"{shorten(c, 40)!r} ({kinds})" for c, kinds in left.items())
-    if left: warnings.warn(f"left out, as neither texts nor numbers nor dates: {said}; convert what is to be adjusted for", stacklevel=4)
+def _said(frame, score_range, left):
+    "Cautions on columns left out, few queries and saturated scores."
+    kinds = ", ".join(f"{shorten(c, 40)!r} ({k})" for c, k in left.items())
+    if left: yield f"left out, as neither texts nor numbers nor dates: {kinds}; convert what is to be adjusted for"
     n, y = frame["query_id"].nunique(), frame["score"].dropna()
-    few = f"the log has {n} quer{'y' if n == 1 else 'ies'}; an interval needs many (10 at the least), so read any effect as an anecdote"
-    if n < 10: warnings.warn(few, stacklevel=4)
+    if n < 10:
+        yield (f"the log has {n} quer{'y' if n == 1 else 'ies'}; an interval needs many (10 at the least), "
+               "so read any effect as an anecdote")
     at_end, end = max(((y == e).mean(), e) for e in score_range) if len(y) else (0, 0)
-    flat = f"{at_end:.1%} of the scores are {end:g}, an end of their range; little is left to explain, a finer score or harder queries would help"
-    if at_end >= .95: warnings.warn(flat, stacklevel=4)
-    for text in _texts_said(frame): warnings.warn(text, stacklevel=4)
+    if at_end >= .95:
+        yield (f"{at_end:.1%} of the scores are {end:g}, an end of their range; little is left to explain, "
+               "a finer score or harder queries would help")
+
+# %% ../nbs/02_triplets.ipynb #433dcdd0
+def _warn(frame, score_range, left):
+    "Warn of what is legal and risky."
+    for text in [*_said(frame, score_range, left), *_texts_said(frame)]: warnings.warn(text, stacklevel=4)
 
 # %% ../nbs/02_triplets.ipynb #5e0cf0c5
 def _texts_said(frame):
@@ -437,14 +479,17 @@ def _texts_said(frame):
     prompts = frame[["prompt_id", "prompt"]].drop_duplicates()
     plain = prompts["prompt"].map(lambda t: re.sub(r"[\W_]+", "", t.lower()) or t)
     twins = prompts["prompt"][plain.duplicated(keep=False)]
-    if len(twins): yield (f"{len(twins)} of {len(prompts)} prompts equal another up to case, spaces and punctuation, e.g. "
+    if len(twins):
+        yield (f"{len(twins)} of {len(prompts)} prompts equal another up to case, spaces and punctuation, e.g. "
                           f"{shorten(twins.iloc[0], 60)!r}; give them one prompt_id if they are meant to be the same")
     if (share := _filled(frame)) > .1:
-        yield (f"{share:.0%} of the prompts hold the text of their own query and stand with no other, so few can be compared; "
+        yield (f"{share:.0%} of the prompts hold the text of their own query and stand with no other, so few can be "
+            f"compared; "
                "read the log with templates=True, or take log.templates() (embeddings.as_template masks single texts)")
 
+# %% ../nbs/02_triplets.ipynb #5740ca56
 def _filled(frame):
-    "The share of the prompts that hold the text of their query, of which they have one only; short queries do not count."
+    "The share of the prompts that stand with one query and hold its text; short queries do not count."
     pairs = frame[["query", "prompt"]].drop_duplicates()
     own = pairs[~pairs["prompt"].duplicated(keep=False)]
     some = own.iloc[:: max(1, len(own) // 200)]
@@ -469,7 +514,8 @@ def _zstd_by_arrow(raw):
 
 def _zstd(raw):
     try: from zstandard import ZstdDecompressor
-    except ImportError: raise ImportError("reading .zst needs zstandard: pip install zstandard, or unpack the file first") from None
+    except ImportError:
+        raise ImportError("reading .zst needs zstandard: pip install zstandard, or unpack the file first") from None
     return ZstdDecompressor().stream_reader(raw, read_across_frames=True)
 
 # %% ../nbs/02_triplets.ipynb #83f53d65
@@ -478,11 +524,15 @@ def _member(path):
     try:
         with zipfile.ZipFile(path) as z:
             inside = [i for i in z.infolist() if not i.is_dir() and not _hidden(Path(i.filename))]
-            if len(inside) != 1: raise _refuse(path.name, f"an archive of {len(inside)} files", "unpack it and name the file, or the folder")
-            if inside[0].file_size > MOST_BYTES: raise _refuse(path.name, "a file too large to unpack here", "unpack it first")
+            if len(inside) != 1:
+                raise _refuse(path.name, f"an archive of {len(inside)} files", "unpack it and name the file, or the "
+                    "folder")
+            if inside[0].file_size > MOST_BYTES:
+                raise _refuse(path.name, "a file too large to unpack here", "unpack it first")
             return Path(inside[0].filename).name, z.read(inside[0])
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error) as e:
-        raise _refuse(path.name, f"no archive that can be read ({e})", "copy the file again, or unpack it first") from None
+        raise _refuse(path.name, f"no archive that can be read ({e})", "copy the file again, or unpack it "
+            "first") from None
 
 def _hidden(path): return any(p.startswith((".", "_")) for p in path.parts if p != "..")
 
@@ -494,7 +544,8 @@ def _unpacked(path):
     if kind is None: return raw
     try: out = bytes(_stream(raw, kind).read(MOST_BYTES + 1))
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as e:
-        raise _refuse(path.name, f"a compressed file that is cut off or damaged ({e})", "copy the file again") from None
+        raise _refuse(path.name, f"a compressed file that is cut off or damaged ({e})",
+            "copy the file again") from None
     if len(out) > MOST_BYTES: raise _refuse(path.name, "a file too large to unpack here", "unpack it first")
     return out
 
@@ -520,7 +571,8 @@ def _decode(raw, name):
         at = raw[:e.start].count(b"\n") + 1
         raise _refuse(name, got, "delete the last line" if torn else "save the file as UTF-8", at) from None
     if not text.strip("\ufeff \t\r\n"): raise _refuse(name, "an empty file", "check the path, or write the log again")
-    if "\0" in text[:200]: raise _refuse(name, "zero bytes, as in a file that is no text", "save the table as csv in UTF-8", 1)
+    if "\0" in text[:200]:
+        raise _refuse(name, "zero bytes, as in a file that is no text", "save the table as csv in UTF-8", 1)
     return text
 
 # %% ../nbs/02_triplets.ipynb #08e7ab8b
@@ -547,8 +599,10 @@ def _rows(text, cut, name, quoting=csv.QUOTE_MINIMAL):
             if any(c.strip() for c in row): table.append(row); lines.append(at)
             at = reader.line_num + 1
     except csv.Error as e:
-        if cut == "\t" and quoting != csv.QUOTE_NONE: return _rows(text, cut, name, csv.QUOTE_NONE) # tsv often quotes nothing
-        raise _refuse(name, f"a row that cannot be read ({e})", "close the quotation mark that opens in it", at) from None
+        if cut == "\t" and quoting != csv.QUOTE_NONE:
+            return _rows(text, cut, name, csv.QUOTE_NONE) # tsv often quotes nothing
+        raise _refuse(name, f"a row that cannot be read ({e})", "close the quotation mark that opens in it",
+            at) from None
     finally: csv.field_size_limit(limit)
     return table, lines
 
@@ -559,12 +613,15 @@ def _csv(raw, name, known):
     cut = _cut(text, known)
     table, lines = _rows(text, cut, name)
     head, problems = [h.strip() for h in table[0]], _Problems(lines[1:], f"{name} (rows are lines of the file)")
-    body = [r[:len(head)] if len(r) > len(head) and not any(c.strip() for c in r[len(head):]) else r for r in table[1:]]
+    body = [r[:len(head)] if len(r) > len(head) and not any(c.strip() for c in r[len(head):]) else r
+        for r in table[1:]]
     ragged = np.array([len(r) != len(head) for r in body], bool)
     what = {",": "a comma", "\t": "a tab"}.get(cut, repr(cut))
-    problems.add("row", ragged, lambda i: f"{len(body[i])} cells under a header of {len(head)}", f"quote texts that hold {what}, or complete the row")
+    problems.add("row", ragged, lambda i: f"{len(body[i])} cells under a header of {len(head)}",
+        f"quote texts that hold {what}, or complete the row")
     problems.check()
-    return pd.DataFrame(body, columns=head, dtype=object).loc[:, [bool(h) for h in head]], lines[1:], problems.where, cut
+    return pd.DataFrame(body, columns=head, dtype=object).loc[:, [bool(h)
+        for h in head]], lines[1:], problems.where, cut
 
 # %% ../nbs/02_triplets.ipynb #00d205d5
 def _lines(text, name):
@@ -577,23 +634,31 @@ def _lines(text, name):
         except (ValueError, RecursionError): records.append(None)
         if isinstance(records[-1], dict): continue
         torn = i == lines[-1][0] and line.lstrip().startswith("{") and not text.endswith("\n")
-        do = "the writer was cut off: delete the line" if torn else 'write one object {"query": ..., "prompt": ..., "score": ...} a line'
-        problems.append(dict(row=i, column="line", got=("a torn last line " if torn else "no JSON object ") + _show(line), do=do))
+        got = ("a torn last line " if torn else "no JSON object ") + _show(line)
+        do = 'write one object {"query": ..., "prompt": ..., "score": ...} a line'
+        if torn: do = "the writer was cut off: delete the line"
+        problems.append(dict(row=i, column="line", got=got, do=do))
     if problems: raise LogError(problems, where)
     return pd.DataFrame(records), [i for i, _ in lines], where
 
 # %% ../nbs/02_triplets.ipynb #27ed9536
+def _columns(x, known):
+    "The table in a JSON object of columns, None where it holds none."
+    kinds = {type(v) for v in x.values()}
+    split = isinstance(x.get("columns"), list) and isinstance(x.get("data"), list)
+    if split and not any(isinstance(r, dict) for r in x["data"]): return pd.DataFrame(x["data"], columns=x["columns"])
+    if kinds in ({list}, {dict}) and any(k.lower() in known for k in x): return pd.DataFrame(x).reset_index(drop=True)
+
+# %% ../nbs/02_triplets.ipynb #0ad4e15f
 def _records(x, name, known):
     "The table in a JSON value: a list of objects, columns, or the one list of objects inside an object."
     objects = lambda v: isinstance(v, list) and bool(v) and all(isinstance(r, dict) for r in v)
-    inside, kinds = [], set()
-    if isinstance(x, dict): inside, kinds = [k for k, v in x.items() if objects(v)], {type(v) for v in x.values()}
-    try:
-        if objects(x): return pd.DataFrame(x)
-        if kinds and isinstance(x.get("columns"), list) and isinstance(x.get("data"), list) and not objects(x["data"]):
-            return pd.DataFrame(x["data"], columns=x["columns"])
-        if kinds in ({list}, {dict}) and any(k.lower() in known for k in x): return pd.DataFrame(x).reset_index(drop=True)
-    except (ValueError, TypeError) as e: raise _refuse(name, f"columns that make no table ({e})", "give every column as many cells") from None
+    if objects(x): return pd.DataFrame(x)
+    inside = [k for k, v in x.items() if objects(v)] if isinstance(x, dict) else []
+    try: found = _columns(x, known) if isinstance(x, dict) else None
+    except (ValueError, TypeError) as e:
+        raise _refuse(name, f"columns that make no table ({e})", "give every column as many cells") from None
+    if found is not None: return found
     if len(inside) == 1: return pd.DataFrame(x[inside[0]])
     if inside: raise _refuse(name, f"several lists of objects, {inside}", "keep the one that is the log")
     raise _refuse(name, "JSON that is no table", 'give a list of objects {"query": ..., "prompt": ..., "score": ...}')
@@ -604,9 +669,12 @@ def _json(raw, name, known):
     text = _decode(raw, name)
     try: whole = json.loads(text)
     except (ValueError, RecursionError) as e:
-        if text.strip().split("\n")[0].strip() not in ("{", "[") and not text.lstrip().startswith("["): return _lines(text, name)
-        raise _refuse(name, f"no whole JSON ({e})", "copy or write the file again: it is cut off, or not JSON") from None
-    row = isinstance(whole, dict) and any(not isinstance(v, (list, dict)) for k, v in whole.items() if k.lower() in known)
+        if text.strip().split("\n")[0].strip() not in ("{", "[") and not text.lstrip().startswith("["):
+            return _lines(text, name)
+        raise _refuse(name, f"no whole JSON ({e})", "copy or write the file again: it is cut off, or not "
+            "JSON") from None
+    row = isinstance(whole, dict) and any(not isinstance(v, (list, dict)) for k, v in whole.items()
+        if k.lower() in known)
     frame = pd.DataFrame([whole]) if row else _records(whole, name, known)
     return frame, [1] if row else None, f"{name} (rows {'are lines of the file' if row else 'counted from 0'})"
 
@@ -626,11 +694,13 @@ def _guess(col):
     "A covariate read as text: truth values or numbers where every cell is one, else text; empty cells are missing."
     low = col.str.strip().str.lower()
     col, full = col.mask(low == ""), low[low != ""]
-    if len(full) and full.isin(["true", "false"]).all(): return low.map({"true": True, "false": False}).astype(object).where(low != "", None)
+    if len(full) and full.isin(["true", "false"]).all():
+        return low.map({"true": True, "false": False}).astype(object).where(low != "", None)
     number = pd.to_numeric(full.replace(dict.fromkeys(BLANKS - {""}, "nan")), errors="coerce")
     if len(full) and not (number.isna() & ~full.isin(BLANKS)).any(): return number.reindex(col.index)
     return col
 
+# %% ../nbs/02_triplets.ipynb #d0e41ee3
 def _guessed(frame, columns, cut):
     "The cells of a csv in their own kind."
     if not (frame.columns.is_unique and len(frame)): return frame
@@ -664,19 +734,26 @@ def _sheet(book):
     found = [(title, rows) for title, rows in found if len(rows) > 1] or found[:1]
     return *found[0], [title for title, _ in found[1:]]
 
-def _xlsx(raw, name):
-    "The cells of a workbook, the row of each, how they are counted, and a note where other sheets were left out."
+# %% ../nbs/02_triplets.ipynb #5d3255c5
+def _book(raw, name):
+    "A workbook, opened."
     try: from openpyxl import load_workbook
     except ImportError:
-        raise ImportError(f"reading {name} needs openpyxl: pip install 'causal_prompts[tables]', or save the sheet as .csv") from None
-    try: title, rows, others = _sheet(load_workbook(io.BytesIO(raw), read_only=True, data_only=True))
+        remedy = "pip install 'causal_prompts[tables]', or save the sheet as .csv"
+        raise ImportError(f"reading {name} needs openpyxl: {remedy}") from None
+    return load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
+
+def _xlsx(raw, name):
+    "The cells of a workbook, the row of each, how they are counted, and a note where other sheets were left out."
+    try: title, rows, others = _sheet(_book(raw, name))
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as e:
         raise _refuse(name, f"no workbook that can be read ({e})", "save it again as .xlsx, or as .csv") from None
     if not rows: raise _refuse(name, "an empty workbook", "check the path")
     (_, head), *body = rows
     frame = pd.DataFrame([r for _, r in body], columns=["" if c is None else str(c).strip() for c in head], dtype=object)
+    frame = frame.loc[:, [bool(c) for c in frame.columns]].infer_objects()
     notes = [f"Read sheet {title!r}; left out: {', '.join(others)}."] if others else []
-    return frame.loc[:, [bool(c) for c in frame.columns]].infer_objects(), [i for i, _ in body], f"{name} (rows of sheet {title!r})", notes
+    return frame, [i for i, _ in body], f"{name} (rows of sheet {title!r})", notes
 
 # %% ../nbs/02_triplets.ipynb #6945321c
 def _file(path, columns):
@@ -705,16 +782,19 @@ def _read_json(source, raw, name, known, columns):
     frame, lines, where = _json(raw, name, known)
     return frame, {}, lines, where, []
 
-def _read_parquet(source, raw, name, known, columns): return *_parquet(source, name), None, f"{name} (rows counted from 0)", []
+def _read_parquet(source, raw, name, known, columns): return *_parquet(source,
+    name), None, f"{name} (rows counted from 0)", []
 
 def _read_xlsx(source, raw, name, known, columns):
     frame, lines, where, notes = _xlsx(raw, name)
     return frame, {}, lines, where, notes
 
 # %% ../nbs/02_triplets.ipynb #769d1d6c
-READERS = {".parquet": _read_parquet, ".csv": _read_csv, ".jsonl": _read_json, ".tsv": _read_csv, ".tab": _read_csv, ".psv": _read_csv,
-           ".txt": _read_csv, ".ndjson": _read_json, ".json": _read_json, ".xlsx": _read_xlsx, ".xlsm": _read_xlsx, ".pq": _read_parquet}
-_DO = f"give a file that ends in {', '.join(READERS)}, packed or not ({', '.join(PACKED)}), a folder of them, or a DataFrame"
+READERS = {".parquet": _read_parquet, ".csv": _read_csv, ".jsonl": _read_json, ".tsv": _read_csv, ".tab": _read_csv,
+           ".psv": _read_csv, ".txt": _read_csv, ".ndjson": _read_json, ".json": _read_json,
+           ".xlsx": _read_xlsx, ".xlsm": _read_xlsx, ".pq": _read_parquet}
+_DO = (f"give a file that ends in {', '.join(READERS)}, packed or not ({', '.join(PACKED)}), "
+       "a folder of them, or a DataFrame")
 
 # %% ../nbs/02_triplets.ipynb #124d29f6
 def _parts(folder):
@@ -723,7 +803,9 @@ def _parts(folder):
     found = [p for p in found if _kind(p.name) in READERS or p.suffix.lower() == ".zip"]
     kinds = sorted({_kind(p.name) for p in found})
     if not found: raise _refuse(folder.name, "a folder without a table", _DO)
-    if len(kinds) > 1: raise _refuse(folder.name, f"a folder with files of several kinds, {', '.join(kinds)}", "name one file, or keep one kind in the folder")
+    if len(kinds) > 1:
+        raise _refuse(folder.name, f"a folder with files of several kinds, {', '.join(kinds)}",
+            "name one file, or keep one kind in the folder")
     return found
 
 # %% ../nbs/02_triplets.ipynb #22b95dd7
@@ -748,48 +830,70 @@ def _opened(source, columns):
     path = Path(source).expanduser()
     if path.is_dir(): return _folder(path, columns)
     if not path.is_file():
-        if _kind(path.name) not in READERS and path.suffix.lower() != ".zip": raise _refuse(path.name, f"the ending {path.suffix.lower() or 'of no name'!r}", _DO)
+        if _kind(path.name) not in READERS and path.suffix.lower() != ".zip":
+            raise _refuse(path.name, f"the ending {path.suffix.lower() or 'of no name'!r}", _DO)
         raise FileNotFoundError(f"there must be a log at {str(source)!r}, got no such file; check the path")
     return _file(path, columns)
 
 # %% ../nbs/02_triplets.ipynb #a33d4d0f
-def _read(
-    source, # a table in a file (.parquet, .csv, .tsv, .jsonl, .json, .xlsx; packed or not), a folder of them, or a DataFrame
-    columns: dict | None = None, # name of the log -> your column, e.g. {"score": "accuracy"}
-    score_range: tuple | None = None, # None: as written in the file, else (0, 1)
-    adaptive: bool | None = None, # None: as written in the file, else False
-    covariates: list | None = None, # None: as written in the file, else those constant within a query
-    prompts=None, # texts for a log that holds names of prompts: a table with columns name and prompt, its file, or a dict
-    templates: bool = False, # True: put {query} where a prompt holds its own query, as `templates` does
-) -> Triplets:
-    "A log from a file, a folder or a DataFrame, checked."
-    frame, meta, rows, where, notes = _opened(source, columns)
+def _state(opened, columns, prompts, templates, how):
+    "The state of a log: `how` is used where it says something, else what the file says, else the default."
+    frame, meta, rows, where, notes = opened
     problems = _Problems(rows, where)
     problems.notes += notes
     frame = _ready(frame, columns, problems)
     if prompts is not None: frame = _with_texts(frame, prompts, problems)
     if templates: frame = _masked(frame, problems)
-    pick = lambda given, name, default: meta.get(name, default) if given is None else given
-    how = pick(score_range, "score_range", (0., 1.)), pick(adaptive, "adaptive", False), pick(covariates, "covariates", None)
+    default = dict(score_range=(0., 1.), adaptive=False, covariates=None)
+    how = [meta.get(k, v) if how[k] is None else how[k] for k, v in default.items()]
+    return _build(frame, *how, problems)
+
+# %% ../nbs/02_triplets.ipynb #9467c138
+def _read(
+    source, # a file (.parquet, .csv, .tsv, .jsonl, .json, .xlsx; packed or not), a folder of them, or a DataFrame
+    columns: dict | None = None, # name of the log -> your column, e.g. {"score": "accuracy"}
+    score_range: tuple | None = None, # None: as written in the file, else (0, 1)
+    adaptive: bool | None = None, # None: as written in the file, else False
+    covariates: list | None = None, # None: as written in the file, else those constant within a query
+    prompts=None, # texts for a log of names: a table with columns name and prompt, its file, or a dict
+    templates: bool = False, # True: put {query} where a prompt holds its own query, as `templates` does
+) -> Triplets:
+    "A log from a file, a folder or a DataFrame, checked."
+    how = dict(score_range=score_range, adaptive=adaptive, covariates=covariates)
+    state = _state(_opened(source, columns), columns, prompts, templates, how)
     log = object.__new__(Triplets)
-    log.__dict__.update(_build(frame, *how, problems))
+    log.__dict__.update(state)
     return log
 
+Triplets.read = staticmethod(_read)
+
+# %% ../nbs/02_triplets.ipynb #125cead5
 Triplets.read = staticmethod(_read)
 
 # %% ../nbs/02_triplets.ipynb #ab8d0927
 _TEXT_FILES = (".txt", ".md", ".prompt")
 
+# %% ../nbs/02_triplets.ipynb #9de0a308
+_TEXT_FILES = (".txt", ".md", ".prompt")
+
+def _prompt_file(path):
+    "A dict or a table of texts, from a file or a folder."
+    if path.is_dir():
+        texts = [p for p in sorted(path.iterdir()) if p.suffix.lower() in _TEXT_FILES]
+        if texts: return {p.stem: _decode(p.read_bytes(), p.name).strip() for p in texts}
+    if path.suffix.lower() == ".json" and path.is_file():
+        try: found = json.loads(_decode(path.read_bytes(), path.name))
+        except ValueError: found = None
+        if isinstance(found, dict) and all(isinstance(v, str) for v in found.values()): return found
+    return _opened(path, None)[0]
+
+# %% ../nbs/02_triplets.ipynb #8c644c14
+_WORDS = (("name", "prompt name", "prompt id", "id", "key", "version", "variant", "prompt version"),
+          ("prompt", "text", "template", "prompt text", "prompt template", "content", "system prompt"))
+
 def _by_name(prompts):
     "Pairs of name and text, from a dict, a table, its file, or a folder of texts."
-    if isinstance(prompts, (str, os.PathLike)):
-        path = Path(prompts).expanduser()
-        if path.is_dir() and (texts := [p for p in sorted(path.iterdir()) if p.suffix.lower() in _TEXT_FILES]):
-            return [(p.stem, _decode(p.read_bytes(), p.name).strip()) for p in texts]
-        if path.suffix.lower() == ".json" and path.is_file():
-            prompts = json.loads(_decode(path.read_bytes(), path.name))
-            if not (isinstance(prompts, dict) and all(isinstance(v, str) for v in prompts.values())): prompts = _opened(path, None)[0]
-        else: prompts = _opened(path, None)[0]
+    if isinstance(prompts, (str, os.PathLike)): prompts = _prompt_file(Path(prompts).expanduser())
     if isinstance(prompts, dict): return list(prompts.items())
     bare = {_bare(c): c for c in reversed(list(prompts.columns))}
     name, text = (next((bare[w] for w in words if w in bare), None) for words in _WORDS)
@@ -797,21 +901,26 @@ def _by_name(prompts):
         raise ValueError(f"prompts must have the columns name and prompt, got {list(prompts.columns)}; rename yours")
     return list(zip(prompts[name], prompts[text]))
 
-# %% ../nbs/02_triplets.ipynb #6887fd2b
-_WORDS = (("name", "prompt name", "prompt id", "id", "key", "version", "variant", "prompt version"),
-          ("prompt", "text", "template", "prompt text", "prompt template", "content", "system prompt"))
-
-def _with_texts(frame, prompts, problems):
-    "The frame with texts where it has names of prompts; the names become the ids."
+# %% ../nbs/02_triplets.ipynb #523dbb85
+def _text_of(prompts):
+    "name -> text, checked."
     texts = {}
     for name, text in _by_name(prompts):
         name = (_id_text(name) or "").strip()
-        if not name or not isinstance(text, str) or not text.strip(): raise ValueError(f"prompts must give every name a text, got {name!r}: {text!r}; fill it in")
-        if texts.setdefault(name, text) != text: raise ValueError(f"prompts must name a text once, got two texts for {name!r}; drop one")
-    given = frame["prompt"].map(lambda v: (_id_text(v) or "").strip())
+        if not name or not isinstance(text, str) or not text.strip():
+            raise ValueError(f"prompts must give every name a text, got {name!r}: {text!r}; fill it in")
+        if texts.setdefault(name, text) != text:
+            raise ValueError(f"prompts must name a text once, got two texts for {name!r}; drop one")
+    return texts
+
+# %% ../nbs/02_triplets.ipynb #bf594bcf
+def _with_texts(frame, prompts, problems):
+    "The frame with texts where it has names of prompts; the names become the ids."
+    texts, given = _text_of(prompts), frame["prompt"].map(lambda v: (_id_text(v) or "").strip())
     known, whole = given.isin(texts), {t.strip(): n for n, t in texts.items()}
     gone = [g for g in given[~known].unique() if g and g not in whole]
-    if gone: problems.say("prompt", f"{len(gone)} without a text, {shorten(gone, 100)}", f"add them to prompts, which has {shorten(list(texts), 100)}")
+    do = f"add them to prompts, which has {shorten(list(texts), 100)}"
+    if gone: problems.say("prompt", f"{len(gone)} without a text, {shorten(gone, 100)}", do)
     problems.check()
     problems.notes.append(f"{given[known].nunique():,} names of prompts stand for the texts given.")
     ids = {} if "prompt_id" in frame else dict(prompt_id=given.map(whole).where(~known, given))
@@ -824,13 +933,15 @@ def _found(text, part):
     "Where a part stands in a text, in any case and spacing, and not inside a longer word."
     words = part.split()
     if part in text: hits = re.finditer(re.escape(part), text)
-    elif words and _flat(part) in _flat(text): hits = re.finditer(r"\s+".join(map(re.escape, words)), text, re.IGNORECASE)
+    elif words and _flat(part) in _flat(text):
+        hits = re.finditer(r"\s+".join(map(re.escape, words)), text, re.IGNORECASE)
     else: return []
     word = lambda c: c.isascii() and (c.isalnum() or c == "_")
     free = lambda a, b: not word(text[a]) or not word(text[b])
     spots = [h.span() for h in hits]
     return [(a, b) for a, b in spots if (a == 0 or free(a - 1, a)) and (b == len(text) or free(b - 1, b))]
 
+# %% ../nbs/02_triplets.ipynb #0e99d432
 def _asked(prompt, query):
     "Where a query stands in a prompt: whole, without its last mark, or its beginning where it was cut."
     spots = _found(prompt, query.strip()) or len(query) > 12 and _found(prompt, query.strip().rstrip(" .?!")) or []
@@ -846,10 +957,13 @@ def _fields(frame):
     "Further columns whose long texts stand in the prompts of most rows."
     some = frame.iloc[:: max(1, len(frame) // 200)]
     def inside(c):
-        texts = [(v, p) for v, p in zip(some[c], some["prompt"]) if isinstance(v, str) and isinstance(p, str) and len(v.strip()) > 11]
-        return frame[c].nunique() > 1 and len(texts) > .8 * len(some) and np.mean([bool(_found(p, v)) for v, p in texts]) > .8
+        texts = [(v, p) for v, p in zip(some[c], some["prompt"]) if isinstance(v, str) and isinstance(p, str)
+            and len(v.strip()) > 11]
+        return frame[c].nunique() > 1 and len(texts) > .8 * len(some) and np.mean([bool(_found(p, v)) for v,
+            p in texts]) > .8
     return [c for c in frame.columns if c not in NAMES and frame[c].dtype.kind == "O" and inside(c)]
 
+# %% ../nbs/02_triplets.ipynb #b4900057
 def _candidates(frame):
     "Prompts that stand with one query only, and what they are with the query masked; None where it is not in them."
     texts = frame[_is(frame["query"].to_numpy(object), str) & _is(frame["prompt"].to_numpy(object), str)]
@@ -857,7 +971,9 @@ def _candidates(frame):
     names = _fields(texts[own]) if own.any() else []
     rows = texts.loc[own, ["query", "prompt", *names]].drop_duplicates(["query", "prompt"]).assign(template=None)
     rows["bare"] = rows["prompt"]
-    for c in names: rows["bare"] = [_put(p, _found(p, v), c) if isinstance(v, str) and v.strip() else p for p, v in zip(rows["bare"], rows[c])]
+    for c in names:
+        rows["bare"] = [_put(p, _found(p, v), c) if isinstance(v, str) and v.strip() else p for p,
+            v in zip(rows["bare"], rows[c])]
     spots = [_asked(p, q) if q.strip() else [] for p, q in zip(rows["bare"], rows["query"])]
     rows["template"] = [_put(p, s, "query") if s else None for p, s in zip(rows["bare"], spots)]
     return rows
@@ -887,12 +1003,15 @@ def _masked(frame, problems):
     if not new: return frame
     prompt = frame["prompt"].map(lambda p: new.get(p, p) if isinstance(p, str) else p)
     before, after = frame["prompt"].nunique(), prompt.nunique()
-    problems.notes.append(f"The query's text was masked as {{query}} in {len(new):,} of {before:,} prompts, which leaves {after:,}.")
+    problems.notes.append(f"The query's text was masked as {{query}} in {len(new):,} of {before:,} prompts, which "
+        f"leaves {after:,}.")
     frame = frame.assign(prompt=prompt)
     pairs = frame[["prompt_id", "prompt"]].drop_duplicates() if "prompt_id" in frame else None
-    if pairs is not None and (pairs["prompt_id"].duplicated().any() or pairs["prompt"].duplicated().any()): frame = frame.drop(columns="prompt_id")
+    if pairs is not None and (pairs["prompt_id"].duplicated().any() or pairs["prompt"].duplicated().any()):
+        frame = frame.drop(columns="prompt_id")
     return frame
 
+# %% ../nbs/02_triplets.ipynb #523c0ad1
 def _templates(self) -> Triplets:
     "The log with {query} where prompts hold their own query, so that equal templates are one prompt."
     problems = _Problems(None, "log")
@@ -914,7 +1033,8 @@ def _write(self,
     "Write the log as parquet; `Triplets.read` gives it back unchanged."
     import pyarrow as pa, pyarrow.parquet as pq
     path = Path(path)
-    if path.suffix.lower() != ".parquet": raise ValueError(f"path must end in .parquet, got {path.name!r}; use log.frame.to_csv for other forms")
+    if path.suffix.lower() != ".parquet":
+        raise ValueError(f"path must end in .parquet, got {path.name!r}; use log.frame.to_csv for other forms")
     table = pa.Table.from_pandas(self.frame, preserve_index=False)
     meta = dict(schema=SCHEMA, score_range=self.score_range, adaptive=self.adaptive, covariates=self._named)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: json.dumps(meta).encode()})
@@ -961,10 +1081,12 @@ Triplets.covariates = _view(_covariates)
 def _repr(self):
     f, (lo, hi) = self.frame, self.score_range
     aside = [c for c in f.columns if c not in NAMES and c not in self._named and f[c].nunique() > 1]
-    parts = [f"{len(f):,} rows", f"{f['query_id'].nunique():,} queries x {f['prompt_id'].nunique():,} prompts", f"scores in [{lo:g}, {hi:g}], {f['score'].isna().sum():,} missing"]
+    parts = [f"{len(f):,} rows", f"{f['query_id'].nunique():,} queries x {f['prompt_id'].nunique():,} prompts",
+        f"scores in [{lo:g}, {hi:g}], {f['score'].isna().sum():,} missing"]
     parts += [f"{f[c].nunique()} {c}s" for c in ("model", "task") if c in f and f[c].nunique() > 1]
     parts += ["known propensities"] * ("propensity" in f) + ["prompts chosen by a search"] * self.adaptive
-    parts += [f"covariates {', '.join(self._named)}"] * bool(self._named) + [f"not used, as they differ within a query: {', '.join(aside)}"] * bool(aside)
+    parts += [f"covariates {', '.join(self._named)}"] * bool(self._named) + [f"not used, as they differ within a "
+        f"query: {', '.join(aside)}"] * bool(aside)
     return f"Triplets: {'; '.join(parts)}"
 
 def _markdown(self):
