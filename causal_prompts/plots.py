@@ -51,10 +51,12 @@ def shorten(text, width: int = 46) -> str:
     return line if len(line) <= width else line[:head].rstrip() + "…" + line[len(line) - (width - head - 1):].lstrip()
 
 # %% ../nbs/00_plots.ipynb #537e8392
-_FIRST = ("DejaVu Sans", "Noto Sans", "Arial Unicode MS", "Segoe UI", "Segoe UI Symbol", "Segoe UI Emoji", "Noto Emoji",
+_FIRST = ("DejaVu Sans", "Noto Sans", "Arial Unicode MS", "Segoe UI", "Segoe UI Symbol", "Segoe UI Emoji",
+    "Noto Emoji",
           "Symbola", "Noto Sans Symbols2", "Noto Sans Symbols", "Noto Sans Math") # tried before the fonts that are left
 _EAST = ("Noto Sans CJK JP", "Noto Sans CJK", "Noto Serif CJK", "Source Han Sans", "Hiragino Sans", "PingFang",
-         "Microsoft YaHei", "Yu Gothic", "Meiryo", "Malgun Gothic", "Apple SD Gothic Neo", "WenQuanYi", "SimHei", "MS Gothic")
+         "Microsoft YaHei", "Yu Gothic", "Meiryo", "Malgun Gothic", 
+         "Apple SD Gothic Neo", "WenQuanYi", "SimHei", "MS Gothic")
 
 # %% ../nbs/00_plots.ipynb #e86b733c
 @lru_cache(4)
@@ -130,8 +132,10 @@ def _dress(fig):
     for t in fig.findobj(mpl.text.Text):
         if t.get_text().isascii() and t.get_text().isprintable(): continue
         t.set_text(_drawable(t.get_text())[0])
-        needed = dict.fromkeys(f for c in t.get_text() if not c.isascii() and (f := _family(c)) not in (None, "DejaVu Sans"))
-        if needed: t.set(fontfamily=[*mpl.rcParams["font.family"], *needed], fontweight="normal") # few have a bold face
+        needed = dict.fromkeys(f for c in t.get_text() if not c.isascii() and (f := _family(c)) not in (None,
+            "DejaVu Sans"))
+        if needed:
+            t.set(fontfamily=[*mpl.rcParams["font.family"], *needed], fontweight="normal") # few have a bold face
 
 # %% ../nbs/00_plots.ipynb #52e8c610
 def _groups(table, group):
@@ -153,7 +157,8 @@ def forest(
     label: str = "prompt", value: str = "effect", lo: str = "lo", hi: str = "hi", # names of columns
     group: str | None = None, # column whose levels share a row, told apart by colour and marker
     truth: str | None = None, # column with known values, marked by a bar
-    xlabel: str = "effect on the score", title: str = "", zero: float | None = 0., level: float | None = None, # a threshold
+    xlabel: str = "effect on the score", title: str = "", zero: float | None = 0., level: float | None = None,
+        # a threshold
 ):
     "Dots with intervals, a row per label, the first label on top."
     names = list(pd.unique(table[label]))
@@ -164,7 +169,8 @@ def forest(
             at = np.array([row[l] for l in rows[label]]) + .28 * ((len(groups) - 1) / 2 - i)
             ax.hlines(at, rows[lo], rows[hi], color=CYCLE[k], lw=2, alpha=.75)
             ax.plot(rows[value], at, MARKERS[k], color=CYCLE[k], ms=6, label=None if name is None else str(name))
-        if truth: ax.plot(table[truth], [row[l] for l in table[label]], "|", color="black", ms=15, mew=2, label="truth")
+        if truth:
+            ax.plot(table[truth], [row[l] for l in table[label]], "|", color="black", ms=15, mew=2, label="truth")
         if zero is not None: ax.axvline(zero, color=GREY, lw=1, zorder=0)
         if level is not None: ax.axvline(level, **THRESHOLD)
         ax.set(yticks=list(row.values()), yticklabels=labels(names), xlabel=xlabel, title=title)
@@ -255,10 +261,13 @@ def heat(
         image = ax.imshow(m, aspect="auto", **kw)
         fig.colorbar(image, ax=ax, shrink=.8)
         ax.grid(False)
-        ax.set(xticks=range(m.shape[1]), yticks=range(m.shape[0]), yticklabels=labels(m.index, 36), xlabel=xlabel, ylabel=ylabel, title=title)
+        ax.set(xticks=range(m.shape[1]), yticks=range(m.shape[0]), yticklabels=labels(m.index, 36), xlabel=xlabel,
+            ylabel=ylabel, title=title)
         ax.set_xticks(range(m.shape[1]), labels(m.columns, 18, "column"), rotation=40, ha="right")
         for (i, j), v in np.ndenumerate(m.to_numpy(float)) if m.size <= 120 else []:
-            if np.isfinite(v): ax.text(j, i, format(v, fmt), ha="center", va="center", fontsize=8, color="white" if (abs(v) > .65 * top if centre else v - low > .65 * (top - low)) else "black")
+            if np.isfinite(v):
+                ax.text(j, i, format(v, fmt), ha="center", va="center", fontsize=8, color="white"
+                    if (abs(v) > .65 * top if centre else v - low > .65 * (top - low)) else "black")
     return fig
 
 # %% ../nbs/00_plots.ipynb #190dc917
@@ -293,9 +302,12 @@ def contour(
     with canvas(6, 4.4) as (fig, ax):
         lines = ax.contour(grid.columns, grid.index, grid, levels=8, colors=GREY, linewidths=.9)
         ax.clabel(lines, fmt=fmt, fontsize=8)
-        if grid.min(axis=None) < level < grid.max(axis=None): ax.contour(grid.columns, grid.index, grid, levels=[level], colors=VERMILION, linewidths=2.2, linestyles="--")
+        if grid.min(axis=None) < level < grid.max(axis=None):
+            ax.contour(grid.columns, grid.index, grid, levels=[level], colors=VERMILION, linewidths=2.2,
+                linestyles="--")
         ax.plot(marks[x], marks[y], "D", color=BLUE, ms=6, clip_on=False)
-        for name, at in zip(labels(marks[label], 34), marks[[x, y]].to_numpy()): ax.annotate(name, at, textcoords="offset points", xytext=(6, 4), fontsize=8)
+        for name, at in zip(labels(marks[label], 34), marks[[x, y]].to_numpy()):
+            ax.annotate(name, at, textcoords="offset points", xytext=(6, 4), fontsize=8)
         ax.set(xlabel=xlabel or x, ylabel=ylabel or y, title=title)
     return fig
 

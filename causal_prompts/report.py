@@ -114,15 +114,18 @@ def _text_table(table, width, most=40):
     return "\n".join(l.rstrip() for l in lines)
 
 # %% ../nbs/17_report.ipynb #9b9f466c
-def _wrap(text, width): return "\n\n".join(textwrap.fill(_plain(p), width, break_on_hyphens=False) for p in text.split("\n\n") if p.strip())
+def _wrap(text, width): return "\n\n".join(textwrap.fill(_plain(p), width, break_on_hyphens=False)
+    for p in text.split("\n\n") if p.strip())
 
 def _text_item(item, width):
     "Prose, a table or a finding as lines."
     if isinstance(item, str): return _wrap(item, width)
     if isinstance(item, pd.DataFrame): return _text_table(item, width)
     parts = [f"[{item.verdict}] {_plain(item.question)}", _wrap(item.reading, width), _text_table(item.table, width)]
-    return "\n".join(parts[:2]) + "\n\n" + parts[2] + (f"\n\n{_wrap(f'Next: {item.advice}', width)}" if item.advice else "")
+    return "\n".join(parts[:2]) + "\n\n" + parts[2] + (f"\n\n{_wrap(f'Next: {item.advice}', width)}" if item.advice
+        else "")
 
+# %% ../nbs/17_report.ipynb #d64437b0
 def as_text(
     sections, # a list of (heading, *items); items are texts, Findings, DataFrames; a bare Finding is a section
     width: int = 96, # characters a line
@@ -232,7 +235,9 @@ def report(
 ) -> Path: # where it was written
     "Write sections as one self-contained page."
     path = Path(path)
-    if path.is_dir(): raise ValueError(f"path must name a file, got the folder {str(path)!r}; pass e.g. {str(path / 'report.html')!r}")
+    if path.is_dir():
+        raise ValueError(f"path must name a file, got the folder {str(path)!r}; pass e.g. "
+            f"{str(path / 'report.html')!r}")
     text = _html(sections, title, lead)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part: part.write_bytes(text.encode("utf-8", "replace"))

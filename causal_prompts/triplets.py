@@ -351,17 +351,23 @@ def _checked(columns):
     return columns
 
 # %% ../nbs/02_triplets.ipynb #48f26e00
+def _unshadowed(frame, columns):
+    "The frame without columns of our names where others were named instead."
+    named = [k for k, c in columns.items() if c != k and c in frame and k not in columns.values()]
+    return frame.drop(columns=[k for k in named if k in frame])
+
+# %% ../nbs/02_triplets.ipynb #712b5d80
 def _ready(frame, columns, problems):
     "The frame under our column names, or a refusal."
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(f"a log must be a DataFrame, got {type(frame).__name__}; read a file with Triplets.read")
     columns, levels = _checked(columns), [n for n in frame.index.names if n is not None and n not in frame.columns]
     frame = (frame.reset_index(levels) if levels else frame).reset_index(drop=True)
-    shadowed = [k for k, c in columns.items() if c != k and c in frame and k in frame and k not in columns.values()]
-    frame = frame.drop(columns=shadowed)
+    frame = _unshadowed(frame, columns)
     _absent(frame, columns, problems)
     frame = frame.rename(columns={c: k for k, c in columns.items()}).rename(columns=str)
-    for c in frame.columns[frame.columns.duplicated()].unique(): problems.say(c, "two columns of this name", "drop or rename one")
+    twice = frame.columns[frame.columns.duplicated()].unique()
+    for c in twice: problems.say(c, "two columns of this name", "drop or rename one")
     problems.check()
     if not len(frame): raise _refuse(problems.where, "a header and no rows", "give at least one row", column="file")
     return frame
@@ -424,7 +430,7 @@ def _chosen(frame, covariates):
 class Triplets:
     "A checked log of (query, prompt, score), one row a draw."
     def __init__(self,
-        frame: pd.DataFrame, # query, prompt, score; optional query_id, prompt_id, repeat, model, task, propensity, covariates
+        frame: pd.DataFrame, # query, prompt, score; may have any of `NAMES`, and covariates
         score_range: tuple = (0., 1.), # lowest and highest score there can be
         adaptive: bool = False, # True where a search that saw earlier scores chose the prompts
         covariates: list | None = None, # known before the prompt was chosen; None: those constant within a query
@@ -743,6 +749,7 @@ def _book(raw, name):
         raise ImportError(f"reading {name} needs openpyxl: {remedy}") from None
     return load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
 
+# %% ../nbs/02_triplets.ipynb #d5761129
 def _xlsx(raw, name):
     "The cells of a workbook, the row of each, how they are counted, and a note where other sheets were left out."
     try: title, rows, others = _sheet(_book(raw, name))
@@ -750,7 +757,8 @@ def _xlsx(raw, name):
         raise _refuse(name, f"no workbook that can be read ({e})", "save it again as .xlsx, or as .csv") from None
     if not rows: raise _refuse(name, "an empty workbook", "check the path")
     (_, head), *body = rows
-    frame = pd.DataFrame([r for _, r in body], columns=["" if c is None else str(c).strip() for c in head], dtype=object)
+    names = ["" if c is None else str(c).strip() for c in head]
+    frame = pd.DataFrame([r for _, r in body], columns=names, dtype=object)
     frame = frame.loc[:, [bool(c) for c in frame.columns]].infer_objects()
     notes = [f"Read sheet {title!r}; left out: {', '.join(others)}."] if others else []
     return frame, [i for i, _ in body], f"{name} (rows of sheet {title!r})", notes
@@ -855,16 +863,16 @@ def _read(
     score_range: tuple | None = None, # None: as written in the file, else (0, 1)
     adaptive: bool | None = None, # None: as written in the file, else False
     covariates: list | None = None, # None: as written in the file, else those constant within a query
-    prompts=None, # texts for a log of names: a table with columns name and prompt, its file, or a dict
+    prompts=None, # texts for a log of names: a table of name and prompt, its file, or a dict
     templates: bool = False, # True: put {query} where a prompt holds its own query, as `templates` does
 ) -> Triplets:
     "A log from a file, a folder or a DataFrame, checked."
     how = dict(score_range=score_range, adaptive=adaptive, covariates=covariates)
-    state = _state(_opened(source, columns), columns, prompts, templates, how)
     log = object.__new__(Triplets)
-    log.__dict__.update(state)
+    log.__dict__.update(_state(_opened(source, columns), columns, prompts, templates, how))
     return log
 
+# %% ../nbs/02_triplets.ipynb #c0cd258e
 Triplets.read = staticmethod(_read)
 
 # %% ../nbs/02_triplets.ipynb #125cead5
