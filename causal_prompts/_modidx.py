@@ -1685,6 +1685,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'causal_prompts.triplets._messages': ('triplets.html#_messages', 'causal_prompts/triplets.py'),
                                          'causal_prompts.triplets._moments': ('triplets.html#_moments', 'causal_prompts/triplets.py'),
                                          'causal_prompts.triplets._numbers': ('triplets.html#_numbers', 'causal_prompts/triplets.py'),
+                                         'causal_prompts.triplets._of_templates': ( 'triplets.html#_of_templates',
+                                                                                    'causal_prompts/triplets.py'),
                                          'causal_prompts.triplets._one_text': ('triplets.html#_one_text', 'causal_prompts/triplets.py'),
                                          'causal_prompts.triplets._opened': ('triplets.html#_opened', 'causal_prompts/triplets.py'),
                                          'causal_prompts.triplets._parquet': ('triplets.html#_parquet', 'causal_prompts/triplets.py'),

@@ -1423,3 +1423,11 @@ def _design(self,
                    _reading(facts, refusal), _THRESHOLD, _ADVICE[case], facts, form, data)
 
 Triplets.design = _design
+
+# %% ../nbs/02_triplets.ipynb #1d315da3
+def _of_templates(predict):
+    "The question asked of the templates where prompts hold their own query."
+    def asked(log, *args, **kwargs): return predict(log.templates() if _filled(log.frame) > .1 else log, *args, **kwargs)
+    return asked
+
+_predict = _of_templates(_predict)

@@ -119,7 +119,7 @@ def filled(n=60, fill=lambda w, q: w.replace("{q}", q), queries=None, seed=0, wa
 
 
 def test_the_command_masks_filled_in_prompts_and_says_so_first(tmp_path, capsys, hashed):
-    filled().to_csv(tmp_path/"log.csv", index=False)
+    filled(seed=2).to_csv(tmp_path/"log.csv", index=False)
     code, out, err = ran(capsys, "run", tmp_path/"log.csv", "--out", tmp_path)
     first = " ".join(out.split("\n\n")[1].split())
     assert code == 0 and first.startswith("log.csv. The query's text was masked as {query} in 120 of 120 prompts, which leaves 3. --keep-filled leaves them as they were sent.")
@@ -177,6 +177,15 @@ def test_some_prompts_filled_in_and_others_not():
     t = pd.concat([t, t.drop_duplicates("query").assign(prompt="Answer the question of the user.")], ignore_index=True)
     log = Triplets.read(t, templates=True)
     assert len(log.prompts) == 4 and log.notes == ("The query's text was masked as {query} in 120 of 121 prompts, which leaves 4.",)
+
+
+def test_filled_in_prompts_alone_are_never_called_a_choice():
+    "Their p-values are those of the templates, dealt at random here; each is one draw from the uniform distribution."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sent = [Triplets(filled(seed=s)).design(permutations=39).facts["predict_p"] for s in range(12)]
+        masked = [Triplets.read(filled(seed=s), templates=True).design(permutations=39).facts["predict_p"] for s in range(12)]
+    assert sent == masked and sum(p <= .05 for p in sent) <= 4
 
 
 def test_a_log_takes_its_templates_later():
