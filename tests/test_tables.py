@@ -302,3 +302,32 @@ def test_a_map_keeps_what_was_right_in_it():
 
 def test_nothing_is_offered_where_nothing_fits():
     with pytest.raises(LogError, match=r"name yours with columns=\{'score': 'your column'\}"): Triplets.read(pd.DataFrame(dict(input=["a"] * 3, output=["b"] * 3, reference=["c"] * 3)))
+
+
+def test_wrong_names_are_told_in_one_line():
+    with pytest.raises(LogError) as e: Triplets.read(table().rename(columns=dict(query="question", prompt="template", score="accuracy")))
+    assert str(e.value).splitlines()[1:] == ["  columns 'query', 'prompt', 'score': got no such columns, only ['question', 'template', 'accuracy', 'level']; probably meant: columns={'query': 'question', 'prompt': 'template', 'score': 'accuracy'}"]
+    assert e.value.problems["column"].tolist() == ["query", "prompt", "score"]
+
+
+def test_a_part_without_the_score_is_not_read_as_missing(tmp_path):
+    table().to_csv(tmp_path / "a.csv", index=False)
+    table().rename(columns=dict(score="scores")).to_csv(tmp_path / "b.csv", index=False)
+    with pytest.raises(LogError, match=r"b.csv.*\n.*column 'score': got columns \['query', 'prompt', 'scores', 'level'\] where the first file has"): Triplets.read(tmp_path)
+
+
+def test_a_folder_of_everything_is_refused(tmp_path, monkeypatch):
+    from causal_prompts import triplets
+    monkeypatch.setattr(triplets, "MOST_FILES", 3)
+    for i in range(5): table().to_csv(tmp_path / f"{i}.csv", index=False)
+    with pytest.raises(LogError, match="a folder of more than 3 files; name the folder of the log"): Triplets.read(tmp_path)
+    with pytest.raises((LogError, FileNotFoundError)): Triplets.read("")
+
+
+def test_packed_twice_and_other_separators(tmp_path):
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(gzip.compress(csv_of().encode())))
+    same(quiet(tmp_path / "t.csv.gz"))
+    (tmp_path / "t.csv").write_text(csv_of("^").replace(",", ";"))
+    with pytest.raises(LogError, match="separate the cells by commas"): Triplets.read(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text(csv_of("^"))
+    with pytest.raises(LogError, match="all 24 rows, column 'row': got 2 cells under a header of 1; separate the cells by commas, tabs, semicolons or |"): Triplets.read(tmp_path / "t.csv")
