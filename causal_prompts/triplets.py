@@ -328,7 +328,8 @@ def _meant(frame, columns):
 # %% ../nbs/02_triplets.ipynb #e9d9543b
 def _absent(frame, columns, problems):
     "Say which columns are absent, and what is probably meant."
-    gone = [columns.get(n, n) for n in NEEDED + [k for k in columns if k not in NEEDED] if columns.get(n, n) not in frame]
+    names = [columns.get(n, n) for n in dict.fromkeys([*NEEDED, *columns])]
+    gone = [c for c in names if c not in frame]
     if not gone: return
     meant = _meant(frame, columns) if frame.columns.is_unique else None
     do = "name yours with columns={'score': 'your column'}"
@@ -1451,7 +1452,8 @@ Triplets.design = _design
 # %% ../nbs/02_triplets.ipynb #1d315da3
 def _of_templates(predict):
     "The question asked of the templates where prompts hold their own query."
-    def asked(log, *args, **kwargs): return predict(log.templates() if _filled(log.frame) > .1 else log, *args, **kwargs)
+    def asked(log, *args, **kwargs):
+        return predict(log.templates() if _filled(log.frame) > .1 else log, *args, **kwargs)
     return asked
 
 _predict = _of_templates(_predict)

@@ -129,3 +129,16 @@ def test_a_file_is_whole_or_the_one_before(tmp_path):
     with whole_file(tmp_path/"link") as part: part.write_text("new")
     assert path.read_text() == "new" and (tmp_path/"link").is_symlink()
     with whole_file("/dev/null") as part: assert str(part) == "/dev/null"
+
+
+def test_a_checkup_and_a_log_are_pages_of_their_own_elements():
+    from causal_prompts.diagnostics import Checkup
+    from causal_prompts.triplets import Triplets
+    evil = "<script>alert(1)</script> [x](javascript:alert(1)) | $x$"
+    f = Finding("q", pd.DataFrame({"a": [1.]}), "stop", evil, advice=evil)
+    found = Checkup({"power": f}, pd.DataFrame(dict(check=["balance"], looks_at=["x"], why=[evil])), "about", (evil,))
+    page = Shown(rendered(found._repr_markdown_()))
+    assert not {"script", "a", "img"} & {t for t, _ in page.tags}
+    log = Triplets(pd.DataFrame([(f"{evil} {i}", p, i % 2) for i in range(12) for p in (evil, "b")], columns=["query", "prompt", "score"]).assign(**{evil: range(24)}))
+    page = Shown(rendered(log._repr_markdown_()))
+    assert not {"script", "a", "img"} & {t for t, _ in page.tags} and sum(t == "tr" for t, _ in page.tags) == 4
