@@ -962,16 +962,33 @@ def _with_texts(frame, prompts, problems):
 # %% ../nbs/02_triplets.ipynb #6f88e9cf
 def _flat(text): return " ".join(text.casefold().split())
 
+def _flattened(text):
+    "A text as `_flat` gives it, and for each of its characters the place in the original."
+    parts, at = [], []
+    for word in re.finditer(r"\S+", text):
+        if parts: at.append(word.start() - 1)
+        parts.append(word[0].casefold())
+        same = len(parts[-1]) == len(word[0])
+        at += range(*word.span()) if same else [word.start() + i for i, c in enumerate(word[0]) for _ in c.casefold()]
+    return " ".join(parts), at
+
+def _places(text, part):
+    "(start, end) of a part in a text, wherever it stands."
+    out, at = [], text.find(part)
+    while at >= 0: out.append((at, at + len(part))); at = text.find(part, at + len(part))
+    return out
+
+# %% ../nbs/02_triplets.ipynb #6f54c8d7
 def _found(text, part):
     "Where a part stands in a text, in any case and spacing, and not inside a longer word."
-    words = part.split()
-    if part in text: hits = re.finditer(re.escape(part), text)
-    elif words and _flat(part) in _flat(text):
-        hits = re.finditer(r"\s+".join(map(re.escape, words)), text, re.IGNORECASE)
-    else: return []
+    if not part.strip(): return []
+    if part in text: spots = _places(text, part)
+    elif _flat(part) not in _flat(text): return []
+    else:
+        flat, at = _flattened(text)
+        spots = [(at[a], at[b - 1] + 1) for a, b in _places(flat, _flat(part))]
     word = lambda c: c.isascii() and (c.isalnum() or c == "_")
     free = lambda a, b: not word(text[a]) or not word(text[b])
-    spots = [h.span() for h in hits]
     return [(a, b) for a, b in spots if (a == 0 or free(a - 1, a)) and (b == len(text) or free(b - 1, b))]
 
 # %% ../nbs/02_triplets.ipynb #0e99d432
@@ -1015,7 +1032,7 @@ def _candidates(frame):
 def _believed(rows):
     "The templates that two queries lead to; a rarer one only where it fills to the prompt, or most of the log agrees."
     n = rows.groupby("template")["query"].nunique()
-    known = sorted(n.index[n > 1], key=len, reverse=True)[:500]
+    known = sorted(n[n > 1].nlargest(50).index, key=len, reverse=True)
     if not known: return rows.assign(template=None)
     here, shared = rows["template"].notna(), rows["template"].isin(n.index[n > 1])
     most = shared.sum() > .5 * here.sum()
