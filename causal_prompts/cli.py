@@ -7,7 +7,7 @@ __all__ = ['LONG', 'short_names', 'fitted', 'effects', 'judged', 'exact_test', '
            'check', 'brief', 'main']
 
 # %% ../nbs/18_cli.ipynb #becf6eb0
-import argparse, os, shutil, sys, time, warnings
+import argparse, ast, os, re, shlex, shutil, sys, tempfile, time, warnings
 from dataclasses import replace
 from difflib import get_close_matches
 from itertools import count
@@ -399,9 +399,11 @@ def brief(section):
 def _pairs(texts, flag, split):
     "name=value, ... as a dict."
     out = {}
-    for part in [p for t in texts or [] for p in (t.split(",") if split else [t])]:
+    for part in [p for t in texts or [] for p in (re.split(r",(?=\s*\w+\s*=)", t) if split else [t])]:
         name, eq, value = (p.strip() for p in part.partition("="))
-        if not (name and eq and value): raise ValueError(f"{flag} must be name=value, got {part!r}; e.g. {flag} {'prompt=template' if split else 'model=gpt-4o'}")
+        if not (name and eq and value):
+            raise ValueError(f"{flag} must be name=value, got {part!r}; e.g. {flag} "
+                f"{'prompt=template' if split else 'model=gpt-4o'}")
         out[name] = value
     return out
 
@@ -409,7 +411,9 @@ def _range(text):
     "'0,1' as a pair of numbers."
     if text is None: return None
     try: lo, hi = (float(p) for p in text.split(","))
-    except ValueError: raise ValueError(f"--score-range must be two numbers with a comma between, got {text!r}; e.g. --score-range 0,100") from None
+    except ValueError:
+        raise ValueError(f"--score-range must be two numbers with a comma between, got {text!r}; e.g. --score-range "
+            f"0,100") from None
     return lo, hi
 
 # %% ../nbs/18_cli.ipynb #a5c87ce2
@@ -417,49 +421,119 @@ def _level(log, column, text):
     "The value a column's level is compared with."
     if column not in log.frame or not pd.api.types.is_numeric_dtype(log.frame[column].dtype): return text
     try: return float(text)
-    except ValueError: raise ValueError(f"--where {column}=... must be a number, as the column is one, got {text!r}") from None
+    except ValueError:
+        raise ValueError(f"--where {column}=... must be a number, as the column is one, got {text!r}") from None
 
+def _noted(log, a):
+    "What reading put right, in the command's words."
+    masked = " --keep-filled leaves them as they were sent."
+    return "".join(f" {n}{masked * ('masked as' in n)}" for n in log.notes)
+
+# %% ../nbs/18_cli.ipynb #edb673e5
+def _about(a, log, where, score, left):
+    "A sentence on what was read, and on what was left out of it."
+    about = Path(a.log).name + (f", only {', '.join(f'{c} = {v}' for c, v in where.items())}" if where else "")
+    about += (f", score = {score}" if score else "") + "." + _noted(log, a)
+    if left: about += (f" Not used: {', '.join(left)}; a column written after the answer must not be adjusted for, "
+                       "so name with --covariates those known before the prompt was chosen.")
+    return about
+
+# %% ../nbs/18_cli.ipynb #02ff9047
 def _open_log(a):
-    "The log of the arguments, and a sentence on what was left out of it."
+    "The log of the arguments, and a sentence on it."
     columns = _pairs(a.columns, "--columns", True) | ({"score": a.score} if a.score else {})
     asked = [c.strip() for c in (a.covariates or "").split(",") if c.strip()]
-    log = Triplets.read(a.log, columns=columns or None, score_range=_range(a.score_range), covariates=asked)
-    where = _pairs(a.where, "--where", False)
+    how = dict(prompts=a.prompts, templates=not a.keep_filled)
+    log = Triplets.read(a.log, columns=columns or None, score_range=_range(a.score_range), covariates=asked, **how)
+    where, whole = _pairs(a.where, "--where", False), log
     if where: log = log.where(**{c: _level(log, c, v) for c, v in where.items()})
     left = [c for c in log.frame if c not in NAMES and c not in asked]
     if left: log = Triplets(log.frame.drop(columns=left), log.score_range, log.adaptive, asked)
-    about = f"{Path(a.log).name}" + (f", only {', '.join(f'{c} = {v}' for c, v in where.items())}" if where else "") + (f", score = {a.score or columns['score']}" if "score" in columns else "") + "."
-    if left: about += f" Not used: {', '.join(left)}; a column written after the answer must not be adjusted for, so name with --covariates those known before the prompt was chosen."
-    return log, about
+    return log, _about(a, whole, where, columns.get("score"), left)
 
 # %% ../nbs/18_cli.ipynb #58c05f4b
+_OF_A_LOG = [ # flag, what its value is called, what it is
+    ("columns", "NAME=YOURS,...", "your names of the columns, e.g. query=question,prompt=template"),
+    ("prompts", "FILE", "texts for a log that names its prompts: a table of name and prompt, or a folder of texts"),
+    ("score", "COLUMN", "the column to take as the score"),
+    ("score-range", "LO,HI", "lowest and highest score there can be (0,1)"),
+    ("covariates", "COLUMN,...", "columns known before the prompt was chosen, to adjust for (none)"),
+    ("where", "COLUMN=VALUE", "only these rows; may be given several times"),
+    ("baseline", "TEXT", "the prompt, or its prompt_id, that gains are measured against (the one logged most often)")]
+
+# %% ../nbs/18_cli.ipynb #62a9ec9d
 def _log_arguments(r):
     "What every verb that reads a log takes."
-    r.add_argument("log", metavar="LOG", help="one row a scored answer; columns query, prompt, score; optional query_id, prompt_id, repeat, model, task, propensity")
-    r.add_argument("--columns", action="append", metavar="NAME=YOURS,...", help="your names of the columns, e.g. query=question,prompt=template")
-    r.add_argument("--score", metavar="COLUMN", help="the column to take as the score")
-    r.add_argument("--score-range", metavar="LO,HI", help="lowest and highest score there can be (0,1); write --score-range=-1,1 where it starts with a minus")
-    r.add_argument("--covariates", metavar="COLUMN,...", help="columns known before the prompt was chosen, to adjust for (none)")
-    r.add_argument("--where", action="append", metavar="COLUMN=VALUE", help="only these rows; may be given several times")
-    r.add_argument("--baseline", metavar="TEXT", help="the prompt, or its prompt_id, that gains are measured against (the one logged most often)")
+    kinds = ".parquet, .csv, .tsv, .jsonl, .json or .xlsx, packed or not, or a folder of them"
+    names = "columns query, prompt, score; optional query_id, prompt_id, repeat, model, task, propensity"
+    r.add_argument("log", metavar="LOG", help=f"one row a scored answer: {kinds}; {names}")
+    for flag, value, said in _OF_A_LOG:
+        action = "append" if flag in ("columns", "where") else "store"
+        r.add_argument(f"--{flag}", metavar=value, help=said, action=action)
+    filled = "leave prompts that hold their own query as they were sent (masked as {query})"
+    r.add_argument("--keep-filled", action="store_true", help=filled)
+
+# %% ../nbs/18_cli.ipynb #73543001
+def _near(given, known):
+    near = get_close_matches(given, known, 1, .6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+def _tied(args):
+    "Arguments with a range that begins with a minus tied to its flag."
+    out = []
+    for a in map(str, args):
+        if out and out[-1] == "--score-range" and re.match(r"-[\d.]", a): out[-1] += f"={a}"
+        else: out.append(a)
+    return out
+
+# %% ../nbs/18_cli.ipynb #37a1f602
+class _Parser(argparse.ArgumentParser):
+    "A parser that names what was probably meant."
+    verbs = {} # name -> its parser
+
+    def parse_args(self, args=None, namespace=None):
+        a, extra = self.parse_known_args(_tied(sys.argv[1:] if args is None else args), namespace)
+        if extra: self.verbs.get(getattr(a, "verb", None), self).error(f"unrecognized arguments: {' '.join(extra)}")
+        return a
+
+    def error(self, message):
+        wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if wrong: super().error(message + _near(wrong[1], re.findall(r"[\w.:-]+", wrong[2])))
+        flags = [f for a in self._actions for f in a.option_strings if f.startswith("--")]
+        unknown = [t.split("=")[0] for t in message.split() if t.startswith("-")] if "unrecognized" in message else []
+        super().error(message + "".join(_near("--" + t.lstrip("-").replace("_", "-"), flags) for t in unknown))
+
+# %% ../nbs/18_cli.ipynb #014851fb
+def _meant(given, known):
+    near = get_close_matches(given, known, 1, .6)
+    return f"; did you mean {near[0]}?" if near else ""
 
 # %% ../nbs/18_cli.ipynb #d8d06de3
+_CHECKUP = "whether your log's answers deserve belief: every check that applies, worst first"
+
 def _parser():
-    p = argparse.ArgumentParser("causal-prompts", description="What a prompt causes, learned from a log of (query, prompt, score).")
+    "The arguments of the command."
+    p = _Parser("causal-prompts", description="What a prompt causes, learned from a log of (query, prompt, score).")
     p.add_argument("--version", action="version", version=f"causal_prompts {__version__}")
     verbs = p.add_subparsers(dest="verb", required=True, metavar="VERB")
     d = verbs.add_parser("demo", help="the main job on a simulated log whose truth is known")
     d.add_argument("--queries", type=int, default=500, metavar="N", help="queries in the log (500)")
-    r = verbs.add_parser("run", help="the main job on your log: .parquet, .csv or .jsonl")
-    c = verbs.add_parser("checkup", help="whether your log's answers deserve belief: every check that applies, worst first")
+    r, c = verbs.add_parser("run", help="the main job on your log"), verbs.add_parser("checkup", help=_CHECKUP)
     for v in (r, c): _log_arguments(v)
-    c.add_argument("--fresh", metavar="LOG", help="scored rows of other queries, to see whether the promised gains hold there")
-    c.add_argument("--thorough", action="store_true", help="also the checks that refit the model many times")
+    _checkup_arguments(c)
     for v in (d, r, c):
         v.add_argument("--out", default=".", metavar="DIR", help="folder for report.html (here)")
         v.add_argument("--seed", type=int, default=0, metavar="S", help="of every random step (0)")
     collect_cli.arguments(verbs)
+    p.verbs = verbs.choices
     return p
+
+# %% ../nbs/18_cli.ipynb #6dbbce4b
+def _checkup_arguments(c):
+    "What the checkup takes besides."
+    fresh = "scored rows of other queries, to see whether the promised gains hold there"
+    c.add_argument("--fresh", metavar="LOG", help=fresh)
+    c.add_argument("--thorough", action="store_true", help="also the checks that refit the model many times")
 
 # %% ../nbs/18_cli.ipynb #6888c006
 def _deliver(sections, out, title, notes, shown=lambda section: section):
@@ -472,37 +546,86 @@ def _deliver(sections, out, title, notes, shown=lambda section: section):
     path = report(done[:-1], out/"report.html", title, lead=done[-1][-1])
     print(f"Report: {path}")
 
+# %% ../nbs/18_cli.ipynb #9d313ff6
+def _try_out(a):
+    "See before the work that its results can be written where they are wanted."
+    out = Path(a.out)
+    folder, file = (out.parent, out) if a.verb == "import" else (out, out/"report.html")
+    if file.is_dir():
+        raise ValueError(f"--out must leave room for the file {str(file)!r}, got a folder of that name; name "
+            f"another place")
+    near = next((p for p in (folder, *folder.parents) if p.exists()), Path("."))
+    if not near.is_dir(): raise ValueError(f"--out must be a folder, got the file {str(near)!r}; name another place")
+    try: tempfile.TemporaryFile(dir=near).close()
+    except OSError as e:
+        raise ValueError(f"--out must be a folder that can be written to, got {str(near)!r} ({e.strerror}); name "
+            f"another place") from None
+
+# %% ../nbs/18_cli.ipynb #77ef4524
 def _job(a, say, notes):
     "Do what the arguments ask; an exit code, or None for 0."
+    if hasattr(a, "out"): _try_out(a)
     if a.verb == "collect": return collect_cli.collect_log(a, say)
-    if a.verb in ("import", "serve-world"): return (collect_cli.import_log if a.verb == "import" else collect_cli.serve_log)(a)
+    if a.verb in ("import", "serve-world"):
+        return (collect_cli.import_log if a.verb == "import" else collect_cli.serve_log)(a)
     out = Path(a.out)
-    if out.exists() and not out.is_dir(): raise ValueError(f"--out must be a folder, got the file {a.out!r}")
     if a.verb == "demo": return _deliver(demo(a.seed, a.queries, say=say), out, "A log whose truth is known", notes)
     say(f"reading {Path(a.log).name}")
     log, about = _open_log(a)
     given, name = dict(about=about, say=say), Path(a.log).name
-    if a.verb == "run": return _deliver(run(log, a.baseline, a.seed, **given), out, f"What {name} says of its prompts", notes)
+    if a.verb == "run":
+        return _deliver(run(log, a.baseline, a.seed, **given), out, f"What {name} says of its prompts", notes)
     if a.fresh: given["fresh"] = _open_log(argparse.Namespace(**vars(a) | dict(log=a.fresh)))[0]
-    _deliver(check(log, a.baseline, a.seed, thorough=a.thorough, **given), out, f"Can {name} be believed?", notes, brief)
+    _deliver(check(log, a.baseline, a.seed, thorough=a.thorough, **given), out, f"Can {name} be believed?", notes,
+        brief)
 
 # %% ../nbs/18_cli.ipynb #dc6b4f7d
+def _columns_flag(m):
+    "A map of columns as the flag that gives it."
+    try: given = ast.literal_eval(m[1])
+    except (ValueError, SyntaxError): return m[0]
+    return "--columns " + shlex.quote(",".join(f"{k}={v}" for k, v in given.items()))
+
+# %% ../nbs/18_cli.ipynb #8f859195
+_SPOKEN = { # what messages of the modules say, and what the command calls it
+    r"columns=\{'score': 'your column'\}": "--columns score=YOURS",
+    r"columns=(\{[^{}]*\})": _columns_flag,
+    r"score_range=\(lo, hi\)": "--score-range LO,HI",
+    r"score_range=\((-[\d.]+), ([\d.-]+)\)": r"--score-range=\1,\2",
+    r"score_range=\(([\d.]+), ([\d.]+)\)": r"--score-range \1,\2",
+    r"\bscore_range must be": "--score-range must be",
+    r"leave it out of columns=": "leave --columns and --score out",
+    r"log\.where\((\w+)=\.\.\.\)": r"--where \1=...",
+    r"log\.where\(": "--where, in Python log.where(",
+    r"\brandom_state=(\d)": r"--seed \1",
+    r"\brandom_state\b": "--seed",
+    r"^(baseline|covariates|where|queries|prompts) (?=must)": r"--\1 ",
+    r"add them to prompts,": "add them to the file of --prompts,",
+    r"; if templates were filled in with the query, read with templates=True": "",
+    r"read the log with templates=True, or take log\.templates\(\) \(.*?\)": "leave out --keep-filled",
+    r": see the error's \.problems": ""}
+
+# %% ../nbs/18_cli.ipynb #a030faaf
+def _spoken(text):
+    "A message in the command's words."
+    for python, flag in _SPOKEN.items(): text = re.sub(python, flag, text)
+    return text
+
+def _message(e):
+    "An error on one line, in the command's words; several lines of problems stay so."
+    text = _spoken(str(e))
+    return text if isinstance(e, LogError) and text.count("\n") > 1 else " ".join(text.split()) or type(e).__name__
+
+# %% ../nbs/18_cli.ipynb #ea9f9d0a
 def _listen(notes):
     "Collect and show the package's own warnings, each once; drop those of libraries."
     def show(message, category, filename, *_):
-        if not issubclass(category, UserWarning) or "causal_prompts" not in filename or str(message) in notes: return
-        notes.append(str(message))
-        print(f"note: {message}", file=sys.stderr, flush=True)
+        said = _spoken(str(message))
+        if not issubclass(category, UserWarning) or "causal_prompts" not in filename or said in notes: return
+        notes.append(said)
+        print(f"note: {said}", file=sys.stderr, flush=True)
     warnings.simplefilter("always")
     warnings.showwarning = show
-
-_SPOKEN = {"score_range=(lo, hi)": "--score-range LO,HI", "columns={'score': 'your column'}": "--columns score=YOURS", "log.where(": "--where, in Python log.where(", ": see the error's .problems": ""}
-
-def _message(e):
-    "An error on one line, in the command's words; a list of problems keeps its lines."
-    text = str(e)
-    for python, flag in _SPOKEN.items(): text = text.replace(python, flag)
-    return text if isinstance(e, LogError) and len(e.problems) > 1 else " ".join(text.split()) or type(e).__name__
 
 # %% ../nbs/18_cli.ipynb #55684b6b
 def main(

@@ -136,12 +136,14 @@ Checkup.table, Checkup.summary = property(_table), property(_summary)
 
 # %% ../nbs/13d_diagnostics.ipynb #554a651b
 def _markdown(self):
+    from causal_prompts.core import as_markdown as cell
     s, mark = self.summary, dict(stop="**stop**", caution="**caution**", ok="ok")
-    cell = lambda t: str(t).replace("|", "\\|").replace("\n", " ")
-    rows = [f"| {r.check} | {mark[r.verdict]} | {cell(r.reading)} | {cell(r.next)} |" for r in self.table.itertuples()]
-    out = f"**{s.question}** — `{s.verdict}`\n\n{s.reading}\n\n| check | verdict | reading | next |\n|---|---|---|---|\n" + "\n".join(rows)
-    if len(self.skipped): out += "\n\nNot run: " + "; ".join(f"{r.check} ({cell(r.why)})" for r in self.skipped.itertuples())
-    return out + "".join(f"\n\n*Warning: {n}*" for n in self.notes)
+    rows = [f"| {cell(r.check)} | {mark[r.verdict]} | {cell(r.reading)} | {cell(r.next)} |" for r in self.table.itertuples()]
+    out = f"**{cell(s.question)}** — `{s.verdict}`\n\n{cell(s.reading)}\n\n"
+    out += "| check | verdict | reading | next |\n|---|---|---|---|\n" + "\n".join(rows)
+    skipped = "; ".join(f"{cell(r.check)} ({cell(r.why)})" for r in self.skipped.itertuples())
+    if skipped: out += "\n\nNot run: " + skipped
+    return out + "".join(f"\n\n*Warning: {cell(n)}*" for n in self.notes)
 
 def _text(self):
     s, rows = self.summary, []

@@ -4,15 +4,18 @@
 
 # %% auto #0
 __all__ = ['BLUE', 'VERMILION', 'GREEN', 'PURPLE', 'GREY', 'CYCLE', 'MARKERS', 'THRESHOLD', 'STYLE', 'FORMS', 'canvas', 'shorten',
-           'forest', 'bars', 'lines', 'points', 'hist', 'heat', 'love', 'contour', 'dag', 'draw']
+           'labels', 'forest', 'bars', 'lines', 'points', 'hist', 'heat', 'love', 'contour', 'dag', 'draw']
 
 # %% ../nbs/00_plots.ipynb #2e04bfb1
+import unicodedata
 from contextlib import contextmanager
+from functools import lru_cache
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib import font_manager, ft2font
 
 # %% ../nbs/00_plots.ipynb #eccbbfc1
 BLUE, VERMILION, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#7F7F7F"
@@ -35,7 +38,9 @@ def canvas(
     "A styled figure and its axes; closed, not shown, when the block ends."
     with plt.rc_context(STYLE):
         fig, axes = plt.subplots(rows, cols, figsize=(width, height), layout="constrained")
-        try: yield fig, axes
+        try:
+            yield fig, axes
+            _dress(fig)
         finally: plt.close(fig)
 
 # %% ../nbs/00_plots.ipynb #46fc1ee2
@@ -44,6 +49,93 @@ def shorten(text, width: int = 46) -> str:
     line = " ".join(str(text).split())
     head = width // 3
     return line if len(line) <= width else line[:head].rstrip() + "…" + line[len(line) - (width - head - 1):].lstrip()
+
+# %% ../nbs/00_plots.ipynb #537e8392
+_FIRST = ("DejaVu Sans", "Noto Sans", "Arial Unicode MS", "Segoe UI", "Segoe UI Symbol", "Segoe UI Emoji",
+    "Noto Emoji",
+          "Symbola", "Noto Sans Symbols2", "Noto Sans Symbols", "Noto Sans Math") # tried before the fonts that are left
+_EAST = ("Noto Sans CJK JP", "Noto Sans CJK", "Noto Serif CJK", "Source Han Sans", "Hiragino Sans", "PingFang",
+         "Microsoft YaHei", "Yu Gothic", "Meiryo", "Malgun Gothic", 
+         "Apple SD Gothic Neo", "WenQuanYi", "SimHei", "MS Gothic")
+
+# %% ../nbs/00_plots.ipynb #e86b733c
+@lru_cache(4)
+def _listed(n):
+    "family -> file of the fonts of this machine, the regular one of each."
+    odd = lambda f: (f.style != "normal") + (f.weight not in (400, "normal", "regular", "book"))
+    fonts = sorted(font_manager.fontManager.ttflist, key=odd, reverse=True)
+    usable = lambda name: not any(word in name.lower().replace(" ", "") for word in ("color", "lastresort"))
+    return {f.name: f.fname for f in fonts if usable(f.name)}
+
+def _installed(): return _listed(len(font_manager.fontManager.ttflist)) # counted, as fonts can be added
+
+# %% ../nbs/00_plots.ipynb #805ab973
+@lru_cache(1024)
+def _glyphs(file):
+    "The characters that a font has an outline for; none where it cannot be opened, or holds pictures only."
+    try: font = ft2font.FT2Font(file)
+    except (OSError, RuntimeError, ValueError): return frozenset()
+    return frozenset(font.get_charmap()) if font.scalable else frozenset()
+
+def _tried(char):
+    "Families in the order in which they are tried: those of the character's script, those of wide range, the rest."
+    families = _installed()
+    script = unicodedata.name(char, "?").split()[0].split("-")[0].title()
+    east = script in ("Cjk", "Hiragana", "Katakana", "Hangul", "Bopomofo", "Ideographic", "Fullwidth", "Halfwidth")
+    own = sorted(f for f in families if script in f.split())
+    if east: own = [f for start in _EAST for f in families if f.startswith(start)]
+    return dict.fromkeys([*own, *(f for f in _FIRST if f in families), *sorted(families)])
+
+# %% ../nbs/00_plots.ipynb #c22b6ee6
+_KNOWN = {} # (character, number of fonts) -> the family that draws it, None where none can
+
+def _family(char):
+    "The family that draws a character, None where none can."
+    families = _installed()
+    key = char, len(families)
+    if key not in _KNOWN: _KNOWN[key] = next((f for f in _tried(char) if ord(char) in _glyphs(families[f])), None)
+    return _KNOWN[key]
+
+def _joins(char): # selects a form or joins neighbours, and has no look of its own
+    return char in "\u200c\u200d" or "\ufe00" <= char <= "\ufe0f" or "\U000e0000" < char < "\U000e0200"
+
+def _drawable(text):
+    "A text without what no font can draw, and whether anything was lost."
+    seen = [c for c in text if not _joins(c) or _family(c)]
+    shown = lambda c: c in " \n" or _joins(c) or c.isprintable() and (c.isascii() or _family(c))
+    drawn = [c if shown(c) else "□" for c in seen]
+    return "".join(drawn), drawn != seen
+
+# %% ../nbs/00_plots.ipynb #a1c616f2
+def labels(
+    texts, # what the rows of a figure stand for, in the order of the table
+    width: int = 46, # characters at most, beside the number
+    what: str = "row", # what the number counts
+) -> list[str]:
+    "Short labels that this machine's fonts can draw; where they cannot, the number of the row in the table."
+    out = []
+    for i, text in enumerate(map(str, texts), 1):
+        drawn, lost = _drawable(" ".join(text.split()))
+        most = drawn.count("□") > .3 * sum(c.isalnum() or c == "□" for c in drawn)
+        short = shorten(drawn, width)
+        out.append(short if not lost else f"{what} {i}" if most else f"{what} {i}: {short}")
+    return out
+
+# %% ../nbs/00_plots.ipynb #13f5aea8
+def _dress(fig):
+    "Give every text of a figure the fonts it needs; what none has becomes a box."
+    for axis in (a for ax in fig.axes for a in (ax.xaxis, ax.yaxis)):
+        names = [t.get_text() for t in axis.get_ticklabels()]
+        drawn = [_drawable(n)[0] for n in names]
+        fixed = isinstance(axis.get_major_locator(), mpl.ticker.FixedLocator)
+        if fixed and drawn != names: axis.set_ticklabels(drawn)
+    for t in fig.findobj(mpl.text.Text):
+        if t.get_text().isascii() and t.get_text().isprintable(): continue
+        t.set_text(_drawable(t.get_text())[0])
+        needed = dict.fromkeys(f for c in t.get_text() if not c.isascii() and (f := _family(c)) not in (None,
+            "DejaVu Sans"))
+        if needed:
+            t.set(fontfamily=[*mpl.rcParams["font.family"], *needed], fontweight="normal") # few have a bold face
 
 # %% ../nbs/00_plots.ipynb #52e8c610
 def _groups(table, group):
@@ -65,22 +157,24 @@ def forest(
     label: str = "prompt", value: str = "effect", lo: str = "lo", hi: str = "hi", # names of columns
     group: str | None = None, # column whose levels share a row, told apart by colour and marker
     truth: str | None = None, # column with known values, marked by a bar
-    xlabel: str = "effect on the score", title: str = "", zero: float | None = 0., level: float | None = None, # a threshold
+    xlabel: str = "effect on the score", title: str = "", zero: float | None = 0., level: float | None = None,
+        # a threshold
 ):
     "Dots with intervals, a row per label, the first label on top."
-    labels = list(pd.unique(table[label]))
-    row = {l: len(labels) - 1 - i for i, l in enumerate(labels)}
+    names = list(pd.unique(table[label]))
+    row = {l: len(names) - 1 - i for i, l in enumerate(names)}
     groups = _groups(table, group)
-    with canvas(6.8, 1.1 + .32 * max(3, len(labels)) * (1 + .25 * (len(groups) - 1))) as (fig, ax):
+    with canvas(6.8, 1.1 + .32 * max(3, len(names)) * (1 + .25 * (len(groups) - 1))) as (fig, ax):
         for i, ((name, rows), k) in enumerate(zip(groups, _look(groups))):
             at = np.array([row[l] for l in rows[label]]) + .28 * ((len(groups) - 1) / 2 - i)
             ax.hlines(at, rows[lo], rows[hi], color=CYCLE[k], lw=2, alpha=.75)
             ax.plot(rows[value], at, MARKERS[k], color=CYCLE[k], ms=6, label=None if name is None else str(name))
-        if truth: ax.plot(table[truth], [row[l] for l in table[label]], "|", color="black", ms=15, mew=2, label="truth")
+        if truth:
+            ax.plot(table[truth], [row[l] for l in table[label]], "|", color="black", ms=15, mew=2, label="truth")
         if zero is not None: ax.axvline(zero, color=GREY, lw=1, zorder=0)
         if level is not None: ax.axvline(level, **THRESHOLD)
-        ax.set(yticks=list(row.values()), yticklabels=[shorten(l) for l in labels], xlabel=xlabel, title=title)
-        ax.set_ylim(-.6, len(labels) - .4)
+        ax.set(yticks=list(row.values()), yticklabels=labels(names), xlabel=xlabel, title=title)
+        ax.set_ylim(-.6, len(names) - .4)
         if group or truth: fig.legend(loc="outside lower center", ncols=4)
     return fig
 
@@ -99,7 +193,7 @@ def bars(
         if lo: ax.hlines(at, table[lo], table[hi], color="black", lw=1.5)
         ax.axvline(0, color=GREY, lw=1)
         if level is not None: ax.axvline(level, **THRESHOLD)
-        ax.set(yticks=at, yticklabels=[shorten(l) for l in table[label]], xlabel=xlabel, title=title)
+        ax.set(yticks=at, yticklabels=labels(table[label]), xlabel=xlabel, title=title)
     return fig
 
 # %% ../nbs/00_plots.ipynb #b2d188e8
@@ -167,10 +261,13 @@ def heat(
         image = ax.imshow(m, aspect="auto", **kw)
         fig.colorbar(image, ax=ax, shrink=.8)
         ax.grid(False)
-        ax.set(xticks=range(m.shape[1]), yticks=range(m.shape[0]), yticklabels=[shorten(i, 36) for i in m.index], xlabel=xlabel, ylabel=ylabel, title=title)
-        ax.set_xticks(range(m.shape[1]), [shorten(c, 18) for c in m.columns], rotation=40, ha="right")
+        ax.set(xticks=range(m.shape[1]), yticks=range(m.shape[0]), yticklabels=labels(m.index, 36), xlabel=xlabel,
+            ylabel=ylabel, title=title)
+        ax.set_xticks(range(m.shape[1]), labels(m.columns, 18, "column"), rotation=40, ha="right")
         for (i, j), v in np.ndenumerate(m.to_numpy(float)) if m.size <= 120 else []:
-            if np.isfinite(v): ax.text(j, i, format(v, fmt), ha="center", va="center", fontsize=8, color="white" if (abs(v) > .65 * top if centre else v - low > .65 * (top - low)) else "black")
+            if np.isfinite(v):
+                ax.text(j, i, format(v, fmt), ha="center", va="center", fontsize=8, color="white"
+                    if (abs(v) > .65 * top if centre else v - low > .65 * (top - low)) else "black")
     return fig
 
 # %% ../nbs/00_plots.ipynb #190dc917
@@ -188,7 +285,7 @@ def love(
         ax.plot(table[after], at, MARKERS[0], color=BLUE, ms=6, label=after)
         ax.axvline(0, color=GREY, lw=1, zorder=0)
         for t in [] if threshold is None else [-threshold, threshold]: ax.axvline(t, **THRESHOLD)
-        ax.set(yticks=at, yticklabels=[shorten(l) for l in table[label]], xlabel=xlabel, title=title, ylim=(-.6, len(table) - .4))
+        ax.set(yticks=at, yticklabels=labels(table[label]), xlabel=xlabel, title=title, ylim=(-.6, len(table) - .4))
         fig.legend(loc="outside lower center", ncols=2)
     return fig
 
@@ -205,9 +302,12 @@ def contour(
     with canvas(6, 4.4) as (fig, ax):
         lines = ax.contour(grid.columns, grid.index, grid, levels=8, colors=GREY, linewidths=.9)
         ax.clabel(lines, fmt=fmt, fontsize=8)
-        if grid.min(axis=None) < level < grid.max(axis=None): ax.contour(grid.columns, grid.index, grid, levels=[level], colors=VERMILION, linewidths=2.2, linestyles="--")
+        if grid.min(axis=None) < level < grid.max(axis=None):
+            ax.contour(grid.columns, grid.index, grid, levels=[level], colors=VERMILION, linewidths=2.2,
+                linestyles="--")
         ax.plot(marks[x], marks[y], "D", color=BLUE, ms=6, clip_on=False)
-        for m in marks.itertuples(index=False): ax.annotate(shorten(getattr(m, label), 34), (getattr(m, x), getattr(m, y)), textcoords="offset points", xytext=(6, 4), fontsize=8)
+        for name, at in zip(labels(marks[label], 34), marks[[x, y]].to_numpy()):
+            ax.annotate(name, at, textcoords="offset points", xytext=(6, 4), fontsize=8)
         ax.set(xlabel=xlabel or x, ylabel=ylabel or y, title=title)
     return fig
 

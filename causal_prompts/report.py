@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from . import __version__
-from .core import Finding
+from .core import Finding, printable, whole_file
 from .plots import shorten
 
 # %% ../nbs/17_report.ipynb #3b7d154d
@@ -82,7 +82,7 @@ def _sections(x):
     return [_section(s) for s in x]
 
 # %% ../nbs/17_report.ipynb #a77228dc
-def _plain(text): return "".join(c if c.isprintable() else "�" for c in " ".join(str(text).split()))
+def _plain(text): return printable(" ".join(str(text).split()))
 
 def _widths(shown, numbers, width, least=16):
     "A width for each column, the columns of text sharing what the numbers leave; None where there is too little."
@@ -114,15 +114,18 @@ def _text_table(table, width, most=40):
     return "\n".join(l.rstrip() for l in lines)
 
 # %% ../nbs/17_report.ipynb #9b9f466c
-def _wrap(text, width): return "\n\n".join(textwrap.fill(_plain(p), width) for p in text.split("\n\n") if p.strip())
+def _wrap(text, width): return "\n\n".join(textwrap.fill(_plain(p), width, break_on_hyphens=False)
+    for p in text.split("\n\n") if p.strip())
 
 def _text_item(item, width):
     "Prose, a table or a finding as lines."
     if isinstance(item, str): return _wrap(item, width)
     if isinstance(item, pd.DataFrame): return _text_table(item, width)
     parts = [f"[{item.verdict}] {_plain(item.question)}", _wrap(item.reading, width), _text_table(item.table, width)]
-    return "\n".join(parts[:2]) + "\n\n" + parts[2] + (f"\n\n{_wrap(f'Next: {item.advice}', width)}" if item.advice else "")
+    return "\n".join(parts[:2]) + "\n\n" + parts[2] + (f"\n\n{_wrap(f'Next: {item.advice}', width)}" if item.advice
+        else "")
 
+# %% ../nbs/17_report.ipynb #d64437b0
 def as_text(
     sections, # a list of (heading, *items); items are texts, Findings, DataFrames; a bare Finding is a section
     width: int = 96, # characters a line
@@ -232,8 +235,10 @@ def report(
 ) -> Path: # where it was written
     "Write sections as one self-contained page."
     path = Path(path)
-    if path.is_dir(): raise ValueError(f"path must name a file, got the folder {str(path)!r}; pass e.g. {str(path / 'report.html')!r}")
+    if path.is_dir():
+        raise ValueError(f"path must name a file, got the folder {str(path)!r}; pass e.g. "
+            f"{str(path / 'report.html')!r}")
     text = _html(sections, title, lead)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode("utf-8", "replace"))
+    with whole_file(path) as part: part.write_bytes(text.encode("utf-8", "replace"))
     return path

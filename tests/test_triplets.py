@@ -71,9 +71,12 @@ BAD_FRAMES = {
     "query id a list": (lambda: put("query_id", 5, [1], ids(table())), r"row 5, column 'query_id': got \[1\]"),
     "model missing": (lambda: put("model", 2, None, table().assign(model="m")), "row 2, column 'model': got None"),
     "task missing": (lambda: put("task", 2, np.nan, table().assign(task="t")), "row 2, column 'task': got nan"),
-    "covariate a list": (lambda: put("tags", 2, ["x"]), r"row 2, column 'tags': got \['x'\] \(list\); a covariate is"),
-    "covariate mixed": (lambda: put("level", 2, 7, table().assign(level="easy")), r"row 2, column 'level': got 7 \(int\)"),
-    "covariate complex": (lambda: table().assign(z=1j), r"row 0, column 'z': got 1j \(complex\)"),
+}
+
+BAD_COVARIATES = {
+    "a list": (lambda: put("tags", 2, ["x"]), r"row 2, column 'tags': got \['x'\] \(list\); a covariate is"),
+    "mixed": (lambda: put("level", 2, 7, table().assign(level="easy")), r"row 2, column 'level': got 7 \(int\)"),
+    "complex": (lambda: table().assign(z=1j), r"all 36 rows, column 'z': got 1j \(complex\)"),
 }
 
 
@@ -81,6 +84,15 @@ BAD_FRAMES = {
 def test_bad_frames_are_refused(name):
     make, message = BAD_FRAMES[name]
     with pytest.raises(LogError, match=message): Triplets(make())
+
+
+@pytest.mark.parametrize("name", BAD_COVARIATES)
+def test_a_covariate_that_cannot_be_adjusted_for_is_refused_where_it_is_named_and_left_out_elsewhere(name):
+    make, message = BAD_COVARIATES[name]
+    t = make()
+    with pytest.raises(LogError, match=message): Triplets(t, covariates=[t.columns[-1]])
+    with pytest.warns(UserWarning, match=f"left out, as neither texts nor numbers nor dates: '{t.columns[-1]}'") as seen: log = Triplets(t)
+    assert t.columns[-1] not in log.frame and len(log) == len(t) and seen[0].filename == __file__
 
 
 def test_every_problem_is_collected_and_each_kind_is_shown():
@@ -91,7 +103,8 @@ def test_every_problem_is_collected_and_each_kind_is_shown():
     p = e.value.problems
     assert (p["column"] == "score").sum() == 120 and (p["column"] == "query").sum() == 1
     assert list(p.columns) == ["row", "column", "got", "do"] and p["do"].str.len().gt(10).all()
-    assert "row 100, column 'query'" in str(e.value) and "... and 111 more" in str(e.value)
+    assert "row 100, column 'query'" in str(e.value) and "all 120 rows, column 'score': got 50 outside [0, 1]" in str(e.value) and len(str(e.value).splitlines()) == 3
+    with pytest.raises(LogError, match="... and 21 more: see the error's .problems"): Triplets(t.assign(score=.5, query=np.where(t.index < 30, "", t["query"])))
 
 
 @pytest.mark.parametrize("given", [(1, 0), (0, 0), (0, np.inf), 5, "ab", (0, 1, 2), None])
@@ -124,8 +137,8 @@ LINE = json.dumps(dict(query="q", prompt="p", score=1)) + "\n"
 
 BAD_FILES = {
     "latin1.csv": ((HEAD + "q,p,1\ncafé,p,1\n").encode("latin-1"), "row 3, column 'file': got the byte 0xe9, which is not UTF-8; save the file as UTF-8"),
-    "utf16.csv": (GOOD.encode("utf-16"), "latin|not UTF-8"),
-    "utf16le.csv": (GOOD.encode("utf-16-le"), "zero bytes, as in UTF-16"),
+    "utf16.csv": (GOOD.encode("utf-16")[:-1], "cut off inside a character"),
+    "binary.csv": (b"query,pro\0mpt,score\nq,p,1\n", "zero bytes, as in a file that is no text"),
     "latin1.jsonl": (LINE.encode() + '{"query": "é'.encode("latin-1") + b' "}\n', "row 2, column 'file': got the byte 0xe9"),
     "empty.csv": (b"", "got an empty file"),
     "blank.jsonl": (b"\n \n", "got an empty file"),
@@ -136,7 +149,7 @@ BAD_FILES = {
     "short.csv": ((HEAD + "q,p,1\nq,p\n").encode(), "row 3, column 'row': got 2 cells under a header of 3"),
     "multiline.csv": ((HEAD + '"a\nb\nc",p,1\nq,p,2\n').encode(), r"row 5, column 'score': got 2 outside \[0, 1\]"),
     "quote.csv": ((HEAD + 'q,p,1\n"q,p,1\nq,p,1\n').encode(), "row 3, column 'file': got a row that cannot be read .*; close the quotation mark"),
-    "semicolons.csv": (GOOD.replace(",", ";").encode(), r"got no such column, only \['query;prompt;score'\]; separate the cells by commas"),
+    "colons.csv": (GOOD.replace(",", ":").encode(), r"got no such column, only \['query:prompt:score'\]; separate the cells by commas"),
     "word.csv": ((HEAD + "q,p,1\nq,p,good\n").encode(), "row 3, column 'score': got 'good' where a number belongs"),
     "torn.jsonl": ((LINE * 2 + LINE[:20]).encode(), r"torn.jsonl .*\n  row 3, column 'line': got a torn last line .*; the writer was cut off: delete the line"),
     "torn_char.jsonl": (LINE.encode() + '{"query": "é'.encode()[:-1], "row 2, column 'file': got a file cut off inside a character"),
@@ -145,7 +158,7 @@ BAD_FILES = {
     "blank_lines.jsonl": ((LINE + "\n\n" + LINE.replace('"q"', '""')).encode(), "row 4, column 'query': got the empty text"),
     "nokey.jsonl": ((LINE + '{"query": "q", "score": 1}\n').encode(), "row 2, column 'prompt': got no text"),
     "text.parquet": (b"query,prompt,score\n", "no whole parquet file .*; copy or write the file again"),
-    "log.xlsx": (b"x", r"the ending '.xlsx'; give a file that ends in .parquet, .csv, .jsonl"),
+    "log.docx": (b"x", r"the ending '.docx'; give a file that ends in .parquet, .csv, .jsonl"),
     "log": (b"x", "the ending 'of no name'"),
 }
 
