@@ -592,9 +592,8 @@ class _Call:
 
 async def _body(self, session, c):
     "What the server answers, as bytes."
-    left = max(self.limits.deadline - c.seconds, .01)
     sent = dict(model=self.model, messages=c.messages, **self._sent(c.replicate))
-    async with asyncio.timeout(min(self.limits.timeout, left)):
+    async with asyncio.timeout(min(self.limits.timeout, self.limits.deadline)):
         got = await session.client.post("/chat/completions", body=sent, cast_to=session.whole)
     return got.content
 
