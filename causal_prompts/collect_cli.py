@@ -205,7 +205,7 @@ def _choices(a, tool):
     given = {k: v for k in _CHOICES if (v := getattr(a, k, None)) is not None}
     allowed = importers.takes(tool)
     at = given.get("at") if "at" in allowed else given.pop("at", None)
-    extra = [k for k in given if k not in allowed]
+    extra = [k for k in given if k not in allowed] + ["at"] * (at is not None and not {"at", "items"} & set(given))
     if extra:
         have = ", ".join(f"--{_SPOKEN.get(k, k).replace('_', '-')}" for k in _CHOICES if k in allowed)
         raise ValueError(f"--{extra[0].replace('_', '-')} is no choice of {tool}, which has {have}")

@@ -72,14 +72,22 @@ def bytes_of(
     "The bytes of a file, unpacked."
     path, packed = _file(path), _unpacker(_file(path)) is not None
     try:
-        with opened(path) as f: raw = f.read(most or (MOST + 1 if packed else -1))
+        if packed and most is None: _measured(path)
+        with opened(path) as f: return f.read(most) if most else f.read()
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as e:
         got = f"a packed file that cannot be read ({shorten(str(e), 80)})"
         raise refusal(path.name, got, "copy it again: it is cut off or damaged") from None
-    if packed and len(raw) > MOST:
-        raise refusal(path.name, f"a packed file that unpacks to more than {MOST:,} bytes",
-            "unpack it, give it in parts")
-    return raw
+
+# %% ../nbs/11a_importers.ipynb #imp008a_c
+def _measured(path):
+    "Refuse what unpacks to too much, before any of it is kept."
+    size = 0
+    with opened(path) as f:
+        while chunk := f.read(2**20):
+            size += len(chunk)
+            if size <= MOST: continue
+            got = f"a packed file that unpacks to more than {MOST:,} bytes"
+            raise refusal(path.name, got, "unpack it, and give it in parts")
 
 # %% ../nbs/11a_importers.ipynb #imp008b
 def text_of(
@@ -982,9 +990,16 @@ def _pick_scorer(logs, scorer, value, score, where):
         if score in named: scorer = score
         elif score.partition("/")[0] in named: scorer, _, value = score.partition("/")
         else: value = score
+    if not named: raise _unscored(logs, where)
     pick = scorer or (named[0] if len(named) == 1 else None)
     if pick not in named: raise refusal(where, f"the scorers {named}", "name one with scorer=", column="score")
     return pick, value
+
+def _unscored(logs, where):
+    "The refusal of logs in which nothing has a score."
+    every = [s for _, _, samples in logs for s in samples]
+    got = f"{len(every)} samples and no score, {sum(bool(s.get('error')) for s in every)} of them in error"
+    return refusal(where, got, "run it again, or score it with `inspect score`", column="score")
 
 # %% ../nbs/11a_importers.ipynb #imp038
 def inspect(
@@ -1002,8 +1017,9 @@ def inspect(
     rows, where = [], logs[0][0] if len(logs) == 1 else f"{len(logs)} logs"
     scorer, value = _pick_scorer(logs, scorer, value, score, where)
     for name, head, samples in logs:
-        if not any(scorer in _scores(s) for s in samples if not s.get("error")):
-            raise refusal(name, f"the scorers {sorted({k for s in samples for k in _scores(s)})}",
+        held = {k for s in samples for k in _scores(s)}
+        if held and scorer not in held:
+            raise refusal(name, f"the scorers {sorted(held)}",
                 "name one that all logs have with scorer=", column="score")
         _eval_totals(name, head, samples, scorer, value)
     for name, head, samples in _retried(logs):
@@ -1932,6 +1948,9 @@ def _unknown(path):
     "The refusal of what no tool marked."
     seen = look(path)
     held = ", ".join(seen.names if seen.kind == "folder" else map(str, seen.keys)) or "nothing known"
+    if re.search(r"\.(ya?ml|html?|xml|txt)$", seen.path.name.lower()):
+        raise refusal(seen.path.name, "a form that is not read",
+            "write it as JSON: promptfoo with -o results.json; `promptfoo export eval ID -o results.json` does so later")
     do = f"name the tool: tool= one of {sorted(tools())}; for a table of your own, Triplets.read(path, columns=...)"
     return refusal(seen.path.name, f"nothing that marks it as a file of one tool ({shorten(held, 80)})", do)
 
@@ -1949,7 +1968,10 @@ def read(
         raise FileNotFoundError(f"there must be a file or folder at {str(path)!r}, got none; check the path")
     found = tool or tool_of(path) or ("table" if "columns" in how or {"query", "score"} <= set(how) else None)
     if found is None: raise _unknown(path)
-    return tools()[found].read(path, **how)
+    try: return tools()[found].read(path, **how)
+    except (KeyError, IndexError, AttributeError) as e:
+        got = f"a file of {found} in a form that is not known here ({type(e).__name__}: {shorten(str(e), 80)})"
+        raise refusal(path.name, got, "check that it is whole; export it again with another version of the tool") from e
 
 # %% ../nbs/11a_importers.ipynb #imp091a
 def _marked(*marks): return lambda seen: any(m <= seen.keys for m in marks)

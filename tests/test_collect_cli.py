@@ -132,6 +132,7 @@ def test_import_says_which_flags_a_tool_has(tmp_path, capsys):
     out = ["--out", str(tmp_path/"log.parquet")]
     assert main(["import", str(FIXTURES/"promptfoo/results.json"), "--filter", "x", *out]) == 2
     assert "--filter is no choice of promptfoo, which has --score, --query" in capsys.readouterr().err
+    assert main(["import", str(FIXTURES/"promptfoo/results.json"), "--at", "x", *out]) == 2 and "--at is no choice of promptfoo" in capsys.readouterr().err
     assert main(["import", str(FIXTURES/"promptfoo/results.json"), "--score-range", "five", *out]) == 2 and "--score-range must be two numbers" in capsys.readouterr().err
     assert main(["import", str(FIXTURES/"mlflow/traces.jsonl"), "--prompt", "a", "--prompt", "b", *out]) == 2 and "--prompt must be given once for mlflow, got 2" in capsys.readouterr().err
     assert main(["import", str(tmp_path/"none.json"), *out]) == 2 and "there must be a file or folder at" in capsys.readouterr().err

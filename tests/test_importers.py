@@ -834,3 +834,19 @@ def test_prompts_leave_for_dspy_and_come_back(tmp_path):
     for p in im.promptfoo(FILES/"promptfoo/results.json").prompts["prompt"]: assert im.to_dspy(p)["instructions"] == p.removesuffix("\n\n{query}")
     with pytest.raises(ValueError, match="path must end in .json"): im.to_dspy("x", tmp_path/"p.pkl")
     with pytest.raises(ValueError, match="prompt must say more"): im.to_dspy("{query}")
+
+
+# ---- runs in which nothing was scored, and forms that are not known
+
+def test_inspect_log_in_which_all_failed(tmp_path):
+    failed = [s | dict(error="boom", scores={}) for s in made_log()["samples"]]
+    with refused("l.json.*4 samples and no score, 4 of them in error"): im.inspect(log_file(tmp_path, samples=failed))
+    log_file(tmp_path, "m.json", eval=dict(task="t", model="m", task_id="b", created="2026"))
+    with pytest.warns(UserWarning): f = im.inspect(tmp_path).frame
+    assert f["score"].isna().sum() == 4 and set(f["error"].dropna()) == {"boom"} and len(f) == 8
+
+def test_a_form_that_is_not_known_is_refused_with_what_to_do(tmp_path):
+    with refused("r.yaml.*write it as JSON: promptfoo with -o results.json"): im.read(written(tmp_path/"r.yaml", "evalId: e\n"))
+    traces = [json.loads(l) for l in (FILES/"mlflow/traces.jsonl").read_text().splitlines()]
+    traces[0]["info"]["tags"] = {"mlflow.linkedPrompts": '[{"title": "x"}]'}
+    with refused("t.jsonl: .*a file of mlflow in a form that is not known here .KeyError"): im.read(written(tmp_path/"t.jsonl", "\n".join(map(json.dumps, traces))))
