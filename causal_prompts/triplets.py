@@ -572,7 +572,7 @@ def _coding(raw):
     return "utf-8" if max(zeros) < 10 or min(zeros) else "utf-16-le" if zeros[1] else "utf-16-be"
 
 # %% ../nbs/02_triplets.ipynb #00d676a4
-def _decode(raw, name):
+def _decoded(raw, name):
     "The text of a file, or a refusal that names the line."
     try: text = raw.decode(_coding(raw))
     except UnicodeDecodeError as e:
@@ -617,9 +617,9 @@ def _rows(text, cut, name, quoting=csv.QUOTE_MINIMAL):
     return table, lines
 
 # %% ../nbs/02_triplets.ipynb #0eb8c655
-def _csv(raw, name, known):
+def _cells(raw, name, known):
     "Cells as text, the line on which each row begins, how they are counted, and what separates the cells."
-    text = _decode(raw, name)
+    text = _decoded(raw, name)
     cut = _cut(text, known)
     (head, *rows), lines = _rows(text, cut, name)
     head, problems = [h.strip() for h in head], _Problems(lines[1:], f"{name} (rows are lines of the file)")
@@ -632,6 +632,11 @@ def _csv(raw, name, known):
     problems.check()
     frame = pd.DataFrame(body, columns=head, dtype=object)
     return frame.loc[:, [bool(h) for h in head]], lines[1:], problems.where, cut
+
+# %% ../nbs/02_triplets.ipynb #e81ac6f6
+def _decode(path): return _decoded(_unpacked(path), path.name) # the text of a file
+
+def _csv(path): return _cells(_unpacked(path), path.name, set(NAMES))[:3] # cells, lines, how they are counted
 
 # %% ../nbs/02_triplets.ipynb #00d205d5
 def _lines(text, name):
@@ -676,7 +681,7 @@ def _records(x, name, known):
 # %% ../nbs/02_triplets.ipynb #6ba3acd4
 def _json(raw, name, known):
     "Records, the line of each where they stand on lines of their own, and how they are counted."
-    text = _decode(raw, name)
+    text = _decoded(raw, name)
     try: whole = json.loads(text)
     except (ValueError, RecursionError) as e:
         if text.strip().split("\n")[0].strip() not in ("{", "[") and not text.lstrip().startswith("["):
@@ -787,7 +792,7 @@ def _kind(name):
 
 # %% ../nbs/02_triplets.ipynb #f6df7905
 def _read_csv(source, raw, name, known, columns):
-    frame, lines, where, cut = _csv(raw, name, known)
+    frame, lines, where, cut = _cells(raw, name, known)
     return _guessed(frame, columns, cut), {}, lines, where, []
 
 def _read_json(source, raw, name, known, columns):
@@ -913,9 +918,9 @@ def _prompt_file(path):
     "A dict or a table of texts, from a file or a folder."
     if path.is_dir():
         texts = [p for p in sorted(path.iterdir()) if p.suffix.lower() in _TEXT_FILES]
-        if texts: return {p.stem: _decode(p.read_bytes(), p.name).strip() for p in texts}
+        if texts: return {p.stem: _decoded(p.read_bytes(), p.name).strip() for p in texts}
     if path.suffix.lower() == ".json" and path.is_file():
-        try: found = json.loads(_decode(path.read_bytes(), path.name))
+        try: found = json.loads(_decoded(path.read_bytes(), path.name))
         except ValueError: found = None
         if isinstance(found, dict) and all(isinstance(v, str) for v in found.values()): return found
     return _opened(path, None)[0]
