@@ -644,6 +644,8 @@ def _query_numbers(log):
     blocks = [mean(design_columns([c], len(f), most=200))[first] for c in code_covariates(f, log._named)]
     return np.column_stack([_lexical(f["query"].iloc[first], 30), *[_unit_block(B) for B in blocks]])
 
+Triplets.query_numbers = _view(_query_numbers)
+
 # %% ../nbs/02_triplets.ipynb #e7ca6b2a
 def _given(X, n):
     "Features passed in, checked, at most 50 components of them."
