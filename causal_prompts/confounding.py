@@ -244,8 +244,8 @@ def assignment(
     "Can the choice of prompt be predicted from the query, and is that so after adjusting?"
     if isinstance(permutations, bool) or not isinstance(permutations, (int, np.integer)) or permutations < 99: raise ValueError(f"permutations must be a whole number >= 99 (fewer cannot reach p = {LEVEL:g}), got {permutations!r}; pass e.g. permutations=199")
     r, g = residuals(reward), rng(random_state, "assignment")
-    H, shown, fold, A, B, met, prompts = _dealt(reward, r, random_state)
-    predict = _ridges(np.hstack([_bent(H, random_state), _scaled(shown)]), fold)
+    H, query, fold, A, B, met, prompts = _dealt(reward, r, random_state)
+    predict = _ridges(np.hstack([_bent(H, random_state), _scaled(query)]), fold)
     raw = _judged(predict, A, permutations, "permute", g)
     left = raw if r.route == "naive" else None if r.route == "within" or raw is None else _judged(predict, B, permutations, "flip", g)
     verdict, advice = _choice_verdict(r.route, raw, left)

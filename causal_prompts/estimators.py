@@ -735,7 +735,7 @@ def _prepared(self, route):
 def _contradicted(self):
     "What the choices have against the recorded propensities, in words, where a route could rest on them; empty where they agree."
     if "propensity" not in self.log_.frame or self.strategy not in ("auto", "weighted"): return ""
-    found = self.log_.propensity_check(permutations=99, random_state=self.random_state)
+    found = self.log_.propensity_check(random_state=self.random_state)
     if found.verdict == "ok": return ""
     warnings.warn(f"{found.reading} {found.advice}", stacklevel=4)
     return found.reading

@@ -492,7 +492,7 @@ def _estimate(self, log: Triplets,
     random_state: int = 0,
 ) -> Finding: # facts: effect, se, lo, hi, naive, estimator, backdoor_set, rows
     "The effect of one prompt over another, through DoWhy and EconML, beside the naive difference."
-    wrong = self.propensity and log.propensity_check(permutations=99, random_state=random_state)
+    wrong = self.propensity and log.propensity_check(random_state=random_state)
     wrong = wrong.reading if wrong and wrong.verdict == "stop" else ""
     if wrong: self = replace(self, propensity=False) # weights that the choices contradict are no weights
     frame = self.contrast(log, treated, control, query_features, encoder, components)

@@ -776,7 +776,7 @@ def _favourites(t):
 
 # %% ../nbs/02_triplets.ipynb #c0ffee04
 SURE = .0005 # level of each count of what the probabilities stand for
-_BEYOND = .01 # level of the prediction after weighting
+_BEYOND = .005 # level of the prediction after weighting
 _SMALL = .002 # R2 after weighting that is too small to matter
 
 def _miscounted(f, inclusion):
@@ -803,6 +803,7 @@ def _propensity_check(self,
 ) -> Finding: # a row per prompt: how often it was chosen, and for how many choices its probabilities stand
     "Do the recorded propensities agree with the choices made?"
     f = self.frame
+    if permutations < 199: raise ValueError(f"permutations must be at least 199 (fewer cannot reach p = {_BEYOND:g}), got {permutations!r}; pass e.g. permutations=199")
     if "propensity" not in f: raise NotIdentifiedError("No propensity is recorded.", "the question whether prompts follow the query: log.design().")
     counts = [_miscounted(f, inclusion) for inclusion in (False, True)] if _offered(self) == f["prompt_id"].nunique() else [""]
     with threadpool_limits(1, "blas"): left = _predict(self, query_features, permutations, random_state, weighted=True)
@@ -898,7 +899,7 @@ def _design(self,
     kind, per_group, counts = _counts(self)
     with threadpool_limits(1, "blas"): predicted = _predict(self, query_features, permutations, random_state)
     facts, refusal = _design_facts(self, counts, kind, predicted), None
-    recorded = self.propensity_check(query_features, permutations, random_state) if facts["known_propensity"] and permutations else None
+    recorded = self.propensity_check(query_features, max(permutations, 199), random_state) if facts["known_propensity"] and permutations else None
     wrong = recorded is not None and recorded.verdict == "stop"
     facts |= dict(propensities=recorded.reading if wrong else "")
     try: self.require_effects()
