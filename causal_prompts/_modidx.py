@@ -230,6 +230,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                            'causal_prompts.covariates._epoch': ('covariates.html#_epoch', 'causal_prompts/covariates.py'),
                                            'causal_prompts.covariates._marks': ('covariates.html#_marks', 'causal_prompts/covariates.py'),
                                            'causal_prompts.covariates._number': ('covariates.html#_number', 'causal_prompts/covariates.py'),
+                                           'causal_prompts.covariates._often': ('covariates.html#_often', 'causal_prompts/covariates.py'),
                                            'causal_prompts.covariates._shared': ('covariates.html#_shared', 'causal_prompts/covariates.py'),
                                            'causal_prompts.covariates._spans': ('covariates.html#_spans', 'causal_prompts/covariates.py'),
                                            'causal_prompts.covariates._stamps': ('covariates.html#_stamps', 'causal_prompts/covariates.py'),

@@ -131,13 +131,17 @@ class Coded:
         kept = np.sort(np.argsort(-count, kind="stable")[:most])
         return (self.levels[:, None] == kept).astype(float)
 
-# %% ../nbs/01a_covariates.ipynb #c95bc410
+# %% ../nbs/01a_covariates.ipynb #a3ac2620
 def _shared(values, units):
     "Codes of the levels that two units or more have (-1: alone, or missing), and their names, the commonest first."
     pairs = pd.DataFrame(dict(level=values, unit=units)).dropna().drop_duplicates()
     count = pairs.groupby("level", sort=False).size()
     names = count[count > 1].sort_values(ascending=False, kind="stable").index
     return names.get_indexer(pd.Index(values)).astype(np.int64), list(names)
+
+def _often(name, values):
+    "How often a level occurs, on the log scale."
+    return {f"{name} frequency": np.log(values.map(values.value_counts()).fillna(1).to_numpy(float))}
 
 def _category(name, values, units):
     "A category as indicators, or as codes where its levels are many."
@@ -147,13 +151,13 @@ def _category(name, values, units):
     more = {f"{name} missing": gone.astype(float)} if gone.any() else {}
     cut = f"; {left:.1%} of the rows have a value of their own and are not adjusted for" if left else ""
     if d > 20 and left >= .5: return Coded(name, "text", f"{d:,} values, nearly one a row: not adjusted for", pd.DataFrame(index=range(len(values))), left=1.)
-    if len(names) > SOME: return Coded(name, "many levels", f"{len(names):,} levels{cut}", pd.DataFrame(more, index=range(len(values))), codes, left)
+    if len(names) > SOME: return Coded(name, "many levels", f"{len(names):,} levels{cut}", pd.DataFrame(_often(name, values) | more), codes, left)
     columns = {f"{name} = {shorten(l, 60)}": (codes == j).astype(float) for j, l in enumerate(names)}
     if alone.any(): columns[f"{name} = others"] = alone.astype(float)
     if d + gone.any() < 2: return Coded(name, "constant", "one value", pd.DataFrame(index=range(len(values))))
     return Coded(name, "levels", f"{d} level{'s' * (d > 1)}{cut}", pd.DataFrame(columns | more, index=range(len(values))), left=left)
 
-# %% ../nbs/01a_covariates.ipynb #7148b651
+# %% ../nbs/01a_covariates.ipynb #d2fcc5f7
 def _number(name, v, kind="number", clock=None):
     "A number with its bends, and what a clock adds."
     here = np.isfinite(v)
@@ -169,7 +173,7 @@ def _whole(name, v, units):
     d = len(np.unique(seen))
     if d < 3 or (seen != np.floor(seen)).any() or len(seen) < 5 * d: return out
     c = _category(name, pd.Series(v).map(lambda x: f"{x:.0f}", na_action="ignore"), units)
-    own = c.numbers.drop(columns=f"{name} missing", errors="ignore")
+    own = c.numbers.drop(columns=[f"{name} missing", f"{name} frequency"], errors="ignore")
     return Coded(name, c.kind if c.levels is not None else "number", f"as a number and as {d} levels", pd.concat([out.numbers, own], axis=1), c.levels)
 
 # %% ../nbs/01a_covariates.ipynb #0ca1d096

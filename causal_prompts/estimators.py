@@ -361,7 +361,7 @@ def usable_covariates(
     f, coded = log.frame, code_covariates(log.frame, log.covariates)
     blind = [c.name for c in coded if c.kind == "text"]
     if blind: warnings.warn(f"{blind} differ in nearly every query and are not adjusted for; drop ids, bin or embed what says something about the query", stacklevel=4)
-    names = [c for c in log.covariates if c not in blind]
+    names = [c.name for c in coded if c.kind not in ("text", "constant")]
     if f["prompt"].nunique() > len(f) / 2: return names
     own = [c for c in names if f[c].nunique() > 1 and f.groupby("prompt")[c].nunique(dropna=False).max() == 1]
     if own: warnings.warn(f"{own} take one value for each prompt: they describe the prompt and are not adjusted for", stacklevel=4)
@@ -667,7 +667,7 @@ def _reasons(facts, log):
 def _strategy(self, facts):
     "The route and the reason."
     log, reason = self.log_, _reasons(facts, self.log_)
-    wrong = facts.get("propensities", "")
+    wrong = facts.get("propensities", "").rstrip(".")
     if self.strategy != "auto": return self.strategy, f"strategy={self.strategy!r} was asked for" + f", and should not be believed: {wrong}" * (bool(wrong) and self.strategy == "weighted")
     repeats = facts["kind"] != "single"
     if wrong or not facts["known_propensity"]: return ("within", reason["within"] + f". {wrong} They are not used" * bool(wrong)) if repeats else ("dml", reason["dml"])

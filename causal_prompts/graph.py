@@ -297,7 +297,8 @@ def _numbers(col, units, name):
     plain = {k: k.removeprefix(c.name) for k in c.numbers if k not in level}
     out = {name + (f"__{re.sub(r'[^0-9A-Za-z]+', '_', k.strip())}" if k else ""): c.numbers[f] for f, k in plain.items()}
     many = list(c.indicators(300).T) if c.levels is not None else [c.numbers[k] for k in level]
-    return out | {f"{name}__{j}": np.asarray(v, float) for j, v in enumerate(many[1:])}
+    what = "" if c.levels is None else "level_"
+    return out | {f"{name}__{what}{j}": np.asarray(v, float) for j, v in enumerate(many[1:])}
 
 def _not_held(self, log):
     "What of the covariates is not held fixed, in words."
@@ -499,7 +500,7 @@ def _estimate(self, log: Triplets,
     made, even = _made(estimator, random_state), np.ones(len(frame))
     weighted = self.propensity and "sample_weight" in inspect.signature(made.fit).parameters
     weight = frame.weight.to_numpy() if weighted else even
-    if modifiers is None: modifiers = [c for p in ("w_", "x_") for c in frame if c.startswith(p) and not re.search("__(bend|hour|weekday)_", c)][:frame.prompt.value_counts().min() // 20]
+    if modifiers is None: modifiers = [c for p in ("w_", "x_") for c in frame if c.startswith(p) and not re.search("__(bend|hour|weekday|level)_", c)][:frame.prompt.value_counts().min() // 20]
     estimate = fit_dowhy(self._assumed(frame).dowhy(frame), made, modifiers, groups=frame.query_id.to_numpy(), sample_weight=weight if weighted else None, cache_values=True)
     rows = {"naive": _difference(frame, even, alpha), "weighted": _difference(frame, frame.weight.to_numpy(), alpha) if self.propensity else None,
             "adjusted": _adjusted(frame, estimate, weight, alpha), "within query": _inside(frame, alpha)}
