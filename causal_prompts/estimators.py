@@ -342,7 +342,7 @@ def covariate_matrix(
     frame: pd.DataFrame, # a log's rows
     names: list[str], # its covariates
 ) -> np.ndarray: # (n, k)
-    "Covariates as columns: numbers and times standardised, with bends, missing ones at the mean and flagged; categories as indicators, those of many levels have none."
+    "Covariates as columns of numbers, as `covariates` codes them; a category of many levels has no indicators."
     return design_columns(code_covariates(frame, names), len(frame))
 
 def many_levels(
@@ -360,7 +360,7 @@ def usable_covariates(
     "The log's covariates, without those that are functions of the prompt, and those that nearly every query has for itself."
     f, coded = log.frame, code_covariates(log.frame, log.covariates)
     blind = [c.name for c in coded if c.kind == "text"]
-    if blind: warnings.warn(f"{blind} differ in nearly every query and are not adjusted for; drop ids, bin or embed what says something about the query", stacklevel=4)
+    if blind: warnings.warn(f"{blind} differ in nearly every query and are not adjusted for; drop ids, bin or embed the rest", stacklevel=4)
     names = [c.name for c in coded if c.kind not in ("text", "constant")]
     if f["prompt"].nunique() > len(f) / 2: return names
     own = [c for c in names if f[c].nunique() > 1 and f.groupby("prompt")[c].nunique(dropna=False).max() == 1]
@@ -668,11 +668,15 @@ def _strategy(self, facts):
     "The route and the reason."
     log, reason = self.log_, _reasons(facts, self.log_)
     wrong = facts.get("propensities", "").rstrip(".")
-    if self.strategy != "auto": return self.strategy, f"strategy={self.strategy!r} was asked for" + f", and should not be believed: {wrong}" * (bool(wrong) and self.strategy == "weighted")
+    if self.strategy != "auto":
+        doubt = f", and should not be believed: {wrong}" if wrong and self.strategy == "weighted" else ""
+        return self.strategy, f"strategy={self.strategy!r} was asked for{doubt}"
     repeats = facts["kind"] != "single"
-    if wrong or not facts["known_propensity"]: return ("within", reason["within"] + f". {wrong} They are not used" * bool(wrong)) if repeats else ("dml", reason["dml"])
+    aside = f". {wrong}, so they are not used" if wrong else ""
+    if wrong or not facts["known_propensity"]: return ("within", reason["within"] + aside) if repeats else ("dml", reason["dml"])
     return _sharper(self, reason, repeats)
 
+# %% ../nbs/06_estimators.ipynb #c0ffee12
 def _sharper(self, reason, repeats):
     "The route where propensities are known: weighted, or within queries if that is sharper."
     kept = ess(1 / self.log_.frame["propensity"]) / len(self.log_)

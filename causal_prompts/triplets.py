@@ -719,23 +719,19 @@ def _predict(log, query_features, permutations, random_state, weighted=False):
     r, X = rng(random_state, "design"), _given(query_features, len(log.queries))
     if not permutations or log.frame["prompt_id"].nunique() < 2: return None
     log, X = _some_queries(log, X, r)
-    X, A, task = _dealt(log, _query_numbers(log) if X is None else X, _stabilised(log.frame) if weighted else None)
+    X, A, task = _dealt(log, log.query_numbers if X is None else X, _stabilised(log.frame) if weighted else None)
     if np.sum(A**2) < 1e-9 * len(A): return 0., 1., None
     if len(A) < FEW: return None
-    r2 = _ridge_r2(X, A, r.permutation(len(A)) % 5)
-    base, seen, null, flip = np.argsort(task, kind="stable"), r2(np.arange(len(A))), *np.empty((2, permutations))
+    r2, plain = _ridge_r2(X, A, r.permutation(len(A)) % 5), np.arange(len(A))
+    base, seen, null = np.argsort(task, kind="stable"), r2(plain), np.empty(permutations)
     for i in range(permutations):
         order = np.empty(len(A), int)
         order[base] = np.lexsort((r.random(len(A)), task))
         null[i] = r2(order)
-        flip[i] = r2(np.arange(len(A)), r.choice([-1., 1.], len(A))) if weighted else -np.inf
     p = lambda null: float((1 + (null >= seen - 1e-12).sum()) / (1 + permutations))
-    return seen, max(p(null), p(flip)), null
-
-def _stabilised(f):
-    "Weights: the share of each row's prompt in its level over the recorded probability."
-    level, cell = _level(f), _codes(_level(f), f["prompt_id"])
-    return np.bincount(cell)[cell] / np.bincount(level)[level] / f["propensity"].to_numpy(float)
+    if not weighted: return seen, p(null), null
+    flipped = np.array([r2(plain, r.choice([-1., 1.], len(A))) for _ in range(permutations)])
+    return seen, max(p(null), p(flipped)), null
 
 # %% ../nbs/02_triplets.ipynb #c0ffee02
 def _offered(log):
@@ -743,87 +739,106 @@ def _offered(log):
     return max(log.__dict__.get("_offered") or 0, log.frame["prompt_id"].nunique())
 
 def _stands_for(f, inclusion):
-    "A row per model, task and prompt: how often it was chosen, how many choices its probabilities stand for, with what variance, and how many there were."
-    unit, level, prompt = _unit(f), _level(f), pd.factorize(f["prompt_id"])[0]
-    t = pd.DataFrame(dict(unit=unit, level=level, prompt=prompt, w=1 / f["propensity"].to_numpy(float)))
+    "Rows with their weight; and for each model, task and prompt how often it was chosen, for how many choices that stands, of how many."
+    t = pd.DataFrame(dict(unit=_unit(f), level=_level(f), prompt=pd.factorize(f["prompt_id"])[0]))
+    t["w"] = 1 / f["propensity"].to_numpy(float)
     if inclusion: t = t.drop_duplicates(["unit", "prompt"])
     there = t.groupby("level")["unit"].nunique() if inclusion else t.groupby("level").size()
-    by = t.assign(v=t.w * (t.w - 1)).groupby(["level", "prompt"]).agg(chosen=("w", "size"), stands_for=("w", "sum"), variance=("v", "sum")).reset_index()
+    by = t.assign(v=t.w * (t.w - 1)).groupby(["level", "prompt"])
+    by = by.agg(chosen=("w", "size"), stands_for=("w", "sum"), variance=("v", "sum")).reset_index()
     return t, by.assign(choices=there.loc[by.level].to_numpy())
 
 # %% ../nbs/02_triplets.ipynb #c0ffee03
 def _too_many(by):
-    "p-value that prompts were on offer more often than there were choices: the clearest prompt, and all together."
+    "p-value that prompts were on offer more often than there were choices: the clearest one, and all together."
     from scipy import stats
     z = (by.stands_for - by.choices) / np.sqrt(np.maximum(by.variance, 1e-12))
     total = (by.stands_for - by.choices).sum() / np.sqrt(max(by.variance.sum(), 1e-12))
     return 2 * min(len(by) * stats.norm.sf(z.max()), stats.norm.sf(total))
 
+def _favourites(t):
+    "Rows that did not choose a favourite: how many the others let expect, how many there are, p-value of so few."
+    from scipy import stats
+    w, seen = t.w[t.w < 2], int((t.w >= 2).sum())
+    expected, sd = (w - 1).sum(), np.sqrt((w * (w - 1)).sum())
+    return expected, seen, max(stats.poisson.cdf(seen, expected), stats.norm.cdf((seen - expected) / max(sd, 1e-12)))
+
+# %% ../nbs/02_triplets.ipynb #c0ffee08
 def _too_few(t, by):
-    "How many of the prompts could be chosen at a row, at the most, as a share of all, and its standard error; rows that chose a favourite count as if all could."
+    "The share of the prompts that could be chosen at a row, at the most, and its standard error."
     prompts = by.groupby("level").size().loc[t.level].to_numpy()
-    favourite = (t.w < 2) & (t.w > 1 + 1e-6)
+    favourite = (t.w < 2) & (t.w > 1 + 1e-6) # rare others may be missing by luck: as if all were on offer
     share = np.where(favourite, prompts, t.w) / prompts
     spread = np.where(favourite, 0., t.w * (t.w - 1)) / prompts**2
     return share.mean(), np.sqrt(spread.sum() / max(share.mean(), 1e-9)) / len(t)
 
-def _favourites(t):
-    "Rows that did not choose a favourite, as the probabilities of the others let expect and as seen, and the p-value of so few."
-    from scipy import stats
-    w = t.w[t.w < 2]
-    expected, seen, sd = (w - 1).sum(), int((t.w >= 2).sum()), np.sqrt((w * (w - 1)).sum())
-    return expected, seen, max(stats.poisson.cdf(seen, expected), stats.norm.cdf((seen - expected) / max(sd, 1e-12)))
-
 # %% ../nbs/02_triplets.ipynb #c0ffee04
 SURE = .0005 # level of each count of what the probabilities stand for
-_BEYOND = .005 # level of the prediction after weighting
-_SMALL = .002 # R2 after weighting that is too small to matter
+_AS_IF = "as if the probability of the favourite stood in every row"
 
 def _miscounted(f, inclusion):
     "What the counts have against the recorded probabilities, in words; empty where they agree."
     t, by = _stands_for(f, inclusion)
-    prompts, mean = by.groupby("level").size().loc[t.level].mean(), t.w.mean() * (len(t) / t.unit.nunique() if inclusion else 1)
-    if _too_many(by) <= SURE:
-        return f"they are too small: 1 / propensity makes {mean:.1f} prompts that could be chosen each time, and the log holds {prompts:.0f}, so they do not sum to one"
+    prompts = by.groupby("level").size().loc[t.level].mean()
+    offered = t.w.mean() * (len(t) / t.unit.nunique() if inclusion else 1)
+    could = f"{offered:.1f} prompts that could be chosen each time, and the log holds {prompts:.0f}"
+    if _too_many(by) <= SURE: return f"they are too small: 1 / propensity makes {could}, so they do not sum to one"
     share, se = _too_few(t, by)
-    if share + 3.3 * se < .75 and mean < .75 * prompts:
-        return f"they are too large: by 1 / propensity only {mean:.1f} of {prompts:.0f} prompts could be chosen each time, as if the probability of the favourite stood in every row"
+    if share + 3.3 * se < .75 and offered < .75 * prompts:
+        return f"they are too large: 1 / propensity makes {could}, {_AS_IF}"
     expected, seen, p = _favourites(t)
-    if p <= SURE and len(t) == t.unit.nunique():
-        return f"rows with a probability above one half should come with about {expected:.0f} that chose something else, and there are {seen}, as if the probability of the favourite stood in every row"
-    return ""
+    if p > SURE or len(t) > t.unit.nunique(): return ""
+    return f"rows with a probability above one half should come with about {expected:.0f} of another choice, and there are {seen}, {_AS_IF}"
 
 # %% ../nbs/02_triplets.ipynb #c0ffee05
-_LOG_THIS = ("Weighting by these numbers misleads. A router must log, at each choice, the probability with which the chosen prompt itself was drawn, given all that the router looked at: "
-             "they sum to one over the prompts on offer, and are neither a prompt's share of the traffic nor the probability of the favourite.")
+_BEYOND, _SMALL = .005, .002 # level of the prediction after weighting, and R2 that is too small to matter
 
 def _propensity_check(self,
     query_features=None, # as in `design`
     permutations: int = 199, random_state: int = 0,
-) -> Finding: # a row per prompt: how often it was chosen, and for how many choices its probabilities stand
+) -> Finding: # a row per prompt: how often it was chosen, and for how many choices that stands
     "Do the recorded propensities agree with the choices made?"
     f = self.frame
-    if permutations < 199: raise ValueError(f"permutations must be at least 199 (fewer cannot reach p = {_BEYOND:g}), got {permutations!r}; pass e.g. permutations=199")
+    if permutations < 199:
+        raise ValueError(f"permutations must be at least 199 (fewer cannot reach p = {_BEYOND:g}), got {permutations!r}; pass e.g. permutations=199")
     if "propensity" not in f: raise NotIdentifiedError("No propensity is recorded.", "the question whether prompts follow the query: log.design().")
-    counts = [_miscounted(f, inclusion) for inclusion in (False, True)] if _offered(self) == f["prompt_id"].nunique() else [""]
+    whole = _offered(self) == f["prompt_id"].nunique()
+    counts = [_miscounted(f, inclusion) if whole else "" for inclusion in (False, True)]
     with threadpool_limits(1, "blas"): left = _predict(self, query_features, permutations, random_state, weighted=True)
-    r2, p = left[:2] if left else (0., 1.)
-    still = p <= _BEYOND and r2 >= _SMALL
-    against = [counts[0]] * all(counts) + [f"after weighting, a query's prompts can still be predicted from it (cross-fitted R2 {r2:.3f}, p = {p:.3g})"] * still
-    return _propensity_finding(self, against, r2, p)
+    return _propensity_finding(self, [counts[0]] * all(counts), *(left or (0., 1.))[:2])
 
 Triplets.propensity_check = _propensity_check
 
 # %% ../nbs/02_triplets.ipynb #c0ffee06
+_LOG_THIS = ("Weighting by these numbers misleads. A router must log, at each choice, the probability with which the chosen prompt itself "
+             "was drawn, given all that the router looked at: they sum to one over the prompts on offer, and are neither a prompt's share "
+             "of the traffic nor the probability of the favourite.")
+_AGREE = "Nothing in the choices contradicts the recorded probabilities ({}); what text and covariates do not show could not be tested."
+_DISAGREE = "The choices made contradict the recorded probabilities: {}."
+
+def _propensity_table(log):
+    "A row per prompt: how often it was chosen, and for how many choices that stands, of how many."
+    by, names = _stands_for(log.frame, False)[1], log.prompts["prompt"].to_numpy(object)
+    return by.assign(prompt=names[by.prompt]).groupby("prompt", sort=False)[["chosen", "stands_for", "choices"]].sum().reset_index()
+
+# %% ../nbs/02_triplets.ipynb #c0ffee09
 def _propensity_finding(log, against, r2, p):
-    by = _stands_for(log.frame, False)[1]
-    names = log.prompts["prompt"].to_numpy(object)
-    table = by.assign(prompt=names[by.prompt]).groupby("prompt", sort=False)[["chosen", "stands_for", "choices"]].sum().reset_index()
-    said = f"The choices made contradict the recorded probabilities: {'; and '.join(against)}." if against else \
-        f"Nothing in the choices contradicts the recorded probabilities (predicting prompts after weighting: R2 {r2:.3f}, p = {p:.3g}); what the text and the covariates do not show could not be tested."
-    return Finding("Do the recorded propensities agree with the choices made?", table, "stop" if against else "ok", said,
-                   f"no count beyond chance (p <= {SURE:g} each) and no prediction after weighting (p <= {_BEYOND:g} and R2 >= {_SMALL:g})", _LOG_THIS if against else "",
-                   dict(contradicted=bool(against), r2=r2, p=p, against=list(against)), ("bars", dict(label="prompt", value="stands_for", xlabel="choices that the recorded probabilities stand for")))
+    "The finding from what the counts have against the probabilities, and from the prediction after weighting."
+    measured = f"cross-fitted R2 {r2:.3f}, p = {p:.3g}"
+    if p <= _BEYOND and r2 >= _SMALL:
+        against = [*against, f"after weighting, a query's prompts can still be predicted from it ({measured})"]
+    said = _DISAGREE.format("; and ".join(against)) if against else _AGREE.format(f"predicting prompts after weighting: {measured}")
+    return Finding(
+        "Do the recorded propensities agree with the choices made?", _propensity_table(log), "stop" if against else "ok", said,
+        f"no count beyond chance (p <= {SURE:g} each), no prediction after weighting (p <= {_BEYOND:g}, R2 >= {_SMALL:g})",
+        _LOG_THIS if against else "", dict(contradicted=bool(against), r2=r2, p=p, against=against),
+        ("bars", dict(label="prompt", value="stands_for", xlabel="choices that the recorded probabilities stand for")))
+
+# %% ../nbs/02_triplets.ipynb #c0ffee07
+def _stabilised(f):
+    "Weights: the share of each row's prompt in its model and task, over the recorded probability."
+    level, cell = _level(f), _codes(_level(f), f["prompt_id"])
+    return np.bincount(cell)[cell] / np.bincount(level)[level] / f["propensity"].to_numpy(float)
 
 # %% ../nbs/02_triplets.ipynb #80d3a2ce
 _SAYS = dict(
