@@ -274,6 +274,10 @@ def _build(frame, columns, score_range, adaptive, covariates, rows, where):
     _warn(clean, score_range)
     return state
 
+def _offered(log):
+    "How many prompts the log had before rows were taken from it."
+    return max(log.__dict__.get("_offered") or 0, log.frame["prompt_id"].nunique())
+
 def _same(self, frame):
     "A log with other rows of this one, which need no second check."
     log = object.__new__(Triplets)
@@ -733,11 +737,13 @@ def _predict(log, query_features, permutations, random_state, weighted=False):
     flipped = np.array([r2(plain, r.choice([-1., 1.], len(A))) for _ in range(permutations)])
     return seen, max(p(null), p(flipped)), null
 
-# %% ../nbs/02_triplets.ipynb #c0ffee02
-def _offered(log):
-    "How many prompts the log had before rows were taken from it."
-    return max(log.__dict__.get("_offered") or 0, log.frame["prompt_id"].nunique())
+# %% ../nbs/02_triplets.ipynb #c0ffee07
+def _stabilised(f):
+    "Weights: the share of each row's prompt in its model and task, over the recorded probability."
+    level, cell = _level(f), _codes(_level(f), f["prompt_id"])
+    return np.bincount(cell)[cell] / np.bincount(level)[level] / f["propensity"].to_numpy(float)
 
+# %% ../nbs/02_triplets.ipynb #c0ffee02
 def _stands_for(f, inclusion):
     "Rows with their weight; and for each model, task and prompt how often it was chosen, for how many choices that stands, of how many."
     t = pd.DataFrame(dict(unit=_unit(f), level=_level(f), prompt=pd.factorize(f["prompt_id"])[0]))
@@ -833,12 +839,6 @@ def _propensity_finding(log, against, r2, p):
         f"no count beyond chance (p <= {SURE:g} each), no prediction after weighting (p <= {_BEYOND:g}, R2 >= {_SMALL:g})",
         _LOG_THIS if against else "", dict(contradicted=bool(against), r2=r2, p=p, against=against),
         ("bars", dict(label="prompt", value="stands_for", xlabel="choices that the recorded probabilities stand for")))
-
-# %% ../nbs/02_triplets.ipynb #c0ffee07
-def _stabilised(f):
-    "Weights: the share of each row's prompt in its model and task, over the recorded probability."
-    level, cell = _level(f), _codes(_level(f), f["prompt_id"])
-    return np.bincount(cell)[cell] / np.bincount(level)[level] / f["propensity"].to_numpy(float)
 
 # %% ../nbs/02_triplets.ipynb #80d3a2ce
 _SAYS = dict(
