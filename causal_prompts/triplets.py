@@ -773,7 +773,7 @@ def _favourites(t):
 def _too_few(t, by):
     "The share of the prompts that could be chosen at a row, at the most, and its standard error."
     prompts = by.groupby("level").size().loc[t.level].to_numpy()
-    favourite = (t.w < 2) & (t.w > 1 + 1e-6) # rare others may be missing by luck: as if all were on offer
+    favourite = (t.w < 1.25) & (t.w > 1 + 1e-6) # rare others may be missing by luck: as if all were on offer
     share = np.where(favourite, prompts, t.w) / prompts
     spread = np.where(favourite, 0., t.w * (t.w - 1)) / prompts**2
     return share.mean(), np.sqrt(spread.sum() / max(share.mean(), 1e-9)) / len(t)
