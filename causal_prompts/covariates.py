@@ -16,11 +16,12 @@ from sklearn.preprocessing import SplineTransformer
 
 from .plots import shorten
 
-# %% ../nbs/01a_covariates.ipynb #119ad906
+# %% ../nbs/01a_covariates.ipynb #575c8556
 BLANK = {"", "nan", "na", "n/a", "null", "none", "<na>", "nat", "-"} # texts that stand for nothing
 
 _DATE = re.compile("|".join([
-    r"\d{4}-\d\d", r"\d{4}[/.]\d\d?[/.]\d", r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}", r"\d{8}T\d",
+    r"\d{4}-\d\d", r"\d{4}[/.]\d\d?[/.]\d", r"\b\d{1,2}[/-]\d{1,2}[/-]\d{2,4}", r"\b\d\d?\.\d\d?\.\d{4}|\b\d\d\.\d\d\.\d\d\b",
+    r"\d{8}T\d",
     r"\d{1,2}[ -]?[A-Za-z]{3,9}\.?,?[ -]?\d{2,4}", r"[A-Za-z]{3,9}\.? \d{1,2},? \d{4}",
     r"[A-Za-z]{3} [A-Za-z]{3} +\d{1,2} \d\d:"]))
 
@@ -195,7 +196,7 @@ def _category(name, values, units):
     if alone.any(): columns[f"{name} = others"] = alone.astype(float)
     return Coded(name, "levels", f"{d} level{'s' * (d > 1)}{cut}", pd.DataFrame(columns | more), left=left)
 
-# %% ../nbs/01a_covariates.ipynb #562cf549
+# %% ../nbs/01a_covariates.ipynb #143606b0
 def _number(name, v, kind="number", clock=None):
     "A number with its bends, and what a clock adds."
     here, clock = np.isfinite(v), clock or {}
@@ -204,26 +205,28 @@ def _number(name, v, kind="number", clock=None):
     columns = {name: np.where(here, v, v[here].mean())} | bends | clock | gone
     said = ["trend", "bends"] if bends else []
     said += [w for w in ("hour", "weekday") if any(c.startswith(f"{name} {w} ") for c in clock)]
-    return Coded(name, kind, f"{kind}: {', '.join(said)}" if said else kind, pd.DataFrame(columns))
+    plain = "yes or no" if set(np.unique(v[here])) <= {0., 1.} else kind
+    return Coded(name, kind, f"{kind}: {', '.join(said)}" if said else plain, pd.DataFrame(columns))
 
-# %% ../nbs/01a_covariates.ipynb #dce75987
-def _whole(name, v, units):
-    "A number, and beside it its levels where it is whole and repeats."
-    out, seen = _number(name, v), v[np.isfinite(v)]
-    d = len(np.unique(seen))
-    if d < 3 or (seen != np.floor(seen)).any() or len(seen) < 5 * d: return out
-    c = _category(name, pd.Series(v).map(lambda x: f"{x:.0f}", na_action="ignore"), units)
-    own = c.numbers.drop(columns=[f"{name} missing", f"{name} frequency"], errors="ignore")
-    kind = "number" if c.levels is None else c.kind
-    return Coded(name, kind, f"as a number and as {d} levels", pd.concat([out.numbers, own], axis=1), c.levels)
+# %% ../nbs/01a_covariates.ipynb #2c212be3
+def _levelled(out, v, units):
+    "A number, and beside it its levels where they are few, or are whole numbers that repeat."
+    seen = v[np.isfinite(v)]
+    d, whole = len(np.unique(seen)), out.kind == "number" and (seen == np.floor(seen)).all()
+    if d < 3 or len(seen) < 5 * d or not whole and d > SOME: return out
+    c = _category(out.name, pd.Series(v).map(lambda x: f"{x:.12g}", na_action="ignore"), units)
+    own = c.numbers.drop(columns=[f"{out.name} missing", f"{out.name} frequency"], errors="ignore")
+    kind, how = out.kind if c.levels is None else c.kind, f"as a number and as {d} levels" if whole else f"{out.how}, {d} levels"
+    return Coded(out.name, kind, how, pd.concat([out.numbers, own], axis=1), c.levels)
 
-# %% ../nbs/01a_covariates.ipynb #87ef1029
-def _time(name, times):
+# %% ../nbs/01a_covariates.ipynb #40965c96
+def _time(name, times, units):
     "A time as days since the first with bends and clock, a duration as seconds with bends."
     if pd.api.types.is_timedelta64_dtype(times.dtype):
-        return _number(name, times.dt.total_seconds().to_numpy(float), "duration")
+        seconds = times.dt.total_seconds().to_numpy(float)
+        return _levelled(_number(name, seconds, "duration"), seconds, units)
     days = ((times - times.min()) / pd.Timedelta(days=1)).to_numpy(float)
-    return _number(name, days, "time", _clock(times, name))
+    return _levelled(_number(name, days, "time", _clock(times, name)), days, units)
 
 def _as_number(col):
     "A column of texts as numbers; None where it holds others, or codes with a leading zero."
@@ -232,7 +235,7 @@ def _as_number(col):
     padded = low.map(lambda v: isinstance(v, str) and bool(re.match(r"0\d", v))).any()
     return None if padded or not low.notna().any() or (number.isna() & low.notna()).any() else number
 
-# %% ../nbs/01a_covariates.ipynb #eee666dc
+# %% ../nbs/01a_covariates.ipynb #027832a1
 def code_covariate(
     col: pd.Series, # one column of a log, a row a draw
     units=None, # (n,) which query each row belongs to; None: every row its own
@@ -240,15 +243,16 @@ def code_covariate(
     "A covariate as numbers, by what it holds."
     col = col.reset_index(drop=True)
     name, units = str(col.name), np.arange(len(col)) if units is None else np.asarray(units)
-    if (times := as_times(col)) is not None: return _time(name, times)
+    if (times := as_times(col)) is not None: return _time(name, times, units)
     if not pd.api.types.is_numeric_dtype(col.dtype):
         col = col.astype(object)
         blank = col.map(lambda v: isinstance(v, str) and v.strip().lower() in BLANK).astype(bool)
         col = col.mask(col.isna() | blank, None)
         if (number := _as_number(col)) is None: return _category(name, col.map(str, na_action="ignore"), units)
-        if (times := as_times(number)) is not None: return _time(name, times)
+        if (times := as_times(number)) is not None: return _time(name, times, units)
         col = number
-    return _whole(name, col.to_numpy(float, na_value=np.nan), units)
+    v = col.to_numpy(float, na_value=np.nan)
+    return _levelled(_number(name, v), v, units)
 
 # %% ../nbs/01a_covariates.ipynb #1505d2e5
 def code_covariates(

@@ -49,11 +49,11 @@ def test_missing_times_are_flagged_and_stand_at_the_mean():
     c = code_covariate(SPELLINGS["gaps"].rename("when")).numbers
     assert c["when missing"].sum() == 100 and np.allclose(c["when"][:100], c["when"][100:].mean())
 
-@pytest.mark.parametrize("values", [["gold", "free"], ["1.2.3", "1.10.0"], ["Q1", "Q2"], [3.5, 4.25], [120, 64], ["10", "64"], ["may", "june"], ["a-1", "b-2"], [True, False], ["555-0100", "555-0199"], ["12:5", "x"]])
+@pytest.mark.parametrize("values", [["gold", "free"], ["1.2.3", "1.10.0"], ["1.2.10", "1.2.11"], ["gpt-4o-2024-08-06", "model-b-2024-05"], ["v2024-01", "v2024-02"], ["10.0.12.15", "10.0.12.16"], ["Q1", "Q2"], [3.5, 4.25], [120, 64], ["10", "64"], ["may", "june"], ["a-1", "b-2"], [True, False], ["555-0100", "555-0199"], ["12:5", "x"]])
 def test_what_is_no_time_is_not_taken_for_one(values): assert as_times(pd.Series(values * 50)) is None
 
 @pytest.mark.parametrize("values, kind, columns", [
-    ([True, False], "number", 1), ([True, False, None], "number", 2), (["yes", "no"], "levels", 2), (["01234", "90210", "10001"], "levels", 3), ([1, 2, 3, 4], "number", 5), ([.5, 1.5, np.nan], "number", 2),
+    ([True, False], "number", 1), ([True, False, None], "number", 2), (["yes", "no"], "levels", 2), (["01234", "90210", "10001"], "levels", 3), ([1, 2, 3, 4], "number", 5), ([.5, 1.5, np.nan], "number", 2), ([.5, 1.5, 2.5], "number", 4), (["2024-03-01", "2024-03-02", "2024-03-09"], "time", 4),
     (["1.5", "2.5", " "], "number", 2), (["lo", "hi", None], "levels", 3), (["x"], "constant", 0), ([None], "constant", 0), (pd.Categorical(["lo", "hi", "mid"], ["lo", "mid", "hi"], ordered=True), "levels", 3),
 ])
 def test_kinds_of_columns(values, kind, columns):
