@@ -352,7 +352,8 @@ def _open_route(reward):
     "The reward's own route; for a naive model, the one its log would allow."
     if (own := own_route(reward)) != "naive": return own
     f = reward.log_.design(permutations=0).facts
-    return "weighted" if f["known_propensity"] else "dml" if f["kind"] == "single" else "within"
+    known = f["known_propensity"] and reward.log_.propensity_check().verdict == "ok"
+    return "weighted" if known else "dml" if f["kind"] == "single" else "within"
 
 def _arms(rows, baseline, most=200):
     "The baseline's number, the prompts compared with it, and their indicators; a last column gathers the prompts that are not compared."
