@@ -14,6 +14,7 @@ from scipy import sparse, stats
 from sklearn.linear_model import RidgeCV
 
 from .core import Finding, NotIdentifiedError, rng
+from .covariates import code_covariate
 from .embeddings import structure
 from .estimators import _condition, _fold_predict, _folds, _pca, _queries_met, _reachable, ess, usable_covariates
 from .plots import shorten
@@ -32,16 +33,11 @@ def _by_query(F, cluster):
 def _p(p): return f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001"
 
 # %% ../nbs/07a_confounding.ipynb #03d3a97d
-def _numbers(name, col):
-    "Named columns of numbers for one column of the log: missing values at the mean and flagged, the ten commonest levels of anything else."
-    if pd.api.types.is_datetime64_any_dtype(col.dtype): col = (col - col.min()).dt.total_seconds()
-    if not pd.api.types.is_numeric_dtype(col.dtype):
-        v, levels = col.astype(str), col.astype(str).value_counts().index
-        return {f"{name} = {l}": (v == l).to_numpy(float) for l in (levels[:1] if len(levels) == 2 else levels[:10])}
-    v = col.to_numpy(float, na_value=np.nan)
-    gone = ~np.isfinite(v)
-    out = {name: np.where(gone, v[~gone].mean() if (~gone).any() else 0., v)}
-    return out | ({f"{name} missing": gone.astype(float)} if gone.any() else {})
+def _numbers(name, col, units):
+    "Named columns of numbers for one column of the log, as it is coded everywhere; of two levels one."
+    c = code_covariate(col.rename(name), units)
+    F = c.numbers.iloc[:, :1] if c.kind == "levels" and c.numbers.shape[1] == 2 else c.numbers
+    return {k: F[k].to_numpy(float) for k in F}
 
 def _traits(log, rows, components, also):
     "A table with a column per trait and a row per row of the log."
@@ -53,7 +49,7 @@ def _traits(log, rows, components, also):
         named = dict.fromkeys([*usable_covariates(log), *also])
     X, S = _pca(rows.queries, rows.E_q, components).transform(rows.queries, rows.E_q), structure(rows.queries)
     out = {f"query component {i + 1}": x[rows.q] for i, x in enumerate(X.T)} | {f"{n} in the query": np.log1p(S[n].to_numpy(float))[rows.q] for n in S}
-    for c in named: out |= _numbers(c, log.frame[c])
+    for c in named: out |= _numbers(c, log.frame[c], log.frame["query_id"])
     F = pd.DataFrame(out)
     return F.loc[:, F.std() > 1e-9]
 
@@ -178,7 +174,7 @@ def _null(predict, A, draws, how, r, step=20):
 
 # %% ../nbs/07a_confounding.ipynb #cd3f1e08
 def _dealt(reward, r, random_state, most=3000, common=20):
-    "Features of the queries, folds, and what the queries were given, raw and left over: components, then indicators of the commonest prompts."
+    "Features of the queries, as adjusted for and as the log's design sees them, folds, and what the queries were given, raw and left over: components, then indicators of the commonest prompts."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         rows = r.rows if r.route in ("dml", "weighted") else _condition(r.rows, reward.log_, 5, random_state)
@@ -189,7 +185,7 @@ def _dealt(reward, r, random_state, most=3000, common=20):
     mean = lambda M: _by_query(M, q) / n[:, None]
     raw, left = mean(F - F.mean(0)), mean(r.strip(F) * r.rows.w[:, None])
     kept = np.sort(rng(random_state, "queries").permutation(len(n))[:most])
-    return mean(rows.H)[kept], rows.fold[np.unique(q, return_index=True)[1]][kept], raw[kept], left[kept], mean(on)[kept] > 0, [rows.prompts[i] for i in top]
+    return mean(rows.H)[kept], reward.log_.query_numbers[kept], rows.fold[np.unique(q, return_index=True)[1]][kept], raw[kept], left[kept], mean(on)[kept] > 0, [rows.prompts[i] for i in top]
 
 def _judged(predict, A, draws, how, r):
     "R2 together and of each column, p value, null, predictions; None where nothing differs between queries."
@@ -248,8 +244,8 @@ def assignment(
     "Can the choice of prompt be predicted from the query, and is that so after adjusting?"
     if isinstance(permutations, bool) or not isinstance(permutations, (int, np.integer)) or permutations < 99: raise ValueError(f"permutations must be a whole number >= 99 (fewer cannot reach p = {LEVEL:g}), got {permutations!r}; pass e.g. permutations=199")
     r, g = residuals(reward), rng(random_state, "assignment")
-    H, fold, A, B, met, prompts = _dealt(reward, r, random_state)
-    predict = _ridges(_bent(H, random_state), fold)
+    H, query, fold, A, B, met, prompts = _dealt(reward, r, random_state)
+    predict = _ridges(np.hstack([_bent(H, random_state), _scaled(query)]), fold)
     raw = _judged(predict, A, permutations, "permute", g)
     left = raw if r.route == "naive" else None if r.route == "within" or raw is None else _judged(predict, B, permutations, "flip", g)
     verdict, advice = _choice_verdict(r.route, raw, left)
@@ -356,7 +352,8 @@ def _open_route(reward):
     "The reward's own route; for a naive model, the one its log would allow."
     if (own := own_route(reward)) != "naive": return own
     f = reward.log_.design(permutations=0).facts
-    return "weighted" if f["known_propensity"] else "dml" if f["kind"] == "single" else "within"
+    known = f["known_propensity"] and reward.log_.propensity_check().verdict == "ok"
+    return "weighted" if known else "dml" if f["kind"] == "single" else "within"
 
 def _arms(rows, baseline, most=200):
     "The baseline's number, the prompts compared with it, and their indicators; a last column gathers the prompts that are not compared."

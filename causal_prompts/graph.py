@@ -18,6 +18,7 @@ from scipy import stats
 
 from . import plots
 from .core import Finding, NotIdentifiedError, import_quietly, mean_interval
+from .covariates import code_covariate, code_covariates
 from .triplets import Triplets
 
 # %% ../nbs/05_graph.ipynb #9f0fc958
@@ -171,6 +172,7 @@ def _states(self, facts):
     inside = replace(self, within=True, propensity=False).backdoor_set()
     outside = replace(self, propensity=False).backdoor_set()
     known = ("yes", "every row has its propensity") if self.propensity and facts["known_propensity"] else ("no", "no propensity is recorded")
+    if facts.get("propensities"): known = "no", "the choices contradict the recorded propensities"
     if n == 0: within = "no", "no query was scored under two prompts"
     elif _thin(facts): within = "if", f"only {n} queries ({facts['share_multi']:.0%}) were scored under two prompts"
     elif inside is None: within = "if", "the choice looked at earlier scores of the same query"
@@ -288,16 +290,22 @@ def _prompt_id(log, prompt, name):
     raise ValueError(f"{name} must be a prompt of the log, by text or prompt_id, got {plots.shorten(prompt, 60)!r}; "
                      f"nearest are {[plots.shorten(t, 80) for t in near]}, all {len(p)} stand in log.prompts")
 
-def _numbers(values, name):
-    "A covariate as columns of numbers; of many levels the twenty commonest."
-    v = pd.Series(np.asarray(values))
-    if pd.api.types.is_datetime64_any_dtype(v): v = v.astype("int64").where(v.notna())
-    if pd.api.types.is_numeric_dtype(v):
-        v = v.astype(float)
-        return {name: v.fillna(v.mean())} | ({f"{name}__missing": v.isna().astype(float)} if v.isna().any() else {})
-    levels = v.astype(object).where(v.notna(), "(missing)").astype(str)
-    common = levels.value_counts().sort_index().sort_values(ascending=False, kind="stable").index
-    return {f"{name}__{j}": (levels == l).astype(float) for j, l in enumerate(common[1:] if len(common) <= 20 else common[:20])}
+def _numbers(col, units, name):
+    "A covariate as columns of numbers: w_name, w_name__bend_1, and w_name__0, w_name__1, ... for levels, one of them left out."
+    c = code_covariate(col, units)
+    level = [k for k in c.numbers if k.startswith(f"{c.name} = ")]
+    plain = {k: k.removeprefix(c.name) for k in c.numbers if k not in level}
+    out = {name + (f"__{re.sub(r'[^0-9A-Za-z]+', '_', k.strip())}" if k else ""): c.numbers[f] for f, k in plain.items()}
+    many = list(c.indicators(300).T) if c.levels is not None else [c.numbers[k] for k in level]
+    what = "" if c.levels is None else "level_"
+    return out | {f"{name}__{what}{j}": np.asarray(v, float) for j, v in enumerate(many[1:])}
+
+def _not_held(self, log):
+    "What of the covariates is not held fixed, in words."
+    coded = code_covariates(log.frame, [*self.covariates, *self.draw])
+    return "; ".join(f"{c.name} ({c.how})" for c in coded if c.left or c.kind == "text")
+
+PromptGraph._not_held = _not_held
 
 # %% ../nbs/05_graph.ipynb #f2e7a030
 def _features(log, query_ids, query_features, encoder, components):
@@ -342,7 +350,7 @@ def _standard(self, rows, group, treated, X):
     "The frame of a contrast from its rows and the queries' features, columns standardised."
     head = pd.DataFrame(dict(query_id=rows.query_id, group=group, prompt=(rows.prompt_id == treated).astype(int), score=rows.score))
     head["weight"] = 1 / rows.propensity if self.propensity else 1.
-    W = {k: v for c in (*self.covariates, *["model"] * self.models, *self.draw) for k, v in _numbers(rows[c], _column(c)).items()}
+    W = {k: v for c in (*self.covariates, *["model"] * self.models, *self.draw) for k, v in _numbers(rows[c], rows.query_id, _column(c)).items()}
     body = pd.concat([X.loc[rows.query_id].reset_index(drop=True), pd.DataFrame(W, index=rows.index)], axis=1)
     spread = body.std(ddof=0)
     return pd.concat([head, ((body - body.mean()) / spread).loc[:, spread > 1e-12]], axis=1)
@@ -485,15 +493,18 @@ def _estimate(self, log: Triplets,
     random_state: int = 0,
 ) -> Finding: # facts: effect, se, lo, hi, naive, estimator, backdoor_set, rows
     "The effect of one prompt over another, through DoWhy and EconML, beside the naive difference."
+    wrong = self.propensity and log.propensity_check(random_state=random_state)
+    wrong = wrong.reading if wrong and wrong.verdict == "stop" else ""
+    if wrong: self = replace(self, propensity=False) # weights that the choices contradict are no weights
     frame = self.contrast(log, treated, control, query_features, encoder, components)
     made, even = _made(estimator, random_state), np.ones(len(frame))
     weighted = self.propensity and "sample_weight" in inspect.signature(made.fit).parameters
     weight = frame.weight.to_numpy() if weighted else even
-    if modifiers is None: modifiers = [c for p in ("w_", "x_") for c in frame if c.startswith(p)][:frame.prompt.value_counts().min() // 20]
+    if modifiers is None: modifiers = [c for p in ("w_", "x_") for c in frame if c.startswith(p) and not re.search("__(bend|hour|weekday|level)_", c)][:frame.prompt.value_counts().min() // 20]
     estimate = fit_dowhy(self._assumed(frame).dowhy(frame), made, modifiers, groups=frame.query_id.to_numpy(), sample_weight=weight if weighted else None, cache_values=True)
     rows = {"naive": _difference(frame, even, alpha), "weighted": _difference(frame, frame.weight.to_numpy(), alpha) if self.propensity else None,
             "adjusted": _adjusted(frame, estimate, weight, alpha), "within query": _inside(frame, alpha)}
-    facts = dict(estimator=type(made).__name__, backdoor_set=estimate.target_estimand.get_backdoor_variables("backdoor"), worth=float(weight.sum()**2 / np.sum(weight**2)) if weighted else None)
+    facts = dict(estimator=type(made).__name__, backdoor_set=estimate.target_estimand.get_backdoor_variables("backdoor"), worth=float(weight.sum()**2 / np.sum(weight**2)) if weighted else None, propensities=wrong, not_held=self._not_held(log))
     return self._told({k: r for k, r in rows.items() if r}, facts, (treated, control), alpha)
 
 PromptGraph.estimate = _estimate
@@ -523,6 +534,8 @@ def _told(self, rows, facts, texts, alpha):
     "The finding of a contrast."
     a, naive, worth = rows["adjusted"], rows["naive"]["effect"], facts["worth"]
     verdict, why = self._believed(rows, worth)
+    if facts["not_held"]: verdict, why = verdict if verdict != "ok" else "caution", f"{why} Not held fixed: {facts['not_held']}."
+    if facts["propensities"]: verdict, why = verdict if verdict != "ok" else "caution", f"{facts['propensities']} So they are not used. {why}"
     t, c = (f"“{plots.shorten(x, 60)}”" for x in texts)
     sure = f"{1 - alpha:.0%} interval {a['lo']:+.3f} to {a['hi']:+.3f}" if np.isfinite(a["lo"]) else "no interval"
     size = f"{a['rows']} rows{f' that weigh like {worth:.0f}' if worth else ''}, {a['queries']} queries"

@@ -29,7 +29,8 @@ def _sound_route(reward):
     "The route a causal reward would take on this log."
     if isinstance(reward, CausalReward): return reward.route_
     facts = reward.log_.design(permutations=0).facts
-    return "within" if facts["kind"] != "single" else "weighted" if facts["known_propensity"] else "dml"
+    known = facts["known_propensity"] and reward.log_.propensity_check().verdict == "ok"
+    return "within" if facts["kind"] != "single" else "weighted" if known else "dml"
 
 def _is_kernel(reward): return isinstance(reward, CausalReward) and isinstance(reward.model_, ProductKernel)
 

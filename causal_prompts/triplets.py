@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NEEDED', 'NAMES', 'BLANKS', 'SCALES', 'PACKED', 'MOST_BYTES', 'SCHEMA', 'READERS', 'MOST_FILES', 'REPEATED', 'FEW',
-           'MOST', 'Triplets']
+           'MOST', 'SURE', 'Triplets']
 
 # %% ../nbs/02_triplets.ipynb #95f41ced
 import bz2, codecs, csv, gzip, io, json, lzma, os, re, warnings, zipfile, zlib
@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from .core import Finding, LogError, NotIdentifiedError, as_markdown, content_id, markdown_table, rng
 from .core import whole_file
+from .covariates import code_covariates, design_columns, is_name, plain_times, refuse_names
 from .plots import shorten
 
 # %% ../nbs/02_triplets.ipynb #3811a46d
@@ -171,18 +172,6 @@ def _propensity(col, problems):
                  "give the probability with which this prompt was chosen, in (0, 1], in every row, or drop the column")
     return p
 
-# %% ../nbs/02_triplets.ipynb #44715169
-def _moments(values, here):
-    "Dates or durations held as objects, in their own dtype; None where they are neither, or only some have a zone."
-    seen, column = values[here], pd.Series(np.where(here, values, None))
-    try:
-        if len(seen) and _is(seen, (timedelta, np.timedelta64)).all(): return pd.to_timedelta(column)
-        if not len(seen) or not _is(seen, (date, np.datetime64)).all(): return None
-        zones = {v.utcoffset() if getattr(v, "tzinfo", None) else None for v in seen}
-        if None in zones and len(zones) > 1: return None
-        return _plain(pd.to_datetime(column, utc=len(zones) > 1))
-    except (ValueError, TypeError, OverflowError): return None
-
 # %% ../nbs/02_triplets.ipynb #62c223fb
 def _plain(col):
     "A column in a plain dtype, None where its values have to be looked at one by one."
@@ -200,8 +189,8 @@ def _plain(col):
 def _covariate(col, problems):
     "A further column in a plain dtype."
     if (plain := _plain(col)) is not None: return plain
+    if (times := plain_times(col)) is not None: return times
     values, here = col.to_numpy(object), col.notna().to_numpy()
-    if (moments := _moments(values, here)) is not None: return moments.rename(col.name)
     text, number = _is(values, str), _is(values, (Number, np.bool_)) & ~_is(values, complex)
     bad = here & ~(text if text.sum() >= (number & here).sum() else number)
     problems.add(col.name, bad, lambda i: f"{_show(values[i])} ({type(values[i]).__name__})",
@@ -422,9 +411,9 @@ def _differs(frame, column):
     return bool((k != k[first]).any())
 
 def _chosen(frame, covariates):
-    "The names of the covariates: those asked for, or those that vary, but not between rows of one query."
+    "The names of the covariates: those asked for, or those that vary, but not between rows of one query nor from query to query like a name."
     extra = [c for c in frame.columns if c not in NAMES]
-    if covariates is None: return tuple(c for c in extra if frame[c].nunique() > 1 and not _differs(frame, c))
+    if covariates is None: return tuple(c for c in extra if frame[c].nunique() > 1 and not _differs(frame, c) and not is_name(frame[c], frame["query_id"]))
     covariates = [covariates] if isinstance(covariates, str) else list(covariates)
     unknown = [c for c in covariates if c not in extra]
     if unknown: raise ValueError(f"covariates must name further columns of the log, got {unknown}; there are {extra}")
@@ -441,6 +430,7 @@ class Triplets:
     ):
         problems = _Problems(None, "DataFrame (rows counted from 0)")
         self.__dict__.update(_build(_ready(frame, None, problems), score_range, adaptive, covariates, problems))
+        if covariates is not None: refuse_names(self.frame, self._named)
 
     def __setattr__(self, name, value):
         raise AttributeError("a log is not changed in place; build a new one from log.frame")
@@ -456,10 +446,15 @@ def _build(frame, score_range, adaptive, covariates, problems):
     return dict(frame=clean, score_range=score_range, adaptive=bool(adaptive), _named=named,
         notes=tuple(problems.notes))
 
+def _offered(log):
+    "How many prompts the log had before rows were taken from it."
+    return max(log.__dict__.get("_offered") or 0, log.frame["prompt_id"].nunique())
+
 def _same(self, frame):
     "A log with other rows of this one, which need no second check."
     log, same = object.__new__(Triplets), ("score_range", "adaptive", "_named", "notes")
     log.__dict__.update({k: self.__dict__[k] for k in same if k in self.__dict__}, frame=frame.reset_index(drop=True))
+    if "propensity" in self.frame: log.__dict__.update(_offered=_offered(self)) # a part may lack prompts that were on offer
     return log
 
 Triplets._same = _same
@@ -884,7 +879,7 @@ def _state(opened, columns, prompts, templates, how):
     if templates: frame = _masked(frame, problems)
     default = dict(score_range=(0., 1.), adaptive=False, covariates=None)
     how = [meta.get(k, v) if how[k] is None else how[k] for k, v in default.items()]
-    return _build(frame, *how, problems)
+    return _build(frame, *how, problems) | dict(_offered=meta.get("prompts_offered"))
 
 # %% ../nbs/02_triplets.ipynb #9467c138
 def _read(
@@ -900,6 +895,7 @@ def _read(
     how = dict(score_range=score_range, adaptive=adaptive, covariates=covariates)
     log = object.__new__(Triplets)
     log.__dict__.update(_state(_opened(source, columns), columns, prompts, templates, how))
+    if covariates is not None: refuse_names(log.frame, log._named)
     return log
 
 # %% ../nbs/02_triplets.ipynb #c0cd258e
@@ -1091,7 +1087,8 @@ def _write(self,
     if path.suffix.lower() != ".parquet":
         raise ValueError(f"path must end in .parquet, got {path.name!r}; use log.frame.to_csv for other forms")
     table = pa.Table.from_pandas(self.frame, preserve_index=False)
-    meta = dict(schema=SCHEMA, score_range=self.score_range, adaptive=self.adaptive, covariates=self._named)
+    meta = dict(schema=SCHEMA, score_range=self.score_range, adaptive=self.adaptive, covariates=self._named,
+                prompts_offered=_offered(self))
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: json.dumps(meta).encode()})
     with whole_file(path) as part: pq.write_table(table, part)
     return path
@@ -1133,15 +1130,23 @@ Triplets.groups, Triplets.queries, Triplets.prompts = _view(_groups), _view(_que
 Triplets.covariates = _view(_covariates)
 
 # %% ../nbs/02_triplets.ipynb #9ed0976d
+def _aside(log):
+    "Columns that vary and are not used: those that may be results of the prompt, and ids and free texts."
+    f = log.frame
+    left = [c for c in f.columns if c not in NAMES and c not in log._named and f[c].nunique() > 1]
+    names = [c for c in left if is_name(f[c], f["query_id"])]
+    return [c for c in left if c not in names], names
+
 def _repr(self):
     f, (lo, hi) = self.frame, self.score_range
-    aside = [c for c in f.columns if c not in NAMES and c not in self._named and f[c].nunique() > 1]
+    aside, names = _aside(self)
     parts = [f"{len(f):,} rows", f"{f['query_id'].nunique():,} queries x {f['prompt_id'].nunique():,} prompts",
         f"scores in [{lo:g}, {hi:g}], {f['score'].isna().sum():,} missing"]
     parts += [f"{f[c].nunique()} {c}s" for c in ("model", "task") if c in f and f[c].nunique() > 1]
     parts += ["known propensities"] * ("propensity" in f) + ["prompts chosen by a search"] * self.adaptive
     parts += [f"covariates {', '.join(self._named)}"] * bool(self._named) + [f"not used, as they differ within a "
         f"query: {', '.join(aside)}"] * bool(aside)
+    parts += [f"not used, as nearly every query has a value of its own: {', '.join(names)}"] * bool(names)
     return f"Triplets: {'; '.join(parts)}"
 
 def _markdown(self):
@@ -1294,18 +1299,19 @@ def _lexical(texts, d):
     return np.column_stack([(U - U.mean(0)) / max(U.std(0).max(), 1e-9), _unit_sd(np.log1p([[len(t)] for t in texts]))])
 
 # %% ../nbs/02_triplets.ipynb #eb11a955
-def _as_numbers(col):
-    "Columns for one covariate: numbers with a mark for the missing ones, indicators for the ten commonest levels of anything else."
-    if pd.api.types.is_datetime64_any_dtype(col.dtype): col = (col - col.min()).dt.total_seconds()
-    if not pd.api.types.is_numeric_dtype(col.dtype): return np.column_stack([col == l for l in col.value_counts().index[:10]] + [col.isna()]).astype(float)
-    v = col.to_numpy(float, na_value=np.nan)
-    gone = ~np.isfinite(v)
-    return np.column_stack([np.where(gone, v[~gone].mean() if (~gone).any() else 0., v), gone])
+def _unit_block(M, most=4.):
+    "Columns of one covariate with standard deviation 1, as a block of total variance `most` at the most."
+    return _unit_sd(M) * min(1., np.sqrt(most / max(M.shape[1], 1)))
 
 def _query_numbers(log):
-    "(n_queries, d) features of the queries, in the order of `log.queries`."
-    first = log.frame.drop_duplicates("query_id")
-    return np.column_stack([_lexical(first["query"], 30), *[_unit_sd(_as_numbers(first[c])) for c in log._named]])
+    "(n_queries, d) features of the queries, in the order of `log.queries`; what differs between rows of a query is averaged."
+    f, query = log.frame, pd.factorize(log.frame["query_id"])[0]
+    mean = lambda M: M - _centred(M, query)
+    first = np.flatnonzero(~pd.Series(query).duplicated().to_numpy())
+    blocks = [mean(design_columns([c], len(f), most=200))[first] for c in code_covariates(f, log._named)]
+    return np.column_stack([_lexical(f["query"].iloc[first], 30), *[_unit_block(B) for B in blocks]])
+
+Triplets.query_numbers = _view(_query_numbers)
 
 # %% ../nbs/02_triplets.ipynb #e7ca6b2a
 def _given(X, n):
@@ -1328,20 +1334,22 @@ def _prompt_numbers(log):
     words = words / np.where(var(words) > 1e-12, np.sqrt(var(words)), np.inf)
     return np.column_stack([B / np.sqrt(max(var(B).sum(), 1e-12)) for B in (common, words)])
 
-def _centred(M, strata):
-    "Columns minus their mean in each stratum."
+def _centred(M, strata, weight=None):
+    "Columns minus their mean in each stratum; with weights the weighted mean, and the rows come weighted."
+    w = np.ones(len(M)) if weight is None else weight
     sums = np.zeros((strata.max() + 1, M.shape[1]))
-    np.add.at(sums, strata, M)
-    return M - (sums / np.bincount(strata)[:, None])[strata]
+    np.add.at(sums, strata, w[:, None] * M)
+    return w[:, None] * (M - (sums / np.bincount(strata, w)[:, None])[strata])
 
 # %% ../nbs/02_triplets.ipynb #979ddc2f
 def _ridge_r2(X, A, fold, penalties=(.3, 3., 30.)):
-    "A function of an order of the rows of A: its cross-fitted R2 given X."
+    "A function of an order of the rows of A, and of their signs: its cross-fitted R2 given X."
     rows = [np.flatnonzero(fold == k) for k in range(5)]
     S = np.stack([X[i].T @ X[i] for i in rows])
     eig = [np.linalg.eigh(S.sum(0) - s) for s in S]
-    def r2(order):
-        G = np.stack([X[i].T @ A[order[i]] for i in rows])
+    def r2(order, sign=None):
+        B = A[order] if sign is None else A[order] * sign[:, None]
+        G = np.stack([X[i].T @ B[i] for i in rows])
         match, size = np.zeros(len(penalties)), np.full(len(penalties), 1e-30)
         for g, s, (w, V) in zip(G, S, eig):
             U = V.T @ (G.sum(0) - g)
@@ -1353,14 +1361,14 @@ def _ridge_r2(X, A, fold, penalties=(.3, 3., 30.)):
     return r2
 
 # %% ../nbs/02_triplets.ipynb #1a609572
-def _dealt(log, X):
-    "Features of the queries, what was assigned to them, and their task: one row a query and task."
+def _dealt(log, X, weight=None):
+    "Features of the queries, what was assigned to them (each row with its weight), and their task: one row a query and task."
     f = log.frame
     query = pd.factorize(f["query_id"])[0]
     unit = _codes(query, f["task"]) if "task" in f else query
     at = np.flatnonzero(~pd.Series(unit).duplicated().to_numpy())
     task = pd.factorize(f["task"].iloc[at])[0] if "task" in f else np.zeros(len(at), int)
-    Z = _centred(_prompt_numbers(log)[pd.factorize(f["prompt_id"])[0]], _level(f))
+    Z = _centred(_prompt_numbers(log)[pd.factorize(f["prompt_id"])[0]], _level(f), weight)
     A = np.zeros((len(at), Z.shape[1]))
     np.add.at(A, unit, Z)
     return _centred(X[query[at]], task), _centred(A / np.bincount(unit)[:, None], task), task
@@ -1373,21 +1381,127 @@ def _some_queries(log, X, r):
     return log.take(np.isin(query, kept)), None if X is None else X[kept]
 
 # %% ../nbs/02_triplets.ipynb #b6652501
-def _predict(log, query_features, permutations, random_state):
+def _predict(log, query_features, permutations, random_state, weighted=False):
     "R2, p-value and null of predicting a query's prompts from the query; None where nothing can be said."
     r, X = rng(random_state, "design"), _given(query_features, len(log.queries))
     if not permutations or log.frame["prompt_id"].nunique() < 2: return None
     log, X = _some_queries(log, X, r)
-    X, A, task = _dealt(log, _query_numbers(log) if X is None else X)
+    X, A, task = _dealt(log, log.query_numbers if X is None else X, _stabilised(log.frame) if weighted else None)
     if np.sum(A**2) < 1e-9 * len(A): return 0., 1., None
     if len(A) < FEW: return None
-    r2 = _ridge_r2(X, A, r.permutation(len(A)) % 5)
-    base, seen, null = np.argsort(task, kind="stable"), r2(np.arange(len(A))), np.empty(permutations)
+    r2, plain = _ridge_r2(X, A, r.permutation(len(A)) % 5), np.arange(len(A))
+    base, seen, null = np.argsort(task, kind="stable"), r2(plain), np.empty(permutations)
     for i in range(permutations):
         order = np.empty(len(A), int)
         order[base] = np.lexsort((r.random(len(A)), task))
         null[i] = r2(order)
-    return seen, float((1 + (null >= seen - 1e-12).sum()) / (1 + permutations)), null
+    p = lambda null: float((1 + (null >= seen - 1e-12).sum()) / (1 + permutations))
+    if not weighted: return seen, p(null), null
+    flipped = np.array([r2(plain, r.choice([-1., 1.], len(A))) for _ in range(permutations)])
+    return seen, max(p(null), p(flipped)), null
+
+# %% ../nbs/02_triplets.ipynb #c0ffee07
+def _stabilised(f):
+    "Weights: the share of each row's prompt in its model and task, over the recorded probability."
+    level, cell = _level(f), _codes(_level(f), f["prompt_id"])
+    return np.bincount(cell)[cell] / np.bincount(level)[level] / f["propensity"].to_numpy(float)
+
+# %% ../nbs/02_triplets.ipynb #c0ffee02
+def _stands_for(f, inclusion):
+    "Rows with their weight; and for each model, task and prompt how often it was chosen, for how many choices that stands, of how many."
+    t = pd.DataFrame(dict(unit=_unit(f), level=_level(f), prompt=pd.factorize(f["prompt_id"])[0]))
+    t["w"] = 1 / f["propensity"].to_numpy(float)
+    if inclusion: t = t.drop_duplicates(["unit", "prompt"])
+    there = t.groupby("level")["unit"].nunique() if inclusion else t.groupby("level").size()
+    by = t.assign(v=t.w * (t.w - 1)).groupby(["level", "prompt"])
+    by = by.agg(chosen=("w", "size"), stands_for=("w", "sum"), variance=("v", "sum")).reset_index()
+    return t, by.assign(choices=there.loc[by.level].to_numpy())
+
+# %% ../nbs/02_triplets.ipynb #c0ffee03
+def _too_many(by):
+    "p-value that prompts were on offer more often than there were choices: the clearest one, and all together."
+    from scipy import stats
+    z = (by.stands_for - by.choices) / np.sqrt(np.maximum(by.variance, 1e-12))
+    total = (by.stands_for - by.choices).sum() / np.sqrt(max(by.variance.sum(), 1e-12))
+    return 2 * min(len(by) * stats.norm.sf(z.max()), stats.norm.sf(total))
+
+def _favourites(t):
+    "Rows that did not choose a favourite: how many the others let expect, how many there are, p-value of so few."
+    from scipy import stats
+    w, seen = t.w[t.w < 2], int((t.w >= 2).sum())
+    expected, sd = (w - 1).sum(), np.sqrt((w * (w - 1)).sum())
+    return expected, seen, max(stats.poisson.cdf(seen, expected), stats.norm.cdf((seen - expected) / max(sd, 1e-12)))
+
+# %% ../nbs/02_triplets.ipynb #c0ffee08
+def _too_few(t, by):
+    "The share of the prompts that could be chosen at a row, at the most, and its standard error."
+    prompts = by.groupby("level").size().loc[t.level].to_numpy()
+    favourite = (t.w < 1.25) & (t.w > 1 + 1e-6) # rare others may be missing by luck: as if all were on offer
+    share = np.where(favourite, prompts, t.w) / prompts
+    spread = np.where(favourite, 0., t.w * (t.w - 1)) / prompts**2
+    return share.mean(), np.sqrt(spread.sum() / max(share.mean(), 1e-9)) / len(t)
+
+# %% ../nbs/02_triplets.ipynb #c0ffee04
+SURE = .0005 # level of each count of what the probabilities stand for
+_AS_IF = "as if the probability of the favourite stood in every row"
+
+def _miscounted(f, inclusion):
+    "What the counts have against the recorded probabilities, in words; empty where they agree."
+    t, by = _stands_for(f, inclusion)
+    prompts = by.groupby("level").size().loc[t.level].mean()
+    offered = t.w.mean() * (len(t) / t.unit.nunique() if inclusion else 1)
+    could = f"{offered:.1f} prompts that could be chosen each time, and the log holds {prompts:.0f}"
+    if _too_many(by) <= SURE: return f"they are too small: 1 / propensity makes {could}, so they do not sum to one"
+    share, se = _too_few(t, by)
+    if share + 3.3 * se < .75 and offered < .75 * prompts:
+        return f"they are too large: 1 / propensity makes {could}, {_AS_IF}"
+    expected, seen, p = _favourites(t)
+    if p > SURE or len(t) > t.unit.nunique(): return ""
+    return f"rows with a probability above one half should come with about {expected:.0f} of another choice, and there are {seen}, {_AS_IF}"
+
+# %% ../nbs/02_triplets.ipynb #c0ffee05
+_BEYOND, _SMALL = .005, .002 # level of the prediction after weighting, and R2 that is too small to matter
+
+def _propensity_check(self,
+    query_features=None, # as in `design`
+    permutations: int = 199, random_state: int = 0,
+) -> Finding: # a row per prompt: how often it was chosen, and for how many choices that stands
+    "Do the recorded propensities agree with the choices made?"
+    f = self.frame
+    if permutations < 199:
+        raise ValueError(f"permutations must be at least 199 (fewer cannot reach p = {_BEYOND:g}), got {permutations!r}; pass e.g. permutations=199")
+    if "propensity" not in f: raise NotIdentifiedError("No propensity is recorded.", "the question whether prompts follow the query: log.design().")
+    whole = _offered(self) == f["prompt_id"].nunique()
+    counts = [_miscounted(f, inclusion) if whole else "" for inclusion in (False, True)]
+    with threadpool_limits(1, "blas"): left = _predict(self, query_features, permutations, random_state, weighted=True)
+    return _propensity_finding(self, [counts[0]] * all(counts), *(left or (0., 1.))[:2])
+
+Triplets.propensity_check = _propensity_check
+
+# %% ../nbs/02_triplets.ipynb #c0ffee06
+_LOG_THIS = ("Weighting by these numbers misleads. A router must log, at each choice, the probability with which the chosen prompt itself "
+             "was drawn, given all that the router looked at: they sum to one over the prompts on offer, and are neither a prompt's share "
+             "of the traffic nor the probability of the favourite.")
+_AGREE = "Nothing in the choices contradicts the recorded probabilities ({}); what text and covariates do not show could not be tested."
+_DISAGREE = "The choices made contradict the recorded probabilities: {}."
+
+def _propensity_table(log):
+    "A row per prompt: how often it was chosen, and for how many choices that stands, of how many."
+    by, names = _stands_for(log.frame, False)[1], log.prompts["prompt"].to_numpy(object)
+    return by.assign(prompt=names[by.prompt]).groupby("prompt", sort=False)[["chosen", "stands_for", "choices"]].sum().reset_index()
+
+# %% ../nbs/02_triplets.ipynb #c0ffee09
+def _propensity_finding(log, against, r2, p):
+    "The finding from what the counts have against the probabilities, and from the prediction after weighting."
+    measured = f"cross-fitted R2 {r2:.3f}, p = {p:.3g}"
+    if p <= _BEYOND and r2 >= _SMALL:
+        against = [*against, f"after weighting, a query's prompts can still be predicted from it ({measured})"]
+    said = _DISAGREE.format("; and ".join(against)) if against else _AGREE.format(f"predicting prompts after weighting: {measured}")
+    return Finding(
+        "Do the recorded propensities agree with the choices made?", _propensity_table(log), "stop" if against else "ok", said,
+        f"no count beyond chance (p <= {SURE:g} each), no prediction after weighting (p <= {_BEYOND:g}, R2 >= {_SMALL:g})",
+        _LOG_THIS if against else "", dict(contradicted=bool(against), r2=r2, p=p, against=against),
+        ("bars", dict(label="prompt", value="stands_for", xlabel="choices that the recorded probabilities stand for")))
 
 # %% ../nbs/02_triplets.ipynb #80d3a2ce
 _SAYS = dict(
@@ -1399,7 +1513,7 @@ _SAYS = dict(
 _ADVICE = dict(
     known="weight by the propensities.", crossed="compare prompts within a query.", repeated="compare prompts within a query.",
     single="record what the choice looked at, or score some queries under a second prompt chosen at random.", none="collect scores under a second prompt, chosen at random.")
-_THRESHOLD = f"ok: propensities of at least 0.01, or half of the queries under two prompts; caution: less, or prompts chosen by a search, or over 5% of scores missing; stop: no effect can be asked; p <= 0.05 counts as predictable"
+_THRESHOLD = f"ok: propensities of at least 0.01, or half of the queries under two prompts; caution: less, or prompts chosen by a search, or over 5% of scores missing; stop: no effect can be asked, or the choices contradict the propensities and too few queries repeat; p <= 0.05 counts as predictable"
 
 # %% ../nbs/02_triplets.ipynb #34ae6b7b
 def _reading(facts, refusal):
@@ -1410,6 +1524,7 @@ def _reading(facts, refusal):
     if facts["predictable"] is None: out.append("Whether the choice of prompts depends on the query was not judged.")
     elif facts["predictable"]: out.append(f"Which prompts a query met can be predicted from it {seen}, so the prompts were not dealt at random, and a plain comparison between queries is confounded by whatever the choice and the score share.")
     elif facts["kind"] != "crossed": out.append(f"Which prompts a query met could not be predicted from it {seen}; that does not make the choice random, since a difficulty that the text does not show leaves no trace here.")
+    if facts["propensities"]: out.append(facts["propensities"])
     if facts["adaptive"]: out.append("A search chose the prompts by looking at earlier scores, so those it kept are partly those that were lucky.")
     return " ".join(out)
 
@@ -1418,18 +1533,20 @@ def _design_table(log, facts, per_group, null):
     "Property and value, in words."
     f, count = log.frame, lambda n: f"{n:,}"
     gone = f["score"].isna().groupby(f["prompt_id"]).mean()
-    aside = [c for c in f.columns if c not in NAMES and c not in log._named and f[c].nunique() > 1]
+    aside, names = _aside(log)
     rows = [("design", facts["kind"]), ("rows", count(len(f))), ("queries", count(facts["n_queries"])), ("prompts", count(facts["n_prompts"])),
             ("missing scores", f"{facts['n_missing']:,} ({facts['n_missing'] / len(f):.1%}; by prompt {gone.min():.1%} to {gone.max():.1%})"),
             ("different scored prompts a query", f"{np.median(per_group):g} (from {per_group.min()} to {per_group.max()})" if len(per_group) else "0"),
             ("queries under at least two", f"{facts['n_multi']:,} ({facts['share_multi']:.0%})"), ("most draws of one prompt on one query", count(facts["max_draws"])),
-            ("propensities", f"known, from {facts['min_propensity']:.3g}" if facts["known_propensity"] else "not recorded"),
+            ("propensities", f"{'contradicted by the choices' if facts['propensities'] else 'known'}, from {facts['min_propensity']:.3g}" if facts["known_propensity"] else "not recorded"),
             ("prompts chosen by a search", "yes" if facts["adaptive"] else "no"),
             ("prompts predictable from the query", "not judged" if facts["predictable"] is None else "yes" if facts["predictable"] else "no")]
     if null is not None: rows.append(("cross-fitted R2", f"{facts['predict_r2']:.3f} (95% of {len(null)} permutations below {np.quantile(null, .95):.3f}; p = {facts['predict_p']:.3g})"))
     unchecked = " (taken as known before the prompt was chosen: with one row a query, nothing here could show otherwise)" * bool(_unit(f).max() + 1 == len(f))
-    if log._named: rows.append(("covariates", ", ".join(log._named) + unchecked))
+    coded = code_covariates(f, log._named)
+    if coded: rows.append(("covariates", ", ".join(f"{c.name} ({c.how})" for c in coded) + unchecked))
     if aside: rows.append(("columns not used, as they differ within a query", ", ".join(aside)))
+    if names: rows.append(("columns not used, as nearly every query has a value of its own", ", ".join(names)))
     return pd.DataFrame(rows, columns=["property", "value"])
 
 # %% ../nbs/02_triplets.ipynb #19cb842a
@@ -1443,7 +1560,8 @@ def _design_facts(log, counts, kind, predicted):
         min_propensity=float(f["propensity"].min()) if known else None, adaptive=log.adaptive, predictable=None if p is None else p <= .05, predict_r2=r2, predict_p=p)
 
 def _verdict(facts):
-    "ok or caution, by `_THRESHOLD`."
+    "ok, caution or stop, by `_THRESHOLD`."
+    if facts["propensities"]: return "stop" if facts["kind"] == "single" else "caution"
     sound = facts["min_propensity"] >= .01 if facts["known_propensity"] else facts["share_multi"] >= .5
     return "ok" if sound and not facts["adaptive"] and facts["n_missing"] <= .05 * facts["n_rows"] else "caution"
 
@@ -1459,15 +1577,18 @@ def _design(self,
     kind, per_group, counts = _counts(self)
     with threadpool_limits(1, "blas"): predicted = _predict(self, query_features, permutations, random_state)
     facts, refusal = _design_facts(self, counts, kind, predicted), None
+    recorded = self.propensity_check(query_features, max(permutations, 199), random_state) if facts["known_propensity"] and permutations else None
+    wrong = recorded is not None and recorded.verdict == "stop"
+    facts |= dict(propensities=recorded.reading if wrong else "")
     try: self.require_effects()
     except NotIdentifiedError as e: refusal = e
-    case = "none" if refusal else "known" if facts["known_propensity"] else kind
+    case = "none" if refusal else "known" if facts["known_propensity"] and not wrong else kind
     facts |= dict(identifies=_SAYS[case])
     null = predicted[2] if predicted else None
     if null is not None: form, data = ("hist", dict(value="R2", mark=facts["predict_r2"], xlabel="R2 of the prompts given the query, features permuted", title="Do the prompts follow the query?")), pd.DataFrame(dict(R2=null))
     else: form, data = ("bars", dict(xlabel="queries", title="Different scored prompts a query")), pd.Series(per_group).value_counts().sort_index().rename_axis("label").rename("value").reset_index()
     return Finding("How were the prompts of this log assigned?", _design_table(self, facts, per_group, null), "stop" if refusal else _verdict(facts),
-                   _reading(facts, refusal), _THRESHOLD, _ADVICE[case], facts, form, data)
+                   _reading(facts, refusal), _THRESHOLD, recorded.advice if wrong else _ADVICE[case], facts, form, data)
 
 Triplets.design = _design
 

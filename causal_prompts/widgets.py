@@ -180,7 +180,7 @@ def _dealt(design, log):
     "Verdict on comparing raw means, and why."
     f = design.facts
     if f["kind"] == "crossed": return "ok", "Every query met every prompt, so the means are over the same queries."
-    if "propensity" in log.frame and log.frame["propensity"].nunique() == 1: return "ok", "Every prompt was drawn with the same probability for every query, so the means are over queries that are alike."
+    if "propensity" in log.frame and log.frame["propensity"].nunique() == 1 and not f.get("propensities"): return "ok", "Every prompt was drawn with the same probability for every query, so the means are over queries that are alike."
     if f["predict_p"] is not None and f["predict_p"] <= .01: return "stop", f"Which prompt a query met can be predicted from the query (p = {f['predict_p']:.3g}), so the means are over different kinds of queries."
     return "caution", "That the prompts met queries that are equally hard is an assumption: no trace in the texts speaks against it, and a difficulty that the text does not show leaves none."
 

@@ -108,7 +108,10 @@ def test_weighting_balances_and_wrong_propensities_stop():
     log = log_of("confounded-visible", n_queries=800, per=1, propensities=True)
     model = causal(log)
     assert model.route_ == "weighted" and cf.balance(model).verdict == "ok" and cf.assignment(model).verdict == "ok" and cf.nuisance(model).verdict == "ok"
-    wrong = causal(cp.Triplets(log.frame.assign(propensity=1 / 12)))
+    even = cp.Triplets(log.frame.assign(propensity=1 / 12))
+    assert causal(even).route_ == "dml" and "contradict" in causal(even).why_
+    wrong = causal(even, strategy="weighted")
+    assert wrong.strategy_.verdict == "stop"
     assert cf.balance(wrong).verdict == "stop" and cf.assignment(wrong).verdict == "caution"
 
 

@@ -338,7 +338,7 @@ def test_a_covariate_that_differs_between_draws_is_held_fixed():
 
 def test_caveats_of_the_route_are_said():
     assert "search chose" in kernel().fit(cp.Triplets(_log().frame, adaptive=True)).strategy_.reading
-    f = _log(n=200, k=1, propensity=np.r_[np.full(196, .9), np.full(4, .001)])
+    f = _log(n=200, k=1, propensity=np.r_[np.full(196, .98), np.full(4, .001)])
     thin = kernel().fit(f).strategy_
     assert thin.verdict == "caution" and "Few rows carry most of the weight" in thin.reading
 

@@ -1,5 +1,5 @@
 "Contracts of the log: what is refused and how, what is kept, how a design is read, what a split guarantees."
-import json, os, pickle, subprocess, sys, time, warnings
+import json, os, pickle, re, subprocess, sys, time, warnings
 from pathlib import Path
 
 import numpy as np
@@ -648,3 +648,69 @@ def test_a_conversation_travels_along_and_is_never_a_covariate(tmp_path):
 @pytest.mark.parametrize("bad", ["no json", '{"role": "user"}', 3])
 def test_a_conversation_that_is_none_is_refused(bad):
     with pytest.raises(LogError, match="give the messages of the query as a list"): Triplets(pd.DataFrame(dict(query=["a"], prompt=["b"], score=[1.], messages=[bad])))
+
+
+# ---- recorded propensities against the choices
+
+def routed(seed=0, n=600, k=6, sharp=3., stated=None, eps=None, draws=1, forget=None):
+    "Harder queries, which their text shows, get later prompts; each row holds the probability of its choice, or what `stated` makes of all of them and the choice."
+    r, rows = np.random.default_rng(seed), []
+    words = np.array("count list add prove derive refute".split())
+    for i in range(n):
+        hard = r.random()
+        z = sharp * hard * np.linspace(-1, 1, k)
+        p = np.exp(z) / np.exp(z).sum()
+        if eps is not None: p = np.full(k, eps / k) + (1 - eps) * (np.arange(k) == int(hard * k))
+        for _ in range(draws):
+            j = r.choice(k, p=p)
+            rows.append((f"{' '.join(r.choice(words, 5, p=np.where(np.arange(6) < 3, 1 - hard, hard) / 3))} {i}", f"prompt {j} {'abcdefgh'[j] * 4}", float(r.random() < .9 - .6 * hard), (stated or (lambda p, j: p[j]))(p, j)))
+    return Triplets(pd.DataFrame(rows, columns=["query", "prompt", "score", "propensity"]))
+
+HONEST = dict(even=dict(sharp=0, n=200), varying=dict(), greedy=dict(eps=.1), rarely=dict(eps=.02, n=150), two=dict(k=2, sharp=2.), few=dict(n=30), draws=dict(draws=3, n=200))
+WRONG = dict(share=(dict(n=900), lambda p, j: 1 / len(p)), share_of_greedy=(dict(eps=.1), lambda p, j: 1 / len(p)), favourite=(dict(), lambda p, j: p.max()), favourite_of_greedy=(dict(eps=.1), lambda p, j: p.max()),
+             half=(dict(n=200), lambda p, j: p[j] / 2), triple=(dict(sharp=.5), lambda p, j: min(1., 3 * p[j])), certain=(dict(), lambda p, j: 1.), complement=(dict(k=2, sharp=2.), lambda p, j: 1 - p[j]))
+
+@pytest.mark.parametrize("name", HONEST)
+def test_true_propensities_are_left_in_peace(name):
+    found = [routed(seed, **HONEST[name]).propensity_check() for seed in range(4)]
+    assert sum(f.verdict != "ok" for f in found) <= 1 and "could not be tested" in found[0].reading
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_propensities_are_contradicted(name):
+    how, stated = WRONG[name]
+    f = routed(0, stated=stated, **how).propensity_check()
+    assert f.verdict == "stop" and f.facts["contradicted"] and "A router must log, at each choice, the probability" in f.advice
+
+@pytest.mark.parametrize("name, said", dict(share="can still be predicted", half="too small: .*do not sum to one", favourite="probability of the favourite", certain="too large", favourite_of_greedy="probability of the favourite").items())
+def test_the_contradiction_is_named(name, said):
+    how, stated = WRONG[name]
+    assert re.search(said, routed(1, stated=stated, **how).propensity_check().reading)
+
+def test_a_design_stops_on_contradicted_propensities_and_is_ok_with_true_ones():
+    log = routed(0, n=900, sharp=2.)
+    even = Triplets(log.frame.assign(propensity=1 / 6))
+    assert log.design().verdict == "ok" and not log.design().facts["propensities"]
+    f = even.design()
+    assert f.verdict == "stop" and "contradict" in f.reading and "weighting identifies" not in f.reading and "A router must log" in f.advice and "contradicted" in " ".join(f.table["value"])
+    both = pd.concat([even.frame, even.frame.assign(prompt=lambda t: t["prompt"].iloc[::-1].to_numpy())]).drop(columns=["prompt_id", "repeat"])
+    assert Triplets(both).design().verdict == "caution", "comparisons within a query still stand"
+
+def test_a_part_of_a_log_is_not_blamed_for_the_prompts_it_lacks(tmp_path):
+    log = routed(0, sharp=0, n=400)
+    part = log.where(prompt=list(log.prompts.prompt[:3]))
+    assert part.propensity_check().verdict == "ok" and Triplets.read(part.write(tmp_path/"part.parquet")).propensity_check().verdict == "ok"
+    assert Triplets(part.frame).propensity_check().verdict == "stop", "by itself it claims half of the choices too few"
+
+def test_every_query_under_every_prompt_with_certainty_is_no_contradiction():
+    full = table(40, [f"prompt {i}" for i in range(5)]).assign(propensity=1.)
+    assert Triplets(full).propensity_check().verdict == "ok"
+
+def test_propensities_of_several_models_are_judged_model_by_model():
+    a, b = routed(0, k=2, sharp=0, n=200).frame.assign(model="a"), routed(1, k=4, sharp=0, n=200).frame.assign(model="b")
+    both = pd.concat([a, b]).drop(columns=["query_id", "prompt_id", "repeat"])
+    assert Triplets(both).propensity_check().verdict == "ok"
+
+def test_asking_for_the_check_needs_propensities_and_enough_permutations():
+    log = routed(0, n=60)
+    with pytest.raises(NotIdentifiedError, match="No propensity is recorded"): Triplets(log.frame.drop(columns="propensity")).propensity_check()
+    with pytest.raises(ValueError, match="permutations must be at least 199"): log.propensity_check(permutations=99)

@@ -8,7 +8,7 @@ from fakes import Words # hashed words: no model to load
 
 import causal_prompts as cp
 
-PAGES = ["positivity", "confounding", "refutation", "stability", "transport"]
+PAGES = ["propensities", "positivity", "confounding", "refutation", "stability", "transport"]
 
 
 def fitted(world, kind="causal", n_queries=300, seed=0, n_prompts=12, encoder=None, baseline=None, reward=None, **log_kwargs):
