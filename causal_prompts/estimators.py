@@ -1181,7 +1181,7 @@ def _array(data):
     if dtype.kind not in "fiub": raise ValueError(f"an array holds {dtype}, not plain numbers")
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != held:
         raise ValueError(f"an array says shape {shape} and holds {held:,} bytes")
-    out = np.frombuffer(data, dtype, offset=f.tell()).reshape(shape, order="F" if fortran else "C").copy()
+    out = np.frombuffer(data, dtype, offset=f.tell()).reshape(shape, order="F" if fortran else "C").copy("K")
     if not np.isfinite(out).all(): raise ValueError("an array holds NaN or infinite numbers")
     return out
 
