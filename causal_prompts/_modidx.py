@@ -461,6 +461,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                            'causal_prompts.estimators._expected_score': ( 'estimators.html#_expected_score',
                                                                                           'causal_prompts/estimators.py'),
                                            'causal_prompts.estimators._fewest': ('estimators.html#_fewest', 'causal_prompts/estimators.py'),
+                                           'causal_prompts.estimators._fitted_contrasts': ( 'estimators.html#_fitted_contrasts',
+                                                                                            'causal_prompts/estimators.py'),
                                            'causal_prompts.estimators._fold_predict': ( 'estimators.html#_fold_predict',
                                                                                         'causal_prompts/estimators.py'),
                                            'causal_prompts.estimators._folds': ('estimators.html#_folds', 'causal_prompts/estimators.py'),

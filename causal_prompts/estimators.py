@@ -941,10 +941,10 @@ def clustered(
     y: np.ndarray, # (n,) residual scores
     cluster: np.ndarray, # (n,) query of each row, counted from 0
     w: np.ndarray, # (n,) weights
-    constant: bool = False, # whether a common mean was taken off X and y
-    spent: int = 0, # degrees of freedom that making the residuals took
-    few: int = 200, # queries below which degrees of freedom are worked out; above, their number will do
-) -> dict: # beta, se, df: (k,) each; psi: (G, k) influence of each query, their squares sum to CR2
+    constant: bool = False, # whether a common mean was taken off
+    spent: int = 0, # degrees of freedom spent on residuals
+    few: int = 200, # queries below which df is worked out; above, their number will do
+) -> dict: # beta, se, df: (k,) each; psi: (G, k) influence of each query
     "Least squares with errors by query that hold where few queries matter."
     beta, e, T, Z, half, alone = _sandwich(X, y, cluster, w, constant)
     sums = sparse.csr_matrix((np.ones(len(y)), (cluster, np.arange(len(y)))))
@@ -952,6 +952,23 @@ def clustered(
     psi, var = sums @ (T * e[:, None]), _pooled(Z @ half, e, w, X.shape[1] + spent)
     se = np.sqrt(_moderated((psi**2).sum(0), var, rests))
     return dict(beta=beta, se=np.where(alone, np.nan, se), df=df, psi=psi)
+
+# %% ../nbs/06_estimators.ipynb #d1613643
+def _fitted_contrasts(rows, y, keep, cols, base):
+    "Effects of the prompts `cols` over the baseline, on the rows kept."
+    if len(y) * len(cols) > 2e8:
+        raise ValueError(f"average effects of {len(cols):,} prompts on {len(y):,} rows need about {len(y) * len(cols) * 24 / 1e9:.0f} GB; "
+                         "take fewer rows or prompts with log.take(...)")
+    C, part = residual_indicators(rows, cols, base)[keep], rows.take(keep)
+    spent = len(np.unique(part.g)) if rows.strategy == "within" else 1
+    fit = clustered(C, y[keep], part.cluster, part.w, constant=rows.strategy == "weighted", spent=spent)
+    if rows.strategy == "dml": fit["df"] = np.minimum(fit["df"][: len(cols)], _fewest(part, cols, base))
+    return fit
+
+def _fewest(rows, cols, base):
+    "One less than the queries that the rarer of two prompts met; at least 1."
+    met = _queries_met(rows)
+    return np.maximum(np.minimum(met[cols], met[base]) - 1, 1)
 
 # %% ../nbs/06_estimators.ipynb #70c802b6
 def contrasts(
@@ -963,23 +980,13 @@ def contrasts(
 ) -> pd.DataFrame: # a row per prompt: effect, se, lo, hi, n (rows), linked, df
     "Average effect of every prompt that met two queries or more over the baseline, errors clustered by query."
     keep = np.ones(len(y), bool) if keep is None else keep
-    all_ = rows.take(keep)
-    cols, linked, n = _compared(all_, base), _reachable(all_, base), np.bincount(all_.p, minlength=len(rows.prompts))
-    if not len(cols): return _contrast_table(rows, cols, base, None, alpha, n, linked)
-    rows, y, keep = _without_others(rows, y, keep, [*cols, base])
-    if len(y) * len(cols) > 2e8: raise ValueError(f"average effects of {len(cols):,} prompts on {len(y):,} rows need about {len(y) * len(cols) * 24 / 1e9:.0f} GB; take fewer rows or prompts with log.take(...)")
-    C, part = residual_indicators(rows, cols, base)[keep], rows.take(keep)
-    spent = len(np.unique(part.g)) if rows.strategy == "within" else 1
-    fit = clustered(C, y[keep], part.cluster, part.w, constant=rows.strategy == "weighted", spent=spent)
-    if rows.strategy == "dml": fit["df"] = np.minimum(fit["df"][: len(cols)], _fewest(part, cols, base))
-    return _contrast_table(part, cols, base, fit, alpha, n, linked)
+    part = rows.take(keep)
+    cols, linked = _compared(part, base), _reachable(part, base)
+    n = np.bincount(part.p, minlength=len(rows.prompts))
+    fit = _fitted_contrasts(*_without_others(rows, y, keep, [*cols, base]), cols, base) if len(cols) else None
+    return _contrast_table(rows, cols, base, fit, alpha, n, linked)
 
 # %% ../nbs/06_estimators.ipynb #f8491619
-def _fewest(rows, cols, base):
-    "One less than the queries that the rarer of two prompts met; at least 1."
-    met = _queries_met(rows)
-    return np.maximum(np.minimum(met[cols], met[base]) - 1, 1)
-
 def _contrast_table(rows, cols, base, fit, alpha, n, linked):
     "Estimates with their intervals; NaN where the log gives none."
     t = pd.DataFrame(dict(prompt=rows.prompts, effect=np.nan, se=np.nan, lo=np.nan, hi=np.nan, n=n, linked=linked, df=np.nan))
@@ -1158,13 +1165,14 @@ def _write_zip(path, tree, log):
     finally: part.unlink(missing_ok=True)
 
 # %% ../nbs/06_estimators.ipynb #b99d40f2
-_MOST = dict(json=2**28, npy=2**31, parquet=2**32, rows=10**8) # bytes that parts of a file may unfold to, rows of its log
+_MOST = dict(json=2**28, npy=2**31, parquet=2**32, rows=10**8) # bytes parts may unfold to, rows of the log
 
 def _unzipped(z):
     "Name -> bytes of the parts, whose sizes are looked at before any is unfolded."
     infos = z.infolist()
     wanted = ["reward.json", "log.parquet", *(f"{i}.npy" for i in range(len(infos) - 2))]
-    if sorted(i.filename for i in infos) != sorted(wanted): raise ValueError("its parts are not those of a reward")
+    if sorted(i.filename for i in infos) != sorted(wanted):
+        raise ValueError("its parts are not those of a reward")
     for kind in ("json", "npy", "parquet"):
         size = sum(i.file_size for i in infos if i.filename.endswith(kind))
         if size > _MOST[kind]: raise ValueError(f"its {kind} parts would unfold to {size:,} bytes, more than {_MOST[kind]:,}")
@@ -1234,10 +1242,11 @@ def _kernel_from(state):
 def _tried(out):
     "The reward, once its parts have worked together."
     m, s = out.model_, out.support_
-    _must(own_route(out) in ("within", "weighted", "dml") and isinstance(out.why_, str) and out.learner_ == "kernel", "the route")
+    _must(own_route(out) != "naive" and isinstance(out.why_, str) and out.learner_ == "kernel", "the route")
     _must(isinstance(s, Support) and set(m.seen) <= set(out.prompts_.prompt), "the support")
     E = s.points_[:1]
-    found = m.variance(["any"], E, ["any"], E, out.baseline_, E), m.score(["any"], E, ["any"], E), s.score(E)["distance"]
+    pair = ["any"], E, ["any"], E
+    found = m.variance(*pair, out.baseline_, E), m.score(*pair), s.score(E)["distance"]
     _must(all(np.isfinite(np.asarray(x, float)).all() for x in found), "a part of the model")
     return out
 
@@ -1257,13 +1266,15 @@ def _restored(tree, log, encoder):
 
 # %% ../nbs/06_estimators.ipynb #e304c1c3
 def _checked(path, encoder):
-    "Read, refuse what is no reward: (version, whether an encoder is needed and why, the reward or None)."
+    "What a file holds, or a refusal: its version, why an encoder must be passed ('' if not), the reward or None."
     tree, log = _read_zip(path)
-    version, told = tree["format"], tree["encoder"] if tree["format"] == 1 else None
+    version = tree["format"]
     _must(isinstance(version, int) and not isinstance(version, bool) and version > 0, "the format")
     if version != 1: return version, "", None
-    need = "was fitted with an encoder of your own" if told is None else ""
-    if not need and told["trust_remote_code"] is not False: need = "has an encoder that ran code of its own (trust_remote_code=True), which loading does not do"
+    told, need = tree["encoder"], ""
+    if told is None: need = "was fitted with an encoder of your own"
+    elif told["trust_remote_code"] is not False:
+        need = "has an encoder that ran code of its own (trust_remote_code=True), which loading does not do"
     return version, need, None if need and encoder is None else _restored(tree, log, encoder)
 
 # %% ../nbs/06_estimators.ipynb #beb55500
@@ -1275,8 +1286,11 @@ def load_reward(
     with open(path, "rb"): name = Path(path).name # a file that is not there says so itself
     try: version, need, reward = _checked(path, encoder)
     except Exception as e: # whatever a foreign file makes fail
-        why = f"its part {e} is missing" if isinstance(e, KeyError) else str(e)[:200] or type(e).__name__
-        raise ValueError(f"{name} must be a file written by reward.save(...), got something else ({why}); save the reward again") from e
-    if version != 1: raise ValueError(f"format must be 1, got {version!r} in {name}; this file was written by a newer version: update causal_prompts")
+        why = f"its part {e} is missing" if isinstance(e, KeyError) else " ".join(str(e).split())[:200] or type(e).__name__
+        said = f"{name} must be a file written by reward.save(...), got something else"
+        raise ValueError(f"{said} ({why}); save the reward again") from e
+    if version != 1:
+        raise ValueError(f"format must be 1, got {version!r} in {name}; "
+                         "this file was written by a newer version: update causal_prompts")
     if reward is None: raise ValueError(f"the reward in {name} {need}; pass it: load_reward(path, encoder=...)")
     return reward
