@@ -4,7 +4,8 @@
 
 Each replication draws queries from a pool (embedded once), prompts from another, lets the world's policy choose and its grader score, fits `CausalReward(learner="kernel", folds=0)` with the strategy that the log calls for, and counts which
 intervals hold the truth: of `average_effect` for the prompts of the log (truth: the mean of the exact effects over the replication's queries), and of `effect_interval` for single pairs, on queries of the log and on new ones, for prompts
-of the log and for new ones. Beside them the naive average, the difference of two raw means. Rows of one replication hang together, so the interval of a coverage counts replications. Prints a table and, where a coverage is not 93 to 97%,
+of the log and for new ones. In logs where prompts are rarely given (to `FEW` queries on average: the baseline, or half of the others, which alone are then counted) the averages alone are asked for: their intervals rest on few queries.
+Beside them the naive average, the difference of two raw means. Rows of one replication hang together, so the interval of a coverage counts replications. Prints a table and, where a coverage is not 93 to 97%,
 says so in words; writes benchmarks/results/interval_coverage.json. (The name is long because a script coverage.py would hide the package that numba imports, for every script of this folder.)"""
 import argparse, json, os, platform, time, warnings
 from pathlib import Path
@@ -15,18 +16,26 @@ from joblib import Parallel, delayed
 
 from causal_prompts import CausalReward, NaiveReward, TextEncoder, Triplets, World
 from causal_prompts.core import mean_interval, progress, rng
+from causal_prompts.estimators import contrasts
 from causal_prompts.worlds import _pick
 
 OUT = Path(__file__).parent/"results"/"interval_coverage.json"
 RANGE = .93, .97
 POOL = dict(queries=1500, prompts=200)
-LOGS = { # name: preset, prompts a query, what is recorded beside query, prompt and score
+FEW = 8 # queries that a rarely given prompt meets on average
+LOGS = { # name: preset, prompts a query, what is recorded beside query, prompt and score; optionally which prompts are rarely given
     "randomised, 4 a query": ("randomised", 4, None),
     "randomised, 1 a query": ("randomised", 1, None),
     "confounded, visible, 1 a query": ("confounded-visible", 1, None),
     "confounded, visible, 1 a query, difficulty recorded": ("confounded-visible", 1, "difficulty"),
     "confounded, visible, 1 a query, propensities recorded": ("confounded-visible", 1, "propensity"),
     "confounded, hidden, 4 a query": ("confounded-hidden", 4, None),
+    "confounded, visible, 1 a query, difficulty recorded, baseline rare": ("confounded-visible", 1, "difficulty", "baseline"),
+    "confounded, visible, 1 a query, difficulty recorded, arms rare": ("confounded-visible", 1, "difficulty", "arms"),
+    "confounded, visible, 1 a query, propensities recorded, baseline rare": ("confounded-visible", 1, "propensity", "baseline"),
+    "confounded, visible, 1 a query, propensities recorded, arms rare": ("confounded-visible", 1, "propensity", "arms"),
+    "confounded, hidden, 4 a query, baseline rare": ("confounded-hidden", 4, None, "baseline"),
+    "confounded, hidden, 4 a query, arms rare": ("confounded-hidden", 4, None, "arms"),
     "confounded, hidden, 1 a query": ("confounded-hidden", 1, None), # not identified: no method can, the row shows by how much it fails
 }
 NOT_IDENTIFIED = {"confounded, hidden, 1 a query"}
@@ -49,12 +58,27 @@ def pools(presets):
     return out
 
 
-def one_log(pool, k, recorded, n_queries, n_prompts, seed):
+def rarely(pi, cols):
+    "Propensities with these prompts given to `FEW` queries on average; the others take what is freed, none of them more than 1."
+    out = pi.copy()
+    out[:, cols] *= np.minimum(1, FEW / pi[:, cols].sum(0))
+    rest = np.setdiff1d(np.arange(pi.shape[1]), cols)
+    room = 1 - pi[:, rest]
+    out[:, rest] += room * ((pi - out).sum(1) / room.sum(1))[:, None]
+    return out
+
+
+def rare_prompts(rare, n_prompts):
+    "Which prompts of a log are rarely given: the baseline stands first."
+    return {None: np.zeros(0, int), "baseline": np.array([0]), "arms": np.arange(1, 1 + n_prompts // 2)}[rare]
+
+
+def one_log(pool, k, recorded, n_queries, n_prompts, seed, rare=None):
     "A log of this pool, and the numbers in the pool of its queries and prompts; the baseline prompt is always among them."
     r, world = rng(seed, "replication"), pool["world"]
     at, cols = r.choice(len(pool["q"]), n_queries, replace=False), np.r_[0, 1 + r.choice(len(pool["prompts"]) - 1, n_prompts - 1, replace=False)]
     q, prompts = pool["q"].iloc[at], pool["prompts"][cols]
-    pi = world.propensity(q["query"], prompts, k)
+    pi = rarely(world.propensity(q["query"], prompts, k), rare_prompts(rare, n_prompts))
     i, j = _pick(pi, r)
     score = world.draw(q["query"], prompts, seed=seed)[i, j, 0]
     frame = pd.DataFrame(dict(query=q["query"].to_numpy()[i], prompt=prompts[j], score=score))
@@ -77,18 +101,33 @@ def summed(t):
                 tt=(s["truth"]**2).sum(), et=(s["est"] * s["truth"]).sum())
 
 
-def replication(pool, k, recorded, n_queries, n_prompts, seed):
+def replication(pool, k, recorded, n_queries, n_prompts, seed, rare=None):
     "One log, one fit, every kind of interval; a fit that raises fails all of them."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try: return fitted(pool, k, recorded, n_queries, n_prompts, seed)
+        try: return fitted(pool, k, recorded, n_queries, n_prompts, seed, rare)
         except (ValueError, np.linalg.LinAlgError) as e: return dict(seed=seed, error=f"{type(e).__name__}: {e}")
 
 
-def fitted(pool, k, recorded, n_queries, n_prompts, seed, some=100, fresh=20):
-    log, at, cols = one_log(pool, k, recorded, n_queries, n_prompts, seed)
+def averages(pool, log, at, asked, seed):
+    "The average effects alone, which need no model of the prompts: the residuals of a route and their contrasts."
+    start, texts, out = time.perf_counter(), pool["prompts"], {}
+    how = dict(baseline=pool["world"].baseline, encoder=pool["encoder"])
+    met = [c for c in asked if texts[c] in set(log.prompts["prompt"])]
+    for name, model in (("average", CausalReward(folds=0, **how)), ("naive", NaiveReward("ridge", **how))):
+        rows, y = model._open(log)._residuals()
+        if model.baseline_ not in rows.prompts: raise ValueError("the baseline was given to no query")
+        t = contrasts(rows, y, rows.prompts.index(model.baseline_)).set_index("prompt").reindex(texts[met])
+        out[name] = summed(counted(t["effect"], t["lo"], t["hi"], pool["effect"][np.ix_(at, met)].mean(0)))
+        if name == "average": route, seconds = model.route_, time.perf_counter() - start
+    return dict(seed=seed, strategy=route, seconds=seconds, **out)
+
+
+def fitted(pool, k, recorded, n_queries, n_prompts, seed, rare=None, some=100, fresh=20):
+    log, at, cols = one_log(pool, k, recorded, n_queries, n_prompts, seed, rare)
     start = time.perf_counter()
     base = pool["world"].baseline
+    if rare: return averages(pool, log, at, cols[rare_prompts(rare, n_prompts)] if rare == "arms" else cols[1:], seed)
     reward = CausalReward(learner="kernel", folds=0, baseline=base, encoder=pool["encoder"]).fit(log)
     seconds = time.perf_counter() - start
     naive = NaiveReward("ridge", baseline=base, encoder=pool["encoder"]).fit(log)
@@ -134,11 +173,20 @@ def verdict(name, what, r):
     return f"{name}, {WHAT[what]}: {r['coverage']:.1%} ({r['lo']:.1%} to {r['hi']:.1%}) lies {side} 93 to 97%, {sure}{why}."
 
 
+def merged(new):
+    "The new rows among those that stand in the file already, in the order of `LOGS`."
+    old = json.loads(OUT.read_text()) if OUT.exists() else dict(logs={}, outside=[], errors=[])
+    about = lambda said: any(said.startswith(f"{n}, {w}") for n in new["logs"] for w in [*WHAT.values(), "replication"])
+    logs = {n: (new["logs"] | {k: v for k, v in old["logs"].items() if k not in new["logs"]}).get(n) for n in LOGS}
+    return new | dict(logs={n: t for n, t in logs.items() if t}, **{k: [s for s in old[k] if not about(s)] + new[k] for k in ("outside", "errors")})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--reps", type=int, default=200)
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--prompts", type=int, default=20, help="prompts in a log, the baseline included")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first replication; another than 0 to try things out, written nowhere")
     parser.add_argument("--logs", nargs="+", choices=list(LOGS), default=list(LOGS))
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="four replications of 200 queries: a smoke test, written nowhere")
@@ -151,10 +199,10 @@ def main():
     print(f"{'':<44}{'coverage':>9}{'interval':>15}{'bias':>8}{'slope':>7}{'rmse':>7}{'width':>7}{'failed':>8}")
     tables, said, errors = {}, [], []
     for name in args.logs:
-        preset, k, recorded = LOGS[name]
+        preset, k, recorded, *rare = LOGS[name]
         start = time.perf_counter()
-        runs = Parallel(n_jobs=args.jobs)(delayed(replication)(pool[preset], k, recorded, args.queries, args.prompts, seed) for seed in progress(range(args.reps), name))
-        rows = tables[name] = {what: row(runs, what) for what in WHAT}
+        runs = Parallel(n_jobs=args.jobs)(delayed(replication)(pool[preset], k, recorded, args.queries, args.prompts, seed, *rare) for seed in progress(range(args.first, args.first + args.reps), name))
+        rows = tables[name] = {what: row(runs, what) for what in list(WHAT)[: 2 if rare else None]}
         good = [r for r in runs if "error" not in r]
         errors += [f"{name}, replication {r['seed']}: {r['error']}" for r in runs if "error" in r]
         fit = np.median([r["seconds"] for r in good]) if good else np.nan
@@ -166,11 +214,12 @@ def main():
     said = [s for s in said if s]
     print("\nNot 93 to 97%:" if said else "\nEvery coverage lies in 93 to 97%.", *said, sep="\n  ")
     if errors: print(f"\n{len(errors)} fits raised:", *errors[:10], sep="\n  ")
-    if args.quick: return
+    if args.quick or args.first: return
     OUT.parent.mkdir(exist_ok=True)
     about = dict(python=platform.python_version(), system=platform.system(), replications=args.reps, queries=args.queries, prompts=args.prompts, nominal=.95, wanted=RANGE)
     clean = lambda v: None if isinstance(v, float) and not np.isfinite(v) else v.item() if isinstance(v, np.generic) else v
-    OUT.write_text(json.dumps(dict(about=about, logs={n: {w: {k: clean(v) for k, v in r.items()} for w, r in t.items()} for n, t in tables.items()}, outside=said, errors=errors), indent=1) + "\n")
+    rows = {n: {w: {k: clean(v) for k, v in r.items()} for w, r in t.items()} for n, t in tables.items()}
+    OUT.write_text(json.dumps(merged(dict(about=about, logs=rows, outside=said, errors=errors)), indent=1) + "\n")
     print(f"\nwritten to benchmarks/results/{OUT.name}")
 
 

@@ -16,7 +16,7 @@ from sklearn.linear_model import RidgeCV
 from .core import Finding, NotIdentifiedError, rng
 from .covariates import code_covariate
 from .embeddings import structure
-from .estimators import _condition, _fold_predict, _folds, _pca, _queries_met, _reachable, ess, usable_covariates
+from .estimators import _condition, _fold_predict, _folds, _pca, _queries_met, _reachable, ess, usable_covariates, contrasts, residual_indicators
 from .plots import shorten
 from .residuals import holm, joint_test, learned_direction, own_route, residuals, slopes
 
@@ -394,6 +394,12 @@ def _gap_test(delta, psi, often, adjusted, plain, least=20):
     a, b = (slopes(x.y, x.t, x.rows.cluster, x.rows.w) for x in (plain, adjusted))
     return joint_test(a["beta"] - b["beta"], a["psi"] - b["psi"]), f"{len(a['beta'])} prompt components"
 
+def _own_intervals(t, name, x, base, cols, alpha):
+    "The table with the intervals of the model's own average effects."
+    own = contrasts(x.rows, x.y, base, alpha).iloc[cols]
+    half = ((own.hi - own.lo) / 2).to_numpy()
+    return t.assign(**{f"{name}_se": own.se.to_numpy(), f"{name}_lo": t[name] - half, f"{name}_hi": t[name] + half})
+
 def naive_gap(
     reward, # a fitted reward model
     alpha: float = .05, # 1 - coverage
@@ -403,8 +409,9 @@ def naive_gap(
     adjusted, plain = residuals(reward, route=_open_route(reward)), residuals(reward, route="naive")
     rows = adjusted.rows
     base, cols, on, df, met = _arms(rows, reward.baseline_)
-    a, b = (slopes(x.y, x.strip(on), rows.cluster, x.rows.w) for x in (plain, adjusted))
+    a, b = (slopes(x.y, residual_indicators(x.rows, cols, base), rows.cluster, x.rows.w) for x in (plain, adjusted))
     t, delta, psi = _side_by_side(a, b, len(cols), df, alpha)
+    for name, x in (("a", plain), ("b", adjusted)): t = _own_intervals(t, name, x, base, cols, alpha)
     joint, on_what = _gap_test(delta, psi, np.minimum(met[cols], met[base]), adjusted, plain)
     t = t.assign(prompt=[rows.prompts[i] for i in cols], holm=holm(t.p), n=np.bincount(rows.p)[cols])
     order = np.argsort(-np.abs(t.gap / np.maximum(t.gap_se, 1e-12)), kind="stable")

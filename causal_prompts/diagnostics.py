@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 
 from . import confounding, positivity, refutation, stability, transport
 from .core import Finding, NotIdentifiedError, progress
+from .residuals import own_route
 from .triplets import Triplets
 
 # %% ../nbs/13d_diagnostics.ipynb #b26dc243
@@ -80,6 +81,7 @@ def checkup(
 ) -> "Checkup":
     "Every check that applies, worst first."
     if not hasattr(reward, "log_"): raise NotFittedError(f"reward must be a fitted reward model, got {type(reward).__name__}; call .fit(log) first")
+    own_route(reward) # a model that declares none is not checked as if it were another
     if fresh is not None and not isinstance(fresh, Triplets): raise TypeError(f"fresh must be a Triplets, got {type(fresh).__name__}; read it with Triplets.read(...)")
     given, done, out, seconds, said = dict(fresh=fresh, prompts=prompts, thorough=thorough or None), {}, [], {}, []
     for check in progress(list(_asked(only, skip).itertuples(index=False)), "checkup"):
@@ -94,8 +96,8 @@ def checkup(
     return Checkup({n: done[n] for n in order}, pd.DataFrame(out, columns=["check", "looks_at", "why"]), _about(reward), tuple(said), seconds)
 
 def _about(reward):
-    log, route = reward.log_, getattr(reward, "route_", None)
-    return f"{len(log):,} rows, {len(log.queries):,} queries, {len(log.prompts):,} prompts; model: {reward.name}" + (f", route: {route}" if route else "")
+    log, route = reward.log_, own_route(reward)
+    return f"{len(log):,} rows, {len(log.queries):,} queries, {len(log.prompts):,} prompts; model: {reward.name}" + (f", route: {route}" if route != reward.name else "")
 
 # %% ../nbs/13d_diagnostics.ipynb #d8b6df66
 @dataclass(frozen=True)

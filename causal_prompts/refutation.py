@@ -16,7 +16,7 @@ from scipy import stats
 
 from .core import Finding, NotIdentifiedError, as_texts, import_quietly, rng
 from .embeddings import STRUCTURE
-from .estimators import _folds, _prepared, _queries_met, _reachable, contrasts, covariate_matrix, ess, expected, usable_covariates
+from .estimators import _folds, _prepared, _queries_met, _reachable, contrasts, covariate_matrix, ess, expected, residual_indicators, usable_covariates
 from .graph import PromptGraph, _expected
 from .plots import shorten
 from .residuals import _opened, holm, joint_test, learned_direction, residuals, slopes
@@ -130,8 +130,7 @@ def _pairs(rows, sentences):
 def _indicators(r, cols, base):
     "(n, k) residual indicators of the prompts compared; one column more where others than these and the baseline occur."
     if len(r.y) * len(cols) > 2e8: raise ValueError(f"contrasts of {len(cols):,} prompts on {len(r.y):,} rows need about {len(r.y) * len(cols) * 24 / 1e9:.0f} GB; take fewer rows or prompts with log.take(...)")
-    rest = ~np.isin(r.rows.p, [*cols, base])
-    return r.strip(np.c_[r.rows.p[:, None] == cols[None], rest][:, : len(cols) + rest.any()].astype(float))
+    return residual_indicators(r.rows, cols, base)
 
 def _pair_effects(r, pairs):
     "The pairs that can be compared, their effects (m,) and each query's influence (G, m)."
@@ -155,15 +154,20 @@ def _tails(texts):
     k = len(os.path.commonprefix(words)) if len(texts) > 1 else 0
     return [" ".join(w[k:]) or "(nothing more)" for w in words]
 
+def _pair_errors(r, pairs):
+    "Standard error and degrees of freedom of each pair, those of an average effect over the other prompt."
+    of = {b: contrasts(r.rows, r.y, b)[["se", "df"]].to_numpy() for b in np.unique(pairs[:, 1])}
+    return np.array([of[b][a] for a, b in pairs]).T
+
 def _pair_table(r, pairs, effect, psi, alpha, pooled):
     "A row per pair, and one for their mean."
-    met, n, G = _queries_met(r.rows), np.bincount(r.rows.p, minlength=len(r.rows.prompts)), len(np.unique(r.rows.cluster))
-    df = np.maximum(ess(r.rows.w) / len(r.rows.w) * met[pairs].min(1) - 1, 1)
+    n, G = np.bincount(r.rows.p, minlength=len(r.rows.prompts)), len(np.unique(r.rows.cluster))
+    se, df = _pair_errors(r, pairs)
     t = pd.DataFrame(dict(pair=[f"{i + 1}: {t}" for i, t in enumerate(_tails([r.rows.prompts[i] for i in pairs[:, 1]]))], prompt=[r.rows.prompts[i] for i in pairs[:, 0]], against=[r.rows.prompts[i] for i in pairs[:, 1]], effect=effect, n=n[pairs].min(1)))
     if pooled and len(t) > 1:
-        effect, psi, df = np.r_[effect.mean(), effect], np.c_[psi.mean(1), psi], np.r_[df.sum(), df]
+        together = np.sqrt((psi.mean(1)**2).sum() * G / (G - 1))
+        effect, se, df = np.r_[effect.mean(), effect], np.r_[together, se], np.r_[df.sum(), df]
         t = pd.concat([pd.DataFrame(dict(pair="all pairs together", prompt="all", against="all", effect=effect[:1], n=t.n.sum())), t], ignore_index=True)
-    se = np.sqrt((psi**2).sum(0) * G / (G - 1))
     half, p = stats.t.ppf(1 - alpha / 2, df) * se, 2 * stats.t.sf(np.abs(effect) / np.maximum(se, 1e-300), df)
     return t.assign(se=se, lo=effect - half, hi=effect + half, p=p, p_holm=holm(p))
 
@@ -499,15 +503,14 @@ def _strongest(strengths, scale, held):
 
 def _sensitivity_table(f, r, strengths, base):
     "A row per contrast: effect, robustness values, the strongest trait and what is left after a cause as strong; the scales."
-    t, met = f["table"].drop(columns="linked"), _queries_met(r.rows)
+    t = f["table"].drop(columns="linked")
     scale = np.sqrt((r.rows.w * f["e"]**2).sum() * np.diag(f["B"])[: len(f["cols"])])
-    df = np.maximum(ess(r.rows.w) / len(r.rows.w) * np.minimum(met[f["cols"]], met[base]) - 1, 1)
-    t = t.assign(stands_out=2 * stats.t.sf((t.effect / t.se).abs(), df) * len(t) < .05,
+    t = t.assign(stands_out=2 * stats.t.sf((t.effect / t.se).abs(), t.df) * len(t) < .05,
                  rv=robustness_value(t.effect.abs() / scale), rv_alpha=robustness_value((t.effect.abs() - (t.hi - t.lo) / 2) / scale))
     worst = _strongest(strengths, scale, r.route != "naive")
     left = [_moved(row, s, d, y)[1] if np.isfinite(b) else -np.inf for row, s, d, y, b in zip(t.itertuples(), scale, worst.r2_prompt, worst.r2_score, worst.bias)]
     t = t.assign(strongest=worst.trait, r2_prompt=worst.r2_prompt, r2_score=worst.r2_score, left=left)
-    return t.assign(fragile=t.stands_out & (t.left <= 0) & (t.strongest != "")), scale
+    return t.drop(columns="df").assign(fragile=t.stands_out & (t.left <= 0) & (t.strongest != "")), scale
 
 # %% ../nbs/07b_refutation.ipynb #2c7d5ea6
 def _contour_data(row, scale, strengths, ks, held, size=40):

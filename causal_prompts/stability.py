@@ -22,7 +22,7 @@ from .core import Finding, NotIdentifiedError, mean_interval, rng
 from .embeddings import KernelSpace, PCASpace, structure
 from .estimators import CausalReward, ProductKernel, _folds, _pk_rows, _queries_met, _sub, expected
 from .evaluation import tau_b
-from .residuals import holm, residuals, slopes
+from .residuals import holm, own_route, residuals, slopes
 
 # %% ../nbs/13b_stability.ipynb #66fb6b3c
 def _sound_route(reward):
@@ -154,7 +154,7 @@ def _calibration_finding(reward, r, s, folds, quantiles, alpha, margin):
     b, area = _slope(r, s, alpha), _autoc(r, s, alpha)
     if b["hi"] - b["lo"] > 5: raise NotIdentifiedError(f"The slope of scores on predictions has an interval from {b['lo']:.1f} to {b['hi']:.1f} ({b['prompts']} prompts, {b['queries']:,} queries), too wide to judge by.", "average_effect; log more prompts, or more queries.")
     verdict, word, advice = _calibration_verdict(b, margin)
-    if verdict != "ok" and getattr(reward, "name", "") == "naive": advice = "Do not use these effects, scaled or not: a wrong scale of a model that adjusts for nothing may be confounding, which no factor mends. Fit CausalReward."
+    if verdict != "ok" and own_route(reward) == "naive": advice = "Do not use these effects, scaled or not: a wrong scale of a model that adjusts for nothing may be confounding, which no factor mends. Fit CausalReward."
     told = "" if b["lo"] > 0 or verdict != "ok" else " The interval holds 0: this log cannot show that single predictions mean anything."
     if r.route == "dml": told += " Prompts are compared between queries here, so an imperfect adjustment pulls at this slope as well."
     reading = (f"On queries held out ({folds} folds, {b['queries']:,} queries, {b['prompts']} prompts), scores move by {b['slope']:.2f} for a predicted gain of 1 ({1 - alpha:.0%} interval {b['lo']:.2f} to {b['hi']:.2f}): {word}."

@@ -20,7 +20,7 @@ from .embeddings import StructureSpace, Support, TextEncoder
 from .estimators import CausalReward, NaiveReward, ProductKernel, _pca
 from .evaluation import _cells, _check, _names, _per_group, _predict
 from .plots import shorten
-from .residuals import holm
+from .residuals import holm, own_route
 from .triplets import REPEATED, Triplets
 
 # %% ../nbs/13c_transport.ipynb #c3c8b420
@@ -264,7 +264,7 @@ def _rival(reward):
     how = dict(encoder=reward.encoder_, baseline=reward.baseline_)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return (CausalReward(learner="kernel", folds=0, **how) if isinstance(reward, NaiveReward) else NaiveReward("lightgbm", **how)).fit(reward.log_)
+        return (CausalReward(learner="kernel", folds=0, **how) if own_route(reward) == "naive" else NaiveReward("lightgbm", **how)).fit(reward.log_)
 
 # %% ../nbs/13c_transport.ipynb #73bb3714
 _OWN_SCORES = .98 # rank correlation with the test scores above which a difficulty counts as made from them

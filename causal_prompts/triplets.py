@@ -8,7 +8,6 @@ __all__ = ['NEEDED', 'NAMES', 'BLANKS', 'SCALES', 'PACKED', 'MOST_BYTES', 'SCHEM
 
 # %% ../nbs/02_triplets.ipynb #95f41ced
 import bz2, codecs, csv, gzip, io, json, lzma, os, re, warnings, zipfile, zlib
-from datetime import date, timedelta
 from numbers import Number
 from pathlib import Path
 

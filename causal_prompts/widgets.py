@@ -21,7 +21,7 @@ import pandas as pd
 
 from . import plots
 from .core import Finding, NotIdentifiedError, mean_interval
-from .estimators import NaiveReward, contrasts
+from .estimators import NaiveReward, contrasts, residual_indicators
 from .graph import BACKDOOR, KNOWN, WITHIN, PromptGraph
 from .positivity import _conditioned, _propensities, extrapolation, gaps, overlap, residual_variance
 from .refutation import confounding_bias, refute, sensitivity
@@ -107,6 +107,12 @@ def _both(rows, prompt, baseline):
     return rows.prompts.index(prompt), rows.prompts.index(baseline)
 
 # %% ../nbs/16_widgets.ipynb #dfd4155d
+def _as_wide(psi, se):
+    "Each query's influence, scaled to the standard error of the table."
+    G = int((psi != 0).sum())
+    own = np.sqrt((psi**2).sum() * G / max(G - 1, 1))
+    return psi * (se / own if np.isfinite(se) and own > 0 else 1.)
+
 def contrast(
     reward, # a fitted reward model
     prompt: str, baseline: str, # two prompts of the log
@@ -119,10 +125,10 @@ def contrast(
     row = table.iloc[a]
     if not np.isfinite(row.effect): raise NotIdentifiedError(f"These two prompts cannot be compared by adjusting for {ADJUST[r.route]}: no chain of queries links them, or one of them met fewer than two.", "contrasts of prompts that met the same queries.")
     cols = np.setdiff1d(np.flatnonzero(table.effect.notna()), [b])
-    C = r.strip((rows.p[:, None] == cols[None]).astype(float))
-    others, own = C[:, cols != a], C[:, cols == a].ravel()
+    C, mine = residual_indicators(rows, cols, b), int(np.flatnonzero(cols == a)[0])
+    others, own = np.delete(C, mine, 1), C[:, mine]
     t, y = _without(others, own, rows.w), _without(others, r.y, rows.w)
-    return Contrast(r.route, row.effect, row.se, row.lo, row.hi, y, t, rows.w, rows.cluster, rows.p == a, rows.p == b, r.raw_y - r.y, slopes(y, t, rows.cluster, rows.w)["psi"])
+    return Contrast(r.route, row.effect, row.se, row.lo, row.hi, y, t, rows.w, rows.cluster, rows.p == a, rows.p == b, r.raw_y - r.y, _as_wide(slopes(y, t, rows.cluster, rows.w)["psi"], row.se))
 
 # %% ../nbs/16_widgets.ipynb #a69f0877
 class Evidence:

@@ -1,14 +1,17 @@
 "Contracts of the reward models: known truths recovered where the naive model fails, identities with other people's code, refusals."
-import json, subprocess, sys, warnings, zipfile
+import io, json, subprocess, sys, warnings, zipfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.exceptions import NotFittedError
 
 import causal_prompts as cp
 from causal_prompts import estimators as es
 from causal_prompts.core import NotIdentifiedError
+from causal_prompts.estimators import Rows, clustered, contrasts, expected, residual_indicators
 from fakes import Words
 
 
@@ -93,10 +96,106 @@ def test_contrasts_are_fixed_effects_regression():
     beta = np.linalg.lstsq(np.c_[Q, P], f["score"], rcond=None)[0][-3:]
     t = m.average_effect([f"prompt number {j}" for j in (1, 2, 3)])
     assert np.allclose(t.effect.to_numpy(float), beta)
-    e = f["score"].to_numpy() - np.c_[Q, P] @ np.linalg.lstsq(np.c_[Q, P], f["score"], rcond=None)[0]
-    D = P - Q @ np.linalg.lstsq(Q, P, rcond=None)[0]
-    bread, S = np.linalg.inv(D.T @ D), Q.T @ (D * e[:, None])
-    assert np.allclose(t.se.to_numpy(float), np.sqrt(np.diag(40 / 39 * bread @ S.T @ S @ bread)))
+    var, df = by_brute_force(np.c_[Q, P], f["score"].to_numpy(), f["query"].factorize()[0], [-3, -2, -1])
+    assert np.allclose(t.se.to_numpy(float), np.sqrt(var)) and np.allclose(t.hi - t.effect, stats.t.ppf(.975, df) * np.sqrt(var))
+
+
+def by_brute_force(X, y, cluster, cols, weight=5):
+    "CR2 variance of some coefficients, leaning on the pooled one, and its degrees of freedom: the definitions, with whole matrices."
+    M, n = np.linalg.pinv(X.T @ X), len(y)
+    R = np.eye(n) - X @ M @ X.T
+    e, U, P = R @ y, [], []
+    for g in np.unique(cluster):
+        at = cluster == g
+        l, v = np.linalg.eigh(R[np.ix_(at, at)])
+        A = (v * np.where(l > 1e-9, np.maximum(l, 1e-9)**-.5, 0)) @ v.T
+        U.append(A @ (X[at] @ M)[:, cols]); P.append(R[:, at] @ U[-1])
+    var, df = [], []
+    for j, c in enumerate(cols):
+        d = np.array([u[:, j] @ u[:, j] for u in U])
+        own = sum((u[:, j] @ e[cluster == g])**2 for u, g in zip(U, np.unique(cluster)))
+        pooled = e @ e / (n - np.linalg.matrix_rank(X)) * ((X @ M)[:, c]**2).sum()
+        rests, G = d.sum()**2 / (d**2).sum(), (p := np.stack([q[:, j] for q in P], 1)).T @ p
+        var.append((rests * own + weight * max(own, pooled)) / (rests + weight)); df.append(np.trace(G)**2 / (G**2).sum())
+    return np.array(var), np.array(df)
+
+
+def test_errors_by_query_are_cr2_and_the_jackknife_where_weights_differ():
+    r = np.random.default_rng(0)
+    cluster, X, y, w = np.sort(r.integers(0, 14, 70)), r.normal(size=(70, 3)), r.normal(size=70), r.uniform(.1, 5, 70)
+    X[cluster < 3] *= 4 # queries that pull the fit towards themselves
+    plain, var = clustered(X, y, cluster, np.ones(70)), by_brute_force(X, y, cluster, [0, 1, 2], weight=0)
+    assert np.allclose((plain["psi"]**2).sum(0), var[0]) and np.allclose(plain["df"], var[1]) and var[1].max() < 10
+    fit = lambda k: np.linalg.solve((X[k] * w[k, None]).T @ X[k], (X[k] * w[k, None]).T @ y[k])
+    weighted, left_out = clustered(X, y, cluster, w), np.array([fit(cluster != g) for g in np.unique(cluster)])
+    assert np.allclose(weighted["beta"], fit(cluster >= 0)) and np.allclose((weighted["psi"]**2).sum(0), ((left_out - weighted["beta"])**2).sum(0))
+
+
+def test_a_query_of_many_rows_counts_as_it_would_in_small_matrices():
+    r = np.random.default_rng(1)
+    cluster, X, y = np.r_[np.zeros(30, int), np.repeat(np.arange(1, 9), 2)], r.normal(size=(46, 2)), r.normal(size=46)
+    var, df = by_brute_force(X, y, cluster, [0, 1], weight=0)
+    fit = clustered(X, y, cluster, np.ones(46))
+    assert np.allclose((fit["psi"]**2).sum(0), var) and np.allclose(fit["df"], df)
+
+
+def _arms(p, y, strategy="weighted", g=None):
+    "Rows of a log of numbered prompts, a query a row unless `g` says otherwise."
+    g = np.arange(len(p)) if g is None else g
+    rows = Rows(queries=[f"query {i}" for i in range(g.max() + 1)], prompts=[f"prompt {i}" for i in range(p.max() + 1)], E_q=None, E_p=None,
+                q=g, p=p, y=y, g=g, cluster=g, w=np.ones(len(p)), level=np.zeros(len(p), int), strategy=strategy)
+    return rows, y - expected(rows, y)
+
+
+@pytest.mark.parametrize("per_query", [1, 3])
+def test_intervals_hold_the_truth_where_the_baseline_met_few_queries(per_query):
+    hits, n, truth = [], 300, np.array([.9, .85, .95, .88, .93, .9])
+    for seed in range(150):
+        r = np.random.default_rng(seed)
+        p = np.concatenate([r.permutation(np.arange(1, 6))[:per_query] for _ in range(n)])
+        p[r.choice(n, 8, replace=False) * per_query] = 0
+        rows, y = _arms(p, (r.random(len(p)) < truth[p]).astype(float), "weighted" if per_query == 1 else "within", np.repeat(np.arange(n), per_query))
+        t = contrasts(rows, y, 0).iloc[1:]
+        hits.append((t.lo <= truth[1:] - truth[0]) & (truth[1:] - truth[0] <= t.hi))
+    assert np.mean(hits) > .93
+
+
+def test_equal_luck_is_no_certainty():
+    p, y = np.r_[np.zeros(4, int), np.ones(200, int)], np.r_[np.ones(4), np.arange(200) % 2]
+    t = contrasts(*_arms(p, y), 1).iloc[0]
+    assert t.n == 4 and t.se > .15 and t.df == pytest.approx(3, abs=.3) and t.lo < 0
+
+
+def test_many_queries_give_the_textbook_interval():
+    r = np.random.default_rng(2)
+    p, y = r.integers(2, size=4000), r.normal(size=4000)
+    t, a, b = contrasts(*_arms(p, y), 0).iloc[1], y[p == 1], y[p == 0]
+    welch = stats.ttest_ind(a, b, equal_var=False)
+    assert t.effect == pytest.approx(a.mean() - b.mean()) and t.se == pytest.approx(t.effect / welch.statistic, rel=1e-3) and t.df == pytest.approx(welch.df, rel=.05)
+
+
+def test_an_estimate_that_hangs_on_one_query_has_no_interval():
+    p = np.array([0, 1, 0, 2, *np.tile([0, 1], 20), 2, 2]) # prompt 2 is compared by one query; the other that met it met nothing else
+    g = np.r_[0, 0, 1, 1, np.repeat(np.arange(2, 22), 2), 22, 22]
+    t = contrasts(*_arms(p, np.random.default_rng(3).random(len(p)), "within", g), 0)
+    assert np.isfinite(t.effect).all() and t[["se", "lo", "hi"]].iloc[2].isna().all() and t.se.iloc[1] > 0
+    f = pd.DataFrame(dict(query=[f"query {i}" for i in g], prompt=[f"prompt {i}" for i in p], repeat=np.arange(len(p)), score=t.n[p].to_numpy() * 0. + np.arange(len(p)) % 2))
+    out = kernel(baseline="prompt 0").fit(cp.Triplets(f)).average_effect().set_index("prompt")
+    assert out.how["prompt 2"] == "compared in the log, but by one query alone: no interval" and out.how["prompt 1"] == "compared in the log"
+    assert out[["lo", "hi"]].loc["prompt 2"].isna().all() and np.isfinite(out.effect["prompt 2"])
+
+
+def test_learned_shares_sum_to_one_so_that_a_rare_baseline_is_not_drowned():
+    r = np.random.default_rng(4)
+    n, k = 400, 15
+    H = r.normal(size=(n, 20))
+    p = np.where(r.random(n) < .02, 0, 1 + (H[:, :k] + r.gumbel(size=(n, k))).argmax(1))
+    rows, _ = _arms(p, r.random(n))
+    rows = replace(rows, strategy="dml", H=H, fold=np.arange(n) % 2)
+    cols = np.arange(1, k + 1)
+    share = residual_indicators(rows, cols, 0).sum(1) + (p == 0) # what is left for the baseline
+    alone = (rows.p[:, None] == cols).astype(float)
+    assert share.std() < .5 * (1 - expected(rows, alone).sum(1)).std() and abs(share.mean() - .02) < .02
 
 
 def test_naive_average_is_the_difference_of_raw_means(hidden):
@@ -418,6 +517,85 @@ def test_saved_file_holds_no_pickle(hidden, tmp_path):
 def test_loading_something_else_is_refused(tmp_path):
     (tmp_path/"x.zip").write_bytes(b"not a zip")
     with pytest.raises(ValueError, match="must be a file written by reward.save"): cp.load_reward(tmp_path/"x.zip")
+    with pytest.raises(FileNotFoundError): cp.load_reward(tmp_path/"none.zip")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    "Name -> bytes of the parts of a sound reward file."
+    path = tmp_path_factory.mktemp("saved")/"r.zip"
+    kernel().fit(_log()).save(path)
+    with zipfile.ZipFile(path) as z: return {n: z.read(n) for n in z.namelist()}
+
+
+def _npy(a, allow=False):
+    f = io.BytesIO(); np.save(f, a, allow_pickle=allow)
+    return f.getvalue()
+
+class Runs: # what unpickling would run
+    def __reduce__(self): return exec, ("raise SystemExit('ran')",)
+
+def _tree(**change): return lambda parts: {"reward.json": json.dumps(json.loads(parts["reward.json"]) | change).encode()}
+
+def _kernel(**change): return lambda parts: _tree(kernel=json.loads(parts["reward.json"])["kernel"] | change)(parts)
+
+def _weights(parts): return f'{json.loads(parts["reward.json"])["kernel"]["w"]["__array__"]}.npy'
+
+def _frame(table):
+    f = io.BytesIO(); table.to_parquet(f)
+    return f.getvalue()
+
+HEAD = b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }".ljust(117) + b"\n"
+
+DAMAGE = {"a list": lambda p: {"reward.json": b"[]"}, "a number": lambda p: {"reward.json": b"1"}, "nothing": lambda p: {"reward.json": b""}, "deep": lambda p: {"reward.json": b"[" * 10**5},
+          "deep objects": lambda p: {"reward.json": b'{"a":' * 10**5}, "few parts": lambda p: {"reward.json": b'{"format": 1, "params": {}, "encoder": null}'}, "no tree": lambda p: {"reward.json": None},
+          "no log": lambda p: {"log.parquet": None}, "another log": lambda p: {"log.parquet": _frame(pd.DataFrame(dict(a=[1])))}, "no parquet": lambda p: {"log.parquet": b"PAR1"},
+          "an array missing": lambda p: {"0.npy": None}, "a part too many": lambda p: {"more.py": b"1"}, "NaN": lambda p: {_weights(p): _npy(np.full_like(np.load(io.BytesIO(p[_weights(p)])), np.nan))},
+          "another shape": lambda p: {_weights(p): _npy(np.zeros(3))}, "complex numbers": lambda p: {_weights(p): _npy(np.zeros(3, complex))}, "pickle": lambda p: {_weights(p): _npy(np.array([Runs()], object), True)},
+          "an absurd header": lambda p: {_weights(p): HEAD}, "a header of brackets": lambda p: {_weights(p): b"\x93NUMPY\x01\x00\xff\x7f" + b"(" * 32767}, "a cut array": lambda p: {_weights(p): p[_weights(p)][:200]},
+          "unknown parameters": _tree(params=dict(folds=0, shell="rm")), "wrong parameters": _tree(params=dict(strategy="magic")), "no baseline": _tree(baseline=None), "another route": _tree(route="naive"),
+          "no format": _tree(format=None), "text as format": _tree(format="1"), "a verdict missing": _tree(strategy={}), "support of another kind": _tree(support={"kind": "os"}), "a list for a kernel": _tree(kernel=[]),
+          "an encoder that is none": _tree(encoder=[1]), "sizes as text": _kernel(d_i="12"), "prompts of elsewhere": _kernel(seen=["other"]), "dims that do not fit": _kernel(dims=[1, 2, 3]), "an index out of range": _kernel(w={"__array__": 99})}
+
+
+def _pack(path, parts):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z:
+        for name, data in parts.items():
+            if data is not None: z.writestr(name, data)
+    return path
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_reward_file_is_refused_by_name(saved, tmp_path, damage):
+    _pack(tmp_path/"whole.zip", saved)
+    assert np.isfinite(cp.load_reward(tmp_path/"whole.zip", encoder=Words()).effect(["a query"], ["a prompt"])).all()
+    with pytest.raises(ValueError, match=r"^bad\.zip must be a file written by reward\.save\(\.\.\.\), got something else .*save the reward again$"):
+        cp.load_reward(_pack(tmp_path/"bad.zip", saved | DAMAGE[damage](saved)), encoder=Words())
+
+
+def test_a_cut_or_swollen_reward_file_is_refused_by_name(saved, tmp_path, monkeypatch):
+    whole = _pack(tmp_path/"whole.zip", saved).read_bytes()
+    for n in (0, 10, len(whole) // 2, len(whole) - 1):
+        (tmp_path/"cut.zip").write_bytes(whole[:n])
+        with pytest.raises(ValueError, match="^cut.zip must be a file written by reward.save"): cp.load_reward(tmp_path/"cut.zip", encoder=Words())
+    (tmp_path/"cut.zip").write_bytes(whole[:300] + bytes(50) + whole[350:])
+    with pytest.raises(ValueError, match="^cut.zip must be a file written by reward.save"): cp.load_reward(tmp_path/"cut.zip", encoder=Words())
+    _pack(tmp_path/"bomb.zip", saved | {"reward.json": b" " * (2**28 + 1)})
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *a: pytest.fail("unfolded before its size was looked at"))
+    with pytest.raises(ValueError, match="^bomb.zip must be .* would unfold to 268,435,457 bytes"): cp.load_reward(tmp_path/"bomb.zip", encoder=Words())
+
+
+def test_a_newer_file_says_so_and_names_itself(saved, tmp_path):
+    with pytest.raises(ValueError, match="format must be 1, got 2 in new.zip; .*update causal_prompts"): cp.load_reward(_pack(tmp_path/"new.zip", saved | _tree(format=2)(saved)), encoder=Words())
+
+
+def test_saving_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    m = kernel().fit(_log()); m.save(tmp_path/"r.zip")
+    before = (tmp_path/"r.zip").read_bytes()
+    def full(self, *a, **k): raise OSError(28, "No space left on device")
+    monkeypatch.setattr(cp.Triplets, "write", full)
+    with pytest.raises(OSError, match="No space left"): m.save(tmp_path/"r.zip")
+    assert (tmp_path/"r.zip").read_bytes() == before and [f.name for f in tmp_path.iterdir()] == ["r.zip"]
 
 
 def test_same_seed_same_numbers(hidden):

@@ -5,7 +5,8 @@ from sklearn.exceptions import NotFittedError
 
 import causal_prompts as cp
 from causal_prompts.core import NotIdentifiedError
-from causal_prompts.estimators import contrasts
+from causal_prompts.diagnostics import checkup
+from causal_prompts.estimators import Reward, contrasts
 from causal_prompts.residuals import ROUTES, holm, joint_test, learned_direction, own_route, residuals, slopes
 from fakes import Words
 
@@ -35,7 +36,7 @@ def test_a_regression_on_prompt_indicators_is_the_contrast_table(reward):
     r = residuals(reward, route="within")
     base = r.rows.prompts.index(reward.baseline_)
     cols = [i for i in range(len(r.rows.prompts)) if i != base]
-    got = slopes(r.y, r.strip((r.rows.p[:, None] == np.array(cols)).astype(float)), r.rows.cluster)
+    got = slopes(r.y, r.strip((r.rows.p[:, None] == np.array(cols)).astype(float)), r.rows.cluster, spent=len(np.unique(r.rows.g)))
     t = contrasts(r.rows, r.y, base).iloc[cols]
     assert np.allclose(got["beta"], t.effect) and np.allclose(np.sqrt(np.diag(got["cov"])), t.se)
 
@@ -75,6 +76,42 @@ def test_the_learned_direction_is_blind_to_its_own_rows():
     r = residuals(reward)
     found = slopes(r.y, r.strip(learned_direction(reward, r)), r.rows.cluster)
     assert abs(found["beta"][0]) < 3 * np.sqrt(found["cov"][0, 0])
+
+class Renamed(cp.NaiveReward): name = "mine"
+
+class Declared(Reward):
+    "Each prompt's mean score, and what it declares."
+    name = "own mean"
+    def __init__(self, encoder=None, baseline=None): self.encoder, self.baseline = encoder, baseline
+    def fit(self, log):
+        self.means_ = self._open(log).prompts_.groupby("prompt")["mean"].mean()
+        return self
+    def _levels(self, queries, prompts): return np.tile(self.means_.reindex(prompts).fillna(self.means_.mean()).to_numpy(), (len(queries), 1))
+
+class Plain(Declared): route_ = "naive"
+class Within(Declared): route_ = "within"
+class Misspelt(Declared): route_ = "Within"
+
+def test_another_name_is_no_other_route(reward):
+    log = reward.log_
+    plain, mine, own = (m.fit(log) for m in (cp.NaiveReward("ridge", encoder=Words()), Renamed("ridge", encoder=Words()), Plain(encoder=Words())))
+    assert own_route(plain) == own_route(mine) == own_route(own) == "naive"
+    assert np.allclose(residuals(mine).y, residuals(plain).y) and np.allclose(residuals(own).t, residuals(plain).t)
+    assert np.allclose(own.average_effect().effect, plain.average_effect().effect)
+    inside, causal = Within(encoder=Words()).fit(log), cp.CausalReward("within", learner="kernel", folds=0, encoder=Words()).fit(log)
+    assert residuals(inside).route == "within" and np.allclose(inside.average_effect().effect, causal.average_effect().effect)
+
+@pytest.mark.parametrize("model", [Declared, Misspelt])
+def test_a_model_that_declares_no_route_is_refused(reward, model):
+    own = model(encoder=Words()).fit(reward.log_)
+    assert own.effect(["a query"], ["a prompt"]).shape == (1, 1), "predictions ask for no route"
+    for ask in (own_route, residuals, lambda m: residuals(m, route="naive"), checkup, lambda m: m.average_effect()):
+        with pytest.raises(ValueError, match=rf"{model.__name__} must declare what its effects hold fixed.* set route_ in the class"): ask(own)
+    own.route_ = "naive"
+    assert residuals(own).route == "naive"
+
+def test_a_model_that_was_not_fitted_says_so():
+    with pytest.raises(NotFittedError, match="is not fitted"): own_route(cp.CausalReward())
 
 def test_routes_of_the_models(reward):
     log = reward.log_
