@@ -478,6 +478,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'causal_prompts/estimators.py'),
                                            'causal_prompts.estimators._contrast_table': ( 'estimators.html#_contrast_table',
                                                                                           'causal_prompts/estimators.py'),
+                                           'causal_prompts.estimators._counted': ( 'estimators.html#_counted',
+                                                                                   'causal_prompts/estimators.py'),
                                            'causal_prompts.estimators._cpo_average': ( 'estimators.html#_cpo_average',
                                                                                        'causal_prompts/estimators.py'),
                                            'causal_prompts.estimators._cpo_fit': ( 'estimators.html#_cpo_fit',

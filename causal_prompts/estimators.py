@@ -136,11 +136,14 @@ def blindness(
     said = "; ".join(said) or "no two prompts and no two queries of the log have the same vector"
     facts = dict(prompts=len(found["prompt"]), queries=len(found["query"]), names=reward.names_)
     return Finding("Can the encoder tell the texts of this log apart?", table, "caution" if len(table) else "ok",
-                   f"{said[0].upper()}{said[1:]}.", threshold=_FAR, advice=_blind_advice(reward, table), facts=facts)
+                   f"{said[0].upper()}{said[1:]}.", threshold=_FAR, advice=_blind_advice(reward, table), facts=facts,
+                   form=("bars", dict(label="texts", value="alike", xlabel="texts that share a vector")), data=_counted(found))
 
 _FAR = "ok: every two texts stand farther apart than a hundredth of the median distance"
 
 # %% ../nbs/06_estimators.ipynb #f8ceb5d9
+def _counted(found): return pd.DataFrame(dict(texts=list(found), alike=[float(len(t)) for t in found.values()]))
+
 def _blind_advice(reward, table):
     if reward.names_: return f"To learn across prompts, {_NAMED}."
     if not len(table): return ""
