@@ -21,7 +21,7 @@ from . import __version__, collect_cli
 from .core import Finding, LogError, NotIdentifiedError
 from .diagnostics import checkup
 from .embeddings import TextEncoder
-from .estimators import CausalReward, NaiveReward
+from .estimators import CausalReward, NaiveReward, blindness
 from .evaluation import compare, ranking
 from .plots import shorten
 from .report import as_text, report
@@ -328,6 +328,7 @@ def run(
     say("fitting both models to the whole log")
     naive, causal = fitted(log, base, seed, encoder, **learner)
     if not parts: yield "The route of the causal model", "Fewer than 30 queries met two different prompts, so nothing was held out to rank; the models are compared on cross-fitted folds.", causal.strategy_
+    if (seen := blindness(causal)).verdict != "ok": yield "What the encoder cannot tell apart", seen
     gains = effects(naive, causal, names)
     yield "What the prompts bring, by the whole log", gains, _said(gains)
     say("searching a better prompt for three queries")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from sklearn.exceptions import NotFittedError
 
-from . import confounding, positivity, refutation, stability, transport
+from . import confounding, estimators, positivity, refutation, stability, transport
 from .core import Finding, NotIdentifiedError, progress
 from .residuals import own_route
 from .triplets import Triplets
@@ -25,6 +25,7 @@ CHECKS = pd.DataFrame([
     ("gaps", positivity.gaps, "which kinds of queries never met which prompts", ""),
     ("residual variance", positivity.residual_variance, "how much of the prompt the query leaves open", ""),
     ("extrapolation", positivity.extrapolation, "whether proposed prompts lie where the log has been", "prompts"),
+    ("encoder", estimators.blindness, "whether the encoder can tell the texts apart", ""),
     ("balance", confounding.balance, "whether prompts went to other kinds of queries", ""),
     ("assignment", confounding.assignment, "whether the choice can be predicted", ""),
     ("nuisance", confounding.nuisance, "how well the expected score and prompt are predicted", ""),

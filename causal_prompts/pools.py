@@ -34,7 +34,7 @@ def placeholders(
     prompt: str, fields=("query",), # the names that stand for columns of a task
 ) -> list[str]: # as they are written, sorted
     "The placeholders of a template."
-    return sorted(m[0] for m in re.finditer(r"\{+\s*(?:%s)\s*\}+" % "|".join(map(re.escape, fields)), prompt))
+    return sorted(m[0] for m in re.finditer(r"(?<!\{)\{+\s*(?:%s)\s*\}+" % "|".join(map(re.escape, fields)), prompt))
 
 # %% ../nbs/10b_pools.ipynb #7aa568e8
 _BLOCK = re.compile(r"<prompt(?:\s[^<>]*)?>(.*?)(</prompt>|(?=<prompt[\s>])|\Z)", re.S | re.I)

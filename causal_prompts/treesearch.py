@@ -7,6 +7,7 @@ __all__ = ['PLACEHOLDER', 'sentences', 'ideas_from', 'EditProposer', 'search', '
 
 # %% ../nbs/12_treesearch.ipynb #2858a4a0
 import re
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,20 +20,47 @@ from .plots import draw, shorten
 from .triplets import Triplets
 
 # %% ../nbs/12_treesearch.ipynb #4cbe0816
-PLACEHOLDER = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\$\{\w+\}|\{\s?\w*\s?\}|<[A-Za-z_][\w-]*>|\[[A-Z][A-Z_ ]*\]|%\(\w+\)s|%s", re.S)
-_BLOCK = re.compile(r"```.*?(?:```|\Z)|<([A-Za-z_][\w-]*)>.*?</\1>|\{\{.*?\}\}|\{[^{}]*\}", re.S)
-_END = re.compile(r"(?:[.!?]+[\"'”’»)\]]*(?=\s)|[。！？]+[\"'”’」）]*)\s*|\s*\n\s*")
-_NO_END = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|Prof|St|Fig|No)|(?:^|\n)\s*\(?\w{1,2}|\b[A-Z])\.\s*$")
+_JINJA = r"\{\{(?:[^{}]|\{(?!\{)|\}(?!\}))*\}\}|\{%(?:[^%{]|%(?!\})|\{(?!%))*%\}" # a new opening gives up the earlier one
+PLACEHOLDER = re.compile(_JINJA + r"|\$\{\w+\}|\{\s?\w*\s?\}|<[A-Za-z_][\w-]*>|\[[A-Z][A-Z_ ]*\]|%\(\w+\)s|%s")
+_OPENS = re.compile(r"```|<([A-Za-z_][\w-]*)>|\{(?=\{)|\{[^{}]*\}")
+_CLOSES = re.compile(r"</([A-Za-z_][\w-]*)>")
+_END = re.compile(r"(?:(?<![.!?])[.!?]+[\"'”’»)\]]*(?=\s)|[。！？]+[\"'”’」）]*)\s*|(?<!\s)\s*\n\s*")
+_SHORT = r"e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|Prof|St|Fig|No"
+_NO_END = re.compile(rf"(?:\b(?:{_SHORT})|(?:^|\n)\s*\(?\w{{1,2}}|\b[A-Z])\.$")
+
+# %% ../nbs/12_treesearch.ipynb #28178e83
+def _blocks(text):
+    "Spans that must not be cut: fences, pairs of tags, braces; in order, apart from each other."
+    closes, out, at, last = {}, [], 0, text.rfind("}}")
+    for m in _CLOSES.finditer(text): closes.setdefault(m[1], []).append(m.end())
+    while m := _OPENS.search(text, at):
+        at, later = m.end(), closes.get(m[1], [])
+        k = bisect_right(later, at)
+        if m[0] == "```": end = text.find("```", at) + 3 if text.find("```", at) > 0 else len(text)
+        elif m[1]: end = later[k] if k < len(later) else None
+        elif m[0] == "{": end = text.find("}}", at + 1) + 2 if last > at else None
+        else: end = at
+        if end is not None: out.append((m.start(), end)); at = end
+    return out
+
+# %% ../nbs/12_treesearch.ipynb #791b5329
+def _is_end(prompt, start, m, starts, blocks):
+    "Whether a match of `_END` ends the sentence that begins at `start`."
+    k = bisect_left(starts, m.end()) - 1
+    if k >= 0 and m.start() < blocks[k][1]: return False
+    end = m.start() + len(m[0].rstrip())
+    near = max(start, end - 200)
+    return not _NO_END.search("x" * (near > start) + prompt[near:end])
 
 # %% ../nbs/12_treesearch.ipynb #5c619844
 def sentences(
     prompt: str, # any text
-) -> tuple[list[str], list[str]]: # sentences, and the white space that follows each; joined in turn they give the prompt back
+) -> tuple[list[str], list[str]]: # sentences, and the white space after each; joined in turn they give the prompt
     "Cut a prompt into sentences."
-    blocks, out, start = [m.span() for m in _BLOCK.finditer(prompt)], [], len(prompt) - len(prompt.lstrip())
-    gaps, lead = [], prompt[:start]
+    blocks, out, start = _blocks(prompt), [], len(prompt) - len(prompt.lstrip())
+    gaps, lead, starts = [], prompt[:start], [a for a, _ in blocks]
     for m in _END.finditer(prompt, start):
-        if any(a < m.end() and m.start() < b for a, b in blocks) or _NO_END.search(prompt[start:m.end()]): continue
+        if not _is_end(prompt, start, m, starts, blocks): continue
         text = prompt[start:m.end()].rstrip()
         if text: out.append(text); gaps.append(prompt[start + len(text):m.end()]); start = m.end()
     tail = prompt[start:].rstrip()
@@ -187,7 +215,7 @@ def _level(reward, queries, new, score, alpha):
     "Rate the new rows of all trees; support first, so that every text is embedded in one call."
     texts = list(dict.fromkeys(r["prompt"] for rows in new for r in rows))
     if not texts: return new
-    near = reward.support(texts).set_index("prompt")[["distance", "quantile", "inside"]].to_dict("index")
+    near = reward.support(texts).set_index("prompt").to_dict("index")
     rated = _rate(reward, queries, [[r["prompt"] for r in rows] for rows in new], score, alpha)
     return [[r | v | near[r["prompt"]] for r, v in zip(rows, f.to_dict("records"))] for rows, f in zip(new, rated)]
 
@@ -223,6 +251,7 @@ def _ready(reward, queries, proposer, start, score, counts):
     "Queries, proposer and start, checked."
     if not callable(getattr(reward, "effect", None)): raise TypeError(f"reward must be a reward model such as CausalReward(), got {type(reward).__name__}")
     if not hasattr(reward, "log_"): raise NotFittedError(f"{type(reward).__name__} is not fitted; call .fit(log) first")
+    if getattr(reward, "names_", False): _refuse_names(reward)
     for k, v in counts.items():
         if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1: raise ValueError(f"{k} must be a whole number >= 1, got {v!r}; the paper takes rounds=3, keep=3, children=5")
     if score != "effect" and not callable(score): raise ValueError(f"score must be 'effect' or a function (reward, queries, prompts) -> (n_q, n_p), got {score!r}")
@@ -233,8 +262,14 @@ def _ready(reward, queries, proposer, start, score, counts):
     if not callable(proposer): raise TypeError(f"proposer must be callable as (query, prompt, n, rng), got {type(proposer).__name__}; wrap ideas as EditProposer(ideas)")
     return as_texts(queries, "queries"), proposer, list(dict.fromkeys(as_texts(reward.baseline_ if start is None else start, "start")))
 
+# %% ../nbs/12_treesearch.ipynb #f95618ab
+def _refuse_names(reward):
+    raise ValueError(f"the log must hold the prompts' texts to search by, got names such as {reward.prompts_.prompt[0]!r}, which cannot "
+                     "be recombined; give the texts (Triplets.read(..., prompts='names.csv'), on the command line --prompts names.csv), "
+                     "or choose among the names with reward.best(queries)")
+
 # %% ../nbs/12_treesearch.ipynb #00f2511a
-_COLUMNS = ["query", "round", "parent", "id", "prompt", "effect", "lo", "hi", "score", "distance", "quantile", "inside", "kept", "rank"]
+_COLUMNS = ["query", "round", "parent", "id", "prompt", "effect", "lo", "hi", "score", "distance", "quantile", "inside", "indistinct", "kept", "rank"]
 
 def _table(queries, trees, kept):
     "Every candidate a row; `rank` among the start and all that was kept, 1 the best, missing for the others."
@@ -242,7 +277,8 @@ def _table(queries, trees, kept):
     for query, tree, pool in zip(queries, trees, kept):
         order = {r["id"]: k for k, r in enumerate(sorted(pool, key=lambda r: -r["score"]), 1)}
         rows += [r | dict(query=query, kept=r["id"] in order, rank=order.get(r["id"])) for r in tree]
-    out = pd.DataFrame(rows)[_COLUMNS]
+    out = pd.DataFrame(rows)
+    out = out[[c for c in _COLUMNS if c in out]]
     return out.assign(parent=out["parent"].astype(object).where(out["parent"].notna(), None), rank=out["rank"].astype("Int64"), inside=out["inside"].astype(bool))
 
 # %% ../nbs/12_treesearch.ipynb #060be94a
