@@ -1223,6 +1223,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'causal_prompts.llm._Gate.__init__': ('llm.html#_gate.__init__', 'causal_prompts/llm.py'),
                                     'causal_prompts.llm._Gate.judge': ('llm.html#_gate.judge', 'causal_prompts/llm.py'),
                                     'causal_prompts.llm._Malformed': ('llm.html#_malformed', 'causal_prompts/llm.py'),
+                                    'causal_prompts.llm._Malformed.__reduce__': ('llm.html#_malformed.__reduce__', 'causal_prompts/llm.py'),
                                     'causal_prompts.llm._Moved': ('llm.html#_moved', 'causal_prompts/llm.py'),
                                     'causal_prompts.llm._Moved.__init__': ('llm.html#_moved.__init__', 'causal_prompts/llm.py'),
                                     'causal_prompts.llm._Pace': ('llm.html#_pace', 'causal_prompts/llm.py'),

@@ -6,7 +6,7 @@
 __all__ = ['STATUSES', 'RUNTIME', 'Reply', 'CallError', 'Limits', 'as_messages', 'LLM', 'wait', 'each', 'spend']
 
 # %% ../nbs/08b_llm.ipynb #a871898d
-import asyncio, base64, json, os, random, re, threading, time, warnings, weakref, zlib
+import copyreg, asyncio, base64, json, os, random, re, threading, time, warnings, weakref, zlib
 from concurrent.futures import Future
 from dataclasses import dataclass, fields, replace
 from email.utils import parsedate_to_datetime
@@ -48,6 +48,8 @@ def _reply(line, replayed): return Reply(tries=line["try"], replayed=replayed, *
 class _Malformed(Exception):
     "A body that is no whole answer."
     raw = b""
+
+    def __reduce__(self): return copyreg.__newobj__, (type(self), *self.args), self.__dict__ # whole through a worker
 
 class _Empty(_Malformed): "An answer with nothing in it."
 

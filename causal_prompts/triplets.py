@@ -1360,8 +1360,8 @@ def _ridge_r2(X, A, fold, penalties=(.3, 3., 30.)):
     return r2
 
 # %% ../nbs/02_triplets.ipynb #1a609572
-def _dealt(log, X, weight=None):
-    "Features of the queries, what was assigned to them (each row with its weight), and their task: one row a query and task."
+def _dealt(log, X, weight=None, total=False):
+    "Features of the queries, what was assigned to them (rows weighted; mean, or total), and their task: one row a query and task."
     f = log.frame
     query = pd.factorize(f["query_id"])[0]
     unit = _codes(query, f["task"]) if "task" in f else query
@@ -1370,7 +1370,8 @@ def _dealt(log, X, weight=None):
     Z = _centred(_prompt_numbers(log)[pd.factorize(f["prompt_id"])[0]], _level(f), weight)
     A = np.zeros((len(at), Z.shape[1]))
     np.add.at(A, unit, Z)
-    return _centred(X[query[at]], task), _centred(A / np.bincount(unit)[:, None], task), task
+    rows = 1 if total else np.bincount(unit)[:, None]
+    return _centred(X[query[at]], task), _centred(A / rows, task), task
 
 def _some_queries(log, X, r):
     "At most `MOST` queries, drawn at random, with their features."
@@ -1380,12 +1381,13 @@ def _some_queries(log, X, r):
     return log.take(np.isin(query, kept)), None if X is None else X[kept]
 
 # %% ../nbs/02_triplets.ipynb #b6652501
-def _predict(log, query_features, permutations, random_state, weighted=False):
+def _predict(log, query_features, permutations, random_state, weighted=False, total=False):
     "R2, p-value and null of predicting a query's prompts from the query; None where nothing can be said."
     r, X = rng(random_state, "design"), _given(query_features, len(log.queries))
     if not permutations or log.frame["prompt_id"].nunique() < 2: return None
     log, X = _some_queries(log, X, r)
-    X, A, task = _dealt(log, log.query_numbers if X is None else X, _stabilised(log.frame) if weighted else None)
+    weight = _stabilised(log.frame, total) if weighted else None
+    X, A, task = _dealt(log, log.query_numbers if X is None else X, weight, total)
     if np.sum(A**2) < 1e-9 * len(A): return 0., 1., None
     if len(A) < FEW: return None
     r2, plain = _ridge_r2(X, A, r.permutation(len(A)) % 5), np.arange(len(A))
@@ -1400,10 +1402,11 @@ def _predict(log, query_features, permutations, random_state, weighted=False):
     return seen, max(p(null), p(flipped)), null
 
 # %% ../nbs/02_triplets.ipynb #c0ffee07
-def _stabilised(f):
-    "Weights: the share of each row's prompt in its model and task, over the recorded probability."
+def _stabilised(f, once=False):
+    "Weights: the share of each row's prompt in its model and task, over its probability; a prompt counts `once` a query."
     level, cell = _level(f), _codes(_level(f), f["prompt_id"])
-    return np.bincount(cell)[cell] / np.bincount(level)[level] / f["propensity"].to_numpy(float)
+    again = pd.Series(_codes(_unit(f), f["prompt_id"])).duplicated().to_numpy() if once else False
+    return ~np.asarray(again) * np.bincount(cell)[cell] / np.bincount(level)[level] / f["propensity"].to_numpy(float)
 
 # %% ../nbs/02_triplets.ipynb #c0ffee02
 def _stands_for(f, inclusion):
@@ -1472,8 +1475,10 @@ def _propensity_check(self,
     if "propensity" not in f: raise NotIdentifiedError("No propensity is recorded.", "the question whether prompts follow the query: log.design().")
     whole = _offered(self) == f["prompt_id"].nunique()
     counts = [_miscounted(f, inclusion) if whole else "" for inclusion in (False, True)]
-    with threadpool_limits(1, "blas"): left = _predict(self, query_features, permutations, random_state, weighted=True)
-    return _propensity_finding(self, [counts[0]] * all(counts), *(left or (0., 1.))[:2])
+    uneven = np.ptp(np.bincount(_unit(f))) > 0 # then the probability of a draw and that of being among a query's rows differ
+    how = dict(query_features=query_features, permutations=permutations, random_state=random_state, weighted=True)
+    with threadpool_limits(1, "blas"): left = [_predict(self, **how, total=t) or (0., 1.) for t in [False, True][: 1 + uneven]]
+    return _propensity_finding(self, [counts[0]] * all(counts), *max(left, key=lambda found: found[1])[:2])
 
 Triplets.propensity_check = _propensity_check
 

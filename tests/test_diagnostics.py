@@ -95,4 +95,4 @@ def test_the_command_checks_a_log(tmp_path, capsys, monkeypatch):
 def test_the_commands_refusals_speak_its_own_words(tmp_path, capsys):
     pd.DataFrame(dict(query=["a"], prompt=["b"], score=[7])).to_csv(tmp_path/"log.csv", index=False)
     assert cli.main(["checkup", str(tmp_path/"log.csv"), "--out", str(tmp_path)]) == 2
-    assert "--score-range LO,HI" in capsys.readouterr().err
+    assert "--score-range 1,10 " in capsys.readouterr().err

@@ -714,3 +714,24 @@ def test_asking_for_the_check_needs_propensities_and_enough_permutations():
     log = routed(0, n=60)
     with pytest.raises(NotIdentifiedError, match="No propensity is recorded"): Triplets(log.frame.drop(columns="propensity")).propensity_check()
     with pytest.raises(ValueError, match="permutations must be at least 199"): log.propensity_check(permutations=99)
+
+
+# ---- probabilities of being among a query's rows, where queries have one row or two
+
+def rolled_out(seed, n=1500, told=None):
+    "One row a query or two, as often as the query's text lets guess; the probability recorded is that of each prompt to be among the query's rows."
+    r = np.random.default_rng(seed)
+    hard = r.random(n) < .6
+    both, new = np.where(hard, .12, .01), np.where(hard, 1., .5)
+    two, first = r.random(n) < both, r.random(n) < new
+    chosen = np.c_[two | ~first, two | first]
+    p = np.c_[both + (1 - both) * (1 - new), both + (1 - both) * new] if told is None else np.full((n, 2), told)
+    i, j = np.nonzero(chosen)
+    query = np.array([f"{'a long and winding' if h else 'one short'} question number {k}" for k, h in enumerate(hard)])
+    return Triplets(pd.DataFrame(dict(query=query[i], prompt=np.array(["Answer.", "Think first."])[j], score=(r.random(len(i)) < .5).astype(float), propensity=p[i, j])))
+
+def test_probabilities_of_being_among_a_querys_rows_are_no_contradiction():
+    assert [rolled_out(seed).propensity_check().verdict for seed in range(8)] == ["ok"] * 8
+
+def test_one_probability_for_all_is_a_contradiction_where_rows_are_uneven():
+    assert [rolled_out(seed, told=.55).propensity_check().verdict for seed in range(3)] == ["stop"] * 3
