@@ -140,6 +140,8 @@ _TABLE_FLAGS = "--tool table with --query NAME --score NAME, and --prompt TEXT w
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cba_b
 def _flags(text):
     "A message about arguments as one about flags."
+    text = re.sub(r"importers\.read\(path, tool='table', (columns=\{.*?\}), prompt=TEXT\)", r"--tool table \1 --prompt TEXT", text)
+    text = re.sub(r"Triplets\.read\(path, (columns=\{.*?\})\)", r"--tool table \1", text)
     text = text.replace("Triplets.read(path, columns=...)", _TABLE_FLAGS).replace("read it with tool='table'",
         f"use {_TABLE_FLAGS}")
     text = text.replace("failure_score=None", "--failure-score none").replace("score_range=(lo, hi)",
@@ -149,7 +151,7 @@ def _flags(text):
     text = re.sub(r", a text or a function from \w+ \w+", "", text)
     names = "|".join(sorted({*_CHOICES, *_SPOKEN, "tool"}, key=len, reverse=True))
     flag = lambda name: f"--{_SPOKEN.get(name, name).replace('_', '-')}"
-    text = re.sub(rf"\b({names})=(?:'([^']+)')?", lambda m: flag(m[1]) + (f" {m[2]}" if m[2] else ""), text)
+    text = re.sub(rf"\b({names})=(?![{{(])(?:'([^']+)')?", lambda m: flag(m[1]) + (f" {m[2]}" if m[2] else ""), text)
     return re.sub(r"^(prompt|items|empty|tool|requests)(?= must )", lambda m: flag(m[1]), text)
 
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cba_c
@@ -162,8 +164,9 @@ def _in_flags(job, *given):
             return job(*given)
     except LogError as e:
         where = re.sub(r": \d+ problems?\n.*", "", str(e), flags=re.S)
-        raise LogError([p | dict(do=_flags(p["do"]))
-            for p in e.problems.replace({float("nan"): None}).to_dict("records")], where) from None
+        lines, every = str(e).split("\n  ")[1:], e.problems.replace({float("nan"): None}).to_dict("records")
+        lines = [_flags(l) for l in lines] if len(lines) <= 10 else None
+        raise LogError([p | dict(do=_flags(p["do"])) for p in every], where, lines) from None
     except (ValueError, TypeError) as e: raise type(e)(_flags(str(e))) from None
     finally:
         for w in heard: warnings.warn_explicit(_flags(str(w.message)), w.category, w.filename, w.lineno)

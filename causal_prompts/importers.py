@@ -493,7 +493,10 @@ def _framed(rows, names, where):
 
 def _checked(frame, where, **how):
     try: return Triplets(frame, **how)
-    except LogError as e: raise LogError(e.problems.to_dict("records"), f"{where} (rows counted from 0)") from None
+    except LogError as e:
+        lines = str(e).split("\n  ")[1:] # a fault of many rows is one
+        every = e.problems.to_dict("records")
+        raise LogError(every, f"{where} (rows counted from 0)", lines if len(lines) <= 10 else None) from None
 
 # %% ../nbs/11a_importers.ipynb #imp020_c
 def _warn_left(frame, where):
@@ -2028,18 +2031,20 @@ def _looked(path):
 # %% ../nbs/11a_importers.ipynb #imp091_e
 def _likely(path):
     "How a table of one's own would be read whose columns can be guessed, '' where they cannot."
-    for given, more in ((None, ""), ("{query}", ", prompt=TEXT")):
-        try: _own_table(path, {}, given, None)
+    tries = [(lambda: Triplets.read(path), "Triplets.read(path, {})"),
+        (lambda: _own_table(path, {}, "{query}", None), "importers.read(path, tool='table', {}, prompt=TEXT)")]
+    for attempt, said in tries:
+        try: attempt()
         except (LogError, ValueError, KeyError, TypeError) as e:
             found = re.search(r"columns=\{[^{}]*\}", str(e))
-            if found and "probably meant" in str(e): return f"read it with tool='table', {found[0]}{more}"
+            if found and "probably meant" in str(e): return said.replace("{}", found[0])
     return ""
 
 # %% ../nbs/11a_importers.ipynb #imp091_b
 def _unknown(path):
     "The refusal of what no tool marked."
     seen = look(path)
-    held = ", ".join(seen.names if seen.kind == "folder" else map(str, seen.keys)) or "nothing known"
+    held = ", ".join(seen.names if seen.kind == "folder" else sorted(map(str, seen.keys))) or "nothing known"
     if re.search(r"\.(ya?ml|html?|xml|txt)$", seen.path.name.lower()):
         raise refusal(seen.path.name, "a form that is not read",
             "write it as JSON: promptfoo with -o results.json; `promptfoo export eval ID -o results.json` does so later")

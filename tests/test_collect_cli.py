@@ -116,7 +116,19 @@ READ = { # fixture -> rows by the bare command, or what it asks for, and the fla
     "dspy/evaluate.json": (12, ["--prompt", str(FIXTURES/"dspy/program.json")], "--prompt must say what was evaluated"), "dspy/gepa.json": (24, ["--items", str(FIXTURES/"openai_batch/items.json")], "--items must be the examples"),
     "dspy/search.json": (30, ["--items", str(FIXTURES/"openai_batch/items.json"), "--query", "query"], "--items must be the examples"), "gepa/result.json": (42, ["--items", str(FIXTURES/"gepa/sets.json"), "--at", "valset"], "--items must be the examples"),
     "gepa/run": (42, ["--items", str(FIXTURES/"gepa/sets.json"), "--at", "trainset", "--failure-score", "none"], "--items must be the examples"),
-    "dspy/evaluate.csv": (12, ["--tool", "dspy", "--prompt", "Solve it."], "--tool table with --query NAME --score NAME, and --prompt TEXT")}
+    "dspy/evaluate.csv": (12, ["--tool", "dspy", "--prompt", "Solve it."], "--tool table --columns query=question,score=right --prompt TEXT")}
+
+def test_what_a_refusal_says_to_paste_reads_the_file(tmp_path, capsys):
+    import shlex
+    log = dict(version=2, status="success", eval=dict(task="t", model="m"), samples=[
+        dict(id=k, epoch=1, input=f"Spell w{k}.", messages=[dict(role="user", content=f"Please. Spell w{k}.")], scores=dict(judge=dict(value=7 + k % 3))) for k in range(12)])
+    (tmp_path/"l.json").write_text(json.dumps(log))
+    (tmp_path/"mine.csv").write_text("question,is_correct\n" + "".join(f"q{k},{k % 2}\n" for k in range(12)))
+    for name, says in {"l.json": r"--score-range \d+,\d+", "mine.csv": r"--tool table --columns \S+ --prompt TEXT"}.items():
+        command = ["import", str(tmp_path/name), "--out", str(tmp_path/"o.parquet")]
+        assert main(command) == 2
+        flags = re.search(says, capsys.readouterr().err)
+        assert flags and main(command + shlex.split(flags[0])) == 0 and len(Triplets.read(tmp_path/"o.parquet")) == 12
 
 @pytest.mark.parametrize("name, rows, flags, asks", [(k, *v) for k, v in READ.items()], ids=READ)
 def test_import_reads_every_fixture_or_names_the_flag_that_is_missing(name, rows, flags, asks, tmp_path, capsys):
