@@ -151,7 +151,7 @@ def _flags(text):
     text = re.sub(r", a text or a function from \w+ \w+", "", text)
     names = "|".join(sorted({*_CHOICES, *_SPOKEN, "tool"}, key=len, reverse=True))
     flag = lambda name: f"--{_SPOKEN.get(name, name).replace('_', '-')}"
-    text = re.sub(rf"\b({names})=(?![{{(])(?:'([^']+)')?", lambda m: flag(m[1]) + (f" {m[2]}" if m[2] else ""), text)
+    text = re.sub(rf"\b({names})=(?![{{(\w])(?:'([^']+)')?", lambda m: flag(m[1]) + (f" {m[2]}" if m[2] else ""), text)
     return re.sub(r"^(prompt|items|empty|tool|requests)(?= must )", lambda m: flag(m[1]), text)
 
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cba_c
@@ -233,8 +233,12 @@ def _import(a):
     path = Path(a.file).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"there must be a file or folder at {a.file!r}, got none; check the path")
-    tool = a.tool if a.tool else importers.tool_of(path) or ("table" if a.columns or a.query and a.score else None)
-    return importers.read(path, tool, **(_choices(a, tool) if tool in importers.tools() else {})), tool
+    tool = a.tool if a.tool else importers.tool_of(path) or ("table" if _of_a_table(a) else None)
+    how = _choices(a, tool) if tool in importers.tools() else {}
+    if tool == "table": how["templates"] = not a.keep_filled
+    return importers.read(path, tool, **how), tool
+
+def _of_a_table(a): return a.columns or a.query and a.score or a.at and not a.items
 
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cbc_c
 def import_log(
@@ -245,7 +249,7 @@ def import_log(
     log, tool = _in_flags(_import, a)
     log.write(a.out)
     lost = log.frame["score"].isna().sum()
-    print(f"Read as {tool}: {len(log):,} rows, {len(log.queries):,} queries, {len(log.prompts):,} prompts, {lost:,} scores missing, mean {log.frame['score'].mean():.3g}.")
+    print(f"Read as {tool}: {len(log):,} rows, {len(log.queries):,} queries, {len(log.prompts):,} prompts, {lost:,} scores missing, mean {log.frame['score'].mean():.3g}.", *log.notes)
     print(log.design(), f"\nLog: {a.out} ({len(log):,} rows). Next: causal-prompts run {a.out}", sep="\n")
     return 0
 
@@ -283,6 +287,7 @@ def _imported(i):
     i.add_argument("--prompt", metavar="TEXT", action="append",
         help="the prompt template that was evaluated, with {query} where the query stands; a saved program's .json; may be given several times for a batch")
     for name, metavar, said in _IMPORT_FLAGS: i.add_argument(f"--{name}", metavar=metavar, help=said)
+    i.add_argument("--keep-filled", action="store_true", help="of a table: leave prompts that hold their own query as they are")
     i.add_argument("--out", default="log.parquet", metavar="LOG", help="the log to write (log.parquet)")
 
 # %% ../nbs/17a_collect_cli.ipynb #d78a1c2f_c

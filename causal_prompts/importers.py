@@ -205,7 +205,8 @@ def _kind_of(path):
     "What a file is, by its first bytes and its name."
     head = bytes_of(path, 4096)
     name = re.sub(r"\.(gz|zst|bz2|xz)$", "", path.name.lower())
-    if head[:4] in (b"PK\x03\x04", b"PAR1"): return "zip" if head[:2] == b"PK" else "parquet"
+    if head[:4] == b"PAR1": return "parquet"
+    if head[:4] == b"PK\x03\x04": return "xlsx" if name.endswith((".xlsx", ".xlsm")) else "zip"
     named = next((kind for kind, ends in _ENDINGS.items() if name.endswith(ends)), None)
     return named or ("json" if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[") else "")
 
@@ -707,6 +708,7 @@ def _foo_csv(path):
     cells = lambda j: [r[j] for _, r in rows if j < len(r) and r[j].strip()]
     wide = [j for j in range(len(names) - 2) if names[j + 1:j + 3] == ["Status", "Score"]]
     heads = wide or [j for j in range(len(names)) if cells(j) and all(_STATUS.match(c) for c in cells(j))]
+    if not rows: raise refusal(Path(path).name, "a header and no results", "check that the evaluation came to its end")
     if not heads:
         raise refusal(Path(path).name, f"the columns {shorten(names, 100)}",
             "give the .csv that `promptfoo eval -o` writes")
@@ -1911,10 +1913,24 @@ def table(
 ) -> Triplets:
     "A table of your own."
     named = dict(columns or {}) | {k: v for k, v in (("query", query), ("score", score)) if v is not None}
-    _needs_prompt(path, named, prompt)
-    if _kind_of(_file(path)) != "json" and prompt is None and not {"model", "task"} & set(how):
+    folder = Path(path).expanduser().is_dir()
+    if not folder: _needs_prompt(path, named, prompt)
+    if (folder or _kind_of(_file(path)) != "json") and prompt is None and not {"model", "task"} & set(how):
         return Triplets.read(path, **how, **(dict(columns=named) if named else {}))
     return _own_table(path, named, prompt, at, **how)
+
+# %% ../nbs/11a_importers.ipynb #imp087b_d
+_TABLES = ("*.csv", "*.tsv", "*.jsonl", "*.ndjson", "*.json", "*.parquet", "*.xlsx")
+
+def _own_rows(path, at):
+    "The rows of a table as objects."
+    kind = _kind_of(_file(path))
+    if kind in ("parquet", "xlsx"):
+        rows = (pd.read_parquet if kind == "parquet" else pd.read_excel)(path).to_dict("records")
+    else: rows = csv_of(path) if kind == "csv" else lines_of(path) if kind == "jsonl" else json_of(path, at)
+    if _objects(rows): return rows
+    do = "name the list of objects in it with at=, as in at='results.rows'"
+    raise refusal(Path(path).name, _shape(rows), do)
 
 # %% ../nbs/11a_importers.ipynb #imp087b_c
 def _needs_prompt(path, named, prompt):
@@ -1928,12 +1944,7 @@ def _needs_prompt(path, named, prompt):
 # %% ../nbs/11a_importers.ipynb #imp087b_b
 def _own_table(path, named, prompt, at, model=None, task=None, **how):
     "A table that needs more than a map of its columns."
-    kind = _kind_of(_file(path))
-    if kind == "parquet": rows = pd.read_parquet(path).to_dict("records")
-    else: rows = csv_of(path) if kind == "csv" else lines_of(path) if kind == "jsonl" else json_of(path, at)
-    if not _objects(rows):
-        raise refusal(Path(path).name, _shape(rows), "name the list of objects in it with at=, as in at='results.rows'")
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame([r for f in files_of(path, _TABLES) for r in _own_rows(f, at)])
     asked = named.get("query", "query")
     if prompt is not None: frame["prompt"] = prompt
     if prompt is not None and asked in frame:
@@ -1974,6 +1985,7 @@ def look(
     if kind == "jsonl": value = _first_line(path)
     if kind == "csv":
         value = [dict(zip(names, row)) for names, rows in [cells_of(path)] for _, row in rows[:1] or [(1, names)]]
+    if kind == "xlsx": value = [dict.fromkeys(pd.read_excel(path, nrows=1))]
     if kind == "parquet": value = [dict.fromkeys(pd.read_parquet(path))]
     if kind == "json": kind, value = _json_or_lines(path)
     return Look(path, kind, value=value)
@@ -2029,6 +2041,12 @@ def _looked(path):
     except LogError: return Look(path, "")
 
 # %% ../nbs/11a_importers.ipynb #imp091_e
+def _way(value, before=""):
+    "The dotted way to the first list of objects inside an object, None where there is none."
+    if not isinstance(value, dict): return None
+    ways = ((before + k, v) for k, v in value.items() if k and "." not in k)
+    return next((found for k, v in ways if (found := k if _objects(v) else _way(v, f"{k}."))), None)
+
 def _likely(path):
     "How a table of one's own would be read whose columns can be guessed, '' where they cannot."
     tries = [(lambda: Triplets.read(path), "Triplets.read(path, {})"),
@@ -2044,10 +2062,17 @@ def _likely(path):
 def _unknown(path):
     "The refusal of what no tool marked."
     seen = look(path)
+    if seen.kind == "csv" and not cells_of(path)[1]:
+        raise refusal(seen.path.name, "a header and no rows", "check that the run came to its end")
+    if {"results", "configs", "versions"} <= seen.keys:
+        do = "give the samples_*.jsonl beside it, which `lm_eval --log_samples` writes"
+        raise refusal(seen.path.name, "the means of a harness, without its samples", do)
     held = ", ".join(seen.names if seen.kind == "folder" else sorted(map(str, seen.keys))) or "nothing known"
     if re.search(r"\.(ya?ml|html?|xml|txt)$", seen.path.name.lower()):
         raise refusal(seen.path.name, "a form that is not read",
             "write it as JSON: promptfoo with -o results.json; `promptfoo export eval ID -o results.json` does so later")
+    way = _way(seen.value) if seen.kind == "json" else None
+    if way: raise refusal(seen.path.name, f"an object of no known tool, with a list of rows at {way}", f"name it with at={way!r}")
     own = _likely(path)
     do = f"name the tool: tool= one of {sorted(tools())}; for a table of your own, {own or 'Triplets.read(path, columns=...)'}"
     if own: do = f"if it is a table of your own, {own}"

@@ -889,6 +889,24 @@ def test_scores_outside_their_range_are_one_fault(tmp_path):
     with refused(r"l.json \(rows counted from 0\): 1 problem\n.*of 20 rows.*score_range=\(0, 100\)"): im.inspect(written(tmp_path/"l.json", json.dumps(log)))
 
 
+def test_headers_alone_and_files_of_means_say_what_they_are(tmp_path):
+    for head in ("example_q,pred_a,metric\n", 'word,"[m] Say {{word}}"\n'):
+        with refused("x.csv.*a header and no rows"): im.read(written(tmp_path/"x.csv", head))
+    with refused("x.csv.*a header and no results"): im.promptfoo(tmp_path/"x.csv")
+    with refused("results_1.json.*means of a harness.*samples_"): im.read(written(tmp_path/"results_1.json", json.dumps(dict(results={}, configs={}, versions={}))))
+    with refused("y.json.*a list of rows at run.rows; name it with at='run.rows'"): im.read(written(tmp_path/"y.json", json.dumps(dict(n=1, run=dict(rows=[dict(a=1)])))))
+
+def test_a_table_as_workbook_or_folder(tmp_path):
+    pytest.importorskip("openpyxl")
+    t = pd.DataFrame(dict(query=[f"q{k}" for k in range(4)], prompt="Say it.", score=[0, 1, 0, 1]))
+    t.to_excel(tmp_path/"t.xlsx", index=False)
+    (tmp_path/"parts").mkdir()
+    for n in range(2): t[2 * n:2 * n + 2].to_csv(tmp_path/f"parts/{n}.csv", index=False)
+    for path in (tmp_path/"t.xlsx", tmp_path/"parts"):
+        assert im.tool_of(path) == "table" and im.read(path).frame["score"].tolist() == [0, 1, 0, 1]
+        assert im.read(path, model="m", prompt="Other.").frame[["model", "prompt"]].drop_duplicates().values.tolist() == [["m", "Other."]]
+
+
 # ---- out again
 
 def test_prompts_leave_as_text_and_messages():
