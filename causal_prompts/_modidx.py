@@ -1127,6 +1127,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'causal_prompts.importers._shape': ('importers.html#_shape', 'causal_prompts/importers.py'),
                                           'causal_prompts.importers._shown_fields': ( 'importers.html#_shown_fields',
                                                                                       'causal_prompts/importers.py'),
+                                          'causal_prompts.importers._silent_judges': ( 'importers.html#_silent_judges',
+                                                                                       'causal_prompts/importers.py'),
                                           'causal_prompts.importers._slim': ('importers.html#_slim', 'causal_prompts/importers.py'),
                                           'causal_prompts.importers._step': ('importers.html#_step', 'causal_prompts/importers.py'),
                                           'causal_prompts.importers._steps': ('importers.html#_steps', 'causal_prompts/importers.py'),

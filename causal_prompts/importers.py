@@ -635,7 +635,22 @@ def _grader_failed(graded):
         kind = str(((c or {}).get("assertion") or {}).get("type") or "llm-rubric").removeprefix("not-")
         if not c or c.get("pass") or not kind.startswith(_JUDGES): continue
         why = str(c.get("reason") or "")
-        if (c.get("metadata") or {}).get("graderError") or _GRADER.match(why): return why or "grader error"
+        if (c.get("metadata") or {}).get("graderError") or _GRADER.match(why) or _JUDGE_FAILED.match(why): return why or "grader error"
+
+# %% ../nbs/11a_importers.ipynb #imp025b_c
+_JUDGE_FAILED = re.compile(r"grade not found|(?:error|exception|failure|failed|unable|could not|cannot)\b.{0,20}?"
+    r"\b(?:pars\w+|read\w*|reach\w*|call\w*|from)\b.{0,20}?\b(?:judg\w+|grad\w+|scor\w+|rubric)\b|"
+    r"(?:judge|grader|scorer|grading|scoring)\b.{0,20}?\b(?:error|failed|tim(?:ed|e) ?out|no (?:output|reply|answer))\b", re.I)
+
+def _silent_judges(runs):
+    "Mark judgements that used no tokens where others of their kind did: the judge gave no reply."
+    parts = [c for r in runs for c in (r.get("gradingResult") or {}).get("componentResults") or [] if c]
+    kind = lambda c: str((c.get("assertion") or {}).get("type") or "").removeprefix("not-")
+    used = lambda c: (c.get("tokensUsed") or {}).get("total")
+    asked = {kind(c) for c in parts if kind(c).startswith(_JUDGES) and used(c)}
+    for c in parts:
+        silent = kind(c) in asked and used(c) == 0 and not c.get("pass")
+        if silent: c["metadata"] = (c.get("metadata") or {}) | dict(graderError=True)
 
 # %% ../nbs/11a_importers.ipynb #imp025b_b
 def _foo_score(r, score):
@@ -800,6 +815,7 @@ def promptfoo(
 def _foo_file(path, query, score):
     "Rows of one file."
     every, stats = _foo_runs(path)
+    _silent_judges(every)
     _foo_totals(every, stats, path.name)
     runs = _foo_once(every, path.name)
     names = sorted({k for r in runs for k in r.get("namedScores") or {}})
@@ -874,7 +890,7 @@ def _eval_zip(path):
         get = lambda name: _member(f, z, members[name])
         head = next((n for n in ("header.json", "_journal/start.json") if n in members), None)
         if head is None:
-            raise refusal(path.name, f"a zip with {shorten(', '.join(members), 100)}", "give an .eval log of Inspect")
+            raise refusal(path.name, f"a zip with {shorten(', '.join(members), 100)}", "give an .eval log of Inspect, or unpack the zip")
         _bounded(members, path)
         return get(head), [_slim(_whole(get, members, n)) for n in members if _SAMPLE.fullmatch(n)]
 
@@ -961,10 +977,6 @@ def _valued(s, scorer, value, where):
     return got, _judge_failed(held)
 
 # %% ../nbs/11a_importers.ipynb #imp037_f
-_JUDGE_FAILED = re.compile(r"grade not found|(?:error|exception|failure|failed|unable|could not|cannot)\b.{0,20}?"
-    r"\b(?:pars\w+|read\w*|reach\w*|call\w*|from)\b.{0,20}?\b(?:judg\w+|grad\w+|scor\w+|rubric)\b|"
-    r"(?:judge|grader|scorer|grading|scoring)\b.{0,20}?\b(?:error|failed|tim(?:ed|e) ?out|no (?:output|reply|answer))\b", re.I)
-
 def _judge_failed(score):
     "What a judge that failed says: a mark in the score's metadata, or the words of its explanation."
     about, why = score.get("metadata") or {}, str(score.get("explanation") or "")

@@ -671,6 +671,12 @@ def test_promptfoo_grader_that_failed_is_missing(tmp_path, graded, gone):
     rows = [*ROWS[:5], foo_row(2, 1, 0, gradingResult={"pass": False, "reason": graded["reason"], "componentResults": [graded]} if gone else graded)]
     assert np.isnan(im.promptfoo(foo(tmp_path, rows)).frame["score"].iloc[5]) == gone
 
+@pytest.mark.parametrize("kind, tokens, others, gone", [("llm-rubric", 0, 40, True), ("not-llm-rubric", 0, 40, True), ("llm-rubric", 0, 0, False), ("llm-rubric", 30, 40, False), ("contains", 0, 40, False)])
+def test_promptfoo_judge_that_used_no_tokens_gave_no_reply(tmp_path, kind, tokens, others, gone):
+    judged = lambda ok, kind, n: {"pass": ok, "score": ok, "reason": "as it happens", "componentResults": [{"pass": ok, "score": ok, "reason": "as it happens", "assertion": {"type": kind}, "tokensUsed": {"total": n}}]}
+    rows = [*(r | dict(gradingResult=judged(True, "llm-rubric", others)) for r in ROWS[:5]), foo_row(2, 1, 0, gradingResult=judged(False, kind, tokens))]
+    assert np.isnan(im.promptfoo(foo(tmp_path, rows)).frame["score"].iloc[5]) == gone
+
 def test_promptfoo_totals_and_retries(tmp_path):
     with pytest.warns(UserWarning, match="r.json: the file says results 6, its rows give 4"): im.promptfoo(foo(tmp_path, ROWS[:4], successes=3, failures=3, errors=0))
     twice = [foo_row(0, 0, 0, failureReason=2, error="down"), *ROWS]
