@@ -140,7 +140,8 @@ _TABLE_FLAGS = "--tool table with --query NAME --score NAME, and --prompt TEXT w
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cba_b
 def _flags(text):
     "A message about arguments as one about flags."
-    text = re.sub(r"importers\.read\(path, tool='table', (columns=\{.*?\}), prompt=TEXT\)", r"--tool table \1 --prompt TEXT", text)
+    text = re.sub(r"importers\.read\(path, tool='table', (columns=\{.*?\}), prompt=TEXT\)",
+        r"--tool table \1 --prompt TEXT", text)
     text = re.sub(r"Triplets\.read\(path, (columns=\{.*?\})\)", r"--tool table \1", text)
     text = text.replace("Triplets.read(path, columns=...)", _TABLE_FLAGS).replace("read it with tool='table'",
         f"use {_TABLE_FLAGS}")
@@ -228,6 +229,7 @@ def _batch_grader(a, items):
     if "reference" not in items: raise ValueError(f"--items must have a column reference, got {list(items.columns)}")
     return _grader(argparse.Namespace(grader=a.grader or "exact"), items)
 
+# %% ../nbs/17a_collect_cli.ipynb #b8c16cbc_e
 def _import(a):
     "The log of a file, and the tool that wrote it."
     path = Path(a.file).expanduser()
@@ -287,7 +289,8 @@ def _imported(i):
     i.add_argument("--prompt", metavar="TEXT", action="append",
         help="the prompt template that was evaluated, with {query} where the query stands; a saved program's .json; may be given several times for a batch")
     for name, metavar, said in _IMPORT_FLAGS: i.add_argument(f"--{name}", metavar=metavar, help=said)
-    i.add_argument("--keep-filled", action="store_true", help="of a table: leave prompts that hold their own query as they are")
+    i.add_argument("--keep-filled", action="store_true",
+        help="of a table: leave prompts that hold their own query as they are")
     i.add_argument("--out", default="log.parquet", metavar="LOG", help="the log to write (log.parquet)")
 
 # %% ../nbs/17a_collect_cli.ipynb #d78a1c2f_c

@@ -405,6 +405,7 @@ def _lists(item):
     texts = lambda v: isinstance(v, list) and len(v) > 1 and all(isinstance(o, str) and o.strip() for o in v)
     return [v for v in held if texts(v)]
 
+# %% ../nbs/11a_importers.ipynb #imp016c_e
 def _options(item, messages):
     "The options of an item: the first of its lists that was sent as one."
     sent = "\n\n".join(said(m.get("content")) for m in messages)
@@ -571,19 +572,22 @@ def _variable(runs, where):
     named = set().union(*(_holes(r["template"]) for r in runs)) & set(seen)
     named = named or set(seen) # prompts that name none, as labels or programs
     vary = sorted(k for k in named if len(seen[k]) > 1) or sorted(named)
-    if not seen:
-        do = "compare on tests with variables, or build the log in Python with a query of your own"
-        raise refusal(where, "tests without variables, so that nothing tells their queries apart", do, column="query")
+    if not seen: raise _same_asked(where)
     if len(vary) == 1: return vary[0]
     got = f"{len(vary)} variables of the prompts that could be the query, {vary}; the tests have {sorted(seen)}"
     raise refusal(where, got, "name one with query=; the others that vary will be part of it", column="query")
 
+# %% ../nbs/11a_importers.ipynb #imp025_e
 def _values(runs):
     "Variable -> its values, as JSON."
     seen = {}
     for r in runs:
         for k, v in r["vars"].items(): seen.setdefault(k, set()).add(json.dumps(v, sort_keys=True, default=str))
     return seen
+
+def _same_asked(where):
+    do = "compare on tests with variables, or build the log in Python with a query of your own"
+    return refusal(where, "tests without variables, so that nothing tells their queries apart", do, column="query")
 
 # %% ../nbs/11a_importers.ipynb #imp025_b
 def _joint(runs, main):
@@ -629,19 +633,22 @@ _GRADER = re.compile(r"could not (?:extract|parse)|(?:produced )?malformed respo
 _JUDGES = ("llm-rubric", "model-graded", "factuality", "answer-relevance", "context-", "g-eval", "similar", "classifier",
            "moderation", "select-best", "search-rubric", "agent-rubric", "pi")
 
+# %% ../nbs/11a_importers.ipynb #imp025b_e
 def _grader_failed(graded):
     "What a grader said when it failed, None where none did."
     for c in [graded, *(graded.get("componentResults") or [])] if graded else []:
         kind = str(((c or {}).get("assertion") or {}).get("type") or "llm-rubric").removeprefix("not-")
         if not c or c.get("pass") or not kind.startswith(_JUDGES): continue
         why = str(c.get("reason") or "")
-        if (c.get("metadata") or {}).get("graderError") or _GRADER.match(why) or _JUDGE_FAILED.match(why): return why or "grader error"
+        marked = (c.get("metadata") or {}).get("graderError")
+        if marked or _GRADER.match(why) or _JUDGE_FAILED.match(why): return why or "grader error"
 
 # %% ../nbs/11a_importers.ipynb #imp025b_c
 _JUDGE_FAILED = re.compile(r"grade not found|(?:error|exception|failure|failed|unable|could not|cannot)\b.{0,20}?"
     r"\b(?:pars\w+|read\w*|reach\w*|call\w*|from)\b.{0,20}?\b(?:judg\w+|grad\w+|scor\w+|rubric)\b|"
     r"(?:judge|grader|scorer|grading|scoring)\b.{0,20}?\b(?:error|failed|tim(?:ed|e) ?out|no (?:output|reply|answer))\b", re.I)
 
+# %% ../nbs/11a_importers.ipynb #imp025b_d
 def _silent_judges(runs):
     "Mark judgements that used no tokens where others of their kind did: the judge gave no reply."
     parts = [c for r in runs for c in (r.get("gradingResult") or {}).get("componentResults") or [] if c]
@@ -890,7 +897,8 @@ def _eval_zip(path):
         get = lambda name: _member(f, z, members[name])
         head = next((n for n in ("header.json", "_journal/start.json") if n in members), None)
         if head is None:
-            raise refusal(path.name, f"a zip with {shorten(', '.join(members), 100)}", "give an .eval log of Inspect, or unpack the zip")
+            got = f"a zip with {shorten(', '.join(members), 100)}"
+            raise refusal(path.name, got, "give an .eval log of Inspect, or unpack the zip")
         _bounded(members, path)
         return get(head), [_slim(_whole(get, members, n)) for n in members if _SAMPLE.fullmatch(n)]
 
@@ -1547,10 +1555,16 @@ def _same_run(given, found, where):
             f"{len(strange)} results have no request, e.g. {strange[0]!r}; they are left out: are these the results of this batch?")
     unanswered = len(known - set(found))
     if unanswered:
-        note(where, f"{unanswered} of {len(known)} requests have no result; they are missing: is there an error file, or was the batch cut off?")
+        note(where, f"{unanswered} of {len(known)} requests have no result; they are missing: "
+                    "is there an error file, or was the batch cut off?")
     if len(known) < len(ids):
         raise refusal(where, f"the custom_id {next(k for k in ids if ids.count(k) > 1)!r} twice",
             "give each request an id of its own")
+    _same_models(given, found, where)
+
+# %% ../nbs/11a_importers.ipynb #imp062a_c
+def _same_models(given, found, where):
+    "Say where another model answered than was asked."
     asked_and_by = {(r["body"].get("model"), _model_of(r, found.get(r["custom_id"]))) for r in given}
     other = {(asked, by) for asked, by in asked_and_by if asked != by}
     for asked, by in sorted(other):
@@ -1950,8 +1964,9 @@ def _needs_prompt(path, named, prompt):
     keys = look(path).keys
     there = {n: named.get(n, n) in keys for n in ("query", "prompt", "score")}
     if prompt is not None or there["prompt"] or not (there["query"] and there["score"]): return
+    got = f"no column {named.get('prompt', 'prompt')!r}, only {sorted(map(str, keys))}"
     do = "give the template that all rows were made with as prompt=, or name the column with columns={'prompt': 'yours'}"
-    raise refusal(Path(path).name, f"no column {named.get('prompt', 'prompt')!r}, only {sorted(map(str, keys))}", do, column="prompt")
+    raise refusal(Path(path).name, got, do, column="prompt")
 
 # %% ../nbs/11a_importers.ipynb #imp087b_b
 def _own_table(path, named, prompt, at, model=None, task=None, **how):
@@ -2074,21 +2089,27 @@ def _likely(path):
 def _unknown(path):
     "The refusal of what no tool marked."
     seen = look(path)
-    if seen.kind == "csv" and not cells_of(path)[1]:
-        raise refusal(seen.path.name, "a header and no rows", "check that the run came to its end")
-    if {"results", "configs", "versions"} <= seen.keys:
-        do = "give the samples_*.jsonl beside it, which `lm_eval --log_samples` writes"
-        raise refusal(seen.path.name, "the means of a harness, without its samples", do)
+    known = _half_known(seen)
+    if known: return refusal(seen.path.name, *known)
     held = ", ".join(seen.names if seen.kind == "folder" else sorted(map(str, seen.keys))) or "nothing known"
-    if re.search(r"\.(ya?ml|html?|xml|txt)$", seen.path.name.lower()):
-        raise refusal(seen.path.name, "a form that is not read",
-            "write it as JSON: promptfoo with -o results.json; `promptfoo export eval ID -o results.json` does so later")
-    way = _way(seen.value) if seen.kind == "json" else None
-    if way: raise refusal(seen.path.name, f"an object of no known tool, with a list of rows at {way}", f"name it with at={way!r}")
     own = _likely(path)
-    do = f"name the tool: tool= one of {sorted(tools())}; for a table of your own, {own or 'Triplets.read(path, columns=...)'}"
+    do = f"name the tool: tool= one of {sorted(tools())}; for a table of your own, Triplets.read(path, columns=...)"
     if own: do = f"if it is a table of your own, {own}"
     return refusal(seen.path.name, f"nothing that marks it as a file of one tool ({shorten(held, 80)})", do)
+
+# %% ../nbs/11a_importers.ipynb #imp091_f
+def _half_known(seen):
+    "What is known of a file that no importer reads, and what to do; None where nothing is."
+    if seen.kind == "csv" and not cells_of(seen.path)[1]:
+        return "a header and no rows", "check that the run came to its end"
+    if {"results", "configs", "versions"} <= seen.keys:
+        do = "give the samples_*.jsonl beside it, which `lm_eval --log_samples` writes"
+        return "the means of a harness, without its samples", do
+    if re.search(r"\.(ya?ml|html?|xml|txt)$", seen.path.name.lower()):
+        do = "write it as JSON: promptfoo with -o results.json; `promptfoo export eval ID -o results.json` does so later"
+        return "a form that is not read", do
+    way = _way(seen.value) if seen.kind == "json" else None
+    if way: return f"an object of no known tool, with a list of rows at {way}", f"name it with at={way!r}"
 
 # %% ../nbs/11a_importers.ipynb #imp091_c
 def read(

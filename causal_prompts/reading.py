@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from .core import LogError
-from .importers import (Look, csv_of, files_of, lines_of, look, missing, note, number_of, query_of, refusal, said,
+from .importers import (Look, csv_of, files_of, lines_of, look, missing,
+                                       note, number_of, query_of, refusal, said,
                                       template_of)
 from .plots import shorten
 

@@ -325,20 +325,25 @@ def _partly(frame, columns):
     return {n: c for n in [*NEEDED, *columns] if (c := out.get(n, f"YOUR_{n.upper()}")) != n}
 
 # %% ../nbs/02_triplets.ipynb #e9d9543b
+def _name_them(frame, meant, partly):
+    "What to do about columns that are absent."
+    if frame.shape[1] == 1: return "separate the cells by commas"
+    if meant: return f"probably meant: columns={meant!r}"
+    if meant is not None: return "leave it out of columns=, since the log has columns of our names"
+    return f"name yours, as in columns={partly!r}" if partly else "name yours with columns={'score': 'your column'}"
+
+# %% ../nbs/02_triplets.ipynb #e9d9543c
 def _absent(frame, columns, problems):
     "Say which columns are absent, and what is probably meant."
     names = [columns.get(n, n) for n in dict.fromkeys([*NEEDED, *columns])]
     gone = [c for c in names if c not in frame]
     if not gone: return
-    meant = _meant(frame, columns) if frame.columns.is_unique else None
-    do = "name yours with columns={'score': 'your column'}"
-    if frame.shape[1] == 1: do = "separate the cells by commas"
-    elif meant: do = f"probably meant: columns={meant!r}"
-    elif meant is not None: do = "leave it out of columns=, since the log has columns of our names"
+    unique = frame.columns.is_unique
+    meant = _meant(frame, columns) if unique else None
+    partly = _partly(frame, columns) if meant is None and unique and len(gone) > 1 else {}
+    do = _name_them(frame, meant, partly)
     got = f"no such column, only {shorten(list(frame.columns), 200)}"
     found = [dict(row=None, column=c, got=got, do=do) for c in gone]
-    partly = _partly(frame, columns) if meant is None and frame.columns.is_unique and len(gone) > 1 else {}
-    if partly: do = f"name yours, as in columns={partly!r}"
     line = f"columns {', '.join(map(repr, gone))}: got {got.replace('column,', 'columns,')}; {do}"
     if (meant or partly) and len(gone) > 1: problems.kinds.append((found, line))
     else: problems.kinds += [([p], None) for p in found]
