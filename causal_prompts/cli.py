@@ -595,6 +595,9 @@ _SPOKEN = { # what messages of the modules say, and what the command calls it
     r"score_range=\((-[\d.]+), ([\d.-]+)\)": r"--score-range=\1,\2",
     r"score_range=\(([\d.]+), ([\d.]+)\)": r"--score-range \1,\2",
     r"\bscore_range must be": "--score-range must be",
+    r"^columns must map names of the log to yours, e\.g\. \{'score': 'accuracy'\}, with keys":
+        "--columns must map names of the log to yours, as in score=accuracy, with names",
+    r"^columns must name": "--columns must name",
     r"leave it out of columns=": "leave --columns and --score out",
     r"log\.where\((\w+)=\.\.\.\)": r"--where \1=...",
     r"log\.where\(": "--where, in Python log.where(",
@@ -615,7 +618,8 @@ def _spoken(text):
 def _message(e):
     "An error on one line, in the command's words; several lines of problems stay so."
     text = _spoken(str(e))
-    return text if isinstance(e, LogError) and text.count("\n") > 1 else " ".join(text.split()) or type(e).__name__
+    if isinstance(e, LogError) and text.count("\n") > 1: return text
+    return " ".join(re.sub(r"(\d problems?)\n", r"\1: ", text).split()) or type(e).__name__
 
 # %% ../nbs/18_cli.ipynb #ea9f9d0a
 def _listen(notes):

@@ -140,6 +140,9 @@ _TABLE_FLAGS = "--tool table with --query NAME --score NAME, and --prompt TEXT w
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cba_b
 def _flags(text):
     "A message about arguments as one about flags."
+    text = re.sub(r"importers\.read\(path, tool='table', (columns=\{.*?\}), prompt=TEXT\)",
+        r"--tool table \1 --prompt TEXT", text)
+    text = re.sub(r"Triplets\.read\(path, (columns=\{.*?\})\)", r"--tool table \1", text)
     text = text.replace("Triplets.read(path, columns=...)", _TABLE_FLAGS).replace("read it with tool='table'",
         f"use {_TABLE_FLAGS}")
     text = text.replace("failure_score=None", "--failure-score none").replace("score_range=(lo, hi)",
@@ -149,7 +152,7 @@ def _flags(text):
     text = re.sub(r", a text or a function from \w+ \w+", "", text)
     names = "|".join(sorted({*_CHOICES, *_SPOKEN, "tool"}, key=len, reverse=True))
     flag = lambda name: f"--{_SPOKEN.get(name, name).replace('_', '-')}"
-    text = re.sub(rf"\b({names})=(?:'([^']+)')?", lambda m: flag(m[1]) + (f" {m[2]}" if m[2] else ""), text)
+    text = re.sub(rf"\b({names})=(?![{{(\w])(?:'([^']+)')?", lambda m: flag(m[1]) + (f" {m[2]}" if m[2] else ""), text)
     return re.sub(r"^(prompt|items|empty|tool|requests)(?= must )", lambda m: flag(m[1]), text)
 
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cba_c
@@ -162,8 +165,9 @@ def _in_flags(job, *given):
             return job(*given)
     except LogError as e:
         where = re.sub(r": \d+ problems?\n.*", "", str(e), flags=re.S)
-        raise LogError([p | dict(do=_flags(p["do"]))
-            for p in e.problems.replace({float("nan"): None}).to_dict("records")], where) from None
+        lines, every = str(e).split("\n  ")[1:], e.problems.replace({float("nan"): None}).to_dict("records")
+        lines = [_flags(l) for l in lines] if len(lines) <= 10 else None
+        raise LogError([p | dict(do=_flags(p["do"])) for p in every], where, lines) from None
     except (ValueError, TypeError) as e: raise type(e)(_flags(str(e))) from None
     finally:
         for w in heard: warnings.warn_explicit(_flags(str(w.message)), w.category, w.filename, w.lineno)
@@ -225,13 +229,18 @@ def _batch_grader(a, items):
     if "reference" not in items: raise ValueError(f"--items must have a column reference, got {list(items.columns)}")
     return _grader(argparse.Namespace(grader=a.grader or "exact"), items)
 
+# %% ../nbs/17a_collect_cli.ipynb #b8c16cbc_e
 def _import(a):
     "The log of a file, and the tool that wrote it."
     path = Path(a.file).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"there must be a file or folder at {a.file!r}, got none; check the path")
-    tool = a.tool if a.tool else importers.tool_of(path) or ("table" if a.columns or a.query and a.score else None)
-    return importers.read(path, tool, **(_choices(a, tool) if tool in importers.tools() else {})), tool
+    tool = a.tool if a.tool else importers.tool_of(path) or ("table" if _of_a_table(a) else None)
+    how = _choices(a, tool) if tool in importers.tools() else {}
+    if tool == "table": how["templates"] = not a.keep_filled
+    return importers.read(path, tool, **how), tool
+
+def _of_a_table(a): return a.columns or a.query and a.score or a.at and not a.items
 
 # %% ../nbs/17a_collect_cli.ipynb #b8c16cbc_c
 def import_log(
@@ -242,7 +251,7 @@ def import_log(
     log, tool = _in_flags(_import, a)
     log.write(a.out)
     lost = log.frame["score"].isna().sum()
-    print(f"Read as {tool}: {len(log):,} rows, {len(log.queries):,} queries, {len(log.prompts):,} prompts, {lost:,} scores missing, mean {log.frame['score'].mean():.3g}.")
+    print(f"Read as {tool}: {len(log):,} rows, {len(log.queries):,} queries, {len(log.prompts):,} prompts, {lost:,} scores missing, mean {log.frame['score'].mean():.3g}.", *log.notes)
     print(log.design(), f"\nLog: {a.out} ({len(log):,} rows). Next: causal-prompts run {a.out}", sep="\n")
     return 0
 
@@ -280,6 +289,8 @@ def _imported(i):
     i.add_argument("--prompt", metavar="TEXT", action="append",
         help="the prompt template that was evaluated, with {query} where the query stands; a saved program's .json; may be given several times for a batch")
     for name, metavar, said in _IMPORT_FLAGS: i.add_argument(f"--{name}", metavar=metavar, help=said)
+    i.add_argument("--keep-filled", action="store_true",
+        help="of a table: leave prompts that hold their own query as they are")
     i.add_argument("--out", default="log.parquet", metavar="LOG", help="the log to write (log.parquet)")
 
 # %% ../nbs/17a_collect_cli.ipynb #d78a1c2f_c

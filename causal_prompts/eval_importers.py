@@ -16,7 +16,7 @@ from .importers import (TOOLS, Tool, as_log, check_totals, files_of, json_of, qu
                                       said, tool_of)
 from .plots import shorten
 from .reading import (first_of, gathered, given_prompt, is_score, mean_of, no_prompt, pick, placed,
-                                    rows_of, scored, source_of, stems, with_query)
+                                    rows_of, scored, source_of, stems, tables_in, with_query)
 from .triplets import Triplets
 
 # %% ../nbs/11c_eval_importers.ipynb #eim007
@@ -141,7 +141,7 @@ def ragas(
     **how, # model, task, covariates (columns of the sample), score_range: see `as_log`
 ) -> Triplets:
     "Tables of ragas; an empty cell is missing."
-    files = files_of(path, ("*.csv",))
+    files = tables_in(path)
     rows = gathered(files, "ragas", lambda f: _ragas_rows(f, score, prompt))
     return as_log(rows, source_of(files), **how)
 
@@ -222,7 +222,7 @@ def openai_evals(
     **how, # model, task, covariates (fields of the item), score_range: see `as_log`
 ) -> Triplets:
     "Runs of OpenAI evals; a sample with an error or without a result is missing."
-    files = files_of(path, ("*.jsonl",))
+    files = tables_in(path, ("*.jsonl", "*.json"))
     rows = gathered(files, "OpenAI evals", lambda f: _openai_rows(f, score, query, prompt))
     return as_log(rows, source_of(files), **how)
 
@@ -335,7 +335,7 @@ def langsmith(
     **how, # model, task, covariates (inputs, or columns), score_range: see `as_log`
 ) -> Triplets:
     "Experiments of LangSmith; a row with an error is missing."
-    files = files_of(path, ("*.csv",))
+    files = tables_in(path)
     rows = gathered(files, "LangSmith", lambda f: _langsmith_rows(f, score, query, prompt))
     return as_log(rows, source_of(files), **how)
 

@@ -205,7 +205,8 @@ def _kind_of(path):
     "What a file is, by its first bytes and its name."
     head = bytes_of(path, 4096)
     name = re.sub(r"\.(gz|zst|bz2|xz)$", "", path.name.lower())
-    if head[:4] in (b"PK\x03\x04", b"PAR1"): return "zip" if head[:2] == b"PK" else "parquet"
+    if head[:4] == b"PAR1": return "parquet"
+    if head[:4] == b"PK\x03\x04": return "xlsx" if name.endswith((".xlsx", ".xlsm")) else "zip"
     named = next((kind for kind, ends in _ENDINGS.items() if name.endswith(ends)), None)
     return named or ("json" if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[") else "")
 
@@ -241,9 +242,22 @@ def files_of(path, patterns):
             for p in patterns for ending in ("", ".gz", ".zst", ".bz2", ".xz") for f in path.rglob(p + ending)})
         if not found:
             raise FileNotFoundError(f"the folder must hold {' or '.join(patterns)}, got none in {str(path)!r}; check the path")
-        return found
+        return _uncopied(found)
     if not path: raise ValueError("path must name at least one file, got an empty list")
     return [Path(p).expanduser() for p in path]
+
+# %% ../nbs/11a_importers.ipynb #imp009b_d
+_PACKING = re.compile(r"\.(gz|zst|bz2|xz)$")
+
+def _uncopied(files):
+    "Files without copies: of one content in one folder, or one name packed and not."
+    once, sizes = {}, [(f.parent, f.stat().st_size) for f in files]
+    for f, size in zip(files, sizes):
+        same = [g for (g, s) in once.items() if s == size and g.read_bytes() == f.read_bytes()]
+        bare = f.with_name(_PACKING.sub("", f.name))
+        if same or bare in once: note(f.name, f"a copy of {(same or [bare])[0].name}; it counts once")
+        else: once[f] = size
+    return list(once)
 
 # %% ../nbs/11a_importers.ipynb #imp010
 def _shape(x):
@@ -362,7 +376,7 @@ def with_options(
     lines = [f"{chr(65 + i) if i < 26 else i + 1}) {o}" for i, o in enumerate(options)]
     return "\n".join([question, "", *lines]) if options else question
 
-_LABEL = r"(?:\(?[A-Za-z0-9]{1,2}[).:\]]|[-*•])?"
+_LABEL = r"(?:\**(?:(?i:option|choice|answer)\s+)?[(\[]?[A-Za-z0-9]{1,2}(?:[).:\]]+|\s+[-=–](?=\s))\**|[-*•])?"
 
 # %% ../nbs/11a_importers.ipynb #imp016c_b
 def without_options(
@@ -377,6 +391,25 @@ def without_options(
     for m in re.finditer(rf"{_LABEL}\s*[\"']?(?:{one})[\"']?(?!\w)(?:{item}){{{len(options) - 1}}}", text):
         if all(m[0].count(o.strip()) for o in options): return text[:m.start()] + mark + text[m.end():]
     return text
+
+# %% ../nbs/11a_importers.ipynb #imp016c_d
+_USUALLY, _ORDERS = ("choices", "options", "endings", "candidates"), ("ABCDEFGHIJ", "abcdefghij", "1234567890")
+_BEFORE = ("", "option_", "option", "opt_", "opt", "op", "choice_", "choice", "answer_")
+
+def _lists(item):
+    "Lists of texts in an item: under the usual names first, then lettered fields, then any other."
+    held = [item.get(k) for k in _USUALLY]
+    held += [[item[before + l] for l in letters if before + l in item] for before in _BEFORE for letters in _ORDERS]
+    held += [v for v in item.values() if isinstance(v, (list, dict))]
+    held = [v.get("text", list(v.values())) if isinstance(v, dict) else v for v in held]
+    texts = lambda v: isinstance(v, list) and len(v) > 1 and all(isinstance(o, str) and o.strip() for o in v)
+    return [v for v in held if texts(v)]
+
+# %% ../nbs/11a_importers.ipynb #imp016c_e
+def _options(item, messages):
+    "The options of an item: the first of its lists that was sent as one."
+    sent = "\n\n".join(said(m.get("content")) for m in messages)
+    return next((o for o in _lists(item) if without_options(sent, o) != sent), [])
 
 # %% ../nbs/11a_importers.ipynb #imp016c_c
 def _asked_with(messages, question, options):
@@ -462,7 +495,10 @@ def _framed(rows, names, where):
 
 def _checked(frame, where, **how):
     try: return Triplets(frame, **how)
-    except LogError as e: raise LogError(e.problems.to_dict("records"), f"{where} (rows counted from 0)") from None
+    except LogError as e:
+        lines = str(e).split("\n  ")[1:] # a fault of many rows is one
+        every = e.problems.to_dict("records")
+        raise LogError(every, f"{where} (rows counted from 0)", lines if len(lines) <= 10 else None) from None
 
 # %% ../nbs/11a_importers.ipynb #imp020_c
 def _warn_left(frame, where):
@@ -534,17 +570,24 @@ def _variable(runs, where):
     "The variable that templates name and tests vary."
     seen = _values(runs)
     named = set().union(*(_holes(r["template"]) for r in runs)) & set(seen)
+    named = named or set(seen) # prompts that name none, as labels or programs
     vary = sorted(k for k in named if len(seen[k]) > 1) or sorted(named)
+    if not seen: raise _same_asked(where)
     if len(vary) == 1: return vary[0]
     got = f"{len(vary)} variables of the prompts that could be the query, {vary}; the tests have {sorted(seen)}"
     raise refusal(where, got, "name one with query=; the others that vary will be part of it", column="query")
 
+# %% ../nbs/11a_importers.ipynb #imp025_e
 def _values(runs):
     "Variable -> its values, as JSON."
     seen = {}
     for r in runs:
         for k, v in r["vars"].items(): seen.setdefault(k, set()).add(json.dumps(v, sort_keys=True, default=str))
     return seen
+
+def _same_asked(where):
+    do = "compare on tests with variables, or build the log in Python with a query of your own"
+    return refusal(where, "tests without variables, so that nothing tells their queries apart", do, column="query")
 
 # %% ../nbs/11a_importers.ipynb #imp025_b
 def _joint(runs, main):
@@ -590,13 +633,31 @@ _GRADER = re.compile(r"could not (?:extract|parse)|(?:produced )?malformed respo
 _JUDGES = ("llm-rubric", "model-graded", "factuality", "answer-relevance", "context-", "g-eval", "similar", "classifier",
            "moderation", "select-best", "search-rubric", "agent-rubric", "pi")
 
+# %% ../nbs/11a_importers.ipynb #imp025b_e
 def _grader_failed(graded):
     "What a grader said when it failed, None where none did."
     for c in [graded, *(graded.get("componentResults") or [])] if graded else []:
         kind = str(((c or {}).get("assertion") or {}).get("type") or "llm-rubric").removeprefix("not-")
         if not c or c.get("pass") or not kind.startswith(_JUDGES): continue
         why = str(c.get("reason") or "")
-        if (c.get("metadata") or {}).get("graderError") or _GRADER.match(why): return why or "grader error"
+        marked = (c.get("metadata") or {}).get("graderError")
+        if marked or _GRADER.match(why) or _JUDGE_FAILED.match(why): return why or "grader error"
+
+# %% ../nbs/11a_importers.ipynb #imp025b_c
+_JUDGE_FAILED = re.compile(r"grade not found|(?:error|exception|failure|failed|unable|could not|cannot)\b.{0,20}?"
+    r"\b(?:pars\w+|read\w*|reach\w*|call\w*|from)\b.{0,20}?\b(?:judg\w+|grad\w+|scor\w+|rubric)\b|"
+    r"(?:judge|grader|scorer|grading|scoring)\b.{0,20}?\b(?:error|failed|tim(?:ed|e) ?out|no (?:output|reply|answer))\b", re.I)
+
+# %% ../nbs/11a_importers.ipynb #imp025b_d
+def _silent_judges(runs):
+    "Mark judgements that used no tokens where others of their kind did: the judge gave no reply."
+    parts = [c for r in runs for c in (r.get("gradingResult") or {}).get("componentResults") or [] if c]
+    kind = lambda c: str((c.get("assertion") or {}).get("type") or "").removeprefix("not-")
+    used = lambda c: (c.get("tokensUsed") or {}).get("total")
+    asked = {kind(c) for c in parts if kind(c).startswith(_JUDGES) and used(c)}
+    for c in parts:
+        silent = kind(c) in asked and used(c) == 0 and not c.get("pass")
+        if silent: c["metadata"] = (c.get("metadata") or {}) | dict(graderError=True)
 
 # %% ../nbs/11a_importers.ipynb #imp025b_b
 def _foo_score(r, score):
@@ -669,6 +730,7 @@ def _foo_csv(path):
     cells = lambda j: [r[j] for _, r in rows if j < len(r) and r[j].strip()]
     wide = [j for j in range(len(names) - 2) if names[j + 1:j + 3] == ["Status", "Score"]]
     heads = wide or [j for j in range(len(names)) if cells(j) and all(_STATUS.match(c) for c in cells(j))]
+    if not rows: raise refusal(Path(path).name, "a header and no results", "check that the evaluation came to its end")
     if not heads:
         raise refusal(Path(path).name, f"the columns {shorten(names, 100)}",
             "give the .csv that `promptfoo eval -o` writes")
@@ -732,6 +794,17 @@ def _foo_totals(runs, stats, where):
     if not {"successes", "failures"} & set(stats): return
     check_totals(where, dict(results=len(runs), passes=good), dict(results=sum(told), passes=told[0]))
 
+# %% ../nbs/11a_importers.ipynb #imp026_e
+def _foo_forms(files):
+    "Files of which no two are one evaluation in two forms, as with `-o a.json -o a.csv`: the fullest form counts."
+    name = lambda f: _PACKING.sub("", f.name)
+    form = lambda f: [".json", ".jsonl", ".csv"].index(Path(name(f)).suffix) if "." in name(f) else 0
+    best = {}
+    for f in sorted(files, key=form):
+        first = best.setdefault(f.parent/Path(name(f)).stem, f)
+        if first != f: note(f.name, f"taken for another form of {first.name}; it is left out")
+    return [f for f in files if f in best.values()]
+
 # %% ../nbs/11a_importers.ipynb #imp026_c
 def promptfoo(
     path, # results.json, .jsonl or .csv, as `promptfoo eval -o` writes it; a folder or a list of them
@@ -740,7 +813,7 @@ def promptfoo(
     **how, # model, task, covariates, score_range, adaptive: see `as_log`
 ) -> Triplets:
     "A promptfoo evaluation; rows in error are missing."
-    files = files_of(path, ("*.json", "*.jsonl", "*.csv"))
+    files = _foo_forms(files_of(path, ("*.json", "*.jsonl", "*.csv")))
     rows, where = [], files[0].name if len(files) == 1 else f"{len(files)} files"
     for f in files: rows += _foo_file(f, query, score)
     return as_log(rows, where, **how)
@@ -749,6 +822,7 @@ def promptfoo(
 def _foo_file(path, query, score):
     "Rows of one file."
     every, stats = _foo_runs(path)
+    _silent_judges(every)
     _foo_totals(every, stats, path.name)
     runs = _foo_once(every, path.name)
     names = sorted({k for r in runs for k in r.get("namedScores") or {}})
@@ -823,7 +897,8 @@ def _eval_zip(path):
         get = lambda name: _member(f, z, members[name])
         head = next((n for n in ("header.json", "_journal/start.json") if n in members), None)
         if head is None:
-            raise refusal(path.name, f"a zip with {shorten(', '.join(members), 100)}", "give an .eval log of Inspect")
+            got = f"a zip with {shorten(', '.join(members), 100)}"
+            raise refusal(path.name, got, "give an .eval log of Inspect, or unpack the zip")
         _bounded(members, path)
         return get(head), [_slim(_whole(get, members, n)) for n in members if _SAMPLE.fullmatch(n)]
 
@@ -884,10 +959,11 @@ def _query_and_prompt(s, query, prompt, where):
     kept, given = s.get("attachments") or {}, query is not None
     text = query_of(s, query, where) if given else _asked(s)
     full = text if given else _asked(s, full=True)
+    messages = [m | dict(content=_attached(said(m.get("content")), kept)) for m in s.get("messages") or []]
     options = [] if given else [o for o in s.get("choices") or [] if isinstance(o, str)]
+    options = options or _options({} if given else s.get("metadata") or {}, messages)
     if callable(prompt): return full, prompt(s)
     if prompt: return with_options(cut_query(full, prompt, where), options), prompt
-    messages = [m | dict(content=_attached(said(m.get("content")), kept)) for m in s.get("messages") or []]
     if without_options(text, options) != text: options = []
     template = _asked_with(messages, text, options)
     if template is None and isinstance(s.get("input"), list): template = _system(messages)
@@ -899,14 +975,38 @@ def _scores(s): return s.get("scores") or ({"score": s["score"]} if s.get("score
 def _valued(s, scorer, value, where):
     "The value that a scorer gave a sample, None where there is none, and what a judge that failed said."
     held = _scores(s).get(scorer) or {}
-    got, why = held.get("value"), str(held.get("explanation") or "")
+    got = held.get("value")
     if isinstance(got, list): got = {str(i): v for i, v in enumerate(got)}
     if isinstance(got, dict):
         if value is None and len(got) > 1:
             do = "name one with value="
             raise refusal(where, f"several values of {scorer}: {', '.join(got)}", do, column="score")
         got = got.get(value) if value is not None else next(iter(got.values()), None)
-    return got, why if why.startswith("Grade not found") else None
+    return got, _judge_failed(held)
+
+# %% ../nbs/11a_importers.ipynb #imp037_f
+def _judge_failed(score):
+    "What a judge that failed says: a mark in the score's metadata, or the words of its explanation."
+    about, why = score.get("metadata") or {}, str(score.get("explanation") or "")
+    marks = [about[k] for k in ("error", "grader_error", "graderError", "exception") if about.get(k)]
+    return str(marks[0]) if marks else why if _JUDGE_FAILED.match(why) else None
+
+# %% ../nbs/11a_importers.ipynb #imp037_e
+def _valued_by(logs):
+    "Name of a value -> the scorers that give it, where a scorer gives several."
+    out = {}
+    for scorer, s in ((k, v) for _, _, samples in logs for s in samples for k, v in _scores(s).items()):
+        for k in s["value"] if isinstance(s.get("value"), dict) else (): out.setdefault(k, {})[scorer] = True
+    return {k: list(v) for k, v in out.items()}
+
+def _scorer_of(logs, value):
+    "The only scorer that gives a value, None where there is no such."
+    by = _valued_by(logs).get(value, [])
+    return by[0] if len(by) == 1 else None
+
+def _parts_of(logs):
+    held = [f"{s}/{k}" for k, by in _valued_by(logs).items() for s in by]
+    return f", with the values {held}" if held else ""
 
 # %% ../nbs/11a_importers.ipynb #imp037_d
 def _sample(s, head, scorer, value, query, prompt, where):
@@ -938,7 +1038,8 @@ def _logs(files):
         if samples: out.append((f.name, head, samples)); continue
         status = head.get("status") or "started"
         empty.append((f.name,
-            f"the run ended {'in an error' if status == 'error' else f'as {status!r}'} before a sample was scored"))
+            f"the run ended {'in an error' if status == 'error' else f'as {status!r}'} before a sample was scored"
+            if status != "success" else "the run came to its end, and the samples were left out when it was written"))
     if not out and empty:
         raise refusal(empty[0][0], f"a header and no samples: {empty[0][1]}",
             "run it again, or give a log that holds samples")
@@ -989,10 +1090,11 @@ def _pick_scorer(logs, scorer, value, score, where):
     if score is not None:
         if score in named: scorer = score
         elif score.partition("/")[0] in named: scorer, _, value = score.partition("/")
-        else: value = score
+        else: scorer, value = _scorer_of(logs, score), score
     if not named: raise _unscored(logs, where)
     pick = scorer or (named[0] if len(named) == 1 else None)
-    if pick not in named: raise refusal(where, f"the scorers {named}", "name one with scorer=", column="score")
+    if pick not in named:
+        raise refusal(where, f"the scorers {named}{_parts_of(logs)}", "name one with scorer=", column="score")
     return pick, value
 
 def _unscored(logs, where):
@@ -1044,17 +1146,6 @@ def _doc_field(config, doc):
     named = [text] if text in doc else sorted(_holes(text) & set(doc))
     return named[0] if len(named) == 1 else None
 
-# %% ../nbs/11a_importers.ipynb #imp043_b
-def _options(doc):
-    "The options of a document, as the usual names hold them."
-    for k in ("choices", "options", "endings", "candidates"):
-        held = doc.get(k)
-        if isinstance(held, dict): held = held.get("text", list(held.values()))
-        if isinstance(held, list) and all(isinstance(o, str) for o in held): return held
-    lettered = [[doc.get(f"{pre}{l}") for l in letters] for pre in ("", "option_", "opt",
-        "option") for letters in ("ABCD", "abcd", "1234")]
-    return next((o for o in lettered if all(isinstance(x, str) for x in o)), [])
-
 # %% ../nbs/11a_importers.ipynb #imp044
 def _data_set(config):
     "What a task is about, apart from how it asks."
@@ -1091,7 +1182,7 @@ def _doc_asked(r, field, prompt, where):
     text = query_of(doc, field, where)
     if callable(prompt): return text + _pictures(doc), prompt(r)
     if prompt: return cut_query(text, prompt, where) + _pictures(doc), prompt
-    options = [] if callable(field) else _options(doc)
+    options = [] if callable(field) else _options(doc, sent)
     template = _asked_with(sent, text, options)
     shown = options and template is not None and template != template_of(sent, text)
     return (with_options(text, options) if shown else text) + _pictures(doc), template
@@ -1387,16 +1478,18 @@ def _request(r, where):
 
 # %% ../nbs/11a_importers.ipynb #imp060_b
 def _replies(body):
-    "The texts of a response, of either interface; a refusal counts as its text."
+    "The texts of a response, of either interface; a refusal counts as its text, None: a filter took it."
     if "choices" in body:
-        heard = [c.get("message") or {} for c in body["choices"]]
-        return [said(m.get("content")) or m.get("refusal") or "" for m in heard]
+        heard = [(c.get("message") or {}, c.get("finish_reason")) for c in body["choices"]]
+        said_of = lambda m: said(m.get("content")) or m.get("refusal")
+        return [said_of(m) or (None if why == "content_filter" else "") for m, why in heard]
     told = [o for o in body.get("output", []) if o.get("type") == "message"]
     return ["\n".join(p.get("text") or p.get("refusal") or "" for o in told for p in o["content"])]
 
 # %% ../nbs/11a_importers.ipynb #imp061
 def _graded(grade, reply, item):
     "Score and error of a reply; a grader that fails leaves the score missing."
+    if reply is None: return missing("content_filter")
     try: got = grade(reply, item)
     except Exception as e: return missing(f"grader: {type(e).__name__}: {e}")
     if hasattr(got, "__await__"):
@@ -1460,9 +1553,18 @@ def _same_run(given, found, where):
     if strange:
         note(where,
             f"{len(strange)} results have no request, e.g. {strange[0]!r}; they are left out: are these the results of this batch?")
+    unanswered = len(known - set(found))
+    if unanswered:
+        note(where, f"{unanswered} of {len(known)} requests have no result; they are missing: "
+                    "is there an error file, or was the batch cut off?")
     if len(known) < len(ids):
         raise refusal(where, f"the custom_id {next(k for k in ids if ids.count(k) > 1)!r} twice",
             "give each request an id of its own")
+    _same_models(given, found, where)
+
+# %% ../nbs/11a_importers.ipynb #imp062a_c
+def _same_models(given, found, where):
+    "Say where another model answered than was asked."
     asked_and_by = {(r["body"].get("model"), _model_of(r, found.get(r["custom_id"]))) for r in given}
     other = {(asked, by) for asked, by in asked_and_by if asked != by}
     for asked, by in sorted(other):
@@ -1837,19 +1939,39 @@ def table(
 ) -> Triplets:
     "A table of your own."
     named = dict(columns or {}) | {k: v for k, v in (("query", query), ("score", score)) if v is not None}
-    if _kind_of(_file(path)) != "json" and prompt is None and not {"model", "task"} & set(how):
+    folder = Path(path).expanduser().is_dir()
+    if not folder: _needs_prompt(path, named, prompt)
+    if (folder or _kind_of(_file(path)) != "json") and prompt is None and not {"model", "task"} & set(how):
         return Triplets.read(path, **how, **(dict(columns=named) if named else {}))
     return _own_table(path, named, prompt, at, **how)
+
+# %% ../nbs/11a_importers.ipynb #imp087b_d
+_TABLES = ("*.csv", "*.tsv", "*.jsonl", "*.ndjson", "*.json", "*.parquet", "*.xlsx")
+
+def _own_rows(path, at):
+    "The rows of a table as objects."
+    kind = _kind_of(_file(path))
+    if kind in ("parquet", "xlsx"):
+        rows = (pd.read_parquet if kind == "parquet" else pd.read_excel)(path).to_dict("records")
+    else: rows = csv_of(path) if kind == "csv" else lines_of(path) if kind == "jsonl" else json_of(path, at)
+    if _objects(rows): return rows
+    do = "name the list of objects in it with at=, as in at='results.rows'"
+    raise refusal(Path(path).name, _shape(rows), do)
+
+# %% ../nbs/11a_importers.ipynb #imp087b_c
+def _needs_prompt(path, named, prompt):
+    "Refuse a table that lacks nothing but its prompts."
+    keys = look(path).keys
+    there = {n: named.get(n, n) in keys for n in ("query", "prompt", "score")}
+    if prompt is not None or there["prompt"] or not (there["query"] and there["score"]): return
+    got = f"no column {named.get('prompt', 'prompt')!r}, only {sorted(map(str, keys))}"
+    do = "give the template that all rows were made with as prompt=, or name the column with columns={'prompt': 'yours'}"
+    raise refusal(Path(path).name, got, do, column="prompt")
 
 # %% ../nbs/11a_importers.ipynb #imp087b_b
 def _own_table(path, named, prompt, at, model=None, task=None, **how):
     "A table that needs more than a map of its columns."
-    kind = _kind_of(_file(path))
-    if kind == "parquet": rows = pd.read_parquet(path).to_dict("records")
-    else: rows = csv_of(path) if kind == "csv" else lines_of(path) if kind == "jsonl" else json_of(path, at)
-    if not _objects(rows):
-        raise refusal(Path(path).name, _shape(rows), "name the list of objects in it with at=, as in at='results.rows'")
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame([r for f in files_of(path, _TABLES) for r in _own_rows(f, at)])
     asked = named.get("query", "query")
     if prompt is not None: frame["prompt"] = prompt
     if prompt is not None and asked in frame:
@@ -1890,6 +2012,7 @@ def look(
     if kind == "jsonl": value = _first_line(path)
     if kind == "csv":
         value = [dict(zip(names, row)) for names, rows in [cells_of(path)] for _, row in rows[:1] or [(1, names)]]
+    if kind == "xlsx": value = [dict.fromkeys(pd.read_excel(path, nrows=1))]
     if kind == "parquet": value = [dict.fromkeys(pd.read_parquet(path))]
     if kind == "json": kind, value = _json_or_lines(path)
     return Look(path, kind, value=value)
@@ -1930,6 +2053,7 @@ def tool_of(
     "The tool that wrote a file or folder."
     seen = look(path)
     found = [name for name, t in tools().items() if t.recognises(seen)] or _inside(seen)
+    found = found or ["table"] * ({"query", "score"} <= seen.keys)
     if len(found) > 1: raise refusal(seen.path.name, f"marks of several tools, {found}", "name one with tool=")
     return found[0] if found else None
 
@@ -1943,16 +2067,49 @@ def _looked(path):
     try: return look(path)
     except LogError: return Look(path, "")
 
+# %% ../nbs/11a_importers.ipynb #imp091_e
+def _way(value, before=""):
+    "The dotted way to the first list of objects inside an object, None where there is none."
+    if not isinstance(value, dict): return None
+    ways = ((before + k, v) for k, v in value.items() if k and "." not in k)
+    return next((found for k, v in ways if (found := k if _objects(v) else _way(v, f"{k}."))), None)
+
+def _likely(path):
+    "How a table of one's own would be read whose columns can be guessed, '' where they cannot."
+    tries = [(lambda: Triplets.read(path), "Triplets.read(path, {})"),
+        (lambda: _own_table(path, {}, "{query}", None), "importers.read(path, tool='table', {}, prompt=TEXT)")]
+    for attempt, said in tries:
+        try: attempt()
+        except (LogError, ValueError, KeyError, TypeError) as e:
+            found = re.search(r"columns=\{[^{}]*\}", str(e))
+            if found and "probably meant" in str(e): return said.replace("{}", found[0])
+    return ""
+
 # %% ../nbs/11a_importers.ipynb #imp091_b
 def _unknown(path):
     "The refusal of what no tool marked."
     seen = look(path)
-    held = ", ".join(seen.names if seen.kind == "folder" else map(str, seen.keys)) or "nothing known"
-    if re.search(r"\.(ya?ml|html?|xml|txt)$", seen.path.name.lower()):
-        raise refusal(seen.path.name, "a form that is not read",
-            "write it as JSON: promptfoo with -o results.json; `promptfoo export eval ID -o results.json` does so later")
+    known = _half_known(seen)
+    if known: return refusal(seen.path.name, *known)
+    held = ", ".join(seen.names if seen.kind == "folder" else sorted(map(str, seen.keys))) or "nothing known"
+    own = _likely(path)
     do = f"name the tool: tool= one of {sorted(tools())}; for a table of your own, Triplets.read(path, columns=...)"
+    if own: do = f"if it is a table of your own, {own}"
     return refusal(seen.path.name, f"nothing that marks it as a file of one tool ({shorten(held, 80)})", do)
+
+# %% ../nbs/11a_importers.ipynb #imp091_f
+def _half_known(seen):
+    "What is known of a file that no importer reads, and what to do; None where nothing is."
+    if seen.kind == "csv" and not cells_of(seen.path)[1]:
+        return "a header and no rows", "check that the run came to its end"
+    if {"results", "configs", "versions"} <= seen.keys:
+        do = "give the samples_*.jsonl beside it, which `lm_eval --log_samples` writes"
+        return "the means of a harness, without its samples", do
+    if re.search(r"\.(ya?ml|html?|xml|txt)$", seen.path.name.lower()):
+        do = "write it as JSON: promptfoo with -o results.json; `promptfoo export eval ID -o results.json` does so later"
+        return "a form that is not read", do
+    way = _way(seen.value) if seen.kind == "json" else None
+    if way: return f"an object of no known tool, with a list of rows at {way}", f"name it with at={way!r}"
 
 # %% ../nbs/11a_importers.ipynb #imp091_c
 def read(

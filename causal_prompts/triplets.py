@@ -304,30 +304,48 @@ def _holding(frame, name, taken):
     return (max if name == "query" else min)(fit, key=distinct.get) if fit else None
 
 # %% ../nbs/02_triplets.ipynb #473f7afd
-def _meant(frame, columns):
-    "A whole map of the columns that are probably meant; None where one cannot be guessed."
+def _names_found(frame, columns):
+    "Our names -> the columns that they are, by name, by what they hold, or by what was said."
     out = {n: columns.get(n, n) for n in [*NEEDED, *columns] if columns.get(n, n) in frame}
     for guess in (_called, _holding):
         for n in (n for n in NEEDED if n not in out):
             c = guess(frame, n, set(out.values()))
             if c is not None: out[n] = c
+    return out
+
+def _meant(frame, columns):
+    "A whole map of the columns that are probably meant; None where one cannot be guessed."
+    out = _names_found(frame, columns)
     return {n: c for n, c in out.items() if n != c} if all(n in out for n in NEEDED) else None
 
+def _partly(frame, columns):
+    "A map with a place for the one column that cannot be guessed; {} where more cannot."
+    out = _names_found(frame, columns)
+    if sum(n not in out for n in NEEDED) != 1: return {}
+    return {n: c for n in [*NEEDED, *columns] if (c := out.get(n, f"YOUR_{n.upper()}")) != n}
+
 # %% ../nbs/02_triplets.ipynb #e9d9543b
+def _name_them(frame, meant, partly):
+    "What to do about columns that are absent."
+    if frame.shape[1] == 1: return "separate the cells by commas"
+    if meant: return f"probably meant: columns={meant!r}"
+    if meant is not None: return "leave it out of columns=, since the log has columns of our names"
+    return f"name yours, as in columns={partly!r}" if partly else "name yours with columns={'score': 'your column'}"
+
+# %% ../nbs/02_triplets.ipynb #e9d9543c
 def _absent(frame, columns, problems):
     "Say which columns are absent, and what is probably meant."
     names = [columns.get(n, n) for n in dict.fromkeys([*NEEDED, *columns])]
     gone = [c for c in names if c not in frame]
     if not gone: return
-    meant = _meant(frame, columns) if frame.columns.is_unique else None
-    do = "name yours with columns={'score': 'your column'}"
-    if frame.shape[1] == 1: do = "separate the cells by commas"
-    elif meant: do = f"probably meant: columns={meant!r}"
-    elif meant is not None: do = "leave it out of columns=, since the log has columns of our names"
+    unique = frame.columns.is_unique
+    meant = _meant(frame, columns) if unique else None
+    partly = _partly(frame, columns) if meant is None and unique and len(gone) > 1 else {}
+    do = _name_them(frame, meant, partly)
     got = f"no such column, only {shorten(list(frame.columns), 200)}"
     found = [dict(row=None, column=c, got=got, do=do) for c in gone]
     line = f"columns {', '.join(map(repr, gone))}: got {got.replace('column,', 'columns,')}; {do}"
-    if meant and len(gone) > 1: problems.kinds.append((found, line))
+    if (meant or partly) and len(gone) > 1: problems.kinds.append((found, line))
     else: problems.kinds += [([p], None) for p in found]
 
 # %% ../nbs/02_triplets.ipynb #67b58d3a

@@ -1,5 +1,5 @@
 "The verbs collect, import and serve-world, as a shell calls them."
-import json, os, re, signal, subprocess, sys
+import json, os, re, signal, subprocess, sys, warnings
 from pathlib import Path
 
 import pandas as pd
@@ -116,7 +116,37 @@ READ = { # fixture -> rows by the bare command, or what it asks for, and the fla
     "dspy/evaluate.json": (12, ["--prompt", str(FIXTURES/"dspy/program.json")], "--prompt must say what was evaluated"), "dspy/gepa.json": (24, ["--items", str(FIXTURES/"openai_batch/items.json")], "--items must be the examples"),
     "dspy/search.json": (30, ["--items", str(FIXTURES/"openai_batch/items.json"), "--query", "query"], "--items must be the examples"), "gepa/result.json": (42, ["--items", str(FIXTURES/"gepa/sets.json"), "--at", "valset"], "--items must be the examples"),
     "gepa/run": (42, ["--items", str(FIXTURES/"gepa/sets.json"), "--at", "trainset", "--failure-score", "none"], "--items must be the examples"),
-    "dspy/evaluate.csv": (12, ["--tool", "dspy", "--prompt", "Solve it."], "--tool table with --query NAME --score NAME, and --prompt TEXT")}
+    "dspy/evaluate.csv": (12, ["--tool", "dspy", "--prompt", "Solve it."], "--tool table --columns query=question,score=right --prompt TEXT")}
+
+def test_what_a_refusal_says_to_paste_reads_the_file(tmp_path, capsys):
+    import shlex
+    log = dict(version=2, status="success", eval=dict(task="t", model="m"), samples=[
+        dict(id=k, epoch=1, input=f"Spell w{k}.", messages=[dict(role="user", content=f"Please. Spell w{k}.")], scores=dict(judge=dict(value=7 + k % 3))) for k in range(12)])
+    (tmp_path/"l.json").write_text(json.dumps(log))
+    (tmp_path/"mine.csv").write_text("question,is_correct\n" + "".join(f"q{k},{k % 2}\n" for k in range(12)))
+    for name, says in {"l.json": r"--score-range \d+,\d+", "mine.csv": r"--tool table --columns \S+ --prompt TEXT"}.items():
+        command = ["import", str(tmp_path/name), "--out", str(tmp_path/"o.parquet")]
+        assert main(command) == 2
+        flags = re.search(says, capsys.readouterr().err)
+        assert flags and main(command + shlex.split(flags[0])) == 0 and len(Triplets.read(tmp_path/"o.parquet")) == 12
+
+def test_import_masks_filled_in_prompts_of_a_table_and_says_so_first(tmp_path, capsys):
+    rows = [dict(query=f"How many {w}?", prompt=p + f"How many {w}?", score=1) for p in ("Be brief. ", "Think. ") for w in "cats dogs cows hens pigs".split()]
+    pd.DataFrame(rows).to_csv(tmp_path/"t.csv", index=False)
+    command = ["import", str(tmp_path/"t.csv"), "--out", str(tmp_path/"o.parquet")]
+    assert main(command) == 0 and "masked as {query} in 10 of 10 prompts" in capsys.readouterr().out.splitlines()[0]
+    assert set(Triplets.read(tmp_path/"o.parquet").frame["prompt"]) == {"Be brief. {query}", "Think. {query}"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert main([*command, "--keep-filled"]) == 0 and Triplets.read(tmp_path/"o.parquet").frame["prompt"].nunique() == 10
+
+def test_import_at_a_list_inside_a_json_and_columns_that_are_no_pairs(tmp_path, capsys):
+    rows = [dict(query=f"q{k}", prompt="Say it.", score=k % 2) for k in range(10)]
+    (tmp_path/"r.json").write_text(json.dumps(dict(results=dict(rows=rows))))
+    command = ["import", str(tmp_path/"r.json"), "--out", str(tmp_path/"o.parquet")]
+    assert main(command) == 2 and "name it with --at results.rows" in capsys.readouterr().err
+    assert main([*command, "--at", "results.rows"]) == 0 and len(Triplets.read(tmp_path/"o.parquet")) == 10
+    assert main([*command, "--columns", "query"]) == 2 and "--columns must be pairs, as in query=question,score=right, got 'query'" in capsys.readouterr().err
 
 @pytest.mark.parametrize("name, rows, flags, asks", [(k, *v) for k, v in READ.items()], ids=READ)
 def test_import_reads_every_fixture_or_names_the_flag_that_is_missing(name, rows, flags, asks, tmp_path, capsys):

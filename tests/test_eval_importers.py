@@ -314,3 +314,11 @@ def test_scores_that_cannot(value):
 
 @pytest.mark.parametrize("template, name, ours", [("{{q}} x", None, "{query} x"), ("{q}", None, "{query}"), ("no holes", None, "no holes"), ("{a} {question}", None, "{a} {query}"), ("{a} {b}", "b", "{a} {query}"), ('{"k": 1} {{ x }}', None, '{"k": 1} {query}')])
 def test_variables_of_templates(template, name, ours): assert reading.with_query(template, name, "f") == ours
+
+def test_a_folder_of_tables_in_one_form_is_read_once(tmp_path):
+    for n in TEXTS: shutil.copy(FILES/f"ragas/{n}.jsonl", tmp_path)
+    lines = ev.ragas(tmp_path, score="exact_match", prompt=TEXTS).frame
+    assert len(lines) == 10
+    for n in TEXTS: shutil.copy(FILES/f"ragas/{n}.csv", tmp_path)
+    assert ev.ragas(tmp_path, score="exact_match", prompt=TEXTS).frame.equals(lines)
+    assert reading.tables_in([tmp_path/"brief.csv"]) == [tmp_path/"brief.csv"]

@@ -594,6 +594,15 @@ def test_options_belong_to_the_query_in_any_dress():
     assert ask("Which one? Say red or blue.") == "{query} Say red or blue."
     assert im.with_options("Which one?", options) == "Which one?\n\nA) red\nB) dark red\nC) blue" and im.with_options("Why?", []) == "Why?"
 
+@pytest.mark.parametrize("item", [dict(choices=["one", "two"]), dict(candidates=dict(text=["one", "two"])), dict(A="one", B="two"), dict(opa="one", opb="two"),
+    dict(option_1="two", option_2="one"), dict(tags=["red", "thin"], possibilities=["one", "two"])])
+@pytest.mark.parametrize("listed", ["A) one\nB) two", "Option A: one\nOption B: two", "**A.** two\n**B.** one", "(A): one\n(B): two", "A - one\nB - two"])
+def test_options_are_found_in_the_items_own_fields(item, listed):
+    messages = [dict(role="user", content=f"Pick.\n\nWhich?\n\n{listed}\n\nSay a letter.")]
+    options = im._options(item, messages)
+    assert sorted(options) == ["one", "two"] and im._asked_with(messages, "Which?", options) == "Pick.\n\n{query}\n\nSay a letter."
+    assert im._options(item, [dict(role="user", content="Which? One or two.")]) == []
+
 def test_the_query_is_what_stands_at_its_mark():
     assert im.cut_query("Is it so? Say yes.\nThe mill closed.", "Is it so? Say yes.\n{query}") == "The mill closed."
     assert im.cut_query("Read:\r\nA text.\r\nDone.", "Read:\n{{query}}\nDone.") == "A text."
@@ -662,6 +671,12 @@ def test_promptfoo_grader_that_failed_is_missing(tmp_path, graded, gone):
     rows = [*ROWS[:5], foo_row(2, 1, 0, gradingResult={"pass": False, "reason": graded["reason"], "componentResults": [graded]} if gone else graded)]
     assert np.isnan(im.promptfoo(foo(tmp_path, rows)).frame["score"].iloc[5]) == gone
 
+@pytest.mark.parametrize("kind, tokens, others, gone", [("llm-rubric", 0, 40, True), ("not-llm-rubric", 0, 40, True), ("llm-rubric", 0, 0, False), ("llm-rubric", 30, 40, False), ("contains", 0, 40, False)])
+def test_promptfoo_judge_that_used_no_tokens_gave_no_reply(tmp_path, kind, tokens, others, gone):
+    judged = lambda ok, kind, n: {"pass": ok, "score": ok, "reason": "as it happens", "componentResults": [{"pass": ok, "score": ok, "reason": "as it happens", "assertion": {"type": kind}, "tokensUsed": {"total": n}}]}
+    rows = [*(r | dict(gradingResult=judged(True, "llm-rubric", others)) for r in ROWS[:5]), foo_row(2, 1, 0, gradingResult=judged(False, kind, tokens))]
+    assert np.isnan(im.promptfoo(foo(tmp_path, rows)).frame["score"].iloc[5]) == gone
+
 def test_promptfoo_totals_and_retries(tmp_path):
     with pytest.warns(UserWarning, match="r.json: the file says results 6, its rows give 4"): im.promptfoo(foo(tmp_path, ROWS[:4], successes=3, failures=3, errors=0))
     twice = [foo_row(0, 0, 0, failureReason=2, error="down"), *ROWS]
@@ -683,6 +698,25 @@ def test_promptfoo_query_of_two_variables(tmp_path):
     assert len(log.queries) == 3 and log.queries["query"][0] == "usual: 20\nseen: 0" and log.prompts["prompt"].tolist() == ["[usual] then [seen] in en?", "Compare [usual] with [seen]."]
 
 
+def test_promptfoo_labels_and_tests_that_vary_nothing(tmp_path):
+    path = written(tmp_path/"o.csv", "word,[m] brief,[m] long\n" + "".join(f"w{k},[PASS] (1.00) x,[FAIL] (0.00) y\n" for k in range(3)))
+    log = im.read(path)
+    assert log.prompts["prompt"].tolist() == ["brief", "long"] and len(log.queries) == 3 and log.frame["score"].tolist() == [1, 0] * 3
+    with refused("tests without variables"): im.promptfoo(foo(tmp_path, [foo_row(t, p, vars={}) for t in range(3) for p in range(2)]))
+
+def test_one_evaluation_in_two_forms_or_copied_counts_once(tmp_path):
+    (tmp_path/"forms").mkdir(); (tmp_path/"copies").mkdir()
+    one = foo(tmp_path, ROWS)
+    shutil.copy(one, tmp_path/"forms/r.json")
+    written(tmp_path/"forms/r.jsonl", "\n".join(map(json.dumps, ROWS)))
+    with pytest.warns(UserWarning, match="r.jsonl: taken for another form of r.json"): assert len(im.read(tmp_path/"forms")) == 6
+    for n in ("a.json", "b.json"): shutil.copy(one, tmp_path/"copies"/n)
+    with pytest.warns(UserWarning, match="b.json: a copy of a.json; it counts once"): assert len(im.read(tmp_path/"copies")) == 6
+    (tmp_path/"copies/b.json").unlink()
+    written(tmp_path/"copies/a.json.gz", one.read_text(), "gz")
+    with pytest.warns(UserWarning, match="a.json.gz: a copy of a.json"): assert len(im.read(tmp_path/"copies")) == 6
+
+
 # ---- Inspect logs that are not whole
 
 def made_log(n=4, **more):
@@ -691,6 +725,29 @@ def made_log(n=4, **more):
     return dict(version=2, status="success", eval=dict(task="t", model="m", task_id="a", created="2025"), plan={}, results=results, samples=samples) | more
 
 def log_file(tmp_path, name="l.json", **more): return written(tmp_path/name, json.dumps(made_log(**more)))
+
+def test_inspect_options_in_the_metadata_belong_to_the_query(tmp_path):
+    log = made_log()
+    for k, s in enumerate(log["samples"]):
+        s |= dict(metadata=dict(options=[f"one{k}", f"two{k}"]), messages=[dict(role="user", content=f"Pick a letter.\n\n{s['input']}\n\nA. one{k}\nB. two{k}")])
+    f = im.inspect(written(tmp_path/"l.json", json.dumps(log))).frame
+    assert set(f["prompt"]) == {"Pick a letter.\n\n{query}"} and f["query"][1] == "Spell word1.\n\nA) one1\nB) two1"
+
+@pytest.mark.parametrize("said, gone", [(dict(explanation="Error parsing judge output: no JSON"), True), (dict(explanation="Could not parse the grader's reply"), True), (dict(explanation="Judge timed out"), True),
+    (dict(explanation="x", metadata=dict(error="judge down")), True), (dict(explanation="Grade not found in model output: x"), True),
+    (dict(explanation="NameError: name 'x' is not defined"), False), (dict(explanation="The grade is low since the answer has an error."), False), (dict(explanation="An error in parsing the list; wrong."), False), (dict(explanation=None, metadata=dict(error=None)), False)])
+def test_inspect_judge_that_failed_is_missing(tmp_path, said, gone):
+    log = made_log()
+    log["samples"][0]["scores"]["match"] |= said
+    f = im.inspect(written(tmp_path/"l.json", json.dumps(log))).frame
+    assert np.isnan(f["score"][0]) == gone and f["score"].notna().sum() == 4 - gone
+
+def test_inspect_value_by_its_name_alone(tmp_path):
+    log = made_log()
+    for s in log["samples"]: s["scores"]["judge"] = dict(value=dict(tone=.25, depth=.5))
+    path = written(tmp_path/"l.json", json.dumps(log))
+    for name in ("depth", "judge/depth"): assert set(im.inspect(path, score=name).frame["score"]) == {.5}
+    with refused(r"the scorers \['match', 'judge'\], with the values \['judge/tone', 'judge/depth'\]"): im.inspect(path, score="tome")
 
 def test_inspect_options_shuffled_or_not_make_one_prompt(tmp_path):
     log = made_log()
@@ -798,6 +855,14 @@ def test_batch_retries_count_once(tmp_path):
     assert f["score"].tolist() == [1, 1, 0]
 
 
+def test_batch_reply_that_a_filter_took_and_requests_without_result(tmp_path):
+    with pytest.warns(UserWarning, match="in.jsonl: 1 of 3 requests have no result"): batch_files(tmp_path, [("r0", "big-1", "yes"), ("r1", "big-1", "no")])
+    rows = [json.loads(l) for l in (tmp_path/"out.jsonl").read_text().splitlines()]
+    for r, why in zip(rows, ["content_filter", "length"]): r["response"]["body"]["choices"] = [dict(message=dict(content=None), finish_reason=why)]
+    f = im.openai_batch(tmp_path/"in.jsonl", written(tmp_path/"o.jsonl", "\n".join(map(json.dumps, rows))), grade=lambda reply, item: float(reply == "yes")).frame
+    assert str(f["score"].tolist()) == "[nan, 0.0, nan]" and f["error"].tolist()[0] == "content_filter"
+
+
 # ---- tables that DSPy did not write
 
 JUDGED = "model,response,question,judge_a,judge_b,human\nm-a,x,Peru?,True,True,True\nm-b,x,Peru?,True,,False\nm-a,x,Chad?,True,False,False\nm-b,x,Chad?,True,True,True\n"
@@ -814,6 +879,38 @@ def test_a_list_inside_a_json(tmp_path):
     path = written(tmp_path/"x.json", json.dumps(dict(a=[dict(rows=[dict(q=f"q{k}", s=k / 4) for k in range(4)])])))
     assert im.read(path, tool="table", at="a.0.rows", columns=dict(query="q", score="s"), prompt="Do it.").frame["score"].tolist() == [0, .25, .5, .75]
     with refused("no 'b' on the way 'a.b'.*at="): im.read(path, tool="table", at="a.b")
+
+
+def test_a_table_whose_prompts_are_given_or_asked_for(tmp_path):
+    path = written(tmp_path/"t.csv", "query,score,model\n" + "".join(f"q{k},{k % 2},m\n" for k in range(4)))
+    assert im.read(path, prompt="Say: {query}").frame["prompt"].tolist() == ["Say: {query}"] * 4
+    with refused("t.csv.*no column 'prompt'.*prompt="): im.read(path)
+    other = written(tmp_path/"u.csv", "question,is_correct,latency\n" + "".join(f"q{k},{k % 2},.5\n" for k in range(4)))
+    with refused(r"importers.read\(path, tool='table', columns=\{'query': 'question', 'score': 'is_correct'\}, prompt=TEXT\)"): im.read(other)
+    assert im.read(other, tool="table", columns={"query": "question", "score": "is_correct"}, prompt="Say.").frame["score"].tolist() == [0, 1, 0, 1]
+
+def test_scores_outside_their_range_are_one_fault(tmp_path):
+    log = made_log(20)
+    for k, s in enumerate(log["samples"]): s["scores"]["match"]["value"] = 5 * k
+    with refused(r"l.json \(rows counted from 0\): 1 problem\n.*of 20 rows.*score_range=\(0, 100\)"): im.inspect(written(tmp_path/"l.json", json.dumps(log)))
+
+
+def test_headers_alone_and_files_of_means_say_what_they_are(tmp_path):
+    for head in ("example_q,pred_a,metric\n", 'word,"[m] Say {{word}}"\n'):
+        with refused("x.csv.*a header and no rows"): im.read(written(tmp_path/"x.csv", head))
+    with refused("x.csv.*a header and no results"): im.promptfoo(tmp_path/"x.csv")
+    with refused("results_1.json.*means of a harness.*samples_"): im.read(written(tmp_path/"results_1.json", json.dumps(dict(results={}, configs={}, versions={}))))
+    with refused("y.json.*a list of rows at run.rows; name it with at='run.rows'"): im.read(written(tmp_path/"y.json", json.dumps(dict(n=1, run=dict(rows=[dict(a=1)])))))
+
+def test_a_table_as_workbook_or_folder(tmp_path):
+    pytest.importorskip("openpyxl")
+    t = pd.DataFrame(dict(query=[f"q{k}" for k in range(4)], prompt="Say it.", score=[0, 1, 0, 1]))
+    t.to_excel(tmp_path/"t.xlsx", index=False)
+    (tmp_path/"parts").mkdir()
+    for n in range(2): t[2 * n:2 * n + 2].to_csv(tmp_path/f"parts/{n}.csv", index=False)
+    for path in (tmp_path/"t.xlsx", tmp_path/"parts"):
+        assert im.tool_of(path) == "table" and im.read(path).frame["score"].tolist() == [0, 1, 0, 1]
+        assert im.read(path, model="m", prompt="Other.").frame[["model", "prompt"]].drop_duplicates().values.tolist() == [["m", "Other."]]
 
 
 # ---- out again

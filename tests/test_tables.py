@@ -304,6 +304,11 @@ def test_nothing_is_offered_where_nothing_fits():
     with pytest.raises(LogError, match=r"name yours with columns=\{'score': 'your column'\}"): Triplets.read(pd.DataFrame(dict(input=["a"] * 3, output=["b"] * 3, reference=["c"] * 3)))
 
 
+def test_a_map_with_a_place_for_the_one_that_is_not_found():
+    t = pd.DataFrame(dict(question=[f"q{k}" for k in range(4)], answer=["a"] * 4, is_correct=[0, 1, 0, 1]))
+    with pytest.raises(LogError, match=r"1 problem\n.*'query', 'prompt', 'score'.*columns=\{'query': 'question', 'prompt': 'YOUR_PROMPT', 'score': 'is_correct'\}"): Triplets.read(t)
+
+
 def test_wrong_names_are_told_in_one_line():
     with pytest.raises(LogError) as e: Triplets.read(table().rename(columns=dict(query="question", prompt="template", score="accuracy")))
     assert str(e.value).splitlines()[1:] == ["  columns 'query', 'prompt', 'score': got no such columns, only ['question', 'template', 'accuracy', 'level']; probably meant: columns={'query': 'question', 'prompt': 'template', 'score': 'accuracy'}"]
