@@ -213,10 +213,12 @@ def _levelled(out, v, units):
     "A number, and beside it its levels where they are few, or are whole numbers that repeat."
     seen = v[np.isfinite(v)]
     d, whole = len(np.unique(seen)), out.kind == "number" and (seen == np.floor(seen)).all()
-    if d < 3 or len(seen) < 5 * d or not whole and d > SOME: return out
+    if d < 3 or not whole and (d > SOME or len(seen) < 5 * d): return out
     c = _category(out.name, pd.Series(v).map(lambda x: f"{x:.12g}", na_action="ignore"), units)
+    if c.kind == "text" or len(seen) < 5 * d and c.left > .5: return out
     own = c.numbers.drop(columns=[f"{out.name} missing", f"{out.name} frequency"], errors="ignore")
-    kind, how = out.kind if c.levels is None else c.kind, f"as a number and as {d} levels" if whole else f"{out.how}, {d} levels"
+    cut = f" ({c.left:.1%} of the rows have a value of their own, held fixed as a number alone)" if c.left else ""
+    kind, how = out.kind if c.levels is None else c.kind, f"as a number and as {d} levels{cut}" if whole else f"{out.how}, {d} levels"
     return Coded(out.name, kind, how, pd.concat([out.numbers, own], axis=1), c.levels)
 
 # %% ../nbs/01a_covariates.ipynb #40965c96
