@@ -163,6 +163,14 @@ class Coded:
         kept = np.sort(np.argsort(-count, kind="stable")[:most])
         return (self.levels[:, None] == kept).astype(float)
 
+    def beyond(self,
+        most: int = 500, # levels kept
+    ) -> float:
+        "Share of the rows whose level, shared with other queries, is none of the commonest."
+        if self.levels is None: return 0.
+        count = np.sort(np.bincount(self.levels[self.levels >= 0]))[::-1]
+        return float(count[most:].sum() / max(len(self.levels), 1))
+
 # %% ../nbs/01a_covariates.ipynb #741ab499
 def _shared(values, units):
     "Codes of the levels that two units or more have (-1: alone, or missing), and their names, the commonest first."

@@ -831,13 +831,19 @@ def _causal_check(self):
 
 def _drawn(frame, names):
     "Covariates that differ between the draws of one query; the levels of a category of many as indicators."
-    return np.c_[covariate_matrix(frame, names), *(c.indicators(min(500, len(frame) // 5)) for c in code_covariates(frame, names))]
+    return np.c_[covariate_matrix(frame, names), *(c.indicators(_most_levels(frame)) for c in code_covariates(frame, names))]
+
+def _most_levels(frame): return min(500, len(frame) // 5)
+
+def _varying(log, g):
+    "Names of the covariates that differ between the draws of one query."
+    return [c for c in log.covariates if log.frame.groupby(g)[c].nunique(dropna=False).max() > 1]
 
 def _prepared(self, route):
     "Rows with the weights and conditioning columns of a route."
     rows = replace(_rows(self), strategy=route)
     if route == "within":
-        drawn = [c for c in self.log_.covariates if self.log_.frame.groupby(rows.g)[c].nunique(dropna=False).max() > 1]
+        drawn = _varying(self.log_, rows.g)
         return replace(rows, H=_drawn(self.log_.frame, drawn)) if drawn else rows
     if route == "weighted":
         w = 1 / self.log_.frame["propensity"].to_numpy(float)
@@ -911,10 +917,17 @@ def _choose(self, rows, m, makers, most=20_000):
     return pick, table, slope
 
 # %% ../nbs/06_estimators.ipynb #4ab35e27
+def _beyond_said(frame, names):
+    "Which covariates that differ within a query have more levels than are held fixed there."
+    most = _most_levels(frame)
+    cut = [f"{c.name} ({c.beyond(most):.0%} of the rows)" for c in code_covariates(frame, names) if c.beyond(most)]
+    return f" Levels beyond the {most} commonest are not held fixed within a query: {', '.join(cut)}." if cut else ""
+
 def _doubts(self, rows):
     "Reasons for caution that no held-out score shows."
     out = " The assumption cannot be checked from the log." if self.route_ == "dml" else ""
     if self.route_ == "weighted" and ess(rows.w) < .3 * len(rows.w): out += f" Few rows carry most of the weight (effective sample {ess(rows.w) / len(rows.w):.0%}), and intervals are then too short."
+    if self.route_ == "within" and rows.H is not None: out += _beyond_said(self.log_.frame, _varying(self.log_, rows.g))
     if self.log_.adaptive: out += " A search chose these prompts by looking at earlier scores, so what a prompt met depends on luck."
     return out
 
