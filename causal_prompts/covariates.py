@@ -8,7 +8,7 @@ __all__ = ['BLANK', 'SOME', 'as_times', 'plain_times', 'Coded', 'code_covariate'
 
 # %% ../nbs/01a_covariates.ipynb #2b0d1968
 import datetime, re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -246,11 +246,7 @@ def _as_number(col):
     return None if padded or not low.notna().any() or (number.isna() & low.notna()).any() else number
 
 # %% ../nbs/01a_covariates.ipynb #027832a1
-def code_covariate(
-    col: pd.Series, # one column of a log, a row a draw
-    units=None, # (n,) which query each row belongs to; None: every row its own
-) -> Coded:
-    "A covariate as numbers, by what it holds."
+def _coded(col, units):
     col = col.reset_index(drop=True)
     name, units = str(col.name), np.arange(len(col)) if units is None else np.asarray(units)
     if (times := as_times(col)) is not None: return _time(name, times, units)
@@ -263,6 +259,17 @@ def code_covariate(
         col = number
     v = col.to_numpy(float, na_value=np.nan)
     return _levelled(_number(name, v), v, units)
+
+def code_covariate(
+    col: pd.Series, # one column of a log, a row a draw
+    units=None, # (n,) which query each row belongs to; None: every row its own
+) -> Coded:
+    "A covariate as numbers, by what it holds."
+    c = _coded(col, units)
+    gone = float(c.numbers.get(f"{c.name} missing", pd.Series(0.)).mean())
+    if not gone or c.kind in ("constant", "text"): return c
+    said = f"{c.how}; {gone:.1%} of the rows have none and are not adjusted for it"
+    return replace(c, how=said, left=c.left + gone)
 
 # %% ../nbs/01a_covariates.ipynb #1505d2e5
 def code_covariates(

@@ -252,3 +252,11 @@ def test_levels_beyond_the_columns_within_a_query_and_in_the_graph_are_told():
     assert m.route_ == "within" and "Levels beyond the 280 commonest are not held fixed within a query: node (20% of the rows)" in m.strategy_.reading
     log = cp.Triplets(f, covariates=["node"])
     assert "14.3% of the rows lie beyond its 300 commonest levels" in cp.PromptGraph.from_log(log)._not_held(log)
+
+@pytest.mark.parametrize("col", [pd.Series([None, 1.5, 2.5, 3.5] * 30), pd.Series([None, 101, 7, 33] * 30, dtype="Int64"), pd.Series([None, "a", "b", "c"] * 30), pd.Series([None, *[f"user {i}" for i in range(39)]] * 4), pd.Series([pd.NaT, *pd.date_range("2024", periods=39)] * 4)])
+def test_rows_without_a_value_are_counted_among_those_not_adjusted_for(col):
+    c = code_covariate(col.rename("c"))
+    gone = col.isna().mean()
+    assert c.left == pytest.approx(gone) and f"{gone:.1%} of the rows have none and are not adjusted for it" in c.how and "c missing" in c.numbers
+    full = code_covariate(col.dropna().rename("c"))
+    assert full.left == 0 and "have none" not in full.how

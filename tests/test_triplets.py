@@ -714,3 +714,10 @@ def test_asking_for_the_check_needs_propensities_and_enough_permutations():
     log = routed(0, n=60)
     with pytest.raises(NotIdentifiedError, match="No propensity is recorded"): Triplets(log.frame.drop(columns="propensity")).propensity_check()
     with pytest.raises(ValueError, match="permutations must be at least 199"): log.propensity_check(permutations=99)
+
+def test_one_prompt_that_was_chosen_too_often_is_what_the_finding_says():
+    r = np.random.default_rng(0)
+    j = r.choice(4, 600, p=[.4, .2, .2, .2])
+    log = Triplets(pd.DataFrame(dict(query=[f"question {i} about {i * 7 % 31}" for i in range(600)], prompt=[f"Prompt {'abcd'[k]}." for k in j], score=r.random(600), propensity=.25)))
+    found, n = log.propensity_check(), (j == 0).sum()
+    assert found.verdict == "stop" and f"the {n} rows of one prompt stand for {4 * n} choices, and there were 600" in found.reading
