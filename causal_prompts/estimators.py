@@ -1222,7 +1222,11 @@ def _averages(self, rows, y, prompts, alpha, keep):
     out["how"] = _how(out, apart, base is None)
     fresh = out.index[out.effect.isna() & ~apart]
     out = out.drop(columns=["linked", "df"], errors="ignore").astype({c: float for c in ("effect", "se", "lo", "hi")})
-    if len(fresh): out.loc[fresh, ["effect", "se", "lo", "hi"]] = self._predicted_averages([prompts[i] for i in fresh], rows, alpha)
+    if not len(fresh): return out
+    texts = [prompts[i] for i in fresh]
+    out.loc[fresh, ["effect", "se", "lo", "hi"]] = self._predicted_averages(texts, rows, alpha)
+    blind = self.support(texts)["indistinct"].to_numpy(bool)
+    out.loc[fresh[blind], "how"] = "not in the log, and the encoder cannot tell it from a logged prompt"
     return out
 
 # %% ../nbs/06_estimators.ipynb #9d8d67de

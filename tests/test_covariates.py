@@ -260,3 +260,11 @@ def test_rows_without_a_value_are_counted_among_those_not_adjusted_for(col):
     assert c.left == pytest.approx(gone) and f"{gone:.1%} of the rows have none and are not adjusted for it" in c.how and "c missing" in c.numbers
     full = code_covariate(col.dropna().rename("c"))
     assert full.left == 0 and "have none" not in full.how
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_that_the_choices_contradict_stop_whatever_the_sentence_says():
+    f = pd.DataFrame(dict(query=[f"Ticket {i} about {i % 17}" for i in range(200)], prompt=np.where(np.arange(200) % 10 < 9, PLAIN, CAREFUL), score=np.random.default_rng(0).random(200)))
+    fit = lambda p, how: cp.CausalReward(strategy=how, learner="kernel", encoder=Words(), folds=0).fit(cp.Triplets(f.assign(propensity=p)))
+    wrong, right, auto = fit(.5, "weighted"), fit(np.where(f["prompt"] == PLAIN, .9, .1), "weighted"), fit(.5, "auto")
+    assert (wrong.disbelieved_, right.disbelieved_, auto.disbelieved_) == (True, False, False)
+    assert wrong.strategy_.verdict == "stop" != right.strategy_.verdict and auto.route_ == "dml"
