@@ -16,7 +16,7 @@ from sklearn.linear_model import RidgeCV
 from .core import Finding, NotIdentifiedError, rng
 from .covariates import code_covariate
 from .embeddings import structure
-from .estimators import _condition, _fold_predict, _folds, _pca, _queries_met, _reachable, ess, usable_covariates, contrasts, residual_indicators
+from .estimators import _condition, _fold_predict, _folds, _pca, _queries_met, _reachable, ess, usable_covariates, contrasts, residual_indicators, spread_kept
 from .plots import shorten
 from .residuals import holm, joint_test, learned_direction, own_route, residuals, slopes
 
@@ -391,7 +391,7 @@ def _gap_test(delta, psi, often, adjusted, plain, least=20):
     test = np.flatnonzero(often >= least)
     test = test[np.argsort(-often[test], kind="stable")[: max(1, len(psi) // 10)]]
     if len(test): return joint_test(delta[test], psi[:, test]), f"{len(test)} prompts"
-    a, b = (slopes(x.y, x.t, x.rows.cluster, x.rows.w) for x in (plain, adjusted))
+    a, b = (slopes(x.y, x.t, x.rows.cluster, x.rows.w, left=spread_kept(x.rows)) for x in (plain, adjusted))
     return joint_test(a["beta"] - b["beta"], a["psi"] - b["psi"]), f"{len(a['beta'])} prompt components"
 
 def _own_intervals(t, name, x, base, cols, alpha):
@@ -409,7 +409,8 @@ def naive_gap(
     adjusted, plain = residuals(reward, route=_open_route(reward)), residuals(reward, route="naive")
     rows = adjusted.rows
     base, cols, on, df, met = _arms(rows, reward.baseline_)
-    a, b = (slopes(x.y, residual_indicators(x.rows, cols, base), rows.cluster, x.rows.w) for x in (plain, adjusted))
+    a, b = (slopes(x.y, residual_indicators(x.rows, cols, base), rows.cluster, x.rows.w, left=spread_kept(x.rows))
+            for x in (plain, adjusted))
     t, delta, psi = _side_by_side(a, b, len(cols), df, alpha)
     for name, x in (("a", plain), ("b", adjusted)): t = _own_intervals(t, name, x, base, cols, alpha)
     joint, on_what = _gap_test(delta, psi, np.minimum(met[cols], met[base]), adjusted, plain)

@@ -8,7 +8,7 @@ __all__ = ['BLANK', 'SOME', 'as_times', 'plain_times', 'Coded', 'code_covariate'
 
 # %% ../nbs/01a_covariates.ipynb #2b0d1968
 import datetime, re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -163,6 +163,14 @@ class Coded:
         kept = np.sort(np.argsort(-count, kind="stable")[:most])
         return (self.levels[:, None] == kept).astype(float)
 
+    def beyond(self,
+        most: int = 500, # levels kept
+    ) -> float:
+        "Share of the rows whose level, shared with other queries, is none of the commonest."
+        if self.levels is None: return 0.
+        count = np.sort(np.bincount(self.levels[self.levels >= 0]))[::-1]
+        return float(count[most:].sum() / max(len(self.levels), 1))
+
 # %% ../nbs/01a_covariates.ipynb #741ab499
 def _shared(values, units):
     "Codes of the levels that two units or more have (-1: alone, or missing), and their names, the commonest first."
@@ -213,10 +221,12 @@ def _levelled(out, v, units):
     "A number, and beside it its levels where they are few, or are whole numbers that repeat."
     seen = v[np.isfinite(v)]
     d, whole = len(np.unique(seen)), out.kind == "number" and (seen == np.floor(seen)).all()
-    if d < 3 or len(seen) < 5 * d or not whole and d > SOME: return out
+    if d < 3 or not whole and (d > SOME or len(seen) < 5 * d): return out
     c = _category(out.name, pd.Series(v).map(lambda x: f"{x:.12g}", na_action="ignore"), units)
+    if c.kind == "text" or len(seen) < 5 * d and c.left > .5: return out
     own = c.numbers.drop(columns=[f"{out.name} missing", f"{out.name} frequency"], errors="ignore")
-    kind, how = out.kind if c.levels is None else c.kind, f"as a number and as {d} levels" if whole else f"{out.how}, {d} levels"
+    cut = f" ({c.left:.1%} of the rows have a value of their own, held fixed as a number alone)" if c.left else ""
+    kind, how = out.kind if c.levels is None else c.kind, f"as a number and as {d} levels{cut}" if whole else f"{out.how}, {d} levels"
     return Coded(out.name, kind, how, pd.concat([out.numbers, own], axis=1), c.levels)
 
 # %% ../nbs/01a_covariates.ipynb #40965c96
@@ -236,11 +246,7 @@ def _as_number(col):
     return None if padded or not low.notna().any() or (number.isna() & low.notna()).any() else number
 
 # %% ../nbs/01a_covariates.ipynb #027832a1
-def code_covariate(
-    col: pd.Series, # one column of a log, a row a draw
-    units=None, # (n,) which query each row belongs to; None: every row its own
-) -> Coded:
-    "A covariate as numbers, by what it holds."
+def _coded(col, units):
     col = col.reset_index(drop=True)
     name, units = str(col.name), np.arange(len(col)) if units is None else np.asarray(units)
     if (times := as_times(col)) is not None: return _time(name, times, units)
@@ -253,6 +259,17 @@ def code_covariate(
         col = number
     v = col.to_numpy(float, na_value=np.nan)
     return _levelled(_number(name, v), v, units)
+
+def code_covariate(
+    col: pd.Series, # one column of a log, a row a draw
+    units=None, # (n,) which query each row belongs to; None: every row its own
+) -> Coded:
+    "A covariate as numbers, by what it holds."
+    c = _coded(col, units)
+    gone = float(c.numbers.get(f"{c.name} missing", pd.Series(0.)).mean())
+    if not gone or c.kind in ("constant", "text"): return c
+    said = f"{c.how}; {gone:.1%} of the rows have none and are not adjusted for it"
+    return replace(c, how=said, left=c.left + gone)
 
 # %% ../nbs/01a_covariates.ipynb #1505d2e5
 def code_covariates(

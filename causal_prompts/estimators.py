@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OWN_ROUTES', 'Reward', 'own_route', 'blindness', 'NaiveReward', 'Rows', 'CPOReward', 'expected', 'covariate_matrix',
            'many_levels', 'usable_covariates', 'ProductKernel', 'ess', 'CausalReward', 'residual_indicators',
-           'clustered', 'contrasts', 'load_reward']
+           'clustered', 'spread_kept', 'contrasts', 'load_reward']
 
 # %% ../nbs/06_estimators.ipynb #5052a541
 import io, json, math, warnings, zipfile
@@ -408,7 +408,7 @@ def _by_level(R, rows, passes=3):
             at = code >= 0
             own = pd.factorize(code[at] * (rows.cluster.max() + 1) + rows.cluster[at])[0]
             rest = _sums(F[at], code[at]) - _sums(F[at], own)
-            parts[j, at] = rest[:, :-1] / (rest[:, -1:] + .5)
+            parts[j, at] = rest[:, :-1] / (rest[:, -1:] + .1)
     return parts.sum(0).reshape(R.shape)
 
 def _sums(F, g):
@@ -776,6 +776,7 @@ def _strategy(self, facts):
     "The route and the reason."
     log, reason = self.log_, _reasons(facts, self.log_)
     wrong = facts.get("propensities", "").rstrip(".")
+    self.disbelieved_ = bool(wrong) and self.strategy == "weighted" # weights that the choices contradict
     if self.strategy != "auto":
         doubt = f", and should not be believed: {wrong}" if wrong and self.strategy == "weighted" else ""
         return self.strategy, f"strategy={self.strategy!r} was asked for{doubt}"
@@ -830,13 +831,19 @@ def _causal_check(self):
 
 def _drawn(frame, names):
     "Covariates that differ between the draws of one query; the levels of a category of many as indicators."
-    return np.c_[covariate_matrix(frame, names), *(c.indicators(min(500, len(frame) // 5)) for c in code_covariates(frame, names))]
+    return np.c_[covariate_matrix(frame, names), *(c.indicators(_most_levels(frame)) for c in code_covariates(frame, names))]
+
+def _most_levels(frame): return min(500, len(frame) // 5)
+
+def _varying(log, g):
+    "Names of the covariates that differ between the draws of one query."
+    return [c for c in log.covariates if log.frame.groupby(g)[c].nunique(dropna=False).max() > 1]
 
 def _prepared(self, route):
     "Rows with the weights and conditioning columns of a route."
     rows = replace(_rows(self), strategy=route)
     if route == "within":
-        drawn = [c for c in self.log_.covariates if self.log_.frame.groupby(rows.g)[c].nunique(dropna=False).max() > 1]
+        drawn = _varying(self.log_, rows.g)
         return replace(rows, H=_drawn(self.log_.frame, drawn)) if drawn else rows
     if route == "weighted":
         w = 1 / self.log_.frame["propensity"].to_numpy(float)
@@ -910,10 +917,17 @@ def _choose(self, rows, m, makers, most=20_000):
     return pick, table, slope
 
 # %% ../nbs/06_estimators.ipynb #4ab35e27
+def _beyond_said(frame, names):
+    "Which covariates that differ within a query have more levels than are held fixed there."
+    most = _most_levels(frame)
+    cut = [f"{c.name} ({c.beyond(most):.0%} of the rows)" for c in code_covariates(frame, names) if c.beyond(most)]
+    return f" Levels beyond the {most} commonest are not held fixed within a query: {', '.join(cut)}." if cut else ""
+
 def _doubts(self, rows):
     "Reasons for caution that no held-out score shows."
     out = " The assumption cannot be checked from the log." if self.route_ == "dml" else ""
     if self.route_ == "weighted" and ess(rows.w) < .3 * len(rows.w): out += f" Few rows carry most of the weight (effective sample {ess(rows.w) / len(rows.w):.0%}), and intervals are then too short."
+    if self.route_ == "within" and rows.H is not None: out += _beyond_said(self.log_.frame, _varying(self.log_, rows.g))
     if self.log_.adaptive: out += " A search chose these prompts by looking at earlier scores, so what a prompt met depends on luck."
     return out
 
@@ -933,7 +947,7 @@ def _strategy_finding(self, rows, table):
     if table is None:
         t = pd.DataFrame(dict(learner=[self.learner_], chosen=[True]))
         why = "folds=0" if not self.folds else "fewer than ten queries"
-        return Finding("What can this log identify, and by which route?", t, "stop" if "should not be believed" in self.why_ else "caution" if doubts or self.folds else "ok", f"{base}; no comparison with the naive model was made ({why}).{doubts}", facts=dict(strategy=self.route_, learner=self.learner_))
+        return Finding("What can this log identify, and by which route?", t, "stop" if self.disbelieved_ else "caution" if doubts or self.folds else "ok", f"{base}; no comparison with the naive model was made ({why}).{doubts}", facts=dict(strategy=self.route_, learner=self.learner_))
     t = table.set_index("learner")
     d = t.per_query[self.learner_] - t.per_query["naive"]
     gap = mean_interval(d)
@@ -943,7 +957,7 @@ def _strategy_finding(self, rows, table):
     reading = (f"{base}. On held-out queries it explains {own.explained:.1%} of what prompts could explain (noise included), naive boosting {t.explained['naive']:.1%}: "
                f"{word} naive (difference {gap['mean']:+.1%}, 95% interval {gap['lo']:+.1%} to {gap['hi']:+.1%}, {gap['n']} queries).{doubts}")
     out = table.drop(columns="per_query").assign(lo=lambda f: f.explained - 1.96 * f.se, hi=lambda f: f.explained + 1.96 * f.se, chosen=lambda f: f.learner == self.learner_)
-    verdict = "stop" if "should not be believed" in self.why_ else "caution" if nothing or doubts or gap["lo"] <= 0 else "ok"
+    verdict = "stop" if self.disbelieved_ else "caution" if nothing or doubts or gap["lo"] <= 0 else "ok"
     advice = "On single queries the effects do not yet stand out from the noise: trust average_effect before a choice per query, or collect more prompts per query." if nothing else (
         "Plain boosting is as good here; prefer the simpler model, or a log with more prompts per query." if gap["lo"] <= 0 else "Check the ranking on held-out queries with cp.ranking.")
     return Finding("What can this log identify, and by which route?", out, verdict, reading, threshold="ok: beats naive boosting on held-out queries, 95% interval above 0, by a route without caveat", advice=advice,
@@ -1095,14 +1109,36 @@ def clustered(
     constant: bool = False, # whether a common mean was taken off
     spent: int = 0, # degrees of freedom spent on residuals
     few: int = 200, # queries below which df is worked out; above, their number will do
+    left: np.ndarray | None = None, # (n,) share of its spread that each residual kept; None: all
 ) -> dict: # beta, se, df: (k,) each; psi: (G, k) influence of each query
     "Least squares with errors by query that hold where few queries matter."
     beta, e, T, Z, half, alone = _sandwich(X, y, cluster, w, constant)
+    if left is not None: e = e / np.sqrt(left)
     sums = sparse.csr_matrix((np.ones(len(y)), (cluster, np.arange(len(y)))))
     df, rests = _satterthwaite(T, Z, w, sums, few)
     psi, var = sums @ (T * e[:, None]), _pooled(Z @ half, e, w, X.shape[1] + spent)
     se = np.sqrt(_moderated((psi**2).sum(0), var, rests))
     return dict(beta=beta, se=np.where(alone, np.nan, se), df=df, psi=psi)
+
+# %% ../nbs/06_estimators.ipynb #2ab5d44f
+def _leverage(rows):
+    "How far each row fits itself through the covariates that differ between the draws of a query."
+    U, s, _ = np.linalg.svd(rows.H - _group_mean(rows.H, rows.g), full_matrices=False)
+    return (U[:, s > 1e-9 * max(s.max(initial=0), 1e-9)]**2).sum(1)
+
+def spread_kept(
+    rows: Rows, # a log as arrays, its strategy settled
+) -> np.ndarray | None: # (n,) between 0.1 and 1; None: nothing is held fixed that costs one
+    "The share of its spread that a residual keeps where the mean of its level was taken off: 1 - 1/m with m queries."
+    spent = np.zeros(len(rows.y))
+    if rows.strategy == "within": return None if rows.H is None else np.maximum(1 - _leverage(rows), .1)
+    if rows.levels is None or rows.strategy != "dml": return None
+    for code in rows.levels.T:
+        at = code >= 0
+        pairs = np.unique(np.c_[code[at], rows.cluster[at]], axis=0)[:, 0]
+        m = np.bincount(pairs, minlength=code.max(initial=0) + 1)[code[at]]
+        spent[at] += np.where(m > 1, 1 / m, 0.)
+    return np.maximum(1 - spent, .1)
 
 # %% ../nbs/06_estimators.ipynb #d1613643
 def _fitted_contrasts(rows, y, keep, cols, base):
@@ -1112,7 +1148,8 @@ def _fitted_contrasts(rows, y, keep, cols, base):
                          "take fewer rows or prompts with log.take(...)")
     C, part = residual_indicators(rows, cols, base)[keep], rows.take(keep)
     spent = len(np.unique(part.g)) if rows.strategy == "within" else 1
-    fit = clustered(C, y[keep], part.cluster, part.w, constant=rows.strategy == "weighted", spent=spent)
+    left = spread_kept(rows)
+    fit = clustered(C, y[keep], part.cluster, part.w, rows.strategy == "weighted", spent, left=None if left is None else left[keep])
     if rows.strategy == "dml": fit["df"] = np.minimum(fit["df"][: len(cols)], _fewest(part, cols, base))
     return fit
 
@@ -1185,7 +1222,11 @@ def _averages(self, rows, y, prompts, alpha, keep):
     out["how"] = _how(out, apart, base is None)
     fresh = out.index[out.effect.isna() & ~apart]
     out = out.drop(columns=["linked", "df"], errors="ignore").astype({c: float for c in ("effect", "se", "lo", "hi")})
-    if len(fresh): out.loc[fresh, ["effect", "se", "lo", "hi"]] = self._predicted_averages([prompts[i] for i in fresh], rows, alpha)
+    if not len(fresh): return out
+    texts = [prompts[i] for i in fresh]
+    out.loc[fresh, ["effect", "se", "lo", "hi"]] = self._predicted_averages(texts, rows, alpha)
+    blind = self.support(texts)["indistinct"].to_numpy(bool)
+    out.loc[fresh[blind], "how"] = "not in the log, and the encoder cannot tell it from a logged prompt"
     return out
 
 # %% ../nbs/06_estimators.ipynb #9d8d67de

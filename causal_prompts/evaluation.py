@@ -199,7 +199,7 @@ def _restricted(test, c):
     if len(c) == (c["g"].max() + 1) * c["prompt"].nunique(): return ""
     out = f" Choices were restricted to the prompts each query was scored under (mean {len(c) / (c['g'].max() + 1):.3g} of {c['prompt'].nunique()})"
     if test.adaptive: return out + ", chosen by a search that had seen earlier scores: prompts that were unlucky early are missing, so read the values as a hint."
-    if "propensity" in test.frame: return out + ", drawn with recorded probabilities."
+    if "propensity" in test.frame: return out + "; they came with recorded probabilities. Whether the choices agree with these is asked by log.propensity_check()."
     return out + "; the log did not draw them with recorded probabilities, so prompts are compared fairly inside a query, and nothing is said of prompts a query did not meet."
 
 def _said(m, digits=3): return f"{m['mean']:.{digits}f}, interval {m['lo']:.{digits}f} to {m['hi']:.{digits}f}"

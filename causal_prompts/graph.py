@@ -290,20 +290,23 @@ def _prompt_id(log, prompt, name):
     raise ValueError(f"{name} must be a prompt of the log, by text or prompt_id, got {plots.shorten(prompt, 60)!r}; "
                      f"nearest are {[plots.shorten(t, 80) for t in near]}, all {len(p)} stand in log.prompts")
 
+_MOST_LEVELS = 300 # levels of one covariate that become columns
+
 def _numbers(col, units, name):
     "A covariate as columns of numbers: w_name, w_name__bend_1, and w_name__0, w_name__1, ... for levels, one of them left out."
     c = code_covariate(col, units)
     level = [k for k in c.numbers if k.startswith(f"{c.name} = ")]
     plain = {k: k.removeprefix(c.name) for k in c.numbers if k not in level}
     out = {name + (f"__{re.sub(r'[^0-9A-Za-z]+', '_', k.strip())}" if k else ""): c.numbers[f] for f, k in plain.items()}
-    many = list(c.indicators(300).T) if c.levels is not None else [c.numbers[k] for k in level]
+    many = list(c.indicators(_MOST_LEVELS).T) if c.levels is not None else [c.numbers[k] for k in level]
     what = "" if c.levels is None else "level_"
     return out | {f"{name}__{what}{j}": np.asarray(v, float) for j, v in enumerate(many[1:])}
 
 def _not_held(self, log):
     "What of the covariates is not held fixed, in words."
     coded = code_covariates(log.frame, [*self.covariates, *self.draw])
-    return "; ".join(f"{c.name} ({c.how})" for c in coded if c.left or c.kind == "text")
+    beyond = lambda c: f"; {b:.1%} of the rows lie beyond its {_MOST_LEVELS} commonest levels" if (b := c.beyond(_MOST_LEVELS)) else ""
+    return "; ".join(f"{c.name} ({c.how}{beyond(c)})" for c in coded if c.left or c.kind == "text" or c.beyond(_MOST_LEVELS))
 
 PromptGraph._not_held = _not_held
 

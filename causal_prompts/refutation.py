@@ -16,7 +16,7 @@ from scipy import stats
 
 from .core import Finding, NotIdentifiedError, as_texts, import_quietly, rng
 from .embeddings import STRUCTURE
-from .estimators import _folds, _prepared, _queries_met, _reachable, contrasts, covariate_matrix, ess, expected, residual_indicators, usable_covariates
+from .estimators import _folds, _prepared, _queries_met, _reachable, contrasts, covariate_matrix, ess, expected, residual_indicators, spread_kept, usable_covariates
 from .graph import PromptGraph, _expected
 from .plots import shorten
 from .residuals import _opened, holm, joint_test, learned_direction, residuals, slopes
@@ -141,7 +141,7 @@ def _pair_effects(r, pairs):
         now, left = left[linked[left].all(1)], left[~linked[left].all(1) & ~(left == left[0]).all(1)]
         if not len(now): continue
         cols = np.flatnonzero(linked & (met > 1) & (np.arange(len(met)) != base))
-        s = slopes(r.y, _indicators(r, cols, base), r.rows.cluster, r.rows.w)
+        s = slopes(r.y, _indicators(r, cols, base), r.rows.cluster, r.rows.w, left=spread_kept(r.rows))
         at = np.full(len(met), len(s["beta"])); at[cols] = np.arange(len(cols))
         beta, psi = np.r_[s["beta"], 0.], np.c_[s["psi"], np.zeros(len(s["psi"]))]
         out.append((now, beta[at[now[:, 0]]] - beta[at[now[:, 1]]], psi[:, at[now[:, 0]]] - psi[:, at[now[:, 1]]]))

@@ -102,10 +102,11 @@ def slopes(
     cluster: np.ndarray, # (n,) query of each row, counted from 0
     w: np.ndarray | None = None, # (n,) weights; None: equal
     spent: int = 0, # degrees of freedom that making the residuals took
+    left=None, # (n,) share of its spread that each residual kept; None: all
 ) -> dict: # beta (k,), psi (G, k) influence of each query, cov (k, k), G
     "Least squares of y on t, with the influence of each query; errors as those of the average effects."
     t = t[:, None] if t.ndim == 1 else t
-    fit, G = clustered(t, y, cluster, np.ones(len(y)) if w is None else w, spent=spent, few=0), len(np.unique(cluster))
+    fit, G = clustered(t, y, cluster, np.ones(len(y)) if w is None else w, spent=spent, few=0, left=left), len(np.unique(cluster))
     cov = fit["psi"].T @ fit["psi"]
     own = np.sqrt(np.diag(cov))
     lean = np.where(np.isfinite(fit["se"]) & (own > 0), fit["se"] / np.maximum(own, 1e-300), 1.)

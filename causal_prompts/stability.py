@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from .core import Finding, NotIdentifiedError, mean_interval, rng
 from .embeddings import KernelSpace, PCASpace, structure
-from .estimators import CausalReward, ProductKernel, _folds, _pk_rows, _queries_met, _sub, expected
+from .estimators import CausalReward, ProductKernel, _folds, _pk_rows, _queries_met, _sub, expected, spread_kept
 from .evaluation import tau_b
 from .residuals import holm, own_route, residuals, slopes
 
@@ -87,7 +87,7 @@ def _slope(r, s, alpha):
     "Slope of residual scores on predicted effects; errors shared by the rows of a query and by those of a prompt."
     p = np.unique(r.rows.p, return_inverse=True)[1]
     cell = np.unique(np.c_[r.rows.cluster, p], axis=0, return_inverse=True)[1].ravel()
-    by = {k: slopes(r.y, s, g, r.rows.w) for k, g in dict(query=r.rows.cluster, prompt=p, cell=cell).items()}
+    by = {k: slopes(r.y, s, g, r.rows.w, left=spread_kept(r.rows)) for k, g in dict(query=r.rows.cluster, prompt=p, cell=cell).items()}
     v = {k: float(d["cov"][0, 0]) for k, d in by.items()}
     se = float(np.sqrt(max(v["query"], v["query"] + v["prompt"] - v["cell"])))
     half = stats.t.ppf(1 - alpha / 2, min(by["query"]["G"], by["prompt"]["G"]) - 1) * se
@@ -739,7 +739,7 @@ def _pattern_effects(r, has, alpha):
     D, p, out = r.strip(has.to_numpy(float)[r.rows.p]), np.unique(r.rows.p, return_inverse=True)[1], []
     cell = np.unique(np.c_[r.rows.cluster, p], axis=0, return_inverse=True)[1].ravel()
     for j, c in enumerate(has):
-        by = {k: slopes(r.y, D[:, j], g, r.rows.w) for k, g in dict(query=r.rows.cluster, prompt=p, cell=cell).items()}
+        by = {k: slopes(r.y, D[:, j], g, r.rows.w, left=spread_kept(r.rows)) for k, g in dict(query=r.rows.cluster, prompt=p, cell=cell).items()}
         v = {k: float(d["cov"][0, 0]) for k, d in by.items()}
         b, se = float(by["query"]["beta"][0]), np.sqrt(max(v["query"], v["query"] + v["prompt"] - v["cell"]))
         few = int(min(has[c].sum(), (~has[c]).sum()))

@@ -1465,13 +1465,19 @@ def _too_few(t, by):
 SURE = .0005 # level of each count of what the probabilities stand for
 _AS_IF = "as if the probability of the favourite stood in every row"
 
+def _most_often(by, could, excess):
+    "What 1 / propensity stands for: over all prompts, or by the one that stands out where their number is right."
+    if excess > 1.05: return f"1 / propensity makes {could}"
+    top = by.loc[((by.stands_for - by.choices) / np.sqrt(np.maximum(by.variance, 1e-12))).idxmax()]
+    return f"by 1 / propensity the {top.chosen:,.0f} rows of one prompt stand for {top.stands_for:,.0f} choices, and there were {top.choices:,.0f}"
+
 def _miscounted(f, inclusion):
     "What the counts have against the recorded probabilities, in words; empty where they agree."
     t, by = _stands_for(f, inclusion)
     prompts = by.groupby("level").size().loc[t.level].mean()
     offered = t.w.mean() * (len(t) / t.unit.nunique() if inclusion else 1)
     could = f"{offered:.1f} prompts that could be chosen each time, and the log holds {prompts:.0f}"
-    if _too_many(by) <= SURE: return f"they are too small: 1 / propensity makes {could}, so they do not sum to one"
+    if _too_many(by) <= SURE: return f"they are too small: {_most_often(by, could, offered / prompts)}, so they do not sum to one"
     share, se = _too_few(t, by)
     if share + 3.3 * se < .75 and offered < .75 * prompts:
         return f"they are too large: 1 / propensity makes {could}, {_AS_IF}"

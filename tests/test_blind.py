@@ -130,6 +130,11 @@ def test_an_untried_prompt_with_a_tried_ones_vector_is_outside(blind):
     assert c.loc["Answer NOW", "indistinct"] and not c.loc["Answer NOW", "inside"]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_an_average_of_an_untried_prompt_with_a_tried_ones_vector_says_so(blind):
+    how = blind.average_effect(["Answer NOW", "Something else entirely", "answer now"]).how
+    assert list(how) == ["not in the log, and the encoder cannot tell it from a logged prompt", "not in the log, predicted", "compared in the log"]
+
 def test_no_claim_is_won_by_sight_alone(blind):
     f = blind.strategy_.facts
     assert f["naive"] > .01, "the rival sees which text it was too"

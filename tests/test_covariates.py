@@ -1,5 +1,6 @@
 "One coder of covariates: what a column is taken for, and that what is said to be adjusted for is adjusted for, by every page alike."
 import datetime, warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ from fakes import Words
 
 import causal_prompts as cp
 from causal_prompts.covariates import adjusted_for, as_times, code_covariate, code_covariates, design_columns, is_name
-from causal_prompts.estimators import covariate_matrix, usable_covariates
+from causal_prompts.estimators import contrasts, covariate_matrix, spread_kept, usable_covariates
 from causal_prompts.graph import PromptGraph
 
 PLAIN, CAREFUL = "Answer.", "Answer politely and in detail."
@@ -203,3 +204,67 @@ def test_many_levels_are_adjusted_for_in_the_graph_and_do_not_stop_a_checkup():
     assert abs(found.facts["effect"]) < 3.5 * found.facts["se"] and found.facts["naive"] < -.12
     done = cp.checkup(effect(log.frame, ["user"])[0], only=["balance", "assignment", "placebo outcomes", "overlap", "naive gap"])
     assert not done.skipped["why"].str.startswith("FAILED").any() and done["naive gap"].verdict == "caution"
+
+# ---- what levels cost
+
+def paired(seed, m, k=120, spread=1.5):
+    "Users with m tickets each; user and prompt go together, the prompt does nothing."
+    r = np.random.default_rng(seed)
+    u, z = np.repeat(np.arange(k), m), r.normal(size=k)
+    b = r.random(k * m) < 1 / (1 + np.exp(-spread * z[u]))
+    return u, pd.DataFrame(dict(query=[f"Ticket {i} on item {r.integers(1000)}" for i in range(k * m)], prompt=np.where(b, CAREFUL, PLAIN), score=1 / (1 + np.exp(z[u] + r.normal(size=k * m)))))
+
+def average(frame):
+    "The average effect alone."
+    m = cp.CausalReward(baseline=PLAIN, encoder=Words(), folds=0)._open(cp.Triplets(frame, covariates=["user"]))
+    rows, y = m._residuals()
+    t = contrasts(rows, y, rows.prompts.index(PLAIN)).set_index("prompt").loc[CAREFUL]
+    return t.effect, t.se
+
+@pytest.mark.parametrize("m", [2, 3])
+@pytest.mark.parametrize("name", [lambda u: u * 37 + 1001, lambda u: [f"user {i}" for i in u]])
+def test_levels_of_two_or_three_rows_are_held_fixed_and_the_error_counts_what_they_cost(m, name):
+    found = []
+    for seed in range(16):
+        u, f = paired(seed, m)
+        found.append(average(f.assign(user=name(u))))
+    est, se = np.array(found).T
+    assert abs(est.mean()) < .035, "the truth is 0; without the users it is below -.2"
+    assert np.sqrt(np.mean((est - est.mean())**2)) < 1.35 * se.mean(), "1.4 times the error where the levels' degrees of freedom are not counted"
+
+def test_what_levels_cost_is_the_share_of_a_row_in_the_mean_of_its_level():
+    u, f = paired(0, 2, 60)
+    m = cp.CausalReward(baseline=PLAIN, encoder=Words(), folds=0)._open(cp.Triplets(f.assign(user=[f"user {i}" for i in u]), covariates=["user"]))
+    rows, _ = m._residuals()
+    assert np.allclose(spread_kept(rows), .5)
+    assert np.allclose(spread_kept(replace(rows, levels=np.full((120, 1), -1))), 1) and spread_kept(replace(rows, levels=None)) is None
+    assert np.allclose(spread_kept(replace(rows, levels=np.c_[rows.levels, rows.levels])), .1), "never nothing"
+
+def test_levels_beyond_those_that_become_columns_are_counted():
+    c = code_covariate(pd.Series([f"user {i}" for i in np.repeat(np.arange(50), np.r_[[4] * 30, [2] * 20])], name="user"))
+    assert c.beyond(30) == 40 / 160 and c.beyond(50) == 0 and code_covariate(pd.Series(np.linspace(0, 1, 40))).beyond(1) == 0
+
+def test_levels_beyond_the_columns_within_a_query_and_in_the_graph_are_told():
+    r = np.random.default_rng(0)
+    node, q = np.repeat(np.arange(350), 4), r.permutation(1400) % 350
+    f = pd.DataFrame(dict(query=[f"Ticket {i} about {i % 17}" for i in q], prompt=np.where(r.random(1400) < .5, CAREFUL, PLAIN), score=r.random(1400), node=[f"node {i}" for i in node]))
+    m, _ = effect(f, ["node"])
+    assert m.route_ == "within" and "Levels beyond the 280 commonest are not held fixed within a query: node (20% of the rows)" in m.strategy_.reading
+    log = cp.Triplets(f, covariates=["node"])
+    assert "14.3% of the rows lie beyond its 300 commonest levels" in cp.PromptGraph.from_log(log)._not_held(log)
+
+@pytest.mark.parametrize("col", [pd.Series([None, 1.5, 2.5, 3.5] * 30), pd.Series([None, 101, 7, 33] * 30, dtype="Int64"), pd.Series([None, "a", "b", "c"] * 30), pd.Series([None, *[f"user {i}" for i in range(39)]] * 4), pd.Series([pd.NaT, *pd.date_range("2024", periods=39)] * 4)])
+def test_rows_without_a_value_are_counted_among_those_not_adjusted_for(col):
+    c = code_covariate(col.rename("c"))
+    gone = col.isna().mean()
+    assert c.left == pytest.approx(gone) and f"{gone:.1%} of the rows have none and are not adjusted for it" in c.how and "c missing" in c.numbers
+    full = code_covariate(col.dropna().rename("c"))
+    assert full.left == 0 and "have none" not in full.how
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_that_the_choices_contradict_stop_whatever_the_sentence_says():
+    f = pd.DataFrame(dict(query=[f"Ticket {i} about {i % 17}" for i in range(200)], prompt=np.where(np.arange(200) % 10 < 9, PLAIN, CAREFUL), score=np.random.default_rng(0).random(200)))
+    fit = lambda p, how: cp.CausalReward(strategy=how, learner="kernel", encoder=Words(), folds=0).fit(cp.Triplets(f.assign(propensity=p)))
+    wrong, right, auto = fit(.5, "weighted"), fit(np.where(f["prompt"] == PLAIN, .9, .1), "weighted"), fit(.5, "auto")
+    assert (wrong.disbelieved_, right.disbelieved_, auto.disbelieved_) == (True, False, False)
+    assert wrong.strategy_.verdict == "stop" != right.strategy_.verdict and auto.route_ == "dml"

@@ -735,3 +735,11 @@ def test_probabilities_of_being_among_a_querys_rows_are_no_contradiction():
 
 def test_one_probability_for_all_is_a_contradiction_where_rows_are_uneven():
     assert [rolled_out(seed, told=.55).propensity_check().verdict for seed in range(3)] == ["stop"] * 3
+
+
+def test_one_prompt_that_was_chosen_too_often_is_what_the_finding_says():
+    r = np.random.default_rng(0)
+    j = r.choice(4, 600, p=[.4, .2, .2, .2])
+    log = Triplets(pd.DataFrame(dict(query=[f"question {i} about {i * 7 % 31}" for i in range(600)], prompt=[f"Prompt {'abcd'[k]}." for k in j], score=r.random(600), propensity=.25)))
+    found, n = log.propensity_check(), (j == 0).sum()
+    assert found.verdict == "stop" and f"the {n} rows of one prompt stand for {4 * n} choices, and there were 600" in found.reading
