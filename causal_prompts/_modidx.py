@@ -1896,6 +1896,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'causal_prompts.tabular._pairs': ('tabular.html#_pairs', 'causal_prompts/tabular.py'),
                                         'causal_prompts.tabular._parts': ('tabular.html#_parts', 'causal_prompts/tabular.py'),
                                         'causal_prompts.tabular._plain': ('tabular.html#_plain', 'causal_prompts/tabular.py'),
+                                        'causal_prompts.tabular._plain_name': ('tabular.html#_plain_name', 'causal_prompts/tabular.py'),
                                         'causal_prompts.tabular._printed': ('tabular.html#_printed', 'causal_prompts/tabular.py'),
                                         'causal_prompts.tabular._read_table': ('tabular.html#_read_table', 'causal_prompts/tabular.py'),
                                         'causal_prompts.tabular._reader': ('tabular.html#_reader', 'causal_prompts/tabular.py'),

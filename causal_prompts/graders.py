@@ -121,7 +121,7 @@ def _torn(text, start):
     return "(a box that is not closed)" if last and text[last.end():last.end() + 1] == "{" else ""
 
 # %% ../nbs/09a_graders.ipynb #465bdea8
-_LINE = re.compile(r"^[ \t>*_#`\-]*(?:(?:the|my|so|thus|therefore),?\s+)*(?:(?:final|correct)\s+)?answer[ \t]*(?:\([^()\n]{0,40}\)[ \t]*)?[*_`]*[ \t]*"
+_LINE = re.compile(r"^[ \t>*_#`\-]*(?:(?:the|my|so|thus|therefore),?\s{1,9}){0,6}(?:(?:final|correct)\s{1,9})?answer[ \t]*(?:\([^()\n]{0,40}\)[ \t]*)?[*_`]*[ \t]*"
                    r"(?:[:=]|(?:is[ \t]*:)|$)[ \t]*|^[ \t]*#{4,}[ \t]*(?=[^\s#])", re.I | re.M)
 _PHRASE = re.compile(r"\banswer[*_`\"' \t]*(?::|=|\b(?:is|was|would be|must be|should be)\b:?)[ \t]*", re.I)
 _OPENED, _TAG = re.compile(r"<(?:final_?)?answer>", re.I), re.compile(r"<((?:final_?)?answer)>\s*(.*?)\s*</\1>", re.I | re.S)
@@ -315,7 +315,7 @@ def _numbers(text):
     pairs = ((m, _value(m)) for m in _NUMBER.finditer(text))
     return [(m, v) for m, v in pairs if v is not None and not re.search(r"\bnot\s+(?:equal to\s+)?$", text[max(0, m.start() - 20):m.start()], re.I)]
 
-_TWO = re.compile(r"[\s$€£¥%()]*(?:[a-z]+\s+)?(?:or|and|to|,|;|-|&)[\s$€£¥(]*", re.I)
+_TWO = re.compile(r"[\s$€£¥%()]{0,20}(?:[a-z]{1,20}\s{1,20})?(?:or|and|to|,|;|-|&)[\s$€£¥(]{0,20}", re.I)
 
 def _one_number(text):
     "The number of an answer: a value, None where there is none, or the texts of several."
@@ -513,7 +513,7 @@ def _shape(text):
     m = re.fullmatch(r"[0-9A-F]+_\{?(\d+)\}?", text.replace(" ", ""))
     return m and m[1]
 
-_INLINE = re.compile(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]")
+_INLINE = re.compile(r"\$([^$]+)\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]")
 
 def _formula(text):
     "Where no answer is marked: the last formula of the last lines; else what stands after *is*, or the last number; else the last line."
