@@ -523,9 +523,9 @@ def check_totals(
 
 # %% ../nbs/11a_importers.ipynb #imp024
 _HOLE = r"\{\{-?\s*%s\s*-?\}\}" # as promptfoo, jinja and MLflow write it
-_PIPED = r"(?:\.[\w.]+)?\s*(?:\|[^{}]*)?" # a part of it, and filters
+_PIPED = r"(?:\.[\w.]++)?\s*+(?:\|[^{}]*+)?" # a part of it, and filters
 
-def _holes(text): return set(re.findall(_HOLE % r"([A-Za-z_]\w*)[^{}]*?", text))
+def _holes(text): return set(re.findall(_HOLE % r"([A-Za-z_]\w*+)[^{}]*+", text))
 
 def _ours(text, name, mark="{query}"): return re.sub(_HOLE % (re.escape(name) + _PIPED), lambda m: mark, text)
 
@@ -651,7 +651,7 @@ def _foo_table(table):
                 yield o | _run(h.get("raw") or h.get("display") or h.get("label"),
                     dict(provider=h.get("provider")) | o, (i, j), values)
 
-_STATUS = re.compile(r"\s*\[(PASS|FAIL|ERROR)\]\s*(?:\((-?[\d.]+)?[^)]*\))?")
+_STATUS = re.compile(r"\s*\[(PASS|FAIL|ERROR)\]\s*(?:\((-?[\d.]++)?[^)]*\))?")
 
 # %% ../nbs/11a_importers.ipynb #imp025c_d
 def _cell(text):
