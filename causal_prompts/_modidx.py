@@ -1024,6 +1024,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'causal_prompts.importers._harness_totals': ( 'importers.html#_harness_totals',
                                                                                         'causal_prompts/importers.py'),
                                           'causal_prompts.importers._holes': ('importers.html#_holes', 'causal_prompts/importers.py'),
+                                          'causal_prompts.importers._in_order': ('importers.html#_in_order', 'causal_prompts/importers.py'),
                                           'causal_prompts.importers._inputs': ('importers.html#_inputs', 'causal_prompts/importers.py'),
                                           'causal_prompts.importers._inside': ('importers.html#_inside', 'causal_prompts/importers.py'),
                                           'causal_prompts.importers._instructions': ( 'importers.html#_instructions',

@@ -324,6 +324,15 @@ def template_of(
     return "\n\n".join(p for p in parts if p not in ("", "{query}")) or "{query}"
 
 # %% ../nbs/11a_importers.ipynb #imp016b
+def _in_order(text, template):
+    "Whether what a template says stands in a text, piece by piece: without it no fit need be tried."
+    at = 0
+    for piece in map(str.strip, re.split(r"\{\w+\}", template)):
+        at = text.find(piece, at)
+        if at < 0: return False
+        at += len(piece)
+    return True
+
 def matched(
     text: str, # filled in
     templates: list[str], # {query} stands for the query; other {names} for anything
@@ -333,8 +342,9 @@ def matched(
     for t in sorted(templates, key=len, reverse=True):
         whole = re.sub(r"\{\{\s*query\s*\}\}", "{query}", t.replace("\r\n", "\n").strip())
         if "{query}" not in whole: whole += "\n{query}"
+        if not _in_order(text, whole): continue
         pieces = [re.sub(r"\\\{\w+\\\}", ".*?", re.escape(x)) for x in whole.split("{query}")]
-        m = re.fullmatch(pieces[0] + r"\s*(.+?)\s*" + r"\1".join(pieces[1:]), text, re.S)
+        m = re.fullmatch(pieces[0] + r"\s*+(\S(?:.*?\S)?)\s*" + r"\1".join(pieces[1:]), text, re.S)
         if m: return t, m[1].strip()
     return None
 
@@ -373,8 +383,8 @@ def without_options(
     "A text without the list of options in it; as it is where they do not stand in it, all of them, in a row."
     if len(options) < 2 or not all(o.strip() for o in options): return text
     one = "|".join(re.escape(o.strip()) for o in sorted(options, key=len, reverse=True))
-    item = rf"[\s,;|/]*{_LABEL}\s*[\"']?(?:{one})[\"']?(?!\w)"
-    for m in re.finditer(rf"{_LABEL}\s*[\"']?(?:{one})[\"']?(?!\w)(?:{item}){{{len(options) - 1}}}", text):
+    item = rf"[\s,;|/]{{0,40}}{_LABEL}\s{{0,20}}[\"']?(?:{one})[\"']?(?!\w)"
+    for m in re.finditer(rf"{_LABEL}\s{{0,20}}[\"']?(?:{one})[\"']?(?!\w)(?:{item}){{{len(options) - 1}}}", text):
         if all(m[0].count(o.strip()) for o in options): return text[:m.start()] + mark + text[m.end():]
     return text
 

@@ -165,7 +165,7 @@ def grade_named(
     return Grade(score, shorten("; ".join([f"{right} of {len(want)} right", *told]), 500))
 
 # %% ../nbs/10a_tabular.ipynb #0758ce67
-_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([^\n`]*)\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.S | re.M)
+_FENCE = re.compile(r"^[ \t]*(```++|~~~++)[ \t]*([^\n`]*)\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.S | re.M)
 
 def _acts(text):
     "Whether a text is Python that imports, assigns or calls."
