@@ -723,3 +723,9 @@ def test_an_interrupt_ends_the_run_and_keeps_what_was_paid(tmp_path):
             record = Record(tmp_path/"r.jsonl")
             assert len(record) == n >= 8 and record.unclear <= 4 * (1 if how == "plain" else 2)
             server.seen.clear()
+
+@pytest.mark.parametrize("shown", ["sk-ab\\/cd+ef=GH0123456789", "sk-ab/cd ef=GH0123456789", "sk-ab\\\\/cd+ef=GH0123456789", "sk-ab%2Fcd+ef%3DGH0123456789"])
+def test_a_key_is_blotted_as_json_and_forms_spell_it(shown):
+    with stub([error(400, f"bad {shown} here")]) as server:
+        got = wait(LLM("m", server.url, api_key="sk-ab/cd+ef=GH0123456789").ask("q"))
+    assert "GH0123456789" not in got.error and "bad [key] here" in got.error
