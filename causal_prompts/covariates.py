@@ -27,7 +27,7 @@ _DATE = re.compile("|".join([
 
 def _one_spelling(texts):
     "UTC as Z, and the date of a web server's log set apart from its time."
-    texts = texts.str.strip().str.replace(r"\s*\(?(UTC|GMT|Z)\)?$", "Z", regex=True)
+    texts = texts.str.strip().str.replace(r"(?<!\s)\s*\(?(UTC|GMT|Z)\)?$", "Z", regex=True)
     texts = texts.str.replace(r"^\[?(\d\d/[A-Za-z]{3}/\d{4}):([^\]]*)\]?$", r"\1 \2", regex=True)
     return texts.str.replace(r"(?<=\d)/(?=[A-Za-z])|(?<=[A-Za-z])/(?=\d)", " ", regex=True)
 

@@ -364,30 +364,38 @@ def as_template(
 
 # %% ../nbs/04_embeddings.ipynb #b52117d4
 _WORD = re.compile(r"[\w./:@#+=~-]+")
-_INNER = re.compile(r"\d|_|\w-\w|[a-zß-öø-ÿ][A-ZÀ-Þ]|\.(?:txt|md|json|ya?ml|j2|jinja2?|prompt|toml|html?)$")
+_INNER = re.compile(r"\d|_|^[a-zß-öø-ÿ]+[A-ZÀ-Þ]|\b(?:prompt|template|variant|version|baseline|cot)\b|\.(?:txt|md|json|ya?ml|j2|jinja2?|prompt|toml|html?)$")
+_PERHAPS = re.compile(r"^[a-zß-öø-ÿ]+(?:-[a-zß-öø-ÿ]+)+$|[a-zß-öø-ÿ][A-ZÀ-Þ]") # step-by-step, LaTeX
 _CODE = re.compile(r"[^\W\d_]|v?\d+[a-z]?|[0-9a-f]{8,}", re.I)
 _NAMING = set("""prompt template variant variation version baseline base control treatment default original candidate arm group
 option champion challenger experiment exp test run id cot chain of thought zero few one shot system user instruction rev revision
 draft final old new current production prod""".split())
 
-def _is_name(text: str) -> bool:
-    "Whether a text is surely the name of a prompt."
+_TOLD = set("test run draft revision final old new current original system user instruction option thought one zero few".split())
+
+def _name_sign(text: str) -> float: # 2: a word for prompts, 1: like a file or an identifier, .5: perhaps, 0: no
+    "How surely a text is the name of a prompt."
     t, words = text.strip(), [w for w in re.split(r"[\W_]+", text.lower()) if w]
-    if not words or len(t) > 200 or t[-1] in ".:?!,;" or re.search(r"[{}<>%$\[\]]", t): return False
-    if any(ord(c) > 0x52f for c in t): return False # scripts written without spaces
-    if _WORD.fullmatch(t) and (_INNER.search(t) or _CODE.fullmatch(t)): return True
+    if not words or len(t) > 200 or t[-1] in ".:?!,;" or re.search(r"[{}<>%$\[\]]", t): return 0
+    if any(ord(c) > 0x52f for c in t): return 0 # scripts written without spaces
+    if _WORD.fullmatch(t) and (_INNER.search(t) or _CODE.fullmatch(t)): return 1
+    if len(words) == 1 and words[0] in _TOLD: return .5
     some = any(w in _NAMING for w in words)
-    return some and len(words) <= 6 and all(w in _NAMING or _CODE.fullmatch(w) for w in words)
+    if some and len(words) <= 6 and all(w in _NAMING or _CODE.fullmatch(w) for w in words): return 2
+    return .5 if _WORD.fullmatch(t) and _PERHAPS.search(t) else 0
 
 # %% ../nbs/04_embeddings.ipynb #2aeb0796
 def are_names(
     prompts, # texts
 ) -> bool:
-    "Whether prompts are given by name: half of them surely, or some surely and the others one plain word each."
+    "Whether prompts are given by name: most of them, or some surely and the others one plain word each."
     prompts = list(dict.fromkeys(as_texts(prompts, "prompts")))
-    sure = sum(map(_is_name, prompts))
-    plain = sum(t.strip().isalpha() and max(map(ord, t)) <= 0x52f for t in prompts)
-    return sure > 0 and (sure >= len(prompts) / 2 or sure + plain >= len(prompts))
+    signs = [_name_sign(t) for t in prompts]
+    some, most = sum(s > 0 for s in signs), max(signs, default=0)
+    if most < 1: return 0 < some == len(prompts)
+    word = lambda t: t.isalpha() and max(map(ord, t)) <= 0x52f and (most > 1 or t.islower()) # "Summarize" is an order
+    plain = sum(not s and word(t.strip()) for s, t in zip(signs, prompts))
+    return some > len(prompts) / 2 or some + plain == len(prompts)
 
 def name_vectors(
     names, # texts

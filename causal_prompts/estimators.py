@@ -1437,7 +1437,8 @@ def _tried(out):
     _must(own_route(out) != "naive" and isinstance(out.why_, str) and out.learner_ == "kernel", "the route")
     _must(isinstance(s, Support) and set(m.seen) <= set(out.prompts_.prompt), "the support")
     E = s.points_[:1]
-    pair = ["any"], E, ["any"], E
+    Q = np.eye(1, m.fx.kernel.landmarks_.shape[1]) # prompts given by name have vectors of another width
+    pair = ["any"], Q, ["any"], E
     found = m.variance(*pair, out.baseline_, E), m.score(*pair), s.score(E)["distance"]
     _must(all(np.isfinite(np.asarray(x, float)).all() for x in found), "a part of the model")
     return out

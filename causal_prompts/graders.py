@@ -10,6 +10,7 @@ __all__ = ['Grade', 'as_grade', 'plain', 'last_boxed', 'final_answer', 'exact', 
 import atexit, json, os, queue, re, subprocess, sys, threading, unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from importlib.util import find_spec
 from numbers import Number
 
@@ -121,7 +122,7 @@ def _torn(text, start):
     return "(a box that is not closed)" if last and text[last.end():last.end() + 1] == "{" else ""
 
 # %% ../nbs/09a_graders.ipynb #465bdea8
-_LINE = re.compile(r"^[ \t>*_#`\-]*(?:(?:the|my|so|thus|therefore),?\s+)*(?:(?:final|correct)\s+)?answer[ \t]*(?:\([^()\n]{0,40}\)[ \t]*)?[*_`]*[ \t]*"
+_LINE = re.compile(r"^[ \t>*_#`\-]*(?:(?:the|my|so|thus|therefore),?\s{1,9}){0,6}(?:(?:final|correct)\s{1,9})?answer[ \t]*(?:\([^()\n]{0,40}\)[ \t]*)?[*_`]*[ \t]*"
                    r"(?:[:=]|(?:is[ \t]*:)|$)[ \t]*|^[ \t]*#{4,}[ \t]*(?=[^\s#])", re.I | re.M)
 _PHRASE = re.compile(r"\banswer[*_`\"' \t]*(?::|=|\b(?:is|was|would be|must be|should be)\b:?)[ \t]*", re.I)
 _OPENED, _TAG = re.compile(r"<(?:final_?)?answer>", re.I), re.compile(r"<((?:final_?)?answer)>\s*(.*?)\s*</\1>", re.I | re.S)
@@ -235,7 +236,7 @@ def _letters(letters):
     first = re.compile(rf"[\s*]*(?:[(\[](?P<b>{any_case})[)\]]|(?P<c>{any_case})(?=[).:,;*\]]|\s*$|\s*\n|\s+(?:because|since|as|is|but|-)\b))(?!\.\w){more}")
     every = re.compile(rf"(?P<no>{_NOT})?(?:[(\[](?P<b>{any_case})[)\]]|(?<![\w'])(?P<c>[{letters}])(?=[).:,;*\]]|\s*$|\s*\n|\s+(?:because|since|as|is|and|or|nor|but|-)\b)(?!\.\w))", re.M)
     read = lambda m: (m["b"] or m["c"]).upper()
-    lead = lambda t: [read(m)] if (m := first.match(t)) and len(set(re.findall(rf"^\W*([{letters}])[).:]", t, re.M))) < 2 else []
+    lead = lambda t: [read(m)] if (m := first.match(t)) and len(set(re.findall(rf"^[^\w\n]*([{letters}])[).:]", t, re.M))) < 2 else []
     found = lambda t: _unique(read(m) for m in every.finditer(t) if not m["no"])
     return lead, found
 
@@ -315,7 +316,7 @@ def _numbers(text):
     pairs = ((m, _value(m)) for m in _NUMBER.finditer(text))
     return [(m, v) for m, v in pairs if v is not None and not re.search(r"\bnot\s+(?:equal to\s+)?$", text[max(0, m.start() - 20):m.start()], re.I)]
 
-_TWO = re.compile(r"[\s$€£¥%()]*(?:[a-z]+\s+)?(?:or|and|to|,|;|-|&)[\s$€£¥(]*", re.I)
+_TWO = re.compile(r"[\s$€£¥%()]{0,20}(?:[a-z]{1,20}\s{1,20})?(?:or|and|to|,|;|-|&)[\s$€£¥(]{0,20}", re.I)
 
 def _one_number(text):
     "The number of an answer: a value, None where there is none, or the texts of several."
@@ -491,7 +492,7 @@ def _tidy(text):
     text = re.sub(r"(?<!\\)\\[,!;: ]|~|\\quad|\$", " ", text.replace("\\$", "")).replace("**", "^")
     text = re.sub(r"(?<![\w.])(\d+) +(\d+)/(\d+)(?!\d)", r"\1\\frac{\2}{\3}", text)
     text = re.sub(r"(?<![\w.\\])(\d+(?:\.\d+)?)[eE]([+-]?\d{1,3})(?![\w.])", r"\1 \\times 10^{\2}", text)
-    text = re.sub(r"(\d*)\.(\d*)\\overline\s*\{?(\d{1,9})\}?", _recurring, text)
+    text = re.sub(r"(?<!\d)(\d{0,50})\.(\d{0,50})\\overline\s*\{?(\d{1,9})\}?", _recurring, text)
     return " ".join(text.split()).strip(" .,;")
 
 def _recurring(m):
@@ -505,7 +506,8 @@ def _key(text):
     "A tidy formula as a text for comparison: no spaces, no wrappers of text."
     text = re.sub(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", text)
-    words = re.fullmatch(r"[^\\\d{}^_=+*/<>]*[A-Za-z]{4,}[^\\\d{}^_=+*/<>]*", text) and not re.search(r"sin|cos|tan|log|sqrt|exp|arc", text)
+    signs = re.search(r"[\\\d{}^_=+*/<>]", text)
+    words = not signs and re.search("[A-Za-z]{4}", text) and not re.search(r"sin|cos|tan|log|sqrt|exp|arc", text)
     return text.casefold().strip(" ().") if words else re.sub(r"\s+|(?<=[_^])\{(?=.\})|(?<=[_^]\{.)\}", "", text), bool(words)
 
 def _shape(text):
@@ -513,7 +515,7 @@ def _shape(text):
     m = re.fullmatch(r"[0-9A-F]+_\{?(\d+)\}?", text.replace(" ", ""))
     return m and m[1]
 
-_INLINE = re.compile(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]")
+_INLINE = re.compile(r"\$([^$]+)\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]")
 
 def _formula(text):
     "Where no answer is marked: the last formula of the last lines; else what stands after *is*, or the last number; else the last line."
@@ -534,7 +536,7 @@ def _math_answer(reply):
     marked, sure = _marked(text)
     if not marked: return "" if sure else _tidy(_formula(text))
     if not sure: marked = re.split(r"\.\s+(?=[A-Z])|\.\s*$", marked)[0]
-    inline = [(m.start(), m.end(), m[1] or m[2] or m[3]) for m in _INLINE.finditer(marked)]
+    inline = [(m.start(), m.end(), m[1] or m[2] or m[3]) for m in islice(_INLINE.finditer(marked), 50)]
     if not inline or marked[:1] in "{[(": return _tidy(marked)
     run = [n for n in range(1, len(inline) + 1) if _BESIDE.fullmatch("".join(marked[a[1]:b[0]] for a, b in zip(inline[:n], inline[1:n])))]
     return _tidy(", ".join(s[2] for s in inline[:max(run)]))

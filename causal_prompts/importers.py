@@ -338,6 +338,15 @@ def template_of(
     return "\n\n".join(p for p in parts if p not in ("", "{query}")) or "{query}"
 
 # %% ../nbs/11a_importers.ipynb #imp016b
+def _in_order(text, template):
+    "Whether what a template says stands in a text, piece by piece: without it no fit need be tried."
+    at = 0
+    for piece in map(str.strip, re.split(r"\{\w+\}", template)):
+        at = text.find(piece, at)
+        if at < 0: return False
+        at += len(piece)
+    return True
+
 def matched(
     text: str, # filled in
     templates: list[str], # {query} stands for the query; other {names} for anything
@@ -347,8 +356,9 @@ def matched(
     for t in sorted(templates, key=len, reverse=True):
         whole = re.sub(r"\{\{\s*query\s*\}\}", "{query}", t.replace("\r\n", "\n").strip())
         if "{query}" not in whole: whole += "\n{query}"
+        if not _in_order(text, whole): continue
         pieces = [re.sub(r"\\\{\w+\\\}", ".*?", re.escape(x)) for x in whole.split("{query}")]
-        m = re.fullmatch(pieces[0] + r"\s*(.+?)\s*" + r"\1".join(pieces[1:]), text, re.S)
+        m = re.fullmatch(pieces[0] + r"\s*+(\S(?:.*?\S)?)\s*" + r"\1".join(pieces[1:]), text, re.S)
         if m: return t, m[1].strip()
     return None
 
@@ -387,8 +397,8 @@ def without_options(
     "A text without the list of options in it; as it is where they do not stand in it, all of them, in a row."
     if len(options) < 2 or not all(o.strip() for o in options): return text
     one = "|".join(re.escape(o.strip()) for o in sorted(options, key=len, reverse=True))
-    item = rf"[\s,;|/]*{_LABEL}\s*[\"']?(?:{one})[\"']?(?!\w)"
-    for m in re.finditer(rf"{_LABEL}\s*[\"']?(?:{one})[\"']?(?!\w)(?:{item}){{{len(options) - 1}}}", text):
+    item = rf"[\s,;|/]{{0,40}}{_LABEL}\s{{0,20}}[\"']?(?:{one})[\"']?(?!\w)"
+    for m in re.finditer(rf"{_LABEL}\s{{0,20}}[\"']?(?:{one})[\"']?(?!\w)(?:{item}){{{len(options) - 1}}}", text):
         if all(m[0].count(o.strip()) for o in options): return text[:m.start()] + mark + text[m.end():]
     return text
 
@@ -559,9 +569,9 @@ def check_totals(
 
 # %% ../nbs/11a_importers.ipynb #imp024
 _HOLE = r"\{\{-?\s*%s\s*-?\}\}" # as promptfoo, jinja and MLflow write it
-_PIPED = r"(?:\.[\w.]+)?\s*(?:\|[^{}]*)?" # a part of it, and filters
+_PIPED = r"(?:\.[\w.]++)?\s*+(?:\|[^{}]*+)?" # a part of it, and filters
 
-def _holes(text): return set(re.findall(_HOLE % r"([A-Za-z_]\w*)[^{}]*?", text))
+def _holes(text): return set(re.findall(_HOLE % r"([A-Za-z_]\w*+)[^{}]*+", text))
 
 def _ours(text, name, mark="{query}"): return re.sub(_HOLE % (re.escape(name) + _PIPED), lambda m: mark, text)
 
@@ -712,7 +722,7 @@ def _foo_table(table):
                 yield o | _run(h.get("raw") or h.get("display") or h.get("label"),
                     dict(provider=h.get("provider")) | o, (i, j), values)
 
-_STATUS = re.compile(r"\s*\[(PASS|FAIL|ERROR)\]\s*(?:\((-?[\d.]+)?[^)]*\))?")
+_STATUS = re.compile(r"\s*\[(PASS|FAIL|ERROR)\]\s*(?:\((-?[\d.]++)?[^)]*\))?")
 
 # %% ../nbs/11a_importers.ipynb #imp025c_d
 def _cell(text):

@@ -451,7 +451,8 @@ def _secrets(key, client):
 def _char(c):
     "A pattern for one character in any spelling: as it is, percent-encoded (twice, too), escaped for JSON or HTML."
     percent = "".join(f"%(?:25)*{b:02x}" for b in c.encode("utf-8", "replace"))
-    return rf"(?:{re.escape(c)}|{percent}|\\+u{ord(c):04x}|\\+x{ord(c):02x}|&\#0*{ord(c)};|&\#x0*{ord(c):x};)"
+    own = {"/": r"\\*/", '"': r'\\*"', "+": "[+ ]"}.get(c, re.escape(c)) # \/ in JSON, a space in a form
+    return rf"(?:{own}|{percent}|\\+u{ord(c):04x}|\\+x{ord(c):02x}|&\#0*{ord(c)};|&\#x0*{ord(c):x};)"
 
 # %% ../nbs/08b_llm.ipynb #b7a1c03e
 def _base64(raw):

@@ -44,7 +44,7 @@ def request_key(
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 # %% ../nbs/08_record.ipynb #c4a2ab30
-_TOKEN = re.compile(r"\b(?:sk|rk|pk|hf|gsk|xai)[-_](?=[\w-]*\d)[\w-]{16,}|\bBearer\s+(?=\S*\d)[\w.~+/-]{8,}=*")
+_TOKEN = re.compile(r"\b(?:sk|rk|pk|hf|gsk|xai)[-_](?=[\w-]{0,200}\d)[\w-]{16,}|\bBearer\s+(?=\S{0,200}\d)[\w.~+/-]{8,}=*")
 
 def _blot(text, secrets=(), guess=False):
     "A text without the secrets known; with `guess`, without what looks like one too."

@@ -145,7 +145,7 @@ def _plain(thoughts, value, messages):
 
 # %% ../nbs/08a_serve.ipynb #serve020
 _WRITES = re.compile(r"<parent>|<prompt>|<IMPROVED_VARIABLE>|<OBJECTIVE_FUNCTION>|variants? of (?:the|this|a|an|each) (?:\w+ )?(?:prompt|instruction)"
-                     r"|(?:new|improved|better|revised|rewritten|optimi[sz]ed|proposed|refined)[ _](?:system )?(?:prompt|instruction)|\d+ prompts ", re.I)
+                     r"|(?:new|improved|better|revised|rewritten|optimi[sz]ed|proposed|refined)[ _](?:system )?(?:prompt|instruction)|\d prompts ", re.I)
 _WRITTEN = re.compile(r"instruction|prompt|observation|summary|description|feedback|advice|rules") # fields of a writer
 
 def _role(messages, wanted=None):

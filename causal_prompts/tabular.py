@@ -165,7 +165,7 @@ def grade_named(
     return Grade(score, shorten("; ".join([f"{right} of {len(want)} right", *told]), 500))
 
 # %% ../nbs/10a_tabular.ipynb #0758ce67
-_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([^\n`]*)\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.S | re.M)
+_FENCE = re.compile(r"^[ \t]*(```++|~~~++)[ \t]*([^\n`]*)\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.S | re.M)
 
 def _acts(text):
     "Whether a text is Python that imports, assigns or calls."
@@ -264,6 +264,12 @@ def _source(dataset, files, sha256, revision):
     if sha256 and sha256 != found: raise ValueError(f"the files of {dataset} must have sha256 {sha256}, got {found} over {len(files)} files; check out the revision you mean, or take the new hash")
     return dict(dataset=dataset, sha256=found, files=len(files)) | (dict(revision=revision) if revision else {})
 
+def _plain_name(name, what, folder):
+    "A name that leads nowhere but into its folder."
+    plain = isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\:\0")
+    if not plain: raise ValueError(f"{what} must be a plain name in {folder}/, got {name!r}; fetch the files again from where they are published")
+    return name
+
 def _jsonl(path):
     "The records of a file of JSON lines."
     out = []
@@ -289,7 +295,7 @@ def _dabench_item(q, labels, tables, shown):
     "One row of items."
     gone = [k for k in ("id", "question", "format", "file_name") if not q.get(k) and q.get(k) != 0]
     if gone: raise ValueError(f"every question must have id, question, format and file_name, question {q.get('id')!r} lacks {gone}; fetch the file again")
-    file, answers = tables/q["file_name"], [[str(n), str(v)] for n, v in labels.get(q["id"], [])]
+    file, answers = tables/_plain_name(q["file_name"], f"file_name of question {q['id']}", _DABENCH[2]), [[str(n), str(v)] for n, v in labels.get(q["id"], [])]
     if not answers: raise ValueError(f"every question must have a label, question {q['id']} has none in {_DABENCH[1]}; take both files from one revision")
     if not file.is_file(): raise FileNotFoundError(f"the table {q['file_name']} of question {q['id']} must lie in {_DABENCH[2]}/; fetch the folder whole")
     if file not in shown: shown[file] = _described(file)
@@ -807,10 +813,11 @@ The tables: {table}"""
 
 def _viseval_files(key, entry, folder, tables, distract):
     "Name -> path of an entry's tables."
-    base, words = folder/"databases"/entry["db_id"], entry["vis_query"]["VQL"].lower().split()
+    base, words = folder/"databases"/_plain_name(entry["db_id"], f"db_id of entry {key}", "databases"), entry["vis_query"]["VQL"].lower().split()
     there = tables.get(entry["db_id"], [])
     names = [n for n in there if n.lower() in words] or list(there)
     names += [n for n in entry.get("irrelevant_tables") or [] if distract and n not in names]
+    for n in names: _plain_name(n, f"a table of entry {key}", base.name)
     gone = [n for n in names if not (base/f"{n}.csv").is_file()]
     what = f"not found: {gone}" if gone else "" if names else "and db_tables.json names none"
     if what: raise FileNotFoundError(f"the tables of entry {key} must lie in databases/{entry['db_id']}/, {what}; unpack the archive whole")

@@ -275,7 +275,7 @@ _SUBJECTS = "algebra counting_and_probability geometry intermediate_algebra numb
 def _gsm8k(r):
     solution, mark, answer = r["answer"].rpartition("####")
     if not mark: raise ValueError("an answer must end in '#### <number>'")
-    return dict(query=r["question"], reference=answer.strip(), level=len(solution.strip().splitlines()), solution=re.sub(r"<<.*?>>", "", r["answer"]))
+    return dict(query=r["question"], reference=answer.strip(), level=len(solution.strip().splitlines()), solution=re.sub(r"<<[^<>\n]*>>", "", r["answer"]))
 
 def _math(r):
     answer, level = last_boxed(r["solution"]), re.search(r"\d", str(r["level"]))

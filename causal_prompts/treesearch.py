@@ -26,7 +26,7 @@ _OPENS = re.compile(r"```|<([A-Za-z_][\w-]*)>|\{(?=\{)|\{[^{}]*\}")
 _CLOSES = re.compile(r"</([A-Za-z_][\w-]*)>")
 _END = re.compile(r"(?:(?<![.!?])[.!?]+[\"'”’»)\]]*(?=\s)|[。！？]+[\"'”’」）]*)\s*|(?<!\s)\s*\n\s*")
 _SHORT = r"e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|Prof|St|Fig|No"
-_NO_END = re.compile(rf"(?:\b(?:{_SHORT})|(?:^|\n)\s*\(?\w{{1,2}}|\b[A-Z])\.$")
+_NO_END = re.compile(rf"(?:\b(?:{_SHORT})|(?:^|\n)[^\S\n]*\(?\w{{1,2}}|\b[A-Z])\.$")
 
 # %% ../nbs/12_treesearch.ipynb #28178e83
 def _blocks(text):

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from . import plots
-from .core import Finding, NotIdentifiedError, mean_interval
+from .core import Finding, NotIdentifiedError, as_markdown, mean_interval
 from .estimators import NaiveReward, contrasts, residual_indicators
 from .graph import BACKDOOR, KNOWN, WITHIN, PromptGraph
 from .positivity import _conditioned, _propensities, extrapolation, gaps, overlap, residual_variance
@@ -66,7 +66,8 @@ class Page:
     def _ipython_display_(self):
         from IPython.display import Image, Markdown, display
         v = self.view
-        display(Markdown(f"*{v.place}*\n\n{v._repr_markdown_()}\n\n*If it fails:* {v.fails}"))
+        place, fails = as_markdown(v.place), as_markdown(v.fails)
+        display(Markdown(f"*{place}*\n\n{v._repr_markdown_()}\n\n*If it fails:* {fails}"))
         if v.form is not None: display(Image(png(v, dpi=80)))
 
 # %% ../nbs/16_widgets.ipynb #7a2f3c06

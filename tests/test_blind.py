@@ -153,13 +153,15 @@ def test_the_naive_model_sees_texts_that_share_a_vector():
 
 @pytest.mark.parametrize("prompts", [["baseline_v1", "v2"], ["prompt-A", "prompt-B"], ["Prompt A", "Prompt B"], ["A", "B"], ["1", "2", "3"], ["prompts/a.txt", "prompts/b.txt"],
     ["550e8400-e29b-41d4-a716-446655440000", "67e55044-10b1-426f-9247-bb680e5fe0c8"], ["9f86d081884c7d65", "deadbeef"], ["sha256:" + "9f86d081" * 8, "sha256:" + "60303ae2" * 8],
-    ["baseline", "concise", "cot_v2"], ["baseline", "control"], ["zero-shot", "few-shot"], ["variant 1", "variant 2"], ["rephraseQuestion", "none"], ["версия_2", "база"]])
+    ["baseline", "concise", "cot_v2"], ["baseline", "control"], ["zero-shot", "few-shot"], ["variant 1", "variant 2"], ["rephraseQuestion", "none"], ["версия_2", "база"],
+    ["Baseline", "Concise", "Friendly"], ["cot", "direct"], ["concise-answer", "json-strict"], ["short-prompt", "long"], ["think", "v2"], ["MyPrompt", "OtherPrompt"]])
 def test_names_are_names(prompts): assert are_names(prompts)
 
 
 @pytest.mark.parametrize("prompts", [["Answer.", "Think step by step."], ["Think step by step", "Answer directly"], ["Summarize", "Translate"], ["{query}", "Q: {query}"], ["Answer:", "A:"],
     ["Yes/No", "True/False"], ["Use 3 bullets", "Use 5 bullets"], ["请一步一步思考", "用3句话回答"], ["ឆ្លើយខ្លី", "គិត"], ["<query>", "{{ x }}"], ["Translate to French", "Translate to German"],
-    ["You are A.", "Let's think", "v2"], ["", " "]])
+    ["You are A.", "Let's think", "v2"], ["", " "], ["Answer.", "JSON", "Summarize", "step-by-step"], ["step-by-step", "Summarize"], ["Step-by-step", "Concisely"],
+    ["JSON", "LaTeX", "Markdown", "HTML"], ["ELI5", "TL;DR"], ["ELI5", "Summarize"], ["Double-check", "Explain"], ["Re-read", "Answer"], ["Draft", "Revise"], ["Final", "Answer"]])
 def test_texts_are_texts(prompts): assert not are_names([p for p in prompts if p.strip()] or ["Answer."])
 
 

@@ -165,8 +165,14 @@ def test_after_a_retry_after_nobody_sends():
 
 def test_waits_are_capped_grow_and_are_never_shorter_than_asked(monkeypatch):
     monkeypatch.undo()
-    draws = [[module._pause(n, None) for _ in range(200)] for n in (1, 2, 8, 30)]
-    assert [round(max(d)) for d in draws] in ([0, 1, 60, 60], [1, 1, 60, 60]) and max(draws[3]) <= 60 and min(draws[0]) >= .25 and len(set(draws[1])) > 100
+    ends = []
+    for end in (min, max): # of what may be drawn
+        monkeypatch.setattr(module.random, "uniform", lambda a, b, end=end: end(a, b))
+        ends.append([module._pause(n, None) for n in (1, 2, 7, 8, 30)])
+    assert ends == [[.25, .5, 16, 30, 30], [.5, 1, 32, 60, 60]]
+    monkeypatch.undo()
+    draws = [module._pause(30, None) for _ in range(200)]
+    assert 30 <= min(draws) and max(draws) <= 60 and len(set(draws)) > 100
     assert 7 <= module._pause(1, 7.) < 8 and module._pause(1, 10_000.) == 120
 
 def test_a_deadline_ends_the_tries(monkeypatch):
@@ -717,3 +723,9 @@ def test_an_interrupt_ends_the_run_and_keeps_what_was_paid(tmp_path):
             record = Record(tmp_path/"r.jsonl")
             assert len(record) == n >= 8 and record.unclear <= 4 * (1 if how == "plain" else 2)
             server.seen.clear()
+
+@pytest.mark.parametrize("shown", ["sk-ab\\/cd+ef=GH0123456789", "sk-ab/cd ef=GH0123456789", "sk-ab\\\\/cd+ef=GH0123456789", "sk-ab%2Fcd+ef%3DGH0123456789"])
+def test_a_key_is_blotted_as_json_and_forms_spell_it(shown):
+    with stub([error(400, f"bad {shown} here")]) as server:
+        got = wait(LLM("m", server.url, api_key="sk-ab/cd+ef=GH0123456789").ask("q"))
+    assert "GH0123456789" not in got.error and "bad [key] here" in got.error

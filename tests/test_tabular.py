@@ -418,6 +418,18 @@ def viseval(tmp_path):
     (folder/"visEval_single.json").write_text(json.dumps({"8": ENTRY}))
     return folder
 
+AWAY = ["../secret.csv", "/etc/passwd", "a/../../secret.csv", "..", ".", "..\\secret.csv", "C:secret.csv", "sub/secret.csv", 7]
+
+@pytest.mark.parametrize("name", AWAY)
+def test_no_name_in_a_benchmark_leads_out_of_its_folder(dabench, viseval, name):
+    (dabench/"secret.csv").write_text("key,n\nhidden,1\n")
+    (dabench/"da-dev-questions.jsonl").write_text("\n".join(json.dumps(q | dict(file_name=name)) for q in QUESTIONS))
+    with pytest.raises(ValueError, match=r"file_name of question 0 must be a plain name in da-dev-tables/, got"): load_dabench(dabench)
+    entries = json.dumps({"8": ENTRY | dict(db_id=name)}), json.dumps({"8": ENTRY | dict(irrelevant_tables=[name])})
+    for text in entries:
+        (viseval/"visEval.json").write_text(text)
+        with pytest.raises(ValueError, match="of entry 8 must be a plain name in"): load_viseval(viseval, distract=True)
+
 def test_viseval_is_read_one_item_a_request(viseval):
     task = load_viseval(viseval.parent, revision="abc")
     assert [*task.items.query_id] == ["viseval-8-0", "viseval-8-1", "viseval-9@x-0"] and [*task.items.level] == ["Easy"] * 3 and len(load_viseval(viseval, part="single")) == 2

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from causal_prompts import widgets
-from causal_prompts.core import Finding, NotIdentifiedError
+from causal_prompts.core import Finding, NotIdentifiedError, as_markdown
 from causal_prompts.estimators import CausalReward, NaiveReward, contrasts
 from causal_prompts.residuals import residuals
 from causal_prompts.treesearch import EditProposer, search
@@ -422,3 +422,14 @@ def test_the_replay_s_controls(study):
 
 def test_widgets_import_nothing_above_them_and_are_imported_by_none():
     assert not {"report", "cli"} & set(vars(widgets))
+
+@pytest.mark.parametrize("hostile", ["<script>x()</script>", "<img src=x onerror=x()>", "a* **b**", "[x](javascript:x())", "$x$ `y`", "\n\n# big"])
+def test_a_page_that_stands_still_shows_texts_as_they_are(monkeypatch, hostile):
+    import IPython.display
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    page = Page(View("Which?", pd.DataFrame(dict(prompt=[hostile])), "ok", hostile, hostile, hostile, place=hostile, fails=hostile))
+    page._ipython_display_()
+    place, *_, fails = shown[0].data.split("\n\n")
+    assert place == f"*{as_markdown(hostile)}*" and fails == f"*If it fails:* {as_markdown(hostile)}"
+    assert hostile not in shown[0].data

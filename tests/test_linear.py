@@ -1,0 +1,62 @@
+"No text, however odd, keeps a reader busy: 20,000 characters of any unit are read well within the time of an alarm."
+import signal
+
+import pandas as pd
+import pytest
+
+from causal_prompts import core, covariates, graders, importers, pools, record, serve, tabular, treesearch, triplets
+
+UNITS = ["a", " ", "\n", "1", "{", "<", "$", "\\(", "\\[", "\\", "*", "_", "`", "~", "#", "\"", "=", ",", ".", "-", "€", "@a[", "a.", "a ", "1 ", "1,", "1.", "1/",
+    "1,111 ", "sk-", "Bearer ", "<a>", "{{", "{{_", "{{ ", "{{a|", "{%", "<<", "answer ", "\nthe ", "\nmy", "\n ", "<answer>", "\\boxed{", "not the ", "A or ", "\nA) ", "score: 1\n",
+    "\\frac{", "sqrt(", "1 1/", "0.\\overline", "~~~\n", "<prompt ", "data:", "12:", "UTC", "[PASS] (1", "$1", " x "]
+FRAMES = ["{}!", "1{}2", "A {}B"]
+
+def texts(n=20_000):
+    return [f.format((u * n)[:n]) for u in UNITS for f in FRAMES] + [a + b * n for a in ("answer: ", "[PASS] (", "{{a", "x\n") for b in (" ", "1", "\n")]
+
+def graded(grader, reference):
+    return lambda t: grader(t, dict(reference=reference, options=["alpha one", "beta two", "gamma"]))
+
+def matched(template): return lambda t: importers.matched(t, [template])
+
+def stamps(text): return covariates._stamps(pd.Series([text, "2020-01-01 10:00"]))
+
+READERS = {
+    "exact": graded(graders.exact(), "x"), "label": graded(graders.label(["positive", "negative"]), "positive"), "choice": graded(graders.choice(), "A"),
+    "number": graded(graders.number(), "3"), "sequence": graded(graders.sequence(), "a b"), "formula": graders._math_answer, "key of a formula": lambda t: graders._key(t[:5000]),
+    "two numbers": graders._TWO.fullmatch, "final answer": graders.final_answer, "plain": graders.plain,
+    "keys in errors": lambda t: record._blot(t, guess=True), "pictures": record._small, "role": lambda t: serve._role([dict(role="user", content=t)]),
+    "markdown": core.as_markdown, "dates": stamps, "spans": covariates._SPAN.fullmatch,
+    "one query": matched("Q: {query} A:"), "a query twice": matched("{query} {query}"), "other fields": matched("{x} b {query} c {y}"), "fields in a row": matched("{x}{y}{query}"),
+    "options": lambda t: importers.without_options(t, ["a", "1", "(A)"]), "variables": importers.variables_left, "holes": importers._holes, "own hole": lambda t: importers._ours(t, "a"),
+    "status": importers._STATUS.match, "named answers": tabular.named_answers, "value": lambda t: tabular.same_value(t, "34.65"), "digits": lambda t: tabular.decimals_asked("a", t),
+    "program": tabular.code_in, "placeholders": lambda t: treesearch.PLACEHOLDER.sub("", t), "ends of sentences": treesearch._NO_END.search, "words": pools._words, "names": triplets._bare}
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarm on this system")
+@pytest.mark.parametrize("name", READERS)
+def test_no_text_keeps_a_reader_busy(name):
+    def ring(*_): raise TimeoutError
+    was, late = signal.signal(signal.SIGALRM, ring), []
+    try:
+        for t in texts():
+            signal.setitimer(signal.ITIMER_REAL, 10)
+            try: READERS[name](t)
+            except TimeoutError: late.append(t[:20])
+            except ValueError: pass # refused is read
+            finally: signal.setitimer(signal.ITIMER_REAL, 0)
+            if late: break
+    finally: signal.signal(signal.SIGALRM, was)
+    assert not late, f"{name} is still busy after 10 seconds with {late}"
+
+def test_bounds_leave_short_texts_as_they_were():
+    two = graders._TWO.fullmatch
+    assert all(map(two, [" or ", ", ", " dollars to $", " - ", "% and "])) and not two(" is more than ")
+    assert graders._key("hello world")[1] and not graders._key("abc")[1] and not graders._key("x1 with words")[1]
+    assert graders._tidy(r"0.1\overline{3}") == r"\frac{2}{15}" and record._blot("got sk-abcdefghijklmnop1", guess=True) == "got [key]"
+    assert importers._holes("{{ a }} {{- b | c -}} {{d.e}}") == {"a", "b", "d"}
+    assert importers._ours("{{ a }} {{a.b | f }} {{- a -}} {{ab}}", "a") == "{query} {query} {query} {{ab}}"
+    assert importers.matched("Q:  two\nwords \nA:", ["Q: {query}\nA:"]) == ("Q: {query}\nA:", "two\nwords")
+    assert importers.matched("ctx\nQ: one\nagain: one", ["{c}\nQ: {query}\nagain: {query}"])[1] == "one"
+    assert importers.matched("B one A", ["A {query} B"]) is None
+    assert tabular.code_in("~~~~python\nprint(1)\n~~~~") == "print(1)" and serve._WRITES.search("write 12 prompts now")
+    assert covariates._one_spelling(pd.Series(["2020-01-01 10:00  (UTC)", "2020-01-01 10:00 Z"])).tolist() == ["2020-01-01 10:00Z"] * 2
