@@ -944,6 +944,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'causal_prompts.graph._judged': ('graph.html#_judged', 'causal_prompts/graph.py'),
                                       'causal_prompts.graph._made': ('graph.html#_made', 'causal_prompts/graph.py'),
                                       'causal_prompts.graph._match': ('graph.html#_match', 'causal_prompts/graph.py'),
+                                      'causal_prompts.graph._modifiers': ('graph.html#_modifiers', 'causal_prompts/graph.py'),
                                       'causal_prompts.graph._movers': ('graph.html#_movers', 'causal_prompts/graph.py'),
                                       'causal_prompts.graph._networkx': ('graph.html#_networkx', 'causal_prompts/graph.py'),
                                       'causal_prompts.graph._nodes': ('graph.html#_nodes', 'causal_prompts/graph.py'),

@@ -486,6 +486,16 @@ def _assumed(self, frame):
 
 PromptGraph._assumed = _assumed
 
+# %% ../nbs/05_graph.ipynb #b0d1f1e5
+def _modifiers(frame):
+    "Columns of a contrast that its effect may vary with: as many as the rows allow, none a sum of those before it."
+    plain = [c for p in ("w_", "x_") for c in frame if c.startswith(p) and not re.search("__(bend|hour|weekday|level)_", c)]
+    if not plain: return []
+    X = frame[plain].to_numpy(float)
+    X = (X - X.mean(0)) / np.maximum(X.std(0), 1e-12)
+    own = np.abs(np.diag(np.linalg.qr(X, mode="r"))) > 1e-6 * np.sqrt(len(X))
+    return [c for c, alone in zip(plain, own) if alone][:frame.prompt.value_counts().min() // 20]
+
 # %% ../nbs/05_graph.ipynb #de14b38f
 def _estimate(self, log: Triplets,
     treated: str, control: str, # two prompts of the log, by text or id
@@ -503,8 +513,9 @@ def _estimate(self, log: Triplets,
     made, even = _made(estimator, random_state), np.ones(len(frame))
     weighted = self.propensity and "sample_weight" in inspect.signature(made.fit).parameters
     weight = frame.weight.to_numpy() if weighted else even
-    if modifiers is None: modifiers = [c for p in ("w_", "x_") for c in frame if c.startswith(p) and not re.search("__(bend|hour|weekday|level)_", c)][:frame.prompt.value_counts().min() // 20]
-    estimate = fit_dowhy(self._assumed(frame).dowhy(frame), made, modifiers, groups=frame.query_id.to_numpy(), sample_weight=weight if weighted else None, cache_values=True)
+    if modifiers is None: modifiers = _modifiers(frame)
+    estimate = fit_dowhy(self._assumed(frame).dowhy(frame), made, modifiers, groups=frame.query_id.to_numpy(),
+                         sample_weight=weight if weighted else None, cache_values=True)
     rows = {"naive": _difference(frame, even, alpha), "weighted": _difference(frame, frame.weight.to_numpy(), alpha) if self.propensity else None,
             "adjusted": _adjusted(frame, estimate, weight, alpha), "within query": _inside(frame, alpha)}
     facts = dict(estimator=type(made).__name__, backdoor_set=estimate.target_estimand.get_backdoor_variables("backdoor"), worth=float(weight.sum()**2 / np.sum(weight**2)) if weighted else None, propensities=wrong, not_held=self._not_held(log))
