@@ -386,7 +386,8 @@ def with_options(
     lines = [f"{chr(65 + i) if i < 26 else i + 1}) {o}" for i, o in enumerate(options)]
     return "\n".join([question, "", *lines]) if options else question
 
-_LABEL = r"(?:\**(?:(?i:option|choice|answer)\s+)?[(\[]?[A-Za-z0-9]{1,2}(?:[).:\]]+|\s+[-=–](?=\s))\**|[-*•])?"
+_LABEL = (r"(?:\*{0,3}(?:(?i:option|choice|answer)\s{1,5})?[(\[]?[A-Za-z0-9]{1,2}"
+          r"(?:[).:\]]{1,3}|\s{1,5}[-=–](?=\s))\*{0,3}|[-*•])?")
 
 # %% ../nbs/11a_importers.ipynb #imp016c_b
 def without_options(

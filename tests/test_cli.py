@@ -276,7 +276,7 @@ def test_many_problems_are_listed(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("argv, match", [
-    (["run", "nowhere.csv"], "no such file"), (["run", "LOG", "--columns", "query"], "--columns must be name=value"), (["run", "LOG", "--columns", "text=query"], "keys among"), (["run", "LOG", "--score", "absent"], "no such column"),
+    (["run", "nowhere.csv"], "no such file"), (["run", "LOG", "--columns", "query"], "--columns must be name=value"), (["run", "LOG", "--columns", "text=query"], "with names among"), (["run", "LOG", "--score", "absent"], "no such column"),
     (["run", "LOG", "--score-range", "0"], "two numbers with a comma"), (["run", "LOG", "--score-range", "1,0"], "lo < hi"), (["run", "LOG", "--where", "model=x"], "must name columns"), (["run", "LOG", "--where", "score=high"], "must be a number"),
     (["run", "LOG", "--covariates", "absent"], "further columns of the log"), (["run", "LOG", "--baseline", "zzz"], "the nearest is"), (["run", "LOG", "--out", "LOG"], "must be a folder"), (["run", "LOG", "--seed", "-1"], "whole number >= 0"),
     (["demo", "--queries", "3"], "whole number >= 40"), (["demo", "--seed", "-1"], "whole number >= 0")])
