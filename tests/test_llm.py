@@ -721,7 +721,8 @@ def test_an_interrupt_ends_the_run_and_keeps_what_was_paid(tmp_path):
             assert out.startswith("interrupted"), err
             n = int(out.split()[1])
             record = Record(tmp_path/"r.jsonl")
-            assert len(record) == n >= 8 and record.unclear <= 4 * (1 if how == "plain" else 2)
+            assert 8 <= n <= len(record) <= n + 4, "what was in the air when the count was printed is kept as well"
+            assert record.unclear <= 4 * (1 if how == "plain" else 2)
             server.seen.clear()
 
 @pytest.mark.parametrize("shown", ["sk-ab\\/cd+ef=GH0123456789", "sk-ab/cd ef=GH0123456789", "sk-ab\\\\/cd+ef=GH0123456789", "sk-ab%2Fcd+ef%3DGH0123456789"])
