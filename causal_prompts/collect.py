@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .core import Finding, as_texts, content_id, mean_interval, rng
-from .llm import BudgetError, CallError, _bytes, _longest, each, spend, wait
+from .llm import BudgetError, CallError, token_bound, longest_answer, each, spend, wait
 from .plots import shorten
 from .pools import Pool
 from .record import request_key
@@ -133,7 +133,7 @@ def _cost(self,
     "What a plan costs, before it is carried out."
     asked = _requests(self, llm)
     todo = [m for key, m, _ in asked if key not in llm.record]
-    read, longest = sum(_bytes(m) for m in todo), _longest(llm.settings)
+    read, longest = sum(token_bound(m) for m in todo), longest_answer(llm.settings)
     rows = [("likely", len(todo), read // 4, answer * len(todo)), ("at most", len(todo), read, (longest or np.nan) * len(todo))]
     t = pd.DataFrame(rows, columns=["", "calls", "tokens read", "tokens written"])
     if llm.price is not None: t["money"] = (t["tokens read"] * llm.price[0] + t["tokens written"] * llm.price[1]) / 1e6

@@ -16,7 +16,7 @@ from sklearn.linear_model import RidgeCV
 from .core import Finding, NotIdentifiedError, rng
 from .covariates import code_covariate
 from .embeddings import structure
-from .estimators import _condition, _fold_predict, _folds, _pca, _queries_met, _reachable, ess, usable_covariates, contrasts, residual_indicators, spread_kept
+from .estimators import add_conditions, fold_predictions, fold_numbers, fitted_pca, queries_met, reachable_prompts, ess, usable_covariates, contrasts, residual_indicators, spread_kept
 from .plots import shorten
 from .residuals import holm, joint_test, learned_direction, own_route, residuals, slopes
 
@@ -47,7 +47,7 @@ def _traits(log, rows, components, also):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore") # columns that describe the prompt: said when the reward was fitted
         named = dict.fromkeys([*usable_covariates(log), *also])
-    X, S = _pca(rows.queries, rows.E_q, components).transform(rows.queries, rows.E_q), structure(rows.queries)
+    X, S = fitted_pca(rows.queries, rows.E_q, components).transform(rows.queries, rows.E_q), structure(rows.queries)
     out = {f"query component {i + 1}": x[rows.q] for i, x in enumerate(X.T)} | {f"{n} in the query": np.log1p(S[n].to_numpy(float))[rows.q] for n in S}
     for c in named: out |= _numbers(c, log.frame[c], log.frame["query_id"])
     F = pd.DataFrame(out)
@@ -177,7 +177,7 @@ def _dealt(reward, r, random_state, most=3000, common=20):
     "Features of the queries, as adjusted for and as the log's design sees them, folds, and what the queries were given, raw and left over: components, then indicators of the commonest prompts."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        rows = r.rows if r.route in ("dml", "weighted") else _condition(r.rows, reward.log_, 5, random_state)
+        rows = r.rows if r.route in ("dml", "weighted") else add_conditions(r.rows, reward.log_, 5, random_state)
     q, n = rows.cluster, np.bincount(rows.cluster)
     top = np.argsort(-np.bincount(rows.p), kind="stable")[:common]
     on = (rows.p[:, None] == top).astype(float)
@@ -285,10 +285,10 @@ def _explained(loss, plain, alpha):
 # %% ../nbs/07a_confounding.ipynb #7280ecd2
 def _guesses(reward, r):
     "For each target: its values and the guesses by learner; the learner used; whether the reward keeps the score's guess."
-    rows, lgb = r.rows, lambda F: _fold_predict(_gentle, r.rows.H, F, r.rows.fold)
+    rows, lgb = r.rows, lambda F: fold_predictions(_gentle, r.rows.H, F, r.rows.fold)
     kept = getattr(reward, "nuisance_", None)
     used, rival = rows.y - r.y, {"gentle lightgbm": lgb(rows.y)}
-    if kept != "ridge": rival["ridge"] = _fold_predict(_linear, rows.H, rows.y, rows.fold)
+    if kept != "ridge": rival["ridge"] = fold_predictions(_linear, rows.H, rows.y, rows.fold)
     out = [("score", rows.y, kept or "used", {kept or "used": used} | rival)]
     if r.route == "weighted": return out # with known propensities the prompt's expectation needs no learning
     return out + [(n, t, "ridge", {"ridge": t - e, "gentle lightgbm": lgb(t)}) for n, t, e in zip(r.names, r.raw_t.T, r.t.T)]
@@ -357,9 +357,9 @@ def _open_route(reward):
 
 def _arms(rows, baseline, most=200):
     "The baseline's number, the prompts compared with it, and their indicators; a last column gathers the prompts that are not compared."
-    met = _queries_met(rows)
+    met = queries_met(rows)
     base = rows.prompts.index(baseline) if baseline in rows.prompts and met[rows.prompts.index(baseline)] > 1 else int(met.argmax())
-    cols = np.flatnonzero(_reachable(rows, base) & (met > 1) & (np.arange(len(met)) != base))
+    cols = np.flatnonzero(reachable_prompts(rows, base) & (met > 1) & (np.arange(len(met)) != base))
     cols = np.sort(cols[np.argsort(-met[cols], kind="stable")[: min(most, max(1, int(1e8 / len(rows.y))))]])
     if not len(cols): raise NotIdentifiedError("No prompt can be compared with the baseline: none that is linked with it met two queries.", "the mean score of each prompt.")
     on = (rows.p[:, None] == cols).astype(float)
@@ -446,7 +446,7 @@ def _need_repeats(reward, least=20):
 def _directions(reward, within):
     "Raw columns: the learned average effect of the row's prompt (unit spread), then its components; their names; the queries whose scores the direction was not learned from."
     d = learned_direction(reward, within)
-    half = _folds(within.rows.cluster.max() + 1, 2, getattr(reward, "random_state", 0) or 0, "direction") == 1
+    half = fold_numbers(within.rows.cluster.max() + 1, 2, getattr(reward, "random_state", 0) or 0, "direction") == 1
     return np.c_[d / max(d[half[within.rows.cluster]].std(), 1e-12), within.raw_t], ["learned direction", *within.names], half
 
 def _two_slopes(y, E, cluster, half):
@@ -535,7 +535,7 @@ def _between(reward, F, g):
     "What is left of each query's mean score and mean columns, and which query it is."
     r = residuals(reward, route="between")
     M = _by_query(F, g) / np.bincount(g)[:, None]
-    E = np.c_[r.y, M - _fold_predict(lambda: RidgeCV(np.logspace(-1, 5, 13), alpha_per_target=True), r.rows.H, M, r.rows.fold)]
+    E = np.c_[r.y, M - fold_predictions(lambda: RidgeCV(np.logspace(-1, 5, 13), alpha_per_target=True), r.rows.H, M, r.rows.fold)]
     E -= (_by_query(E, r.rows.fold) / np.bincount(r.rows.fold)[:, None])[r.rows.fold] # each fold about its own mean
     return E[:, 0], E[:, 1:], r.rows.cluster
 

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['DEFAULT', 'ROLES', 'PREFIXES', 'BUNDLED_SHA256', 'BUNDLED_FILES', 'BUNDLED_NOTES', 'STRUCTURE', 'cache_folder',
            'TextEncoder', 'mask_query', 'as_template', 'are_names', 'name_vectors', 'PCASpace', 'KernelSpace',
-           'structure', 'StructureSpace', 'ConcatSpace', 'Support', 'same_distance', 'indistinct', 'space_from_state']
+           'structure', 'StructureSpace', 'ConcatSpace', 'Support', 'nearest_distances', 'same_distance', 'indistinct',
+           'space_from_state']
 
 # %% ../nbs/04_embeddings.ipynb #a3809639
 import hashlib, importlib.util, os, re, sqlite3, unicodedata, warnings
@@ -627,11 +628,11 @@ class Support(_Stateful):
         self.points_ = E[np.sort(np.unique(E.round(5), axis=0, return_index=True)[1])]
         n = len(self.points_)
         if n == 1: warnings.warn("support is judged from 1 different prompt, which has no neighbour to calibrate by: every other prompt will count as outside", stacklevel=2)
-        self.reference_ = np.sort(_nearest(self.points_, min(self.k, n - 1)).mean(1)) if n > 1 else np.zeros(1)
+        self.reference_ = np.sort(nearest_distances(self.points_, min(self.k, n - 1)).mean(1)) if n > 1 else np.zeros(1)
         return self
 
 # %% ../nbs/04_embeddings.ipynb #ca4330f0
-def _nearest(points: np.ndarray, k: int, Q: np.ndarray | None = None) -> np.ndarray: # (m, k) sorted
+def nearest_distances(points: np.ndarray, k: int, Q: np.ndarray | None = None) -> np.ndarray: # (m, k) sorted
     "Distances from Q to the k nearest points; without Q, from each point to the k nearest others."
     from sklearn.neighbors import NearestNeighbors
     return NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points).kneighbors(Q)[0]
@@ -641,7 +642,7 @@ def _support_score(self,
 ) -> pd.DataFrame: # distance (unit of E; up to 2 between unit vectors), quantile in [0, 1], inside
     "Distance to the log's prompts, as a quantile of their own."
     check_is_fitted(self)
-    d = _nearest(self.points_, max(1, min(self.k, len(self.points_) - 1)), _matrix(E, d=self.points_.shape[1]))
+    d = nearest_distances(self.points_, max(1, min(self.k, len(self.points_) - 1)), _matrix(E, d=self.points_.shape[1]))
     distance = np.where(d[:, 0] < 1e-4, 0., d.mean(1))
     quantile = np.searchsorted(self.reference_, distance - 1e-9) / len(self.reference_)
     return pd.DataFrame(dict(distance=distance, quantile=quantile, inside=quantile <= self.threshold))

@@ -16,10 +16,10 @@ from scipy import stats
 
 from .core import Finding, NotIdentifiedError, as_texts, import_quietly, rng
 from .embeddings import STRUCTURE
-from .estimators import _folds, _prepared, _queries_met, _reachable, contrasts, covariate_matrix, ess, expected, residual_indicators, spread_kept, usable_covariates
-from .graph import PromptGraph, _expected
+from .estimators import fold_numbers, rows_for_route, queries_met, reachable_prompts, contrasts, covariate_matrix, ess, expected, residual_indicators, spread_kept, usable_covariates
+from .graph import PromptGraph, quiet_dowhy
 from .plots import shorten
-from .residuals import _opened, holm, joint_test, learned_direction, residuals, slopes
+from .residuals import row_source, holm, joint_test, learned_direction, residuals, slopes
 
 # %% ../nbs/07b_refutation.ipynb #5c643ffb
 def _base(reward, rows):
@@ -84,7 +84,7 @@ def shuffled_prompts(
     where, draw = _shuffler(r)
     stream = rng(random_state, "shuffled prompts")
     t, miss = _t_values(r, [draw(stream) for _ in range(shuffles)], _base(reward, r.rows), alpha)
-    met = _queries_met(r.rows)
+    met = queries_met(r.rows)
     seen = ((~np.isnan(t)).sum(0) > 2) & (np.minimum(met, met[_base(reward, r.rows)]) >= 10) # with fewer queries the clustered error is itself a guess
     if not seen.any(): raise NotIdentifiedError("No prompt met ten queries or more and is linked with a baseline that did, so there is no interval worth trying.", "predicted effects, whose error this check does not see.")
     table = pd.DataFrame(dict(prompt=r.rows.prompts, n=np.bincount(r.rows.p, minlength=len(seen))))[seen]
@@ -134,10 +134,10 @@ def _indicators(r, cols, base):
 
 def _pair_effects(r, pairs):
     "The pairs that can be compared, their effects (m,) and each query's influence (G, m)."
-    met, left, out = _queries_met(r.rows), pairs[(_queries_met(r.rows)[pairs] > 1).all(1)], []
+    met, left, out = queries_met(r.rows), pairs[(queries_met(r.rows)[pairs] > 1).all(1)], []
     while len(left):
         base = left[0, 1]
-        linked = _reachable(r.rows, base)
+        linked = reachable_prompts(r.rows, base)
         now, left = left[linked[left].all(1)], left[~linked[left].all(1) & ~(left == left[0]).all(1)]
         if not len(now): continue
         cols = np.flatnonzero(linked & (met > 1) & (np.arange(len(met)) != base))
@@ -202,7 +202,7 @@ def placebo_prompts(
 def _blocks(reward, route, rows):
     "What was recorded of each row as a matrix, and name -> its columns: leading query components, counts in the query, covariates."
     frame = reward.log_.frame
-    if route == "naive": rows = _prepared(_opened(reward), "dml")
+    if route == "naive": rows = rows_for_route(row_source(reward), "dml")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         names = usable_covariates(reward.log_) if route != "within" else [c for c in reward.log_.covariates if frame.groupby(rows.g)[c].nunique(dropna=False).max() > 1]
@@ -346,7 +346,7 @@ def _dowhy(y, d, simulations, random_state):
     log, level = logging.getLogger("dowhy"), logging.getLogger("dowhy").level
     log.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), _expected():
+        with warnings.catch_warnings(), quiet_dowhy():
             warnings.simplefilter("ignore")
             model = PromptGraph(hidden=False, within=True).dowhy(pd.DataFrame(dict(prompt=d, score=y)))
             estimand = model.identify_effect(method_name="maximal-adjustment")
@@ -448,7 +448,7 @@ def _fit_without(r, H, columns, C, naive):
 def _crossfit(r, H, columns):
     "Residuals out of fold, given columns of H; deviations from the mean where there are none."
     if not len(columns): return lambda F: F - F.mean(0)
-    fold = _folds(len(r.rows.queries), 5, 0, "sensitivity")[r.rows.q]
+    fold = fold_numbers(len(r.rows.queries), 5, 0, "sensitivity")[r.rows.q]
     rows = replace(r.rows, strategy="dml", H=H[:, columns], fold=fold)
     return lambda F: F - expected(rows, F)
 

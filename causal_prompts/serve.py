@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from .core import as_texts, content_id, rng
-from .worlds import BASELINE, GRAMMAR, IDEAS, KINDS, SLOTS, World, _pick_one, _readers, _regex
+from .worlds import BASELINE, GRAMMAR, IDEAS, KINDS, SLOTS, World, pick_one, text_readers, template_regex
 
 # %% ../nbs/08a_serve.ipynb #serve006
 _DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
@@ -25,11 +25,11 @@ _LABELS = ["positive", "negative", "mixed"]
 def _plausible(query, kind, r):
     "An answer that suits the question."
     if kind == "arithmetic": return str(r.integers(100, 1000))
-    if kind == "dates": return _pick_one(_DAYS, r) if "day of the week" in query else f"{r.integers(10, 29)} {_pick_one(SLOTS['month'], r)} {r.integers(1990, 2030)}"
-    if kind == "sentiment": return _pick_one(_LABELS, r)
+    if kind == "dates": return pick_one(_DAYS, r) if "day of the week" in query else f"{r.integers(10, 29)} {pick_one(SLOTS['month'], r)} {r.integers(1990, 2030)}"
+    if kind == "sentiment": return pick_one(_LABELS, r)
     if kind == "extraction": return f"{r.integers(100, 1000)} euros"
     named = [n for n in SLOTS["name"] if re.search(rf"\b{n}\b", query)]
-    return _pick_one(named if len(named) > 1 else SLOTS["name"], r)
+    return pick_one(named if len(named) > 1 else SLOTS["name"], r)
 
 @lru_cache(1 << 16)
 def reference(
@@ -51,14 +51,14 @@ def _flat(text):
     return " ".join(html.unescape(_ESCAPED.sub(plain, text)).split())
 
 @lru_cache(1)
-def _questions(): return re.compile("|".join(f"(?P<{k}>{_regex(q)})" for k, (_, _, q) in GRAMMAR.items()))
+def _questions(): return re.compile("|".join(f"(?P<{k}>{template_regex(q)})" for k, (_, _, q) in GRAMMAR.items()))
 
 @lru_cache(1 << 12)
 def _spans(text):
     "(start, end) of every query in a flat text."
     out, at = [], 0
     for m in _questions().finditer(text):
-        whole = _readers()[m.lastgroup][0].finditer(text, max(at, m.end() - _SPAN), m.end())
+        whole = text_readers()[m.lastgroup][0].finditer(text, max(at, m.end() - _SPAN), m.end())
         if hit := next((h for h in whole if h.end() == m.end()), None): out.append(hit.span()); at = hit.end()
     return out
 
@@ -171,15 +171,15 @@ def _vary(prompt, r):
     "The prompt with one idea added, dropped or put in other words."
     here = _present(prompt)
     absent = [k for k in IDEAS if k not in here]
-    edit = _pick_one(["add"] * 3 * bool(absent) + ["drop", "rephrase"] * bool(here), r)
+    edit = pick_one(["add"] * 3 * bool(absent) + ["drop", "rephrase"] * bool(here), r)
     if edit == "add":
-        new = _pick_one(IDEAS[_pick_one(absent, r)], r)
+        new = pick_one(IDEAS[pick_one(absent, r)], r)
         ends = [b for _, b in _known(prompt)]
-        at = _pick_one(ends, r) if ends else 0
+        at = pick_one(ends, r) if ends else 0
         return f"{prompt[:at]} {new}{prompt[at:]}" if at else f"{new} {prompt}"
-    idea = _pick_one(list(here), r)
+    idea = pick_one(list(here), r)
     a, b = here[idea]
-    if edit == "rephrase": return prompt[:a] + _pick_one([w for w in IDEAS[idea] if not _wording(w).fullmatch(prompt[a:b])], r) + prompt[b:]
+    if edit == "rephrase": return prompt[:a] + pick_one([w for w in IDEAS[idea] if not _wording(w).fullmatch(prompt[a:b])], r) + prompt[b:]
     before, after = prompt[:a], prompt[b:]
     return (before[:-1] + after if before.endswith(" ") else before + after.removeprefix(" ")) or BASELINE
 

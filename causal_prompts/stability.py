@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from .core import Finding, NotIdentifiedError, mean_interval, rng
 from .embeddings import KernelSpace, PCASpace, structure
-from .estimators import CausalReward, ProductKernel, _folds, _pk_rows, _queries_met, _sub, expected, spread_kept
+from .estimators import CausalReward, ProductKernel, fold_numbers, kernel_rows, queries_met, rows_kept, expected, spread_kept
 from .evaluation import tau_b
 from .residuals import holm, own_route, residuals, slopes
 
@@ -40,7 +40,7 @@ def _seed(reward): return getattr(reward, "random_state", 0) or 0
 def _refit(reward, r, keep):
     "The same model, fitted to the rows kept."
     if _is_kernel(reward):
-        out, part = copy.copy(reward), _sub(r.rows, keep)
+        out, part = copy.copy(reward), rows_kept(r.rows, keep)
         out.model_ = ProductKernel(reward.d_t, reward.d_x, random_state=_seed(reward)).fit(part, (r.raw_y - r.y)[keep])
         return out
     out = clone(reward).set_params(encoder=reward.encoder_, baseline=reward.baseline_)
@@ -70,7 +70,7 @@ def _left(fit, r, at, every):
     "(n_at,) predicted effects less what the route expects of them."
     if every is None:
         s = np.zeros(len(r.y)); s[at] = _said(fit, r.rows, at)
-        return r.strip(s)[at] if r.route == "within" else s[at] - expected(_sub(r.rows, at), s[at])
+        return r.strip(s)[at] if r.route == "within" else s[at] - expected(rows_kept(r.rows, at), s[at])
     qs, q = np.unique(r.rows.q[at], return_inverse=True)
     S = fit.effect([r.rows.queries[i] for i in qs], r.rows.prompts)
     return (every[at] * S[q]).sum(1)
@@ -78,7 +78,7 @@ def _left(fit, r, at, every):
 # %% ../nbs/13b_stability.ipynb #5836095a
 def _cross_fitted(reward, r, folds):
     "(n,) out-of-fold predicted effects, residual."
-    fold, s, every = _folds(len(r.rows.queries), folds, _seed(reward), "calibration")[r.rows.q], np.zeros(len(r.y)), _every_indicator(r)
+    fold, s, every = fold_numbers(len(r.rows.queries), folds, _seed(reward), "calibration")[r.rows.q], np.zeros(len(r.y)), _every_indicator(r)
     for k in np.unique(fold): s[fold == k] = _left(_refit(reward, r, fold != k), r, np.flatnonzero(fold == k), every)
     return s
 
@@ -166,7 +166,7 @@ def _calibration_finding(reward, r, s, folds, quantiles, alpha, margin):
 # %% ../nbs/13b_stability.ipynb #4cddd2cb
 def _indicators(r, most=400):
     "(n, P) residual indicators of the commonest prompts that met four queries or more, and which they are."
-    met = _queries_met(r.rows)
+    met = queries_met(r.rows)
     cols = np.sort(np.argsort(-met, kind="stable")[:most])
     cols = cols[met[cols] >= 4]
     if len(cols) < 3: raise NotIdentifiedError(f"At least three prompts must have met four queries each, got {len(cols)}.", "predictions for single prompts; log fewer prompts on more queries.")
@@ -200,7 +200,7 @@ def _claim_kernel(fit, r, every, c):
     R = every[on] @ code if every is not None else r.strip(code[rows.p])[on]
     qs, q = np.unique(rows.q[on], return_inverse=True)
     X = m.fx.transform([rows.queries[i] for i in qs], rows.E_q[qs])[q]
-    return c["weights"] @ _pk_rows(m, R, X)
+    return c["weights"] @ kernel_rows(m, R, X)
 
 # %% ../nbs/13b_stability.ipynb #3ef4fd5d
 def _widths(fit, r, on, who, most=60):
@@ -239,7 +239,7 @@ def _kinds(r, k, random_state):
 # %% ../nbs/13b_stability.ipynb #08679aa5
 def _compare_parts(reward, r, C, cols, base, folds, kinds):
     "For each part: a fit on it against the contrasts of all other parts, decorrelated."
-    fold, every, out = _folds(len(r.rows.queries), folds, _seed(reward), "coverage")[r.rows.q], _every_indicator(r), []
+    fold, every, out = fold_numbers(len(r.rows.queries), folds, _seed(reward), "coverage")[r.rows.q], _every_indicator(r), []
     for k in range(folds):
         fit, rest = _refit(reward, r, fold == k), np.flatnonzero(fold != k)
         fit.baseline_ = r.rows.prompts[cols[base]]
@@ -337,7 +337,7 @@ def _coverage_finding(name, r, found, alpha, folds):
 # %% ../nbs/13b_stability.ipynb #9860394e
 def _bins(r, C, bins, random_state):
     "Cross products of residual indicators, and of indicators and scores, per bin of whole queries."
-    bin_ = _folds(r.rows.cluster.max() + 1, bins, random_state, "stability")[r.rows.cluster]
+    bin_ = fold_numbers(r.rows.cluster.max() + 1, bins, random_state, "stability")[r.rows.cluster]
     WC = C * r.rows.w[:, None]
     return np.stack([WC[bin_ == b].T @ C[bin_ == b] for b in range(bins)]), np.stack([WC[bin_ == b].T @ r.y[bin_ == b] for b in range(bins)])
 
@@ -461,7 +461,7 @@ def embedding_stability(
 # %% ../nbs/13b_stability.ipynb #e81ec380
 def _stability_row(name, X, G, h, s2, halves, random_state):
     d, n = _retrained(G, h, X, s2, halves), len(X)
-    fold = _folds(n, min(5, n // 5), random_state, "prompts") if n >= 10 else None
+    fold = fold_numbers(n, min(5, n // 5), random_state, "prompts") if n >= 10 else None
     new = np.nan if fold is None or name.startswith("prompt") else _unseen(G, h, X, s2, halves[:5], fold)
     return dict(ranking=name, nine_tenths=d["nine_tenths"], tenth=d["tenth"], halves=np.mean(d["halves"]), lo=np.quantile(d["halves"], .05), hi=np.quantile(d["halves"], .95), other_half=d["other_half"], new_prompts=new)
 
@@ -561,7 +561,7 @@ def _treatment_left(r, d_x, d_t):
     rows = r.rows
     Z = _plain_pca(rows.prompts, rows.E_p, d_t).transform(rows.prompts, rows.E_p)[rows.p]
     X = _plain_pca(rows.queries, rows.E_q, d_x).transform(rows.queries, rows.E_q)[rows.q]
-    Z, X, left, fold = Z - Z.mean(0), np.c_[np.ones(len(X)), X / X.std(0)], np.empty_like(Z), _folds(len(rows.queries), 5, 0, "left")[rows.q]
+    Z, X, left, fold = Z - Z.mean(0), np.c_[np.ones(len(X)), X / X.std(0)], np.empty_like(Z), fold_numbers(len(rows.queries), 5, 0, "left")[rows.q]
     for k in range(5):
         A, B = X[fold != k], Z[fold != k]
         left[fold == k] = Z[fold == k] - X[fold == k] @ np.linalg.solve(A.T @ A + np.eye(A.shape[1]), A.T @ B)
@@ -573,7 +573,7 @@ def _try(reward, r, kind, settings, seed):
     rows, pick = r.rows, rng(seed, "dimensions")
     test_q, new_p = (np.isin(np.arange(len(v)), pick.permutation(len(v))[: int(share * len(v))]) for v, share in ((rows.queries, .4), (rows.prompts, .3)))
     train, at = ~test_q[rows.q] & ~new_p[rows.p], np.flatnonzero(test_q[rows.q])
-    part, m = _sub(rows, train), None if r.route == "within" else (r.raw_y - r.y)[train]
+    part, m = rows_kept(rows, train), None if r.route == "within" else (r.raw_y - r.y)[train]
     qs = np.unique(rows.q[at])
     texts, E, base = [rows.queries[i] for i in qs], rows.E_q[qs], int(np.argmax(np.bincount(rows.p[train])))
     few, out = np.linspace(0, len(qs) - 1, min(20, len(qs))).astype(int), {}

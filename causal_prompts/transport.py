@@ -17,8 +17,8 @@ from sklearn.linear_model import RidgeCV
 
 from .core import Finding, NotIdentifiedError, as_texts, mean_interval, rng
 from .embeddings import StructureSpace, Support, TextEncoder
-from .estimators import CausalReward, NaiveReward, ProductKernel, _pca
-from .evaluation import _cells, _check, _names, _per_group, _predict
+from .estimators import CausalReward, NaiveReward, ProductKernel, fitted_pca
+from .evaluation import prompt_cells, check_test, two_names, group_measures, predicted_effects
 from .plots import shorten
 from .residuals import holm, own_route
 from .triplets import REPEATED, Triplets
@@ -48,7 +48,7 @@ def _one_split(log, test, models, sizes, seed):
     "Per-query tau-b (n, models, sizes) of one split, the queries they belong to, and what was trained on."
     train, held = log.split(queries=.4, seed=seed)
     if test is not None: held = test.take(~test.frame["query"].isin(set(train.frame["query"])).to_numpy())
-    c, ids = _cells(held), train.frame["query_id"].unique()
+    c, ids = prompt_cells(held), train.frame["query_id"].unique()
     order, tau, used = rng(seed, "data size").permutation(ids), [], []
     for s in sizes:
         part = train.take(train.frame["query_id"].isin(order[: max(2, round(s * len(ids)))]).to_numpy())
@@ -62,7 +62,7 @@ def _tau_of(model, part, c):
         warnings.simplefilter("ignore")
         try: fit = copy.copy(model).fit(part)
         except NotIdentifiedError: return np.full(c["g"].max() + 1, np.nan)
-        return _per_group(c, _predict(fit, c), np.zeros(len(c), bool))["tau"].to_numpy()
+        return group_measures(c, predicted_effects(fit, c), np.zeros(len(c), bool))["tau"].to_numpy()
 
 # %% ../nbs/13c_transport.ipynb #35f59af2
 def _overlap(sets):
@@ -182,7 +182,7 @@ def _size_finding(table, curves, n, d, first, names, dropped, splits, alpha, ran
 # %% ../nbs/13c_transport.ipynb #c984b809
 def _text_numbers(texts, E):
     "(n, d) leading components of embeddings, the first of unit spread, and text measures."
-    Z = _pca(texts, E, 30).transform(texts, E)
+    Z = fitted_pca(texts, E, 30).transform(texts, E)
     return np.c_[Z / (Z.std(0).max() or 1.), StructureSpace().fit(texts, E).transform(texts, E)]
 
 def _guessed(reward, test):
@@ -245,19 +245,19 @@ def hard_subset(
     alpha: float = .01, # 1 - coverage of the intervals the verdict goes by
 ) -> Finding:
     "Does the model rank as well on the hardest queries, and is its lead over the naive one the same there?"
-    _check(reward, test)
+    check_test(reward, test)
     if not 0 < share < 1: raise ValueError(f"share must be in (0, 1), got {share!r}; 1/3 is the hardest third")
-    rival, c = _rival(reward) if rival is None else rival, _cells(test)
+    rival, c = _rival(reward) if rival is None else rival, prompt_cells(test)
     score, where = _difficulty(reward, test.scored, difficulty)
-    a, b = (_per_group(c, _predict(r, c), np.zeros(len(c), bool)) for r in (reward, rival))
+    a, b = (group_measures(c, predicted_effects(r, c), np.zeros(len(c), bool)) for r in (reward, rival))
     d = score.reindex(a["query_id"]).to_numpy(float)
     if np.isnan(d).any(): raise ValueError(f"difficulty must be known for every query, got {np.isnan(d).sum()} without; fill it in or drop them")
     hard = pd.Series(_hardest(d, share))
-    parts, own = _parts(a, b, hard, _names(reward, rival), alpha), a["random"]
+    parts, own = _parts(a, b, hard, two_names(reward, rival), alpha), a["random"]
     n = parts[(parts["measure"] == "tau-b") & (parts["what"] == parts["what"][0])].set_index("part")["n"]
     if min(n["hardest"], n["rest"]) < 10: raise NotIdentifiedError(f"tau-b is defined for {n['hardest']} of the hardest queries and {n['rest']} of the rest, and each part needs 10.", "cp.ranking on all of them.")
     leak = abs(np.corrcoef(stats.rankdata(d), stats.rankdata(own))[0, 1]) if own.std() > 0 else 0.
-    return _hard_finding(parts, own, hard, where, leak, _names(reward, rival), alpha)
+    return _hard_finding(parts, own, hard, where, leak, two_names(reward, rival), alpha)
 
 def _rival(reward):
     "The naive model on the same log; for a naive reward, the causal one."
@@ -450,7 +450,7 @@ def shift(
     others = [p for p in e.prompts if p != ref]
     a_top, a_ref, a_any, y = share(top), share([ref] if ref else e.prompts), share(others), log.frame["score"].to_numpy(float)
     if (h := e.row_weights(a_top - a_ref)) is None: raise NotIdentifiedError("No chain of fresh queries links the reward's top prompts with the baseline.", "a fresh set in which each query meets the baseline and some of the top prompts.")
-    said = _predict(reward, log.frame)
+    said = predicted_effects(reward, log.frame)
     gain, promise, gap = _gap(e, a_top - a_ref, y, said, _promise_variance(reward, log.frame, h), alpha)
     lead, _, lead_gap = _gap(e, a_top - a_any, y, said, _promise_variance(reward, log.frame, e.row_weights(a_top - a_any)), alpha)
     best, to_best = _best_half(e, log, pd.Series(1 / len(top), index=top), ref, len(top), alpha, r)
@@ -563,7 +563,7 @@ def _fresh_rows(reward, fresh, prompts, k, time):
     f = f.assign(own=f["prompt"].isin(names), unit=fresh.scored.groups)
     f = f[f["own"] | (f["prompt"] == base)].reset_index(drop=True)
     if time is not None: f = f.assign(batch=(b := _batches(f, time)), unit=f["unit"] + "\x1e" + pd.Series(b).astype(str))
-    return f.assign(over=f["score"] - _predict(reward, f)), names
+    return f.assign(over=f["score"] - predicted_effects(reward, f)), names
 
 # %% ../nbs/13c_transport.ipynb #04fe0cf7
 def drift(

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ADJUST', 'STEPS', 'LEAST_QUERIES', 'LEAST_SHARE', 'WEAKEST_FIRST', 'VIEWS', 'PAGES', 'View', 'png', 'Page',
-           'adjustments', 'Contrast', 'contrast', 'Evidence', 'Steps', 'start_state', 'naive_view', 'graph_view',
-           'explained', 'outcome_view', 'left_over', 'treatment_view', 'routes', 'effect_view', 'stand_in',
-           'refuted_view', 'table_html', 'head_html', 'text_html', 'figure_html', 'ConfoundingSteps', 'Positivity',
-           'positivity_view', 'PositivityExplorer', 'Replay', 'search_view', 'SearchReplay']
+           'adjustments', 'Contrast', 'contrast', 'Evidence', 'Steps', 'start_state', 'naive_view', 'row_source',
+           'graph_view', 'explained', 'outcome_view', 'left_over', 'treatment_view', 'routes', 'effect_view',
+           'stand_in', 'refuted_view', 'table_html', 'head_html', 'text_html', 'figure_html', 'ConfoundingSteps',
+           'Positivity', 'positivity_view', 'PositivityExplorer', 'Replay', 'search_view', 'SearchReplay']
 
 # %% ../nbs/16_widgets.ipynb #bcbb598f
 import base64, io, os, warnings
@@ -23,9 +23,9 @@ from . import plots
 from .core import Finding, NotIdentifiedError, as_markdown, mean_interval
 from .estimators import NaiveReward, contrasts, residual_indicators
 from .graph import BACKDOOR, KNOWN, WITHIN, PromptGraph
-from .positivity import _conditioned, _propensities, extrapolation, gaps, overlap, residual_variance
+from .positivity import conditioned_rows, learned_propensities, extrapolation, gaps, overlap, residual_variance
 from .refutation import confounding_bias, refute, sensitivity
-from .residuals import _opened as _opened_reward, holm, joint_test, own_route, residuals, slopes
+from .residuals import row_source as _opened_reward, holm, joint_test, own_route, residuals, slopes
 
 # %% ../nbs/16_widgets.ipynb #ef36a4ab
 _FORMS = {} # picture forms that only the widgets use
@@ -231,7 +231,7 @@ def _graph_form(table, **roles): return PromptGraph(**roles).plot()
 
 _FORMS["graph"] = _graph_form
 
-def _opened(evidence, adjust):
+def row_source(evidence, adjust):
     "Verdict on an adjustment as the graph sees it, and why."
     design = evidence.get(_design)
     if adjust == "naive": return _dealt(design, evidence.reward.log_)
@@ -244,7 +244,7 @@ def _whole(reward): return _identified(reward, reward.log_.design())
 def graph_view(evidence: Evidence, state: Steps) -> View:
     "Step 2: the assumed graph, and the route the adjustment takes through it."
     log, found = evidence.reward.log_, evidence.get(_whole)
-    verdict, why = _opened(evidence, state.adjust)
+    verdict, why = row_source(evidence, state.adjust)
     routes = {v: k for k, v in _GRAPH_ROUTE.items()}
     table = found.table.assign(adjust=[ADJUST[routes[r]] for r in found.table.route], chosen=[routes[r] == state.adjust for r in found.table.route])
     best = f"The log's best route is “{found.facts['route']}”."
@@ -378,7 +378,7 @@ def routes(evidence: Evidence, state: Steps) -> pd.DataFrame: # adjust, effect, 
 # %% ../nbs/16_widgets.ipynb #8cb9c309
 def _effect_verdict(evidence, state, table):
     "Verdict on the effect by the chosen route, and why."
-    verdict, why = _opened(evidence, state.adjust)
+    verdict, why = row_source(evidence, state.adjust)
     weaker = table[table.adjust.isin(WEAKEST_FIRST[:WEAKEST_FIRST.index(state.adjust)])]
     against = weaker[holm(weaker.p) <= .01]
     if len(against):
@@ -607,8 +607,8 @@ def _proposal(reward, text, k): return extrapolation(reward, [text], components=
 
 def _chances(reward):
     "Each different query's held-out propensity over the fair share, (m, P); whether they met; the prompts."
-    rows, _ = _conditioned(reward, 5, 0)
-    E, inv, _ = _propensities(rows)
+    rows, _ = conditioned_rows(reward, 5, 0)
+    E, inv, _ = learned_propensities(rows)
     met = np.zeros(E.shape, bool)
     met[inv, rows.p] = True
     return E / (np.bincount(rows.p, minlength=E.shape[1]) / len(rows.p)), met, rows.prompts

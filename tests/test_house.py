@@ -99,6 +99,12 @@ def upward(package=PACKAGE, nbs=NBS):
     return wrong
 
 
+def private(package=PACKAGE):
+    "Every name with an underscore that one module takes from another: what two pages want is public where it lives."
+    return [f"{file.stem}: {node.module}.{a.name}" for file in sorted(package.glob("*.py")) for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom) and node.level for a in node.names if a.name.startswith("_") and not a.name.startswith("__")]
+
+
 # ---- what must not stand in the tree
 
 MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:work|tmp|root|home|opt|Users)/")
@@ -184,6 +190,12 @@ def test_extras_are_the_promised_ones():
 # ---- tests: floors
 
 def test_no_import_runs_up_a_floor(): assert upward() == []
+
+def test_no_module_takes_a_private_name_of_another(tmp_path):
+    assert private() == []
+    (tmp_path/"low.py").write_text("_hidden, shown = 1, 2")
+    (tmp_path/"high.py").write_text("from .low import _hidden, shown\nfrom . import __version__")
+    assert private(tmp_path) == ["high: low._hidden"]
 
 def write_tree(tmp_path, **modules):
     "A package and its notebooks: keyword `_07_name` = source of module `name` on floor 07."

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from causal_prompts.core import LogError
-from causal_prompts.record import IDENTITY, BudgetError, Record, _blot, _small, request_key
+from causal_prompts.record import IDENTITY, BudgetError, Record, blot, _small, request_key
 
 ROOT = Path(__file__).resolve().parents[1]
 HI = [dict(role="user", content="hi")]
@@ -83,8 +83,8 @@ def test_no_secret_reaches_the_file(tmp_path):
     assert "secret-42" not in text and "AAAABBBB" not in text and text.count("[key]") >= 4
 
 def test_ordinary_words_are_not_taken_for_secrets():
-    for t in ("a task-force of bearers", "sk-", "the bearer certificates were", "risk-averse_behaviour_of_people_in_groups", "ORDER BY pk_customer_order_details", "an rk-fourth-order-method"): assert _blot(t, guess=True) == t
-    assert _blot("Bearer abcdefgh12345", guess=True) == "[key]" and _blot("Bearer abcdefgh12345") == "Bearer abcdefgh12345" # in an answer it is a word like others
+    for t in ("a task-force of bearers", "sk-", "the bearer certificates were", "risk-averse_behaviour_of_people_in_groups", "ORDER BY pk_customer_order_details", "an rk-fourth-order-method"): assert blot(t, guess=True) == t
+    assert blot("Bearer abcdefgh12345", guess=True) == "[key]" and blot("Bearer abcdefgh12345") == "Bearer abcdefgh12345" # in an answer it is a word like others
 
 def test_pictures_are_kept_as_hashes():
     picture = "data:image/png;base64," + "A" * 5000

@@ -7,7 +7,7 @@ import pytest
 
 from causal_prompts import stability as st
 from causal_prompts.core import Finding, NotIdentifiedError, content_id
-from causal_prompts.estimators import CausalReward, NaiveReward, _sub
+from causal_prompts.estimators import CausalReward, NaiveReward, rows_kept
 from causal_prompts.residuals import residuals
 from causal_prompts.worlds import IDEAS, World
 from fakes import Ideas, Words
@@ -219,7 +219,7 @@ def test_dimensions_where_queries_do_not_repeat():
 
 def test_linear_model_is_the_ridge_it_says(clean):
     r = residuals(clean, 1)
-    m = st._Linear(3, 2).fit(_sub(r.rows, np.ones(len(r.y), bool)))
+    m = st._Linear(3, 2).fit(rows_kept(r.rows, np.ones(len(r.y), bool)))
     qs, ps = r.rows.queries[:4], r.rows.prompts[:5]
     Z, X = m.z.transform(ps, r.rows.E_p[:5]), m._x(qs, r.rows.E_q[:4])
     F = np.array([[np.outer(z, x).ravel() for z in Z] for x in X])
