@@ -141,8 +141,8 @@ def test_the_worst_overlap_stops(torn): assert ps.overlap(torn, least=.9, wished
 def test_propensities_follow_the_truth():
     world = cp.World.preset("confounded-visible", seed=1)
     reward = fit(world.log(n_queries=1200, n_prompts=12, seed=1, propensities=True))
-    rows, _ = ps._conditioned(reward, 5, 0)
-    E, inv, _ = ps._propensities(rows)
+    rows, _ = ps.conditioned_rows(reward, 5, 0)
+    E, inv, _ = ps.learned_propensities(rows)
     truth = world.propensity([rows.queries[i] for i in rows.q], rows.prompts)
     assert np.allclose(E.sum(1), 1) and np.corrcoef(E[inv].ravel(), truth.ravel())[0, 1] > .7
     f = ps.overlap(reward)
