@@ -137,6 +137,11 @@ def _notation_hint(values):
     texts = [v.strip() for v in values[:100] if isinstance(v, str)]
     return "".join(do for rule, do in _OTHER_NOTATIONS.items() if any(re.fullmatch(rule, t) for t in texts))
 
+def _number_remedy(name, values):
+    do = "give a number, or nothing if it is missing" if name == "score" else "give a number"
+    return do + _notation_hint(values)
+
+# %% ../nbs/02_columns.ipynb #1f51d12c
 def _is_number(values): return is_kind(values, (Number, np.bool_)) & ~is_kind(values, complex)
 
 def _is_empty(values):
@@ -154,9 +159,8 @@ def _as_numbers(col, problems):
     out[number] = values[number].astype(float)
     bad = ~text & ~number & ~_is_empty(values)
     bad[text] = np.isnan(out[text]) & ~low.isin(BLANKS).to_numpy(bool)
-    do = "give a number, or nothing if it is missing" if col.name == "score" else "give a number"
     problems.add(col.name, bad, lambda i: f"{show_value(values[i])} where a number belongs",
-                 do + _notation_hint(values[bad]))
+                 _number_remedy(col.name, values[bad]))
     return out, bad
 
 # %% ../nbs/02_columns.ipynb #d6e547f6
@@ -330,8 +334,8 @@ def _coded_columns(frame, problems):
 # %% ../nbs/02_columns.ipynb #fb3a6f0b
 def clean_frame(
     frame: pd.DataFrame, # under our names
-    score_range: tuple, # lowest and highest score there can be
-    asked: list, # further columns that were named as covariates
+    score_range: tuple, # lowest and highest score
+    asked: list, # further columns named as covariates
     problems: Problems, # collects what is wrong
 ) -> pd.DataFrame: # raises LogError
     "A checked frame with ids and repeats filled in."

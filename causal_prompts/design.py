@@ -142,7 +142,7 @@ def _ridge_r2(X, A, fold, penalties=(.3, 3., 30.)):
     return r2
 
 # %% ../nbs/02d_design.ipynb #1a609572
-def _assignment_rows(log, X, weight=None, total=False):
+def _assignment_rows(log, X, weighted, total):
     """Features of the queries, what was assigned to them (rows weighted; mean, or total), and their task: one row a
     query and task."""
     frame = log.frame
@@ -150,6 +150,7 @@ def _assignment_rows(log, X, weight=None, total=False):
     unit = row_codes(query, frame["task"]) if "task" in frame else query
     at = np.flatnonzero(~pd.Series(unit).duplicated().to_numpy())
     task = pd.factorize(frame["task"].iloc[at])[0] if "task" in frame else np.zeros(len(at), int)
+    weight = _stabilised_weights(frame, total) if weighted else None
     Z = _prompt_features(log)[pd.factorize(frame["prompt_id"])[0]]
     Z = _centred_within(Z, level_codes(frame), weight)
     A = np.zeros((len(at), Z.shape[1]))
@@ -172,8 +173,7 @@ def _predictability(log, query_features, permutations, random_state, weighted=Fa
     random, X = rng(random_state, "design"), _checked_features(query_features, len(log.queries))
     if not permutations or log.frame["prompt_id"].nunique() < 2: return None
     log, X = _some_queries(log, X, random)
-    weight = _stabilised_weights(log.frame, total) if weighted else None
-    X, A, task = _assignment_rows(log, log.query_numbers if X is None else X, weight, total)
+    X, A, task = _assignment_rows(log, log.query_numbers if X is None else X, weighted, total)
     if np.sum(A**2) < 1e-9 * len(A): return 0., 1., None
     if len(A) < FEW: return None
     r2, plain = _ridge_r2(X, A, random.permutation(len(A)) % 5), np.arange(len(A))
@@ -288,12 +288,12 @@ def check_propensities(
     log, # `Triplets` with recorded propensities
     query_features=None, # as in `assignment_design`
     permutations: int = 199, random_state: int = 0,
-) -> Finding: # a row per prompt: how often it was chosen, and for how many choices that stands
-    "Do the recorded propensities agree with the choices made?"
+) -> Finding: # a row per prompt: how often chosen, and for how many choices that stands
+    "Do the recorded propensities agree with the choices?"
     _check_claim(log.frame, permutations)
     whole = prompts_offered(log) == log.frame["prompt_id"].nunique()
     counts = [_miscounted(log.frame, inclusion) if whole else "" for inclusion in (False, True)]
-    uneven = np.ptp(np.bincount(unit_codes(log.frame))) > 0 # then a draw and being among a query's rows differ
+    uneven = np.ptp(np.bincount(unit_codes(log.frame))) > 0 # a draw and being among a query's rows differ
     totals = [False, True] if uneven else [False]
     with threadpool_limits(1, "blas"):
         left = [_predictability(log, query_features, permutations, random_state, True, t) for t in totals]
@@ -470,7 +470,7 @@ def _design_picture(facts, per_group, null):
 # %% ../nbs/02d_design.ipynb #7ff99449
 def assignment_design(
     log, # `Triplets`
-    query_features=None, # (n_queries, d) numbers, aligned with log.queries; None: words, length and covariates
+    query_features=None, # (n_queries, d) numbers, as log.queries; None: words, length, covariates
     permutations: int = 199, # 0 skips the question whether prompts follow the query
     random_state: int = 0,
 ) -> Finding:
@@ -479,7 +479,7 @@ def assignment_design(
     kind, per_group, counts = _design_counts(log)
     with threadpool_limits(1, "blas"): predicted = _predictability(log, query_features, permutations, random_state)
     facts = _design_facts(log, counts, kind, predicted)
-    wrong = None # what the choices have against the recorded probabilities
+    wrong = None # the finding against the probabilities
     if facts["known_propensity"] and permutations:
         recorded = check_propensities(log, query_features, max(permutations, 199), random_state)
         if recorded.verdict == "stop": wrong = recorded
@@ -487,14 +487,14 @@ def assignment_design(
     return _design_finding(log, facts, per_group, null, wrong)
 
 # %% ../nbs/02d_design.ipynb #6617b3e5
-def _refusal(log):
+def _why_no_effect(log):
     "Why no effect can be asked of a log; None where one can."
     try: log.require_effects()
     except NotIdentifiedError as e: return e
 
 def _design_finding(log, facts, per_group, null, wrong):
     "The finding on a design from its numbers, and from the finding against its probabilities."
-    refusal = _refusal(log)
+    refusal = _why_no_effect(log)
     case = "none" if refusal else "known" if facts["known_propensity"] and not wrong else facts["kind"]
     facts |= dict(propensities=wrong.reading if wrong else "", identifies=_IDENTIFIES[case])
     advice = wrong.advice if wrong else _ADVICE[case]

@@ -61,6 +61,7 @@ def _texts_by_name(prompts):
 # %% ../nbs/02c_templates.ipynb #bf594bcf
 def _bare_id(value): return (id_text(value) or "").strip()
 
+# %% ../nbs/02c_templates.ipynb #18e7e2a2
 def with_texts(
     frame: pd.DataFrame, # a log's rows, names in the column `prompt`
     prompts, # texts by name: a dict, a table, its file, or a folder

@@ -145,12 +145,12 @@ def _read_state(opened, columns, prompts, templates, how):
 # %% ../nbs/02e_triplets.ipynb #9467c138
 @patch(cls_method=True)
 def read(cls: Triplets,
-    source, # a file (.parquet, .csv, .tsv, .jsonl, .json, .xlsx; packed or not), a folder, or a DataFrame
-    columns: dict | None = None, # name of the log -> your column, as {"score": "accuracy"}
+    source, # .parquet, .csv, .tsv, .jsonl, .json, .xlsx; packed or not; a folder, or a DataFrame
+    columns: dict | None = None, # name of the log -> your column
     score_range: tuple | None = None, # None: as written in the file, else (0, 1)
     adaptive: bool | None = None, # None: as written in the file, else False
     covariates: list | None = None, # None: as written in the file, else those constant within a query
-    prompts=None, # texts for a log of names: a table of name and prompt, its file, or a dict
+    prompts=None, # texts for a log of names: a table of name and prompt, a file, a dict
     templates: bool = False, # True: put {query} where a prompt holds its own query
 ) -> Triplets:
     "A log from a file, a folder or a DataFrame, checked."
@@ -344,8 +344,8 @@ def _check_shares(**shares):
 # %% ../nbs/02e_triplets.ipynb #1ee6aade
 @patch
 def split(self: Triplets,
-    queries: float = .4, # share of the queries held out (of the units of `by`), in [0, 1)
-    prompts: float = 0., # share of the prompts held out, in [0, 1)
+    queries: float = .4, # share held out, of the queries or the units of `by`
+    prompts: float = 0., # share held out, of the prompts
     by: str | list | None = None, # columns whose levels stay together; constant within a query
     seed: int = 0,
 ) -> tuple[Triplets, Triplets]: # train, test: held-out queries under all prompts, else held-out prompts
@@ -355,8 +355,7 @@ def split(self: Triplets,
     frame = self.frame
     tied = _tied_ids(frame["query_id"], frame["query"], *_split_labels(frame, by))
     q = _held_out_rows(tied, queries, "queries", seed)
-    tied = _tied_ids(frame["prompt_id"], frame["prompt"])
-    p = _held_out_rows(tied, prompts, "prompts", seed)
+    p = _held_out_rows(_tied_ids(frame["prompt_id"], frame["prompt"]), prompts, "prompts", seed)
     if (q | p).all():
         raise ValueError(f"train must keep a row, got none with queries={queries:g} and prompts={prompts:g} "
                          "held out of a log this sparse; hold out less")
