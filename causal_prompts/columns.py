@@ -334,11 +334,11 @@ def _coded_columns(frame, problems):
 # %% ../nbs/02_columns.ipynb #fb3a6f0b
 def clean_frame(
     frame: pd.DataFrame, # under our names
-    score_range: tuple, # lowest and highest score
+    score_range: tuple, # (lo, hi)
     asked: list, # further columns named as covariates
     problems: Problems, # collects what is wrong
 ) -> pd.DataFrame: # raises LogError
-    "A checked frame with ids and repeats filled in."
+    "A checked frame, ids and repeats filled in."
     coded = _coded_columns(frame, problems)
     out = dict(score=_checked_scores(frame["score"], score_range, problems))
     if "propensity" in frame: out["propensity"] = _checked_propensities(frame["propensity"], problems)

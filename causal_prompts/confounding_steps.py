@@ -585,25 +585,22 @@ def _step_controls(reward, start):
             options=held, value=start.adjust))
 
 # %% ../nbs/16a_confounding_steps.ipynb #119112a4
+_STEP_TOOLTIP = "which of the six questions; arrow keys move it"
+
 class ConfoundingSteps(Shell):
     "From the naive picture to an effect that was attacked, one question at a time."
     def __init__(
         self, reward, # a fitted reward model
-        prompt: str | None = None, # of the log; None: the best raw mean
-        baseline: str | None = None, # of the log; None: the reward's
-        adjust: str | None = None, # a key of `ADJUST`; None: the reward's own route
+        prompt: str | None = None, # None: the best raw mean
+        baseline: str | None = None, # None: the reward's
+        adjust: str | None = None, # a key of `ADJUST`; None: the reward's
     ):
         self.evidence = Evidence(reward)
         asked = dict(prompt=prompt, baseline=baseline, adjust=adjust)
         start = replace(start_state(reward), **{k: v for k, v in asked.items() if v is not None})
-        super().__init__(start, *self._controls(reward, start))
-
-    def _look(self, state): return VIEWS[state.step - 1](self.evidence, state)
-
-    def _controls(self, reward, start):
-        "The controls by name, and in rows."
-        tooltip = "which of the six questions; arrow keys move it"
-        slider, self.back, self.next = stepper("step", 1, len(STEPS), 1, tooltip)
+        slider, self.back, self.next = stepper("step", 1, len(STEPS), 1, _STEP_TOOLTIP)
         controls = _step_controls(reward, start)
         rows = [*controls.values(), in_a_row(self.back, self.next, slider)]
-        return controls | dict(step=slider), rows
+        super().__init__(start, controls | dict(step=slider), rows)
+
+    def _look(self, state): return VIEWS[state.step - 1](self.evidence, state)

@@ -200,7 +200,8 @@ def _p_value(seen, null): return float((1 + (null >= seen - 1e-12).sum()) / (1 +
 
 # %% ../nbs/02d_design.ipynb #c0ffee07
 def _stabilised_weights(frame, once=False):
-    "Weights: the share of each row's prompt in its model and task, over its probability; a prompt counts `once` a query."
+    """Weights: the share of each row's prompt in its model and task, over its probability; a prompt counts `once` a
+    query."""
     level = level_codes(frame)
     cell = row_codes(level, frame["prompt_id"])
     share = np.bincount(cell)[cell] / np.bincount(level)[level]
@@ -288,7 +289,7 @@ def check_propensities(
     log, # `Triplets` with recorded propensities
     query_features=None, # as in `assignment_design`
     permutations: int = 199, random_state: int = 0,
-) -> Finding: # a row per prompt: how often chosen, and for how many choices that stands
+) -> Finding: # a row per prompt: how often chosen, for how many choices
     "Do the recorded propensities agree with the choices?"
     _check_claim(log.frame, permutations)
     whole = prompts_offered(log) == log.frame["prompt_id"].nunique()

@@ -53,7 +53,8 @@ def _zip_member(path):
                 raise refuse(path.name, "a file too large to unpack here", "unpack it first")
             return Path(inside[0].filename).name, archive.read(inside[0])
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error) as e:
-        raise refuse(path.name, f"no archive that can be read ({e})", "copy the file again, or unpack it first") from None
+        got = f"no archive that can be read ({e})"
+        raise refuse(path.name, got, "copy the file again, or unpack it first") from None
 
 # %% ../nbs/02b_files.ipynb #03aac6ca
 def unpacked_bytes(
@@ -162,7 +163,7 @@ def _csv_cells(raw, name, known):
 # %% ../nbs/02b_files.ipynb #e81ac6f6
 def _file_text(path): return decoded_text(unpacked_bytes(path), path.name) # the text of a file
 
-def _file_cells(path): return _csv_cells(unpacked_bytes(path), path.name, set(NAMES))[:3] # cells, lines, how they are counted
+def _file_cells(path): return _csv_cells(unpacked_bytes(path), path.name, set(NAMES))[:3] # cells, lines, where
 
 # %% ../nbs/02b_files.ipynb #00d205d5
 def _json_lines(text, name):

@@ -64,10 +64,10 @@ def _bare_id(value): return (id_text(value) or "").strip()
 # %% ../nbs/02c_templates.ipynb #18e7e2a2
 def with_texts(
     frame: pd.DataFrame, # a log's rows, names in the column `prompt`
-    prompts, # texts by name: a dict, a table, its file, or a folder
+    prompts, # texts by name: a dict, a table, a file, a folder
     problems: Problems, # collects what is wrong
 ) -> pd.DataFrame:
-    "The frame with texts where it has names of prompts; the names become the ids."
+    "The frame with texts for names of prompts; the names become ids."
     texts, given = _texts_by_name(prompts), frame["prompt"].map(_bare_id)
     known, whole = given.isin(texts), {t.strip(): n for n, t in texts.items()}
     gone = [g for g in given[~known].unique() if g and g not in whole]

@@ -150,8 +150,8 @@ def read(cls: Triplets,
     score_range: tuple | None = None, # None: as written in the file, else (0, 1)
     adaptive: bool | None = None, # None: as written in the file, else False
     covariates: list | None = None, # None: as written in the file, else those constant within a query
-    prompts=None, # texts for a log of names: a table of name and prompt, a file, a dict
-    templates: bool = False, # True: put {query} where a prompt holds its own query
+    prompts=None, # texts for a log of names: a table, its file, a dict
+    templates: bool = False, # put {query} where a prompt holds its own
 ) -> Triplets:
     "A log from a file, a folder or a DataFrame, checked."
     how = dict(score_range=score_range, adaptive=adaptive, covariates=covariates)
@@ -346,9 +346,9 @@ def _check_shares(**shares):
 def split(self: Triplets,
     queries: float = .4, # share held out, of the queries or the units of `by`
     prompts: float = 0., # share held out, of the prompts
-    by: str | list | None = None, # columns whose levels stay together; constant within a query
+    by: str | list | None = None, # columns whose levels stay together
     seed: int = 0,
-) -> tuple[Triplets, Triplets]: # train, test: held-out queries under all prompts, else held-out prompts
+) -> tuple[Triplets, Triplets]: # train, test (held-out queries, else prompts)
     "Hold out queries and prompts jointly."
     rng(seed)
     _check_shares(queries=queries, prompts=prompts)
@@ -367,7 +367,8 @@ def _split_labels(frame, by):
     names = [] if by is None else [by] if isinstance(by, str) else list(by)
     first = first_rows(row_codes(frame["query_id"]))
     for c in names:
-        if c not in frame: raise ValueError(f"by must name columns of the log, got {c!r}; there are {list(frame.columns)}")
+        if c not in frame:
+            raise ValueError(f"by must name columns of the log, got {c!r}; there are {list(frame.columns)}")
         k = pd.factorize(frame[c])[0]
         bad = np.flatnonzero((k != k[first]) | (k < 0))
         if not len(bad): continue

@@ -26,7 +26,7 @@ READERS = {
     "number": graded(graders.number(), "3"), "sequence": graded(graders.sequence(), "a b"), "formula": graders._math_answer, "key of a formula": lambda t: graders._key(t[:5000]),
     "two numbers": graders._TWO.fullmatch, "final answer": graders.final_answer, "plain": graders.plain,
     "keys in errors": lambda t: record.blot(t, guess=True), "pictures": record._small, "role": lambda t: serve._role([dict(role="user", content=t)]),
-    "markdown": core.as_markdown, "dates": stamps, "spans": covariates._SPAN.fullmatch,
+    "markdown": core.as_markdown, "dates": stamps, "spans": covariates._DURATION.fullmatch,
     "one query": matched("Q: {query} A:"), "a query twice": matched("{query} {query}"), "other fields": matched("{x} b {query} c {y}"), "fields in a row": matched("{x}{y}{query}"),
     "options": lambda t: importers.without_options(t, ["a", "1", "(A)"]), "variables": importers.variables_left, "holes": importers._holes, "own hole": lambda t: importers._ours(t, "a"),
     "status": importers._STATUS.match, "named answers": tabular.named_answers, "value": lambda t: tabular.same_value(t, "34.65"), "digits": lambda t: tabular.decimals_asked("a", t),
