@@ -59,6 +59,9 @@ def _chosen_covariates(frame, covariates):
 # %% ../nbs/02e_triplets.ipynb #b599d0a4
 class Triplets:
     "A checked log of (query, prompt, score), one row a draw."
+    frame: pd.DataFrame # the rows
+    score_range: tuple; adaptive: bool; notes: tuple # as below, and what was put right in reading
+
     def __init__(self,
         frame: pd.DataFrame, # query, prompt, score; may have any of `NAMES`, and covariates
         score_range: tuple = (0., 1.), # lowest and highest score there can be

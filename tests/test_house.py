@@ -276,6 +276,18 @@ def test_modules_of_checks_are_reached_through_the_package():
     done = python("import causal_prompts as cp\nprint(cp.confounding.__name__, cp.positivity.overlap.__name__)\nassert {*cp._MODULES} <= {*dir(cp)}")
     assert done.stdout.split() == [f"{NAME}.confounding", "overlap"], done.stderr
 
+@pytest.mark.parametrize("code, wanted", [
+    ("from causal_prompts import Trip", "Triplets"), ("import causal_prompts as cp\ncp.rank", "ranking"),
+    ("import causal_prompts as cp\nlog = cp.Triplets.read('log.csv')\nlog.spl", "split"), ("import causal_prompts as cp\ncp.Triplets(1).split()[0].des", "design"),
+    ("import causal_prompts as cp\ncp.CausalReward().fit(1).average_", "average_effect"), ("import causal_prompts as cp\ncp.positivity.overl", "overlap"),
+])
+def test_an_editor_completes_the_public_face(code, wanted):
+    import jedi
+    assert [c.name for c in jedi.Script(code, project=jedi.Project(ROOT)).complete()] == [wanted]
+
+def test_the_package_ships_its_types():
+    assert (PACKAGE/"py.typed").exists() and (PACKAGE/"__init__.pyi").exists() and '"*.pyi", "py.typed"' in (ROOT/"setup.py").read_text()
+
 def test_letters_order_pages_of_one_number(tmp_path):
     package, nbs = write_tree(tmp_path, _07_low="from toy import high", _08_high="")
     (nbs/"07_low.ipynb").rename(nbs/"07b_low.ipynb"), (nbs/"08_high.ipynb").rename(nbs/"07c_high.ipynb")
