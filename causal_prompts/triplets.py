@@ -73,9 +73,13 @@ class Triplets:
         self.__dict__.update(_log_state(frame, score_range, adaptive, covariates, problems))
         if covariates is not None: refuse_names(self.frame, self._named)
 
-    def __setattr__(self, name, value):
-        raise AttributeError("a log is not changed in place; build a new one from log.frame")
-    def __len__(self): return len(self.frame)
+# %% ../nbs/02e_triplets.ipynb #35d885d5
+@patch
+def __setattr__(self: Triplets, name, value):
+    raise AttributeError("a log is not changed in place; build a new one from log.frame")
+
+@patch
+def __len__(self: Triplets): return len(self.frame)
 
 # %% ../nbs/02e_triplets.ipynb #bfeb4dd9
 def _log_state(frame, score_range, adaptive, covariates, problems):
