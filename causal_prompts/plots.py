@@ -170,7 +170,18 @@ def _upright_lines(ax, zero, level):
     if zero is not None: ax.axvline(zero, color=GREY, lw=1, zorder=0)
     if level is not None: ax.axvline(level, **THRESHOLD)
 
-def _truth_bars(ax, truth, at): ax.plot(truth, at, "|", color="black", ms=15, mew=2, label="truth")
+# %% ../nbs/00_plots.ipynb #6a9cc614
+_TRUTH = dict(color="black", ms=15, mew=2, label="truth")
+
+def _name_rows(ax, row, texts):
+    names = sorted(row, key=row.get)[::-1]
+    ax.set(yticks=[row[n] for n in names], yticklabels=labels(names), ylim=(-.6, len(row) - .4), **texts)
+
+def _side_by_side(groups):
+    "Rows, look and height above the middle of each group that shares a row."
+    middle = (len(groups) - 1) / 2
+    pairs = zip(groups, _series_looks(groups))
+    return [(rows, look, .28 * (middle - i)) for i, ((_, rows), look) in enumerate(pairs)]
 
 # %% ../nbs/00_plots.ipynb #638a0cbe
 def forest(
@@ -178,17 +189,14 @@ def forest(
     label="prompt", value="effect", lo="lo", hi="hi", group=None, truth=None, # columns
     xlabel="effect on the score", title="", zero: float | None = 0., level: float | None = None,
 ):
-    "Dots with intervals, a row per label, the first on top; groups share a row; a dashed line at `level`."
-    names, groups = list(pd.unique(table[label])), _grouped_rows(table, group)
-    row, k = {name: len(names) - 1 - i for i, name in enumerate(names)}, len(groups)
-    with canvas(6.8, 1.1 + .32 * max(3, len(names)) * (1 + .25 * (k - 1))) as (fig, ax):
-        for i, ((_, rows), look) in enumerate(zip(groups, _series_looks(groups))):
-            at = _heights(rows[label], row) + .28 * ((k - 1) / 2 - i)
-            _dots(ax, rows[lo], rows[hi], rows[value], at, look)
-        if truth: _truth_bars(ax, table[truth], _heights(table[label], row))
+    "Dots with intervals, a row per label, the first on top; groups share a row; dashed at `level`."
+    groups, row = _grouped_rows(table, group), {name: i for i, name in enumerate(pd.unique(table[label])[::-1])}
+    with canvas(6.8, 1.1 + .32 * max(3, len(row)) * (1 + .25 * (len(groups) - 1))) as (fig, ax):
+        for rows, look, shift in _side_by_side(groups):
+            _dots(ax, rows[lo], rows[hi], rows[value], _heights(rows[label], row) + shift, look)
+        if truth: ax.plot(table[truth], _heights(table[label], row), "|", **_TRUTH)
         _upright_lines(ax, zero, level)
-        ax.set(yticks=list(row.values()), yticklabels=labels(names), ylim=(-.6, len(names) - .4))
-        ax.set(xlabel=xlabel, title=title)
+        _name_rows(ax, row, dict(xlabel=xlabel, title=title))
         if group or truth: fig.legend(loc="outside lower center", ncols=4)
     return fig
 
