@@ -95,6 +95,10 @@ class Triplets:
         'Write the log as parquet; `Triplets.read` gives it back unchanged.'
 
 
+def read(source, **how) -> Triplets:
+    'A log from a file, a folder or a DataFrame, checked.'
+
+
 class World:
     'A structural causal world that writes queries and prompts, logs scores, and knows every potential outcome.'
     def __init__(self, confounding: float = ..., visible: bool = ..., overlap: float = ..., noise: float = ..., nonlinearity: float = ..., repeats: int = ..., seed: int = ..., graded: bool = ..., prompts_per_query: int = ...) -> None: ...

@@ -587,6 +587,7 @@ def _step_controls(reward, start):
 # %% ../nbs/16a_confounding_steps.ipynb #119112a4
 _STEP_TOOLTIP = "which of the six questions; arrow keys move it"
 
+# %% ../nbs/16a_confounding_steps.ipynb #523952cf
 class ConfoundingSteps(Shell):
     "From the naive picture to an effect that was attacked, one question at a time."
     def __init__(
