@@ -15,7 +15,7 @@ from sklearn.linear_model import RidgeCV
 
 from .core import Finding, NotIdentifiedError, rng
 from .covariates import code_covariate
-from .embeddings import structure
+from .spaces import structure
 from .estimators import add_conditions, fold_predictions, fold_numbers, fitted_pca, queries_met, reachable_prompts, ess, usable_covariates, contrasts, residual_indicators, spread_kept
 from .plots import shorten
 from .residuals import holm, joint_test, learned_direction, own_route, residuals, slopes

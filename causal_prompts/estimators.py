@@ -29,8 +29,9 @@ from threadpoolctl import threadpool_limits
 
 from .core import Finding, NotIdentifiedError, as_texts, import_quietly, mean_interval, rng
 from .covariates import adjusted_for, code_covariates, design_columns
-from .embeddings import ConcatSpace, KernelSpace, PCASpace, StructureSpace, Support, TextEncoder, space_from_state
-from .embeddings import are_names, indistinct, name_vectors, same_distance
+from .embeddings import TextEncoder, are_names, name_vectors
+from .spaces import ConcatSpace, KernelSpace, PCASpace, StructureSpace, space_from_state
+from .support import Support, indistinct, same_distance
 from .triplets import Triplets
 
 # %% ../nbs/06_estimators.ipynb #5e73a19d

@@ -315,7 +315,8 @@ def _features(log, query_ids, query_features, encoder, components):
     "One row of numbers a query: as given, or the leading components of the embedding of the contrast's queries."
     queries = log.queries.set_index("query_id")["query"]
     if query_features is None:
-        from causal_prompts.embeddings import PCASpace, TextEncoder
+        from causal_prompts.embeddings import TextEncoder
+        from causal_prompts.spaces import PCASpace
         queries = queries.loc[pd.unique(query_ids)]
         texts = list(queries)
         E = (encoder or TextEncoder()).encode(texts, role="query")

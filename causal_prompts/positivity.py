@@ -23,7 +23,8 @@ from sklearn.linear_model import RidgeCV
 from threadpoolctl import threadpool_limits
 
 from .core import Finding, NotIdentifiedError, as_texts, rng
-from .embeddings import KernelSpace, StructureSpace, nearest_distances
+from .spaces import KernelSpace, StructureSpace
+from .support import nearest_distances
 from .estimators import Rows, add_conditions, fold_predictions, fitted_pca, queries_met, reachable_prompts, training_rows, rows_kept, ess, expected
 from .plots import shorten
 from .residuals import prompt_components, holm, own_route, residuals

