@@ -32,6 +32,8 @@ def _boosting(seed):
     w = _world(seed, "confounded-hidden")
     return cp.NaiveReward("lightgbm", encoder=Words(), baseline=w.baseline).fit(w.log(n_queries=300, n_prompts=12, seed=seed))
 
+def _linear(seed, reward=None): return fitted(_world(seed), "naive", n_queries=2000, n_prompts=60, prompts_per_query=6, encoder=Ideas(), seed=seed, reward=reward)
+
 WORLDS = {
     "effects tripled": Simulated(lambda seed: _as(fitted(_world(seed), seed=seed), Loud), "effects tripled, 300 queries x 4, 12 prompts"),
     "hidden confounding, boosting": Simulated(lambda seed: _boosting(seed), "naive boosting on a confounded-hidden log, 300 queries x 4, 12 prompts; clean: the causal kernel on that log", " (naive)"),
@@ -42,7 +44,7 @@ WORLDS = {
         "an encoder that gives random points, 1,200 queries x 4, 40 prompts; clean: one that reads the ideas", " (encoder)"),
     "randomised, 1,200 queries": Simulated(lambda seed: fitted(_world(seed), n_queries=1200, seed=seed)),
     "no effects": Simulated(lambda seed: fitted(_world(seed, noise=1.), n_queries=1200, seed=seed), "no prompt has any effect (the grader flips a coin), 1,200 queries x 4, 12 prompts", " (no effects)"),
-    "many components": Simulated(lambda seed: fitted(_world(seed), "naive", n_queries=600, n_prompts=40, encoder=Ideas(), seed=seed)),
-    "one component": Simulated(lambda seed: fitted(_world(seed), "naive", n_queries=600, n_prompts=40, encoder=Ideas(), seed=seed, reward=dict(d_t=1)),
-        "one component of the prompts where twelve ideas matter, naive ridge, 600 queries x 4, 40 prompts; clean: the model's own setting"),
+    "many components": Simulated(lambda seed: _linear(seed)),
+    "one component": Simulated(lambda seed: _linear(seed, dict(d_t=1)),
+        "one component of the prompts where twelve ideas matter, naive ridge, 2,000 queries x 6 of 60 prompts; clean: the model's own number of components"),
 }
