@@ -13,11 +13,11 @@ from math import comb, isnan
 import numpy as np
 import pandas as pd
 
-from .core import Finding, as_texts, content_id, mean_interval, rng
-from .llm import BudgetError, CallError, token_bound, longest_answer, each, spend, wait
+from .core import as_texts, content_id, Finding, mean_interval, rng
+from .llm import CallError, each, longest_answer, spend, token_bound, wait
 from .plots import shorten
 from .pools import Pool
-from .record import request_key
+from .record import BudgetError, request_key
 from .tasks import Task
 from .triplets import Triplets
 

@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 
 from . import plots
-from .core import NotIdentifiedError, mean_interval
-from .estimators import NaiveReward, contrasts, residual_indicators
-from .graph import BACKDOOR, KNOWN, WITHIN, PromptGraph
+from .core import mean_interval, NotIdentifiedError
+from .estimators import contrasts, NaiveReward, own_route, residual_indicators
+from .graph import BACKDOOR, KNOWN, PromptGraph, WITHIN
 from .refutation import confounding_bias, refute, sensitivity
-from .residuals import holm, joint_test, own_route, residuals, row_source, slopes
-from .views import FORMS, Evidence, Shell, View, control, in_a_row, numbered_choices, quoted, stepper
+from .residuals import holm, joint_test, residuals, row_source, slopes
+from .views import control, Evidence, FORMS, in_a_row, numbered_choices, quoted, Shell, stepper, View
 
 # %% ../nbs/16a_confounding_steps.ipynb #7a2f3c06
 ADJUST = {

@@ -22,12 +22,13 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import RidgeCV
 from threadpoolctl import threadpool_limits
 
-from .core import Finding, NotIdentifiedError, as_texts, rng
+from .core import as_texts, Finding, NotIdentifiedError, rng
+from .estimators import add_conditions, ess, expected, fitted_pca, fold_predictions, own_route
+from .estimators import queries_met, reachable_prompts, Rows, rows_kept, training_rows
+from .plots import shorten
+from .residuals import holm, prompt_components, residuals
 from .spaces import KernelSpace, StructureSpace
 from .support import nearest_distances
-from .estimators import Rows, add_conditions, fold_predictions, fitted_pca, queries_met, reachable_prompts, training_rows, rows_kept, ess, expected
-from .plots import shorten
-from .residuals import prompt_components, holm, own_route, residuals
 from .triplets import Triplets
 
 # %% ../nbs/07c_positivity.ipynb #fb4d5f4f

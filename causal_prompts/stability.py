@@ -18,11 +18,12 @@ from sklearn.base import clone
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from .core import Finding, NotIdentifiedError, mean_interval, rng
-from .spaces import KernelSpace, PCASpace, structure
-from .estimators import CausalReward, ProductKernel, fold_numbers, kernel_rows, queries_met, rows_kept, expected, spread_kept
+from .core import Finding, mean_interval, NotIdentifiedError, rng
+from .estimators import CausalReward, expected, fold_numbers, kernel_rows, own_route, ProductKernel
+from .estimators import queries_met, rows_kept, spread_kept
 from .evaluation import tau_b
-from .residuals import holm, own_route, residuals, slopes
+from .residuals import holm, residuals, slopes
+from .spaces import KernelSpace, PCASpace, structure
 
 # %% ../nbs/13b_stability.ipynb #66fb6b3c
 def _sound_route(reward):

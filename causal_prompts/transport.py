@@ -15,15 +15,15 @@ from sklearn.exceptions import NotFittedError
 from sklearn.isotonic import isotonic_regression
 from sklearn.linear_model import RidgeCV
 
-from .core import Finding, NotIdentifiedError, as_texts, mean_interval, rng
+from .core import as_texts, Finding, mean_interval, NotIdentifiedError, rng
+from .design import REPEATED
 from .embeddings import TextEncoder
+from .estimators import CausalReward, fitted_pca, NaiveReward, own_route, ProductKernel
+from .evaluation import check_test, group_measures, predicted_effects, prompt_cells, two_names
+from .plots import shorten
+from .residuals import holm
 from .spaces import StructureSpace
 from .support import Support
-from .estimators import CausalReward, NaiveReward, ProductKernel, fitted_pca
-from .evaluation import prompt_cells, check_test, two_names, group_measures, predicted_effects
-from .plots import shorten
-from .residuals import holm, own_route
-from .design import REPEATED
 from .triplets import Triplets
 
 # %% ../nbs/13c_transport.ipynb #c3c8b420

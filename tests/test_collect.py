@@ -12,11 +12,12 @@ from fakes import Words
 from causal_prompts.collect import Collection, plan, run
 from causal_prompts.core import content_id, mean_interval
 from causal_prompts.estimators import CausalReward, NaiveReward
-from causal_prompts.llm import LLM, CallError, Limits
+from causal_prompts.graders import Grade
+from causal_prompts.llm import CallError, Limits, LLM
 from causal_prompts.pools import single_edits
 from causal_prompts.record import Record
 from causal_prompts.serve import request_id, serve_world
-from causal_prompts.tasks import Grade, Task, world_task
+from causal_prompts.tasks import Task, world_task
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import IDEAS, World
 from test_llm import answer, error, stub

@@ -6,8 +6,8 @@ from sklearn.exceptions import NotFittedError
 import causal_prompts as cp
 from causal_prompts.core import NotIdentifiedError
 from causal_prompts.diagnostics import checkup
-from causal_prompts.estimators import Reward, contrasts
-from causal_prompts.residuals import ROUTES, holm, joint_test, learned_direction, own_route, residuals, slopes
+from causal_prompts.estimators import contrasts, own_route, Reward
+from causal_prompts.residuals import holm, joint_test, learned_direction, residuals, ROUTES, slopes
 from fakes import Words
 
 
