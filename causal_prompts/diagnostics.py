@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 from sklearn.exceptions import NotFittedError
 
-from . import confounding, estimators, positivity, refutation, stability, transport
+from . import confounding, estimators, positivity, power_analysis, refutation, stability, transport
 from .core import Finding, NotIdentifiedError, progress
 from .residuals import own_route
 from .triplets import Triplets
 
 # %% ../nbs/13d_diagnostics.ipynb #b26dc243
 CHECKS = pd.DataFrame([
-    ("power", positivity.power, "how small an effect the log can show", ""),
+    ("power", power_analysis.power, "how small an effect the log can show", ""),
     ("overlap", positivity.overlap, "whether every prompt could meet every query", ""),
     ("gaps", positivity.gaps, "which kinds of queries never met which prompts", ""),
     ("residual variance", positivity.residual_variance, "how much of the prompt the query leaves open", ""),

@@ -23,7 +23,8 @@ from . import plots
 from .core import Finding, NotIdentifiedError, as_markdown, mean_interval
 from .estimators import NaiveReward, contrasts, residual_indicators
 from .graph import BACKDOOR, KNOWN, WITHIN, PromptGraph
-from .positivity import conditioned_rows, learned_propensities, extrapolation, gaps, overlap, residual_variance
+from .positivity import extrapolation, gaps, overlap, residual_variance
+from .propensities import conditioned_rows, learned_propensities
 from .refutation import confounding_bias, refute, sensitivity
 from .residuals import row_source as _opened_reward, holm, joint_test, own_route, residuals, slopes
 

@@ -5,7 +5,8 @@ from alarm_worlds import fitted
 from alarm_worlds import Words
 import causal_prompts as cp
 from causal_prompts.core import rng
-from causal_prompts.positivity import extrapolation, gaps, overlap, power, residual_variance
+from causal_prompts.positivity import extrapolation, gaps, overlap, residual_variance
+from causal_prompts.power_analysis import power
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import World
 
