@@ -15,13 +15,15 @@ from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import RidgeCV
 from threadpoolctl import threadpool_limits
 
+from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, as_texts, rng
 from .embeddings import KernelSpace, StructureSpace, nearest_distances
 from .estimators import ess, fitted_pca, fold_predictions
 from .meetings import meetings
 from .plots import shorten
 from .propensities import conditioned_rows, propensities_of, sampled_rows
-from .residuals import own_route, prompt_components, residuals
+from .residuals import prompt_components, residuals
+from .routes import Route
 
 # %% ../nbs/07c_positivity.ipynb #583ea9ce
 def _weight_columns(p, e, P, suffix=""):
@@ -75,26 +77,34 @@ def _refuse_rare(rows):
         f"a typical one has {seldom:.0f} rows.",
         "judging overlap by the prompts' components (residual_variance).")
 
-# %% ../nbs/07c_positivity.ipynb #d7c32f18
-@threadpool_limits.wrap(limits=1, user_api="blas")
-def overlap(
-    reward, # a fitted reward
-    floor: float = .1, # propensity that counts as support, as a fraction of the prompt's fair share
-    folds: int = 5, # cross-fitting folds of whole queries
-    least: float = .1, # share of supported pairs below which to stop
-    wished: float = .9, # share of supported pairs that is well
-    kept: float = .3, # effective share of the rows that is well
-    random_state: int = 0,
-) -> Finding:
-    "Did every prompt have a chance on every query?"
-    _refuse_overlap(reward, floor, folds)
+# %% ../nbs/07c_positivity.ipynb #5d8e25ae
+def _support_of(reward, floor, folds, random_state):
+    "What is judged, a row per prompt, and the picture's data; by recorded propensities where there are some."
     rows, log = conditioned_rows(reward, folds, random_state)
     _refuse_rare(rows)
     E, at, how = propensities_of(reward, folds, random_state)
     known = log.frame["propensity"].to_numpy(float) if "propensity" in log.frame else None
     table, ratio = _overlap_table(rows, E, at, floor, known)
     facts = dict(supported=(ratio > floor).mean(), floor=floor, recorded=known is not None, **how)
-    return _overlap_finding(facts, table, _overlap_data(rows, ratio, at, known), own_route(reward), least, wished, kept)
+    return facts, table, _overlap_data(rows, ratio, at, known)
+
+# %% ../nbs/07c_positivity.ipynb #d7c32f18
+@check("overlap", looks_at="whether every prompt could meet every query",
+       clean="randomised, naive", broken="no overlap")
+@threadpool_limits.wrap(limits=1, user_api="blas")
+def overlap(
+    reward, # a fitted reward
+    floor: float = thresholds.fair_share, # propensity that counts as support, as a fraction of the prompt's fair share
+    folds: int = 5, # cross-fitting folds of whole queries
+    least: float = thresholds.supported_least, # share of supported pairs below which to stop
+    wished: float = thresholds.supported, # share of supported pairs that is well
+    kept: float = thresholds.rows_kept, # effective share of the rows that is well
+    random_state: int = 0,
+) -> Finding:
+    "Did every prompt have a chance on every query?"
+    _refuse_overlap(reward, floor, folds)
+    facts, table, data = _support_of(reward, floor, folds, random_state)
+    return _overlap_finding(facts, table, data, Route.declared_by(reward), least, wished, kept)
 
 # %% ../nbs/07c_positivity.ipynb #5df48b77
 _INSIDE = (" Comparing within queries needs no such weights, "
@@ -107,7 +117,7 @@ def _overlap_reading(facts, worst, own, lacking, route):
             f"(propensity above {facts['floor']:g} of the prompt's fair share); "
             f"weighting leaves a typical prompt {facts['kept']:.0%} of its rows, the worst {facts['kept_min']:.0%} "
             f"({worst[f'ess{own}']:.0f} of {worst['n']:.0f}), and the heaviest single row carries "
-            f"{facts['heaviest']:.0%} of a prompt's weight{recorded}{absent}.{_INSIDE if route == 'within' else ''}")
+            f"{facts['heaviest']:.0%} of a prompt's weight{recorded}{absent}.{_INSIDE if route.within_query else ''}")
 
 # %% ../nbs/07c_positivity.ipynb #c6ac7877
 def _overlap_advice(lacking):
@@ -134,12 +144,14 @@ def _overlap_finding(facts, table, data, route, least, wished, kept):
         "" if verdict == "ok" else _overlap_advice(lacking), facts, _overlap_form(floor), data)
 
 # %% ../nbs/07c_positivity.ipynb #bdc7b0d2
+@check("gaps", looks_at="which kinds of queries never met which prompts",
+       clean="randomised, naive", broken="no overlap, 1,000 queries")
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def gaps(
     reward, # a fitted reward
     kinds: int | str = 8, # groups of queries to form, or a column of the log
-    level: float = .01, # of the corrected test for a hole
-    empty: float = .2, # observed over expected below which a cell counts as a hole
+    level: float = thresholds.level, # of the corrected test for a hole
+    empty: float = thresholds.hole, # observed over expected below which a cell counts as a hole
     random_state: int = 0,
 ) -> Finding:
     "Which kinds of queries never met which prompts?"
@@ -173,7 +185,7 @@ def _gaps_finding(cells, shown, level, empty):
     table = table.sort_values(["hole", "p", "ratio"], ascending=[False, True, True], ignore_index=True)
     return Finding(
         "Which kinds of queries never met which prompts?", table.head(max(10, min(holes, 40))),
-        "stop" if lost > .5 else "caution" if holes else "ok", _gaps_reading(table, holes, lost, expected),
+        "stop" if lost > thresholds.lost else "caution" if holes else "ok", _gaps_reading(table, holes, lost, expected),
         f"hole: at most {empty:g} of the expected meetings, Holm p <= {level:g}; stop: holes over half of all pairs",
         _GAPS_ADVICE if holes else "", dict(holes=holes, cells=len(cells), lost=lost, expected=expected),
         ("heat", _GAPS_FORM), shown)
@@ -196,7 +208,7 @@ def _predicted_components(reward, rows, T, random_state):
 # %% ../nbs/07c_positivity.ipynb #41a356e2
 def _centred_and_left(reward, components, random_state):
     "(n, k) centred components of the prompt, and what their conditioning leaves of them."
-    if own_route(reward) == "within":
+    if Route.declared_by(reward).within_query:
         left = residuals(reward, components)
         return left.raw_t - left.raw_t.mean(0), left.t
     rows, _ = conditioned_rows(reward, 5, random_state)
@@ -215,17 +227,19 @@ def _shares_left(T, R):
     return pd.DataFrame(dict(direction=names, left=[*own, eig[0], np.exp(np.log(eig).mean())]))
 
 # %% ../nbs/07c_positivity.ipynb #e4f96511
+@check("residual variance", looks_at="how much of the prompt the query leaves open",
+       clean="randomised, one prompt a query", broken="prompt follows the query")
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def residual_variance(
     reward, # a fitted reward
     components: int = 8, # leading components of the prompts to look at
-    least: float = .05, # leftover share below which to warn
+    least: float = thresholds.left_open, # leftover share below which to warn
     random_state: int = 0,
 ) -> Finding:
     "How much do the prompts still vary once the query is known?"
     reward._check()
     table = _shares_left(*_centred_and_left(reward, components, random_state))
-    return _variance_finding(table, own_route(reward), least)
+    return _variance_finding(table, Route.declared_by(reward), least)
 
 # %% ../nbs/07c_positivity.ipynb #0ce79e22
 _PINNED = ("Effects along a pinned direction rest on the model, not on the log: score other prompts "
@@ -236,7 +250,7 @@ def _variance_finding(table, route, least):
     left = table.set_index("direction").left
     worst, joint, own = left["worst direction"], left["all together"], left.iloc[:-2]
     verdict = "stop" if joint < least else "caution" if worst < least else "ok"
-    given = "inside queries" if route == "within" else "given the query's text and covariates"
+    given = "inside queries" if route.within_query else "given the query's text and covariates"
     form = dict(label="direction", value="left", level=least, xlabel=f"share of variance left {given}")
     return Finding(
         "How much do the prompts still vary once the query is known?", table, verdict,
@@ -296,6 +310,9 @@ def _query_features(reward, queries, random_state):
 # %% ../nbs/07c_positivity.ipynb #e9efd9aa
 def _placement(reward, rows, H, asked, prompts, components, level):
     "A row per proposed prompt, the distance of each logged pair, and the two limits."
+    if len(rows.prompts) < 4: raise NotIdentifiedError(
+        f"How far prompts usually lie apart can be learned only from at least 4 of them, got {len(rows.prompts)}.",
+        "comparing those prompts.")
     k = max(1, min(components, (len(rows.prompts) - 1) // 2))
     own, edge = _own_distances(rows, H, k), _edge(reward.support_.reference_, level / len(prompts))
     far = _Cloud(rows.prompts, rows.E_p, rows.p, H, k).distance(reward._encode(prompts, "prompt"), asked)
@@ -305,28 +322,23 @@ def _placement(reward, rows, H, asked, prompts, components, level):
     table = table.assign(conditional=np.median(far, 0), as_far=as_far, inside_share=(far <= limit).mean(0))
     return table, own, edge, limit
 
-# %% ../nbs/07c_positivity.ipynb #581323aa
-def _refuse_few(P):
-    if P < 4: raise NotIdentifiedError(
-        f"How far prompts usually lie apart can be learned only from at least 4 of them, got {P}.",
-        "comparing those prompts.")
-
 # %% ../nbs/07c_positivity.ipynb #7f061185
+@check("extrapolation", looks_at="whether proposed prompts lie where the log has been", needs="prompts",
+       clean="proposals like the log's", broken="foreign proposals")
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def extrapolation(
     reward, # a fitted reward
     prompts, # texts proposed
     queries=None, # texts they are meant for; None: those of the log
-    level: float = .01, # share of the log's own pairs called outside; chance that a list of the log's own making rings
-    share: float = .5, # least share of queries for which a prompt must be inside
-    components: int = 8, # leading components of the prompts
+    level: float = thresholds.level, # share of logged pairs called outside; chance that a list like the log's rings
+    share: float = thresholds.inside, # least share of queries for which a prompt is inside
+    components: int = 8, # leading ones, of the prompts
     random_state: int = 0,
 ) -> Finding:
     "Does the log have anything to say about these prompts? (By nearness of text: a new idea in old words is near.)"
     reward._check()
     prompts = list(dict.fromkeys(as_texts(prompts, "prompts")))
     rows, H, asked = _query_features(reward, queries, random_state)
-    _refuse_few(len(rows.prompts))
     placed = _placement(reward, rows, H, asked, prompts, components, level)
     return _extrapolation_finding(reward, rows, *placed, share, level)
 
@@ -349,7 +361,7 @@ def _furthest(table, edge, share):
 
 def _extrapolation_reading(table, outside, edge, share, route):
     worst = _furthest(table, edge, share)
-    pooled = " (judged on the pooled log, although the comparison is within queries)" if route == "within" else ""
+    pooled = " (judged on the pooled log, although the comparison is within queries)" if route.within_query else ""
     near = f" and inside what they show for {worst.inside_share:.0%} of the queries{pooled}."
     return (f"{outside} of {len(table)} proposed prompts {'is' if outside == 1 else 'are'} extrapolation; "
             f"the furthest out, '{shorten(worst.prompt, 60)}', lies at {worst.distance / edge:.2f} times the limit "
@@ -374,7 +386,7 @@ def _extrapolation_finding(reward, rows, table, own, edge, limit, share, level):
     return Finding(
         "Does the log have anything to say about these prompts?", table,
         "ok" if not n_out else "stop" if n_out == len(table) else "caution",
-        _extrapolation_reading(table, n_out, edge, share, own_route(reward)),
+        _extrapolation_reading(table, n_out, edge, share, Route.declared_by(reward)),
         _extrapolation_threshold(edge, limit, share, level), _FAR_ADVICE if n_out else "",
         dict(outside=table.prompt[outside].tolist(), edge=edge, limit=limit, n=len(table)),
         ("points", _DISTANCES_FORM), _over_limits(table, rows, own, reward, edge, limit))

@@ -11,9 +11,11 @@ import pandas as pd
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
+from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, rng
 from .estimators import Rows, expected, queries_met, reachable_prompts, rows_kept
 from .residuals import residuals
+from .routes import Route, Weighted, Within
 from .triplets import Triplets
 
 # %% ../nbs/07c_power_analysis.ipynb #ffa571e6
@@ -23,7 +25,7 @@ def _design_rows(log):
     frame = log.scored.frame
     p, prompts = pd.factorize(frame["prompt"])
     q, cluster = pd.factorize(frame["query"])[0], pd.factorize(frame["query_id"])[0]
-    route = "weighted" if log.scored.design(permutations=0).facts["kind"] == "single" else "within"
+    route = Weighted() if log.scored.design(permutations=0).facts["kind"] == "single" else Within()
     y, groups = frame["score"].to_numpy(float), pd.factorize(log.scored.groups)[0]
     return Rows([], list(prompts), None, None, q, p, y, groups, cluster, np.ones(len(y)), np.zeros(len(y), int), route)
 
@@ -68,7 +70,7 @@ def _design_errors(rows, y, base, most=300):
     WC = C * rows.w[:, None]
     bread = np.linalg.pinv(WC.T @ C, hermitian=True)
     e = y - C @ (bread @ (WC.T @ y))
-    free = len(y) - C.shape[1] - (len(np.unique(rows.g)) if rows.strategy == "within" else 1)
+    free = len(y) - C.shape[1] - (len(np.unique(rows.g)) if rows.strategy.within_query else 1)
     plain = (np.diag(bread @ (WC.T @ WC) @ bread) * (e @ e) / max(free, 1))[: len(cols)]
     S = np.zeros((rows.cluster.max() + 1, C.shape[1]))
     np.add.at(S, rows.cluster, WC * e[:, None])
@@ -109,19 +111,20 @@ def _log_asked(log_or_reward, alpha, power):
     return log_or_reward.log_
 
 # %% ../nbs/07c_power_analysis.ipynb #9c37adff
-@threadpool_limits.wrap(limits=1, user_api="blas") # on small matrices threads only wait for each other
+@check("power", looks_at="how small an effect the log can show",
+       clean="many rows of few prompts", broken="few rows of many prompts", about_size=True)
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def power(
     log_or_reward, # a Triplets before any fit, or a fitted reward
-    alpha: float = .05, # level of the test
-    power: float = .8, # wished probability of finding the effect
+    alpha: float = thresholds.alpha, # level of the test
+    power: float = thresholds.power, # wished probability of finding the effect
     baseline: str | None = None, # the prompt compared with; None: the reward's, or the commonest
-    caution: float = .1, stop: float = .3, # smallest visible effect to warn of, as a share of the score range
+    caution: float = .1, stop: float = .3, # smallest visible effect to warn of, share of the score range
 ) -> Finding:
     "How small an effect could be seen with this log?"
     log = _log_asked(log_or_reward, alpha, power)
     rows, y, base, kept = _scatter(log_or_reward, baseline)
-    cols, se, met = _design_errors(rows, y, base)
-    table = _mde_table(rows, cols, se, met, base, alpha, power, kept)
+    table = _mde_table(rows, *_design_errors(rows, y, base), base, alpha, power, kept)
     how = dict(alpha=alpha, power=power, baseline=rows.prompts[base], route=rows.strategy)
     return _power_finding(_power_facts(table, float(np.ptp(log.score_range))) | how, table, caution, stop)
 
@@ -137,12 +140,10 @@ def _power_facts(table, span):
                 needed={k: needed(k) for k in (1, 2, 5, 10)}, queries=float(q), score_range=span)
 
 # %% ../nbs/07c_power_analysis.ipynb #e653bff6
-_COMPARING = dict(within="within queries", weighted="between queries", dml="between queries that look alike")
-
 def _power_reading(facts, prompts):
     points = lambda k: f"{100 * facts[k] / facts['score_range']:.1f} points"
     needed = ", ".join(f"{n:,}" for n in facts["needed"].values())
-    return (f"Comparing {_COMPARING.get(facts['route'])}, a typical prompt met {facts['queries']:,.0f} queries, "
+    return (f"Comparing {Route.of(facts['route']).compared}, a typical prompt met {facts['queries']:,.0f} queries, "
             f"and its effect over the baseline is found with probability {facts['power']:.0%} "
             f"if it is at least {points('visible')} (hundredths of the score range), "
             f"or {points('corrected')} when all {prompts} prompts are tested at once; all tested at once, "
