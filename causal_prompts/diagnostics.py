@@ -17,6 +17,11 @@ from . import checks, confounding, estimators, positivity, refutation, stability
 from .checks import check, NEEDS
 from .core import as_markdown, Finding, NotIdentifiedError, progress, VERDICTS
 from .estimators import own_route
+from . import checks, estimators, stability, transport
+from . import confounding, positivity, power_analysis, refutation # their checks enter the list
+from .checks import check, NEEDS
+from .core import as_markdown, Finding, NotIdentifiedError, progress, VERDICTS
+from .estimators import own_route
 from .triplets import Triplets
 
 # %% ../nbs/13d_diagnostics.ipynb #b26dc243
@@ -45,18 +50,6 @@ def _enter(name, function, **says):
 
 _enter("encoder", estimators.blindness, looks_at="whether the encoder can tell the texts apart",
        clean="texts apart", broken="texts that share vectors")
-
-# %% ../nbs/13d_diagnostics.ipynb #e50ac0b8
-_enter("power", positivity.power, looks_at="how small an effect the log can show",
-       clean="many rows of few prompts", broken="few rows of many prompts", about_size=True)
-_enter("overlap", positivity.overlap, looks_at="whether every prompt could meet every query",
-       clean="randomised, naive", broken="no overlap")
-_enter("gaps", positivity.gaps, looks_at="which kinds of queries never met which prompts",
-       clean="randomised, naive", broken="no overlap, 1,000 queries")
-_enter("residual variance", positivity.residual_variance, looks_at="how much of the prompt the query leaves open",
-       clean="randomised, one prompt a query", broken="prompt follows the query")
-_enter("extrapolation", positivity.extrapolation, looks_at="whether proposed prompts lie where the log has been",
-       needs="prompts", clean="proposals like the log's", broken="foreign proposals")
 
 # %% ../nbs/13d_diagnostics.ipynb #ebaeab3b
 _enter("embedding stability", stability.embedding_stability, looks_at="whether retraining keeps the ranking",

@@ -16,11 +16,11 @@ import pandas as pd
 from . import plots
 from .confounding_steps import ADJUST
 from .core import Finding
-from .positivity import conditioned_rows, extrapolation, gaps, learned_propensities, overlap
-from .positivity import residual_variance
+from .positivity import extrapolation, gaps, overlap, residual_variance
+from .propensities import conditioned_rows, learned_propensities
 from .residuals import residuals
-from .views import FORMS, Evidence, Shell, View, control, in_a_row, numbered_choices, quoted
-from .views import settled_control, stepper
+from .views import control, Evidence, FORMS, in_a_row, numbered_choices, quoted, settled_control, Shell
+from .views import stepper, View
 
 # %% ../nbs/16b_positivity_explorer.ipynb #ebe19705
 @dataclass(frozen=True)

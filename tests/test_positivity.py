@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.exceptions import NotFittedError
 
 import causal_prompts as cp
-from causal_prompts import positivity as ps
+from causal_prompts import meetings, positivity as ps, power_analysis, propensities
 from causal_prompts.core import NotIdentifiedError, rng
 from causal_prompts.estimators import contrasts, expected
 from fakes import Words
@@ -56,7 +56,7 @@ def causal(log):
 
 def found(log, gain, prompt, base, times=150):
     "Share of redrawn logs of this design in which a gain of one prompt is found at level .05."
-    rows, hits = ps._bare(log), 0
+    rows, hits = power_analysis._design_rows(log), 0
     left = rows.y - expected(rows, rows.y)
     sd = np.sqrt(left @ left / (len(left) - len(np.unique(rows.g)) * (rows.strategy == "within")))
     at, b = rows.prompts.index(prompt), rows.prompts.index(base)
@@ -70,7 +70,7 @@ def found(log, gain, prompt, base, times=150):
 @pytest.mark.parametrize("per_query", [1, 4])
 def test_the_smallest_visible_effect_is_found_as_often_as_promised(per_query):
     log = random_log(3, 200, 8, prompts_per_query=per_query)
-    f = ps.power(log)
+    f = power_analysis.power(log)
     row = f.table.iloc[len(f.table) // 2]
     assert abs(found(log, row.visible, row.prompt, f.facts["baseline"]) - .8) < .1
     assert abs(found(log, 0., row.prompt, f.facts["baseline"]) - .05) < .06
@@ -78,7 +78,7 @@ def test_the_smallest_visible_effect_is_found_as_often_as_promised(per_query):
 
 def test_power_before_and_after_fitting_agree():
     log = random_log(1)
-    before, after = ps.power(log, baseline=cp.World.baseline), ps.power(causal(log))
+    before, after = power_analysis.power(log, baseline=cp.World.baseline), power_analysis.power(causal(log))
     assert before.facts["route"] == after.facts["route"] == "within" and before.facts["baseline"] == cp.World.baseline
     assert after.facts["visible"] == pytest.approx(before.facts["visible"], rel=1e-6)
 
@@ -86,7 +86,7 @@ def test_power_before_and_after_fitting_agree():
 def test_error_is_the_textbook_one_for_two_prompts():
     r = rng(0, "two")
     frame = pd.DataFrame(dict(query=[f"question {i}" for i in range(400)], prompt=np.where(np.arange(400) < 100, "one prompt", "another prompt"), score=r.normal(0, 1, 400)))
-    f = ps.power(cp.Triplets(frame, score_range=(-5, 5)))
+    f = power_analysis.power(cp.Triplets(frame, score_range=(-5, 5)))
     y, p = frame.score.to_numpy(), (frame.prompt == "one prompt").to_numpy()
     assert f.table.se[0] == pytest.approx(stats.linregress(p.astype(float), y).stderr, rel=.1)
     assert f.table.visible[0] / f.table.se[0] == pytest.approx(stats.t.ppf(.975, 99) + stats.t.ppf(.8, 99))
@@ -96,28 +96,28 @@ def test_error_is_the_textbook_one_for_two_prompts():
 def test_draws_of_one_answer_are_not_new_evidence():
     log = random_log(4, 150)
     again = pd.concat([log.frame.drop(columns=["query_id", "prompt_id"]).assign(repeat=i) for i in range(4)], ignore_index=True)
-    a, b = ps.power(log), ps.power(cp.Triplets(again))
+    a, b = power_analysis.power(log), power_analysis.power(cp.Triplets(again))
     assert b.facts["visible"] == pytest.approx(a.facts["visible"], rel=.12)
 
 
 def test_verdict_of_power_follows_size_and_thresholds():
-    small = ps.power(random_log(0, 300, 40))
-    assert small.verdict == "stop" and small.advice and ps.power(random_log(0, 2500, 8)).verdict == "ok"
-    assert ps.power(random_log(0, 300, 40), caution=.8, stop=.9).verdict == "ok"
+    small = power_analysis.power(random_log(0, 300, 40))
+    assert small.verdict == "stop" and small.advice and power_analysis.power(random_log(0, 2500, 8)).verdict == "ok"
+    assert power_analysis.power(random_log(0, 300, 40), caution=.8, stop=.9).verdict == "ok"
     assert list(small.facts["needed"]) == [1, 2, 5, 10] and small.facts["needed"][1] == pytest.approx(100 * small.facts["needed"][10], rel=.06)
     assert (small.table.corrected > small.table.visible).all()
 
 
 def test_a_known_difficulty_does_not_lower_the_error_of_the_naive_comparison(torn):
-    assert ps.power(torn).facts["route"] == "weighted" and ps.power(torn).facts["visible"] > 0
+    assert power_analysis.power(torn).facts["route"] == "weighted" and power_analysis.power(torn).facts["visible"] > 0
 
 
 def test_power_refuses():
-    with pytest.raises(ValueError, match="0 < alpha < power < 1"): ps.power(random_log(0, 60), power=.01)
-    with pytest.raises(TypeError, match="Triplets log or a fitted reward"): ps.power(pd.DataFrame())
-    with pytest.raises(NotFittedError): ps.power(cp.NaiveReward())
+    with pytest.raises(ValueError, match="0 < alpha < power < 1"): power_analysis.power(random_log(0, 60), power=.01)
+    with pytest.raises(TypeError, match="Triplets log or a fitted reward"): power_analysis.power(pd.DataFrame())
+    with pytest.raises(NotFittedError): power_analysis.power(cp.NaiveReward())
     log = cp.Triplets(pd.DataFrame(dict(query=[f"q {i}" for i in range(30)], prompt=[f"p {i}" for i in range(30)], score=np.arange(30) / 30)))
-    with pytest.raises(NotIdentifiedError, match="No prompt met two queries"): ps.power(log)
+    with pytest.raises(NotIdentifiedError, match="No prompt met two queries"): power_analysis.power(log)
 
 
 # ---- overlap
@@ -141,8 +141,8 @@ def test_the_worst_overlap_stops(torn): assert ps.overlap(torn, least=.9, wished
 def test_propensities_follow_the_truth():
     world = cp.World.preset("confounded-visible", seed=1)
     reward = fit(world.log(n_queries=1200, n_prompts=12, seed=1, propensities=True))
-    rows, _ = ps.conditioned_rows(reward, 5, 0)
-    E, inv, _ = ps.learned_propensities(rows)
+    rows, _ = propensities.conditioned_rows(reward, 5, 0)
+    E, inv, _ = propensities.learned_propensities(rows)
     truth = world.propensity([rows.queries[i] for i in rows.q], rows.prompts)
     assert np.allclose(E.sum(1), 1) and np.corrcoef(E[inv].ravel(), truth.ravel())[0, 1] > .7
     f = ps.overlap(reward)
@@ -158,8 +158,8 @@ def test_propensities_are_held_out():
     "A query feature that is pure noise earns nothing."
     r = rng(0, "noise")
     H, N = np.c_[np.ones(300), r.normal(size=(300, 40))], np.eye(6)[r.integers(6, size=300)]
-    level, out, penalty = ps._held_out(H, N, np.arange(300) % 5)
-    assert penalty == 300. and ps._loglik(level, N).sum() > ps._loglik(level + out, N).sum() - 3
+    level, out, penalty = propensities._held_out_odds(H, N, np.arange(300) % 5)
+    assert penalty == 300. and propensities._loglik(level, N).sum() > propensities._loglik(level + out, N).sum() - 3
 
 
 def test_overlap_refuses(clean):
@@ -183,7 +183,7 @@ def test_holes_are_where_the_policy_has_them():
     world, reward = cp.World.preset("no-overlap", seed=0), fit(torn_log(0, 1500, covariates=True))
     f = ps.gaps(reward, kinds="kind")
     log = reward.log_.frame
-    truth = pd.DataFrame(world.propensity(list(log["query"]), list(reward.prompts_.prompt)), columns=ps._apart(list(reward.prompts_.prompt))).groupby("kind " + log["kind"].to_numpy()).mean()
+    truth = pd.DataFrame(world.propensity(list(log["query"]), list(reward.prompts_.prompt)), columns=meetings._own_words(list(reward.prompts_.prompt))).groupby("kind " + log["kind"].to_numpy()).mean()
     holes = f.table[f.table.hole]
     assert len(holes) >= 10 and all(truth.loc[h.kind, h.prompts] < 1e-3 for h in holes.itertuples())
 
@@ -193,12 +193,12 @@ def test_counts_are_hypergeometric():
     met, kind = r.random((60, 3)) < [.1, .3, .6], np.arange(60) % 4
     met = met[met.any(1)]; kind = kind[: len(met)]
     met[:, 2] = met[:, :2].sum(1) < 1 # every query met one or two
-    seen, mean, var = ps._counts(met[met.sum(1) == 1], kind[met.sum(1) == 1], 4)
+    seen, mean, var = meetings._meetings(met[met.sum(1) == 1], kind[met.sum(1) == 1], 4)
     one, k = met[met.sum(1) == 1], np.bincount(kind[met.sum(1) == 1], minlength=4)
     for u in range(3):
         h = stats.hypergeom(len(one), int(one[:, u].sum()), k)
         assert np.allclose(mean[u], h.mean()) and np.allclose(var[u], h.var())
-        assert np.all(np.abs(ps._too_few(seen, mean, var)[u] - h.cdf(seen[u]))[h.mean() > 1] < .05)
+        assert np.all(np.abs(meetings._p_of_so_few(seen, mean, var)[u] - h.cdf(seen[u]))[h.mean() > 1] < .05)
 
 
 def test_queries_are_the_unit():
@@ -216,14 +216,14 @@ def test_many_prompts_are_grouped_and_named():
 
 
 def test_names_are_the_words_that_set_apart():
-    names = ps._typical(["sum of apples", "sum of pears", "date of birth", "date of death"], np.array([0, 0, 1, 1]))
+    names = meetings._typical_words(["sum of apples", "sum of pears", "date of birth", "date of death"], np.array([0, 0, 1, 1]))
     assert names[0].startswith("sum") and names[1].startswith("date")
-    assert ps._typical(["1 2", "3"], np.array([0, 1])) == ["group 1", "group 2"]
+    assert meetings._typical_words(["1 2", "3"], np.array([0, 1])) == ["group 1", "group 2"]
 
 
 def test_shared_openings_are_dropped():
-    assert ps._apart(["Solve it.", "Solve it. Think hard.", "Solve it. Be brief."]) == ["Solve it.", "… Think hard.", "… Be brief."]
-    assert ps._apart(["One way", "Another way"]) == ["One way", "Another way"]
+    assert meetings._own_words(["Solve it.", "Solve it. Think hard.", "Solve it. Be brief."]) == ["Solve it.", "… Think hard.", "… Be brief."]
+    assert meetings._own_words(["One way", "Another way"]) == ["One way", "Another way"]
 
 
 def test_gaps_refuse(torn):
@@ -288,7 +288,7 @@ def test_extrapolation_refuses(clean):
 
 def test_every_finding_draws_stores_and_repeats(clean, torn):
     for reward in (clean, torn):
-        for make in (ps.power, ps.overlap, ps.gaps, ps.residual_variance, lambda r: ps.extrapolation(r, FOREIGN)):
+        for make in (power_analysis.power, ps.overlap, ps.gaps, ps.residual_variance, lambda r: ps.extrapolation(r, FOREIGN)):
             f = make(reward)
             back = cp.Finding.from_dict(json.loads(json.dumps(f.to_dict())))
             assert back.plot() is not None and f.threshold and f.reading.count(".") and (f.verdict == "ok" or f.advice)
@@ -307,4 +307,4 @@ def test_a_refitted_reward_is_judged_anew():
 @pytest.mark.filterwarnings("ignore")
 def test_the_paper_s_model_is_judged_too():
     reward = cp.CPOReward(encoder=Words(), d_x=5, d_t=2, estimator=__import__("econml.dml", fromlist=["LinearDML"]).LinearDML(random_state=0)).fit(torn_log(0, 400))
-    assert ps.power(reward).facts["route"] == "dml" and ps.overlap(reward).verdict == "caution"
+    assert power_analysis.power(reward).facts["route"] == "dml" and ps.overlap(reward).verdict == "caution"
