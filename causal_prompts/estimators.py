@@ -31,6 +31,7 @@ from .core import Finding, NotIdentifiedError, as_texts, import_quietly, mean_in
 from .covariates import adjusted_for, code_covariates, design_columns
 from .embeddings import ConcatSpace, KernelSpace, PCASpace, StructureSpace, Support, TextEncoder, space_from_state
 from .embeddings import are_names, indistinct, name_vectors, same_distance
+from .routes import Route
 from .triplets import Triplets
 
 # %% ../nbs/06_estimators.ipynb #5e73a19d
@@ -71,7 +72,7 @@ def own_route(
 ) -> str: # a key of `OWN_ROUTES`
     "What a reward model says that its effects hold fixed."
     route = getattr(reward, "route_", None)
-    if isinstance(route, str) and route in OWN_ROUTES: return route
+    if isinstance(route, str) and route in OWN_ROUTES: return Route.of(route)
     if isinstance(reward, Reward) and not hasattr(reward, "log_"): reward._check()
     words = ", ".join(f"{name!r} ({what})" for name, what in OWN_ROUTES.items())
     raise ValueError(f"{type(reward).__name__} must declare what its effects hold fixed, got route_={route!r}; set route_ in the class (subclasses inherit it) to one of {words}")
@@ -310,6 +311,8 @@ class Rows:
     H: np.ndarray | None = None # (n, h) what 'dml' conditions on
     fold: np.ndarray | None = None # (n,) cross-fitting fold, whole queries together
     levels: np.ndarray | None = None # (n, m) levels of categories of many, -1 where a query is alone with its own
+
+    def __post_init__(self): object.__setattr__(self, "strategy", Route.of(self.strategy))
 
     def take(self, keep): # the rows kept, texts untouched
         part = {k: getattr(self, k)[keep] for k in ("q", "p", "y", "g", "cluster", "w", "level", "H", "fold", "levels") if getattr(self, k) is not None}
@@ -867,7 +870,8 @@ def _settle(self):
     if self.strategy == "weighted" and not facts["known_propensity"]: raise ValueError("strategy='weighted' needs a column 'propensity' with a value in every row, got none; record it, or use strategy='auto'")
     if self.strategy == "within" and facts["n_multi"] == 0: raise ValueError("strategy='within' needs queries that met two or more prompts, got none; use strategy='dml' and read its assumptions")
     facts |= dict(propensities=_contradicted(self))
-    self.route_, self.why_ = _strategy(self, facts)
+    route, self.why_ = _strategy(self, facts)
+    self.route_ = Route.of(route)
     rows = rows_for_route(self, self.route_)
     if not _comparable(rows, least=1):
         raise NotIdentifiedError("No query met two prompts with different texts." if self.route_ == "within" else "All prompts have the same text.", "the mean score and its spread between queries.")
@@ -1455,6 +1459,7 @@ def _restored(tree, log, encoder):
     out.encoder_ = TextEncoder(**told) if encoder is None else encoder
     out.log_, out.prompts_, out.baseline_ = log, log.prompts, as_texts(tree["baseline"], "baseline")[0]
     out.route_, out.why_, out.nuisance_, out.learner_ = (tree[k] for k in ("route", "why", "nuisance", "learner"))
+    out.route_ = own_route(out)
     out.strategy_, out.support_ = Finding.from_dict(tree["strategy"]), space_from_state(tree["support"])
     out.model_ = _kernel_from(tree["kernel"])
     return _tried(out)

@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import RidgeCV
 
 from .core import NotIdentifiedError, rng
+from .routes import Route
 from .estimators import CausalReward, Rows, clustered, add_conditions, expected_score, fold_numbers, group_means, fitted_pca, rows_for_route, training_rows, expected, own_route
 
 # %% ../nbs/07_residuals.ipynb #ff6c8967
@@ -70,6 +71,7 @@ def residuals(
     if not hasattr(reward, "log_"): raise NotFittedError(f"reward must be a fitted reward model, got {type(reward).__name__}; call .fit(log) first")
     route = own_route(reward) if route is None else route
     if route not in ROUTES: raise ValueError(f"route must be one of {ROUTES}, got {route!r}")
+    route = Route.of(route)
     rows, y = _scores_left(reward, route)
     T, strip = prompt_components(rows, components), _stripper(rows, route)
     names = [f"prompt component {i + 1}" for i in range(T.shape[1])]

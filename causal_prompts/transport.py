@@ -438,7 +438,7 @@ _MANY_LOOKS = ("lines", dict(x="batch", y="gain", lo="lo", hi="hi", ylabel="gain
 
 # %% ../nbs/13c_transport.ipynb #9b2e423a
 def _drift_finding(reward, frame, paired, names, span, alpha):
-    "The finding of `drift`; with a span, batch by batch."
+    "The finding; with a span, batch by batch."
     whole = {column: _own_minus_baseline(frame, column, paired, alpha) for column in ("score", "over")}
     gain = whole["score"]
     _require_both(gain)
