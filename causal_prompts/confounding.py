@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import sparse, stats
 from sklearn.linear_model import RidgeCV
 
+from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, rng
 from .covariates import code_covariate
 from .embeddings import structure
@@ -100,6 +101,8 @@ _BALANCE_ADVICE = dict(
     dml="Name the trait in the log's covariates if it was known before the prompt was chosen, so that it is adjusted for, or compare prompts within a query.")
 
 # %% ../nbs/07a_confounding.ipynb #4defd37a
+@check("balance", looks_at="whether prompts went to other kinds of queries",
+       clean=("randomised, naive", "visible trait, adjusted"), broken=("confounded, naive", "hidden trait, unadjusted"))
 def balance(
     reward, # a fitted reward model
     components: int = 5, # leading components of prompt and query, each
@@ -235,6 +238,8 @@ def _choice_reading(route, raw, left):
     return f"{can}; when {_BY[route]}, what is left {'can still' if left and left['p'] <= LEVEL else 'can no longer'} be predicted (R2 {left['r2'] if left else 0.:.3f}, {_p(left['p'] if left else 1.)})."
 
 # %% ../nbs/07a_confounding.ipynb #8867999c
+@check("assignment", looks_at="whether the choice can be predicted",
+       clean=("randomised, naive", "confounded, adjusted"), broken=("confounded, naive", "U-shaped, adjusted"))
 def assignment(
     reward, # a fitted reward model
     permutations: int = 199, # repetitions of each null
@@ -320,6 +325,8 @@ def _missed_shape(losses):
     return _clearly_better(best, linear), float(holm([_clearly_better(v["gentle lightgbm"], v["ridge"]) for v in prompt]).min())
 
 # %% ../nbs/07a_confounding.ipynb #0abf4c77
+@check("nuisance", looks_at="how well the expected score and prompt are predicted",
+       clean="confounded, adjusted", broken="U-shaped, 2,000 queries, adjusted")
 def nuisance(
     reward, # a fitted reward model that adjusts: routes 'dml' and 'weighted'
     components: int = 5, # leading components of the prompt that are looked at
@@ -400,6 +407,8 @@ def _own_intervals(t, name, x, base, cols, alpha):
     half = ((own.hi - own.lo) / 2).to_numpy()
     return t.assign(**{f"{name}_se": own.se.to_numpy(), f"{name}_lo": t[name] - half, f"{name}_hi": t[name] + half})
 
+@check("naive gap", looks_at="whether plain averages mislead",
+       clean="randomised", broken="hidden confounding")
 def naive_gap(
     reward, # a fitted reward model
     alpha: float = .05, # 1 - coverage
@@ -499,6 +508,8 @@ def _fold_r2(F, E, R):
     return 1 - (E**2).sum(0) / total, 1 - (R**2).sum(0) / total
 
 # %% ../nbs/07a_confounding.ipynb #268f3408
+@check("fold gap", looks_at="whether a query-level trait outside the features drives both",
+       clean="randomised, 400 queries", broken="hidden confounding, 400 queries")
 def fold_gap(
     reward, # a fitted reward model
     folds: int = 5, # folds of rows
@@ -540,6 +551,8 @@ def _between(reward, F, g):
     return E[:, 0], E[:, 1:], r.rows.cluster
 
 # %% ../nbs/07a_confounding.ipynb #ac09c35d
+@check("within and between", looks_at="whether comparing queries contradicts comparing inside them",
+       clean="randomised", broken="hidden confounding")
 def within_between(
     reward, # a fitted reward model
     alpha: float = .05, # 1 - coverage

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, as_texts, import_quietly, rng
 from .embeddings import STRUCTURE
 from .estimators import fold_numbers, rows_for_route, queries_met, reachable_prompts, contrasts, covariate_matrix, ess, expected, residual_indicators, spread_kept, usable_covariates
@@ -72,6 +73,8 @@ def _bias_and_spread(t):
     return float(np.sqrt(max(0, np.mean(np.nanmean(t, 0)**2 - var / n)))), float(np.sqrt(var.mean()))
 
 # %% ../nbs/07b_refutation.ipynb #36e8b369
+@check("shuffled prompts", looks_at="whether shuffled prompts show effects",
+       clean=("randomised", "rows logged once"), broken=("hidden confounding, naive", "rows logged three times"))
 def shuffled_prompts(
     reward, # any fitted reward model
     shuffles: int = 20, # how often prompts are shuffled
@@ -177,6 +180,8 @@ def _told(row): return row.pair if row.prompt == "all" else f"“{shorten(row.pr
 _TWINS = dict(within="Inside a query something chose the prompt that also moved the score, such as an earlier failure that was tried again under another prompt: ask how draws of one query followed each other, or take only the first.",
               weighted="Check how the propensities were computed.", dml="Compare within a query, or record what chose the prompt.", naive="Compare within a query, or record what chose the prompt.")
 
+@check("placebo prompts", looks_at="whether sentences that cannot matter show effects",
+       clean="thanks to hard queries", broken="thanks to hard queries, naive")
 def placebo_prompts(
     reward, # any fitted reward model
     sentences=None, # list of sentences that cannot matter, or dict name -> wordings that mean the same; None: case, white space, punctuation
@@ -260,6 +265,8 @@ def _responds(r, strip, F, T):
     return dict(stat=test["stat"], p=test["p"], explained=1 - left * (len(r.y) - 1) / max(len(r.y) - 1 - T.shape[1], 1))
 
 # %% ../nbs/07b_refutation.ipynb #a14e2cee
+@check("placebo outcomes", looks_at="whether prompts 'move' what was fixed before them",
+       clean="randomised, 600 x 1", broken="confounded, 600 x 1, naive")
 def placebo_outcomes(
     reward, # any fitted reward model
     alpha: float = .01, # level of the alarm over all traits (Holm)
@@ -371,6 +378,8 @@ def _refuter_rows(row, where, null, top, halves, dw, named):
     return pd.DataFrame([dict(refuter=n, estimate=est, refuted=v, p=pv, reads_as=text, alarm=bad) for n, v, pv, text, bad in rows]), dict(p=float(p), off=float(off), ratio=float(ratio))
 
 # %% ../nbs/07b_refutation.ipynb #6086a130
+@check("refuters", looks_at="whether the largest effect survives placebo, noise and subsets",
+       clean="randomised", broken="hidden confounding, naive")
 def refute(
     reward, # any fitted reward model
     prompt: str | None = None, # a prompt of the log; None: the one whose effect stands out most
@@ -526,6 +535,8 @@ def _contour_data(row, scale, strengths, ks, held, size=40):
     return pd.concat([grid, marks[(marks.r2_prompt <= ends[0]) & (marks.r2_score <= ends[1])][list(grid)]], ignore_index=True)
 
 # %% ../nbs/07b_refutation.ipynb #2b6c73c6
+@check("sensitivity", looks_at="how strong an unseen confounder would have to be",
+       clean="four prompts at random", broken="four prompts, confounded")
 def sensitivity(
     reward, # any fitted reward model
     prompt: str | None = None, # the contrast drawn; None: the one that stands out most

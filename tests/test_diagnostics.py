@@ -1,5 +1,6 @@
 "The checkup: what applies runs, worst first; what does not says why; what breaks is not hidden; the page and the command carry it."
 import re, warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -7,9 +8,10 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 import causal_prompts as cp
-from causal_prompts import cli, diagnostics
+from causal_prompts import cli
+from causal_prompts.checks import CHECKS
 from causal_prompts.core import Finding, NotIdentifiedError
-from causal_prompts.diagnostics import CHECKS, Checkup, checkup
+from causal_prompts.diagnostics import Checkup, checkup
 from causal_prompts.report import report
 from fakes import Words
 
@@ -29,7 +31,7 @@ def clean(): return checkup(fit("randomised"))
 
 def test_everything_that_applies_runs_and_nothing_breaks(clean):
     ran, left = set(clean), set(clean.skipped["check"])
-    assert ran | left == set(CHECKS["check"]) and not ran & left
+    assert ran | left == set(CHECKS) and not ran & left
     assert not clean.skipped["why"].str.startswith("FAILED").any(), clean.skipped
     assert {"fresh", "prompts", "thorough"} <= set(re.findall(r"(\w+)=", " ".join(clean.skipped["why"])))
     for name, f in clean.findings.items():
@@ -51,16 +53,13 @@ def test_summary_counts_what_rang(clean):
 
 def test_a_check_that_breaks_is_said_and_the_rest_goes_on(monkeypatch):
     def broken(reward, random_state=0): raise ZeroDivisionError("by nothing")
-    table = CHECKS.copy()
-    table["function"] = [broken if c == "balance" else f for c, f in zip(table["check"], table["function"])]
-    monkeypatch.setattr(diagnostics, "CHECKS", table)
+    monkeypatch.setitem(CHECKS, "balance", replace(CHECKS["balance"], function=broken))
     with pytest.warns(UserWarning, match="'balance' broke and says nothing: ZeroDivisionError"): found = checkup(fit("randomised", 100), only=["power", "balance"])
     assert list(found) == ["power"] and found.summary.verdict != "ok" and "balance" in found.summary.facts["broken"]
 
 def test_what_does_not_apply_gives_its_reason(monkeypatch):
     def never(reward, random_state=0): raise NotIdentifiedError("The moon is down.", "sleeping.")
-    table = CHECKS.assign(function=[never if c == "balance" else f for c, f in zip(CHECKS["check"], CHECKS["function"])])
-    monkeypatch.setattr(diagnostics, "CHECKS", table)
+    monkeypatch.setitem(CHECKS, "balance", replace(CHECKS["balance"], function=never))
     found = checkup(fit("randomised", 100), only=["balance", "power"])
     assert list(found.skipped["why"]) == ["does not apply: The moon is down."]
 

@@ -1,5 +1,11 @@
-"For every alarm, a log with nothing wrong and one with its own trouble."
+"""Simulated worlds in which the alarms of the checks are measured.
+
+A check names its worlds beside its function (`causal_prompts.checks.check`); here they are made. A world is a function of a seed that gives what the check is called with. Each page of this folder holds some in its WORLDS, name -> `Simulated`.
+"""
 import sys, warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -7,8 +13,27 @@ sys.path.insert(0, str(Path(__file__).parents[2]/"tests"))
 from fakes import Words # hashed words: no model to load
 
 import causal_prompts as cp
+from causal_prompts.diagnostics import check_list
 
-PAGES = ["propensities", "positivity", "confounding", "refutation", "stability", "transport"]
+PAGES = ["positivity", "embeddings", "confounding", "refutation", "stability", "transport", "propensities"]
+DESCRIBE = ["latent treatments"] # checks without an alarm
+
+
+@dataclass(frozen=True)
+class Given:
+    "What a check is called with."
+    args: tuple
+    more: dict
+
+def given(*args, **more): return Given(args, more)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    "A world of the benchmark."
+    make: Callable # seed -> a reward, or `given(...)` where the check takes more
+    strength: str = "" # of a broken world: how it is broken, and how strongly; after "clean:" what its clean world is
+    part: str = "" # of a broken world that is not the only one of its check: what tells the rows apart
 
 
 def fitted(world, kind="causal", n_queries=300, seed=0, n_prompts=12, encoder=None, baseline=None, reward=None, **log_kwargs):
@@ -18,9 +43,41 @@ def fitted(world, kind="causal", n_queries=300, seed=0, n_prompts=12, encoder=No
     return make(encoder=encoder or Words(), baseline=baseline or world.baseline, **(reward or {})).fit(log)
 
 
-def alarms():
-    "Every alarm: name, strength of what breaks it, clean(seed) and broken(seed), each a Finding."
-    return [a for page in PAGES for a in import_module(f"{__name__}.{page}").ALARMS]
+def worlds() -> dict:
+    "Every world by its name."
+    out = {}
+    for page in PAGES:
+        here = getattr(import_module(f"{__name__}.{page}"), "WORLDS", {})
+        twice = set(out) & set(here)
+        if twice: raise ValueError(f"worlds must have names of their own, got {sorted(twice)} twice; rename one")
+        out |= here
+    return out
+
+
+def unmeasured() -> list:
+    "Checks that name no world, or one that nobody made."
+    made, wrong = worlds(), []
+    for c in check_list():
+        wrong += [f"{c.name}: {w}" for w in (*c.clean, *c.broken) if w not in made]
+        if c.describes and c.name not in DESCRIBE: wrong.append(f"{c.name}: no world, and it is not known to describe only")
+    return wrong
+
+
+def _called(function, world, seed):
+    "The finding of a check in a world."
+    made = world.make(seed)
+    return function(*made.args, **made.more) if isinstance(made, Given) else function(made)
+
+
+def alarms() -> list:
+    "Every alarm: name, strength of what breaks it, clean(seed) and broken(seed), each a Finding. Those of the checkup, then others."
+    made, rows = worlds(), []
+    for c in check_list():
+        for clean, broken in zip(c.clean, c.broken):
+            if clean not in made or broken not in made: continue # `unmeasured` names them
+            name = c.function.__name__ + made[broken].part
+            rows.append(dict(alarm=name, strength=made[broken].strength, clean=partial(_called, c.function, made[clean]), broken=partial(_called, c.function, made[broken])))
+    return rows + [a for page in PAGES for a in getattr(import_module(f"{__name__}.{page}"), "ALARMS", [])]
 
 
 def one(name, world, seed):

@@ -1,9 +1,7 @@
-"Alarms of the page 07a_confounding: a clean and a broken world for each."
-from alarm_worlds import fitted
-from alarm_worlds import Words
+"Worlds of the page 07a_confounding, several of which serve other pages too."
+from alarm_worlds import Simulated, Words, fitted, given
 import numpy as np, pandas as pd
 import causal_prompts as cp
-from causal_prompts.confounding import assignment, balance, fold_gap, naive_gap, nuisance, within_between
 from causal_prompts.core import rng
 from causal_prompts.worlds import World
 
@@ -27,33 +25,20 @@ def u_shaped(seed, n=1200, k=8, sure=.95):
     i = (share.cumsum(1) > r.random((n, 1)) * share.sum(1, keepdims=True)).argmax(1)
     return dml(cp.Triplets(pd.DataFrame(dict(query=q["query"], prompt=np.array(pool)[i], score=(r.random(n) < .5 + gain[i] - .5 * (hard - .5)).astype(float)))))
 
-ALARMS = [
-    dict(alarm="balance", strength="confounded-visible (confounding 1), judged for the naive model, 300 queries x 4; clean: randomised, naive model",
-         clean=lambda seed: balance(world("randomised", seed, "naive")), broken=lambda seed: balance(world("confounded-visible", seed, "naive"))),
-    dict(alarm="balance after adjusting", strength="confounded-hidden, difficulty logged but not adjusted for, 800 queries x 1, dml; clean: the same with visible difficulty",
-         clean=lambda seed: balance(unadjusted("confounded-visible", seed), also="difficulty"), broken=lambda seed: balance(unadjusted("confounded-hidden", seed), also="difficulty")),
-    dict(alarm="assignment", strength="confounded-visible (confounding 1), naive model, 300 queries x 4; clean: randomised, naive model",
-         clean=lambda seed: assignment(world("randomised", seed, "naive")), broken=lambda seed: assignment(world("confounded-visible", seed, "naive"))),
-    dict(alarm="assignment after adjusting", strength="choice and score U-shaped in the query's length (19 to 1 odds), 1,200 queries x 1, dml; clean: confounded-visible, 500 x 1, dml",
-         clean=lambda seed: assignment(world("confounded-visible", seed, n_queries=500, per=1)), broken=lambda seed: assignment(u_shaped(seed))),
-    dict(alarm="nuisance", strength="choice and score U-shaped in the query's length (19 to 1 odds), 2,000 queries x 1, dml; clean: confounded-visible, 500 x 1, dml",
-         clean=lambda seed: nuisance(world("confounded-visible", seed, n_queries=500, per=1)), broken=lambda seed: nuisance(u_shaped(seed, 2000))),
-    dict(alarm="naive_gap", strength="confounded-hidden (confounding 1), 300 queries x 4; clean: randomised",
-         clean=lambda seed: naive_gap(world("randomised", seed)), broken=lambda seed: naive_gap(world("confounded-hidden", seed))),
-    dict(alarm="fold_gap", strength="confounded-hidden (confounding 1), 400 queries x 4; clean: randomised",
-         clean=lambda seed: fold_gap(world("randomised", seed, n_queries=400)), broken=lambda seed: fold_gap(world("confounded-hidden", seed, n_queries=400))),
-    dict(alarm="within_between", strength="confounded-hidden (confounding 1), 300 queries x 4; clean: randomised",
-         clean=lambda seed: within_between(world("randomised", seed)), broken=lambda seed: within_between(world("confounded-hidden", seed))),
-]
-# clean in another sense: confounded, but the text shows it (reported, not required)
-ALSO = [
-    dict(alarm="fold_gap, visible confounding", clean=lambda seed: fold_gap(world("confounded-visible", seed, n_queries=400))),
-    dict(alarm="within_between, visible confounding", clean=lambda seed: within_between(world("confounded-visible", seed))),
-    dict(alarm="within_between, dml, visible confounding", clean=lambda seed: within_between(world("confounded-visible", seed, reward=dict(strategy="dml")))),
-    dict(alarm="naive_gap, randomised, single, dml", clean=lambda seed: naive_gap(world("randomised", seed, n_queries=1000, per=1))),
-    dict(alarm="nuisance, randomised, 300 x 1, dml", clean=lambda seed: nuisance(world("randomised", seed, per=1))),
-    dict(alarm="assignment, randomised, 300 x 1, dml", clean=lambda seed: assignment(world("randomised", seed, per=1))),
-    dict(alarm="balance, weighted, visible", clean=lambda seed: balance(world("confounded-visible", seed, n_queries=600, per=1, propensities=True))),
-    dict(alarm="assignment, weighted, visible", clean=lambda seed: assignment(world("confounded-visible", seed, n_queries=600, per=1, propensities=True))),
-    dict(alarm="nuisance, weighted, visible", clean=lambda seed: nuisance(world("confounded-visible", seed, n_queries=600, per=1, propensities=True))),
-]
+WORLDS = {
+    "randomised": Simulated(lambda seed: world("randomised", seed)),
+    "randomised, naive": Simulated(lambda seed: world("randomised", seed, "naive")),
+    "confounded, naive": Simulated(lambda seed: world("confounded-visible", seed, "naive"),
+        "confounded-visible (confounding 1), judged for the naive model, 300 queries x 4; clean: randomised, naive model"),
+    "visible trait, adjusted": Simulated(lambda seed: given(unadjusted("confounded-visible", seed), also="difficulty")),
+    "hidden trait, unadjusted": Simulated(lambda seed: given(unadjusted("confounded-hidden", seed), also="difficulty"),
+        "confounded-hidden, difficulty logged but not adjusted for, 800 queries x 1, dml; clean: the same with visible difficulty", " after adjusting"),
+    "confounded, adjusted": Simulated(lambda seed: world("confounded-visible", seed, n_queries=500, per=1)),
+    "U-shaped, adjusted": Simulated(lambda seed: u_shaped(seed),
+        "choice and score U-shaped in the query's length (19 to 1 odds), 1,200 queries x 1, dml; clean: confounded-visible, 500 x 1, dml", " after adjusting"),
+    "U-shaped, 2,000 queries, adjusted": Simulated(lambda seed: u_shaped(seed, 2000),
+        "choice and score U-shaped in the query's length (19 to 1 odds), 2,000 queries x 1, dml; clean: confounded-visible, 500 x 1, dml"),
+    "hidden confounding": Simulated(lambda seed: world("confounded-hidden", seed), "confounded-hidden (confounding 1), 300 queries x 4; clean: randomised"),
+    "randomised, 400 queries": Simulated(lambda seed: world("randomised", seed, n_queries=400)),
+    "hidden confounding, 400 queries": Simulated(lambda seed: world("confounded-hidden", seed, n_queries=400), "confounded-hidden (confounding 1), 400 queries x 4; clean: randomised"),
+}

@@ -1,11 +1,8 @@
-import warnings
 import numpy as np
 import pandas as pd
-from alarm_worlds import fitted
-from alarm_worlds import Words
+from alarm_worlds import Simulated, Words, fitted, given
 import causal_prompts as cp
 from causal_prompts.core import rng
-from causal_prompts.positivity import extrapolation, gaps, overlap, power, residual_variance
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import World
 
@@ -35,17 +32,19 @@ def fresh(seed, reward): return [p for p in World.preset("randomised", seed=seed
 
 def proposed(seed, texts=None):
     reward = random(seed, n_prompts=24)
-    return extrapolation(reward, fresh(seed, reward)[: 5 if texts is None else 4] + (texts or []))
+    return given(reward, fresh(seed, reward)[: 5 if texts is None else 4] + (texts or []))
 
 
-ALARMS = [
-    dict(alarm="power", strength="300 queries x 4 prompts of 40 (clean: 2,500 queries x 4 of 8)",
-         clean=lambda seed: power(World.preset("randomised", seed=seed).log(n_queries=2500, n_prompts=8, seed=seed)),
-         broken=lambda seed: power(World.preset("randomised", seed=seed).log(n_queries=300, n_prompts=40, seed=seed))),
-    dict(alarm="overlap", strength="no-overlap, 600 queries x 1, 12 prompts", clean=lambda seed: overlap(random(seed)), broken=lambda seed: overlap(torn(seed))),
-    dict(alarm="gaps", strength="no-overlap, 1,000 queries x 1, 12 prompts", clean=lambda seed: gaps(random(seed)), broken=lambda seed: gaps(torn(seed, 1000))),
-    dict(alarm="residual_variance", strength="prompt read off the query's difficulty but for 2% slips, 600 queries x 1 (clean: randomised, 600 x 1)",
-         clean=lambda seed: residual_variance(random(seed, 600, prompts_per_query=1)), broken=lambda seed: residual_variance(follows(seed))),
-    dict(alarm="extrapolation", strength="two prompts on another matter or in another language among four of the log's own making, 24 logged prompts",
-         clean=lambda seed: proposed(seed), broken=lambda seed: proposed(seed, [FOREIGN[seed % 5], FOREIGN[(seed + 1) % 5]])),
-]
+WORLDS = {
+    "many rows of few prompts": Simulated(lambda seed: World.preset("randomised", seed=seed).log(n_queries=2500, n_prompts=8, seed=seed)),
+    "few rows of many prompts": Simulated(lambda seed: World.preset("randomised", seed=seed).log(n_queries=300, n_prompts=40, seed=seed),
+        "300 queries x 4 prompts of 40 (clean: 2,500 queries x 4 of 8)"),
+    "no overlap": Simulated(lambda seed: torn(seed), "no-overlap, 600 queries x 1, 12 prompts"),
+    "no overlap, 1,000 queries": Simulated(lambda seed: torn(seed, 1000), "no-overlap, 1,000 queries x 1, 12 prompts"),
+    "randomised, one prompt a query": Simulated(lambda seed: random(seed, 600, prompts_per_query=1)),
+    "prompt follows the query": Simulated(lambda seed: follows(seed),
+        "prompt read off the query's difficulty but for 2% slips, 600 queries x 1 (clean: randomised, 600 x 1)"),
+    "proposals like the log's": Simulated(lambda seed: proposed(seed)),
+    "foreign proposals": Simulated(lambda seed: proposed(seed, [FOREIGN[seed % 5], FOREIGN[(seed + 1) % 5]]),
+        "two prompts on another matter or in another language among four of the log's own making, 24 logged prompts"),
+}

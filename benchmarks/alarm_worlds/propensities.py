@@ -52,5 +52,17 @@ def broken(seed):
            lambda: chosen(seed, greedy, stated=lambda p, j: 1.)]
     return how[seed % len(how)]()
 
+def several(seed):
+    "Four different prompts a query, drawn without replacement, each with the probability of being among the four."
+    return World.preset("confounded-visible", seed=seed, prompts_per_query=4).log(n_queries=300, n_prompts=12, seed=seed, propensities=True)
+
+def several_halved(seed):
+    "The same draws, each recorded with half its probability."
+    log = several(seed)
+    return cp.Triplets(log.frame.assign(propensity=log.frame["propensity"] / 2))
+
+# of the log itself, so no check of a checkup
 ALARMS = [dict(alarm="recorded propensities", strength="a share of traffic (1/8) where harder queries got later prompts, 800 queries; the favourite's probability; half or three times the true ones; 1 in every row",
-               clean=lambda seed: clean(seed).propensity_check(), broken=lambda seed: broken(seed).propensity_check())]
+               clean=lambda seed: clean(seed).propensity_check(), broken=lambda seed: broken(seed).propensity_check()),
+          dict(alarm="recorded propensities (several prompts)", strength="300 queries x 4 of 12 prompts drawn without replacement, recorded as half the probability of being among the four; clean: that probability",
+               clean=lambda seed: several(seed).propensity_check(), broken=lambda seed: several_halved(seed).propensity_check())]

@@ -1,11 +1,9 @@
-"Alarms of the module refutation: each check once in a world where it must be quiet and once where it must ring."
+"Worlds of the page 07b_refutation."
 import numpy as np
 import pandas as pd
-from alarm_worlds import fitted
-from alarm_worlds import Words
+from alarm_worlds import Simulated, Words, fitted, given
 
 import causal_prompts as cp
-from causal_prompts.refutation import placebo_outcomes, placebo_prompts, refute, sensitivity, shuffled_prompts
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import World
 
@@ -50,19 +48,17 @@ def single(preset, seed, kind="causal", n_queries=600):
     return fitted(World.preset(preset, seed=seed, prompts_per_query=1), kind, n_queries=n_queries, seed=seed)
 
 
-ALARMS = [
-    dict(alarm="shuffled_prompts", strength="confounded-hidden (confounding 1), judged for the naive model, 300 queries x 4",
-         clean=lambda seed: shuffled_prompts(fitted(World.preset("randomised", seed=seed), seed=seed)),
-         broken=lambda seed: shuffled_prompts(fitted(World.preset("confounded-hidden", seed=seed), "naive", seed=seed))),
-    dict(alarm="shuffled_prompts (short intervals)", strength="every row logged three times under query ids of its own, 500 queries x 1",
-         clean=lambda seed: shuffled_prompts(copied(seed, 1)), broken=lambda seed: shuffled_prompts(copied(seed, 3))),
-    dict(alarm="placebo_prompts", strength="thanks go to harder queries (probability .1 to .9, difficulty hidden), judged for the naive model, 300 queries x 4",
-         clean=lambda seed: placebo_prompts(fit(thanked(seed)), THANKS), broken=lambda seed: placebo_prompts(fit(thanked(seed), "naive"), THANKS)),
-    dict(alarm="placebo_outcomes", strength="confounded-visible (confounding 1), judged for the naive model, 600 queries x 1",
-         clean=lambda seed: placebo_outcomes(single("randomised", seed)), broken=lambda seed: placebo_outcomes(single("confounded-visible", seed, "naive"))),
-    dict(alarm="refute", strength="confounded-hidden (confounding 1), judged for the naive model, 300 queries x 4",
-         clean=lambda seed: refute(fitted(World.preset("randomised", seed=seed), seed=seed)),
-         broken=lambda seed: refute(fitted(World.preset("confounded-hidden", seed=seed), "naive", seed=seed))),
-    dict(alarm="sensitivity", strength="prompts chosen by a visible difficulty (confounding 1), four prompts with large differences, judged by dml, 1,800 queries x 1",
-         clean=lambda seed: sensitivity(fit(four_prompts(0, seed))), broken=lambda seed: sensitivity(fit(four_prompts(1, seed)))),
-]
+WORLDS = {
+    "hidden confounding, naive": Simulated(lambda seed: fitted(World.preset("confounded-hidden", seed=seed), "naive", seed=seed),
+        "confounded-hidden (confounding 1), judged for the naive model, 300 queries x 4"),
+    "rows logged once": Simulated(lambda seed: copied(seed, 1)),
+    "rows logged three times": Simulated(lambda seed: copied(seed, 3), "every row logged three times under query ids of its own, 500 queries x 1", " (short intervals)"),
+    "thanks to hard queries": Simulated(lambda seed: given(fit(thanked(seed)), THANKS)),
+    "thanks to hard queries, naive": Simulated(lambda seed: given(fit(thanked(seed), "naive"), THANKS),
+        "thanks go to harder queries (probability .1 to .9, difficulty hidden), judged for the naive model, 300 queries x 4"),
+    "randomised, 600 x 1": Simulated(lambda seed: single("randomised", seed)),
+    "confounded, 600 x 1, naive": Simulated(lambda seed: single("confounded-visible", seed, "naive"), "confounded-visible (confounding 1), judged for the naive model, 600 queries x 1"),
+    "four prompts at random": Simulated(lambda seed: fit(four_prompts(0, seed))),
+    "four prompts, confounded": Simulated(lambda seed: fit(four_prompts(1, seed)),
+        "prompts chosen by a visible difficulty (confounding 1), four prompts with large differences, judged by dml, 1,800 queries x 1"),
+}

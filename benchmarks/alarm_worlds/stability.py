@@ -1,9 +1,9 @@
+"Worlds of the page 13b_stability."
 import numpy as np
-from alarm_worlds import fitted
+from alarm_worlds import Simulated, Words, fitted
 from fakes import Ideas
 import causal_prompts as cp
 from causal_prompts.core import content_id
-from causal_prompts.stability import calibration, coverage, embedding_stability
 from causal_prompts.worlds import World
 
 
@@ -30,12 +30,21 @@ def _world(seed, kind="randomised", **kw): return World.preset(kind, seed=seed, 
 
 def _boosting(seed):
     w = _world(seed, "confounded-hidden")
-    return cp.NaiveReward("lightgbm", encoder=fitted.__globals__["Words"](), baseline=w.baseline).fit(w.log(n_queries=300, n_prompts=12, seed=seed))
+    return cp.NaiveReward("lightgbm", encoder=Words(), baseline=w.baseline).fit(w.log(n_queries=300, n_prompts=12, seed=seed))
 
-ALARMS = [
-    dict(alarm="calibration", strength="effects tripled, 300 queries x 4, 12 prompts", clean=lambda seed: calibration(fitted(_world(seed), seed=seed)), broken=lambda seed: calibration(_as(fitted(_world(seed), seed=seed), Loud))),
-    dict(alarm="calibration (naive)", strength="naive boosting on a confounded-hidden log, 300 queries x 4, 12 prompts; clean: the causal kernel on that log", clean=lambda seed: calibration(fitted(_world(seed, "confounded-hidden"), seed=seed)), broken=lambda seed: calibration(_boosting(seed))),
-    dict(alarm="coverage", strength="intervals of a third of their width, 500 queries x 4, 12 prompts", clean=lambda seed: coverage(fitted(_world(seed), n_queries=500, seed=seed)), broken=lambda seed: coverage(_as(fitted(_world(seed), n_queries=500, seed=seed), Short))),
-    dict(alarm="embedding_stability (encoder)", strength="an encoder that gives random points, 1,200 queries x 4, 40 prompts; clean: one that reads the ideas", clean=lambda seed: embedding_stability(fitted(_world(seed), n_queries=1200, n_prompts=40, encoder=Ideas(), seed=seed)), broken=lambda seed: embedding_stability(fitted(_world(seed), n_queries=1200, n_prompts=40, encoder=Dice(), seed=seed))),
-    dict(alarm="embedding_stability (no effects)", strength="no prompt has any effect (the grader flips a coin), 1,200 queries x 4, 12 prompts", clean=lambda seed: embedding_stability(fitted(_world(seed), n_queries=1200, seed=seed)), broken=lambda seed: embedding_stability(fitted(_world(seed, noise=1.), n_queries=1200, seed=seed))),
-]
+def _linear(seed, reward=None): return fitted(_world(seed), "naive", n_queries=2000, n_prompts=60, prompts_per_query=6, encoder=Ideas(), seed=seed, reward=reward)
+
+WORLDS = {
+    "effects tripled": Simulated(lambda seed: _as(fitted(_world(seed), seed=seed), Loud), "effects tripled, 300 queries x 4, 12 prompts"),
+    "hidden confounding, boosting": Simulated(lambda seed: _boosting(seed), "naive boosting on a confounded-hidden log, 300 queries x 4, 12 prompts; clean: the causal kernel on that log", " (naive)"),
+    "randomised, 500 queries": Simulated(lambda seed: fitted(_world(seed), n_queries=500, seed=seed)),
+    "intervals too short": Simulated(lambda seed: _as(fitted(_world(seed), n_queries=500, seed=seed), Short), "intervals of a third of their width, 500 queries x 4, 12 prompts"),
+    "prompts with meaning": Simulated(lambda seed: fitted(_world(seed), n_queries=1200, n_prompts=40, encoder=Ideas(), seed=seed)),
+    "random vectors": Simulated(lambda seed: fitted(_world(seed), n_queries=1200, n_prompts=40, encoder=Dice(), seed=seed),
+        "an encoder that gives random points, 1,200 queries x 4, 40 prompts; clean: one that reads the ideas", " (encoder)"),
+    "randomised, 1,200 queries": Simulated(lambda seed: fitted(_world(seed), n_queries=1200, seed=seed)),
+    "no effects": Simulated(lambda seed: fitted(_world(seed, noise=1.), n_queries=1200, seed=seed), "no prompt has any effect (the grader flips a coin), 1,200 queries x 4, 12 prompts", " (no effects)"),
+    "many components": Simulated(lambda seed: _linear(seed)),
+    "one component": Simulated(lambda seed: _linear(seed, dict(d_t=1)),
+        "one component of the prompts where twelve ideas matter, naive ridge, 2,000 queries x 6 of 60 prompts; clean: the model's own number of components"),
+}

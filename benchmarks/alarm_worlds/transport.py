@@ -1,8 +1,8 @@
+"Worlds of the page 13c_transport."
 import numpy as np, pandas as pd
-from alarm_worlds import Words, fitted
+from alarm_worlds import Simulated, Words, given
 import causal_prompts as cp
 from causal_prompts.worlds import World
-from causal_prompts.transport import data_size, hard_subset, shift, drift
 
 
 def scored(world, n=500, n_prompts=12, k=6, seed=0, kinds=None, value=None, part=1, **columns):
@@ -61,24 +61,23 @@ def crossed(seed):
 def judged(seed, first):
     w, full, log = crossed(seed)
     log = cp.Triplets(log.frame.drop(columns="propensity"))
-    return data_size(log, models=models(w, first), test=full, random_state=seed, **FAST)
+    return given(log, models=models(w, first), test=full, random_state=seed, **FAST)
 
-ALARMS = [
-    dict(alarm="data_size", strength="better prompts to harder queries (strength 4, floor 0.02), difficulty unseen, 480 training queries x 4 of 12 prompts, 6 splits, judged for the naive model against the causal one (clean: the causal one judged)",
-         clean=lambda seed: judged(seed, "causal"), broken=lambda seed: judged(seed, "naive")),
-    dict(alarm="hard_subset", strength="effects of changed sign on queries of difficulty above 0.6 (a third), 500 training queries under the baseline and 5 of 11 other prompts, 400 test queries x 12",
-         clean=lambda seed: hard_subset(reward(seed), scored(randomised(seed), n=400, k=12, seed=seed)),
-         broken=lambda seed: hard_subset(reward(seed), scored(randomised(seed), n=400, k=12, seed=seed, value=hard_inverted(randomised(seed))))),
-    dict(alarm="shift, effects", strength="effects of changed sign, 500 training and 1,000 fresh queries under the baseline and 5 of 11 other prompts",
-         clean=lambda seed: shift(reward(seed), scored(randomised(seed), n=1000, seed=seed)),
-         broken=lambda seed: shift(reward(seed), scored(randomised(seed), n=1000, seed=seed, value=inverted(randomised(seed))))),
-    dict(alarm="shift, queries", strength="two of five kinds of query only, 500 training and 1,000 fresh queries under the baseline and 5 of 11 other prompts",
-         clean=lambda seed: shift(reward(seed), scored(randomised(seed), n=1000, seed=seed)),
-         broken=lambda seed: shift(reward(seed), scored(randomised(seed), n=1000, seed=seed, kinds=["logic", "dates"]))),
-    dict(alarm="drift", strength="every prompt but the baseline loses 0.2 in score, 500 training and 1,000 fresh queries under the baseline and 5 of 11 other prompts",
-         clean=lambda seed: drift(reward(seed), scored(randomised(seed), n=1000, seed=seed)),
-         broken=lambda seed: drift(reward(seed), scored(randomised(seed), n=1000, seed=seed, value=fallen(randomised(seed))))),
-    dict(alarm="drift, over time", strength="every prompt but the baseline loses 0.2 in score in the second half of ten batches, 500 training and 2,000 fresh queries under the baseline and 5 of 11 other prompts",
-         clean=lambda seed: drift(reward(seed), scored(randomised(seed), n=2000, seed=seed, **by_time), time="week"),
-         broken=lambda seed: drift(reward(seed), scored(randomised(seed), n=2000, seed=seed, value=late(randomised(seed)), **by_time), time="week")),
-]
+WORLDS = {
+    "causal model judged": Simulated(lambda seed: judged(seed, "causal")),
+    "naive model judged": Simulated(lambda seed: judged(seed, "naive"),
+        "better prompts to harder queries (strength 4, floor 0.02), difficulty unseen, 480 training queries x 4 of 12 prompts, 6 splits, judged for the naive model against the causal one (clean: the causal one judged)"),
+    "fresh hard queries alike": Simulated(lambda seed: given(reward(seed), scored(randomised(seed), n=400, k=12, seed=seed))),
+    "fresh hard queries inverted": Simulated(lambda seed: given(reward(seed), scored(randomised(seed), n=400, k=12, seed=seed, value=hard_inverted(randomised(seed)))),
+        "effects of changed sign on queries of difficulty above 0.6 (a third), 500 training queries under the baseline and 5 of 11 other prompts, 400 test queries x 12"),
+    "fresh queries alike": Simulated(lambda seed: given(reward(seed), scored(randomised(seed), n=1000, seed=seed))),
+    "fresh effects inverted": Simulated(lambda seed: given(reward(seed), scored(randomised(seed), n=1000, seed=seed, value=inverted(randomised(seed)))),
+        "effects of changed sign, 500 training and 1,000 fresh queries under the baseline and 5 of 11 other prompts", ", effects"),
+    "fresh queries of two kinds": Simulated(lambda seed: given(reward(seed), scored(randomised(seed), n=1000, seed=seed, kinds=["logic", "dates"])),
+        "two of five kinds of query only, 500 training and 1,000 fresh queries under the baseline and 5 of 11 other prompts", ", queries"),
+    "prompts have lost": Simulated(lambda seed: given(reward(seed), scored(randomised(seed), n=1000, seed=seed, value=fallen(randomised(seed)))),
+        "every prompt but the baseline loses 0.2 in score, 500 training and 1,000 fresh queries under the baseline and 5 of 11 other prompts"),
+    "fresh weeks alike": Simulated(lambda seed: given(reward(seed), scored(randomised(seed), n=2000, seed=seed, **by_time), time="week")),
+    "prompts lose in time": Simulated(lambda seed: given(reward(seed), scored(randomised(seed), n=2000, seed=seed, value=late(randomised(seed)), **by_time), time="week"),
+        "every prompt but the baseline loses 0.2 in score in the second half of ten batches, 500 training and 2,000 fresh queries under the baseline and 5 of 11 other prompts", ", over time"),
+}
