@@ -13,12 +13,14 @@ import pandas as pd
 from scipy import stats
 from sklearn.linear_model import RidgeCV
 
+from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, mean_interval
 from .embeddings import StructureSpace
-from .estimators import CausalReward, NaiveReward, fitted_pca
+from .estimators import CausalReward, NaiveReward
 from .evaluation import check_test, group_measures, predicted_effects, prompt_cells, two_names
 from .plots import shorten
-from .residuals import own_route
+from .routes import Route
+from .rows import fitted_pca
 from .triplets import Triplets
 
 # %% ../nbs/13bc_difficulty.ipynb #c984b809
@@ -115,21 +117,22 @@ def _by_part(first, second, hard, names, alpha):
     return pd.DataFrame(rows).rename(columns=dict(mean="value"))
 
 # %% ../nbs/13bc_difficulty.ipynb #e068b0ee
+@check("hard subset", looks_at="whether the ranking holds on hard queries", needs="fresh",
+       clean="fresh hard queries alike", broken="fresh hard queries inverted")
 def hard_subset(
     reward, # a fitted reward model
     test: Triplets, # held-out queries under several prompts each
-    share: float = 1 / 3, # of the queries that counts as the hardest part
-    difficulty=None, # column of test or (n_queries,) numbers, larger is harder; None: 'difficulty', else predicted
-    rival=None, # another reward fitted to the same log; None: NaiveReward (for a naive reward: CausalReward)
-    alpha: float = .01, # 1 - coverage of the intervals the verdict goes by
+    share: float = 1 / 3, # of the queries that counts as hardest
+    difficulty=None, # column or (n_queries,) numbers; None: 'difficulty', else predicted
+    rival=None, # a reward fitted to the same log; None: naive, for a naive one causal
+    alpha: float = thresholds.level, # 1 - coverage of the intervals the verdict goes by
 ) -> Finding:
-    "Does the model rank as well on the hardest queries, and is its lead over the naive one the same there?"
+    "Does the model rank as well, and lead as far, on the hardest queries?"
     check_test(reward, test)
     _require_share(share)
-    if rival is None: rival = _rival(reward)
-    measures = _measures_of((reward, rival), prompt_cells(test))
-    score, source = _difficulty_of(reward, test.scored, difficulty)
-    return _hard_finding(measures, score, source, share, two_names(reward, rival), alpha)
+    models = (reward, _rival(reward) if rival is None else rival)
+    known = _difficulty_of(reward, test.scored, difficulty)
+    return _hard_finding(models, prompt_cells(test), *known, share, alpha)
 
 # %% ../nbs/13bc_difficulty.ipynb #7916dc94
 def _require_share(share):
@@ -144,8 +147,8 @@ def _measures_of(models, cells):
 def _rival(reward):
     "The naive model on the same log; for a naive reward, the causal one."
     how = dict(encoder=reward.encoder_, baseline=reward.baseline_)
-    if own_route(reward) == "naive": rival = CausalReward(learner="kernel", folds=0, **how)
-    else: rival = NaiveReward("lightgbm", **how)
+    if Route.declared_by(reward).adjusts: rival = NaiveReward("lightgbm", **how)
+    else: rival = CausalReward(learner="kernel", folds=0, **how)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return rival.fit(reward.log_)
@@ -170,9 +173,6 @@ def _rank_correlation(a, b):
     "Absolute rank correlation; 0 where the second does not vary."
     return abs(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1]) if b.std() > 0 else 0.
 
-# %% ../nbs/13bc_difficulty.ipynb #73bb3714
-_OWN_SCORES = .98 # rank correlation with the test scores above which a difficulty counts as made from them
-
 # %% ../nbs/13bc_difficulty.ipynb #5e3717bd
 def _hard_verdict(tau, names, leak):
     "Verdict and advice from the tau-b rows, indexed by (what, part)."
@@ -180,7 +180,7 @@ def _hard_verdict(tau, names, leak):
     if own.loc["hardest", "hi"] < 0:
         return "stop", ("On hard queries the order is worse than chance: "
                         "do not choose prompts for them by this model; log more of them.")
-    if leak > _OWN_SCORES:
+    if leak > thresholds.own_scores:
         return "caution", ("This difficulty is made from the scores it is judged by: "
                            "pass one that was known before, or none, to have it predicted from the text.")
     if own.loc["hardest minus rest", "hi"] < 0:
@@ -206,8 +206,9 @@ def _hard_reading(tau, facts, n, names, alpha):
             f"{word}: {quoted(lead, 'hardest minus rest')}, {1 - alpha:.0%} intervals.")
 
 # %% ../nbs/13bc_difficulty.ipynb #60591b48
-def _hard_finding(measures, score, source, share, names, alpha):
-    "The finding of `hard_subset` from the measures of the two models and the difficulty of each query."
+def _hard_finding(models, cells, score, source, share, alpha):
+    "The finding of `hard_subset` from the two models and the difficulty of each query."
+    measures, names = _measures_of(models, cells), two_names(*models)
     level, mean_score = _known_difficulty(score, measures[0]["query_id"]), measures[0]["random"]
     hard = pd.Series(_hardest(level, share))
     parts = _by_part(*measures, hard, names, alpha)

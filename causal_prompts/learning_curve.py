@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 from sklearn.isotonic import isotonic_regression
 
+from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, rng
 from .embeddings import TextEncoder
 from .estimators import CausalReward, NaiveReward
@@ -199,24 +200,29 @@ def _size_curves(n, names, parts, alpha):
     return pd.concat([curve(name, part) for name, part in zip(names, parts)], ignore_index=True)
 
 # %% ../nbs/13bb_learning_curve.ipynb #67e1a067
+@check("data size", looks_at="whether more data of this kind would help", needs="thorough",
+       clean="causal model judged", broken="naive model judged")
 def data_size(
-    log, # a Triplets, or a fitted reward (its log, encoder and baseline are used)
+    log, # a Triplets, or a fitted reward, whose log, encoder and baseline serve
     sizes=(.1, .2, .4, .7, 1.), # shares of the training queries
     splits: int = 5, # random splits, at least 2
-    models: dict | None = None, # two unfitted rewards by name, first the one to judge; None: causal and naive
-    test: Triplets | None = None, # scores to judge by, without those of training queries; None: held-out rows
-    alpha: float = .05, # 1 - coverage of the bands
+    models: dict | None = None, # two unfitted rewards, first the one to judge; None: causal, naive
+    test: Triplets | None = None, # scores to judge by; None: held-out rows
+    alpha: float = thresholds.alpha, # 1 - coverage of the bands
     random_state: int = 0,
 ) -> Finding:
-    "How does held-out ranking grow with the log, and from which size on is the causal model ahead?"
-    sizes = _checked_sizes(sizes, splits)
+    "How does the ranking grow with the log, and when is the causal model ahead?"
+    sizes = _checked_shares(sizes, splits)
     log, models = _log_and_models(log, models, random_state)
-    seeds = rng(random_state, "splits").integers(2**31, size=splits)
-    found = [_one_split(log, test, models, sizes, int(seed)) for seed in seeds]
+    found = _all_splits(log, test, models, sizes, splits, random_state)
     return _size_finding(found, sizes, list(models), alpha, random_state)
 
 # %% ../nbs/13bb_learning_curve.ipynb #933979be
-def _checked_sizes(sizes, splits):
+def _all_splits(log, test, models, sizes, splits, random_state):
+    seeds = rng(random_state, "splits").integers(2**31, size=splits)
+    return [_one_split(log, test, models, sizes, int(seed)) for seed in seeds]
+
+def _checked_shares(sizes, splits):
     sizes = sorted({float(s) for s in sizes})
     if not sizes or not 0 < sizes[0] <= sizes[-1] <= 1:
         raise ValueError(f"sizes must be shares of the training queries in (0, 1], got {sizes}; "
@@ -258,7 +264,7 @@ def _who_leads(table, names, cross, alpha):
 # %% ../nbs/13bb_learning_curve.ipynb #7a2daf77
 def _size_verdict(last, names):
     "Verdict and advice, from the row of the full size."
-    if last["p"] > .01 or last["difference"] >= 0: return "ok", ""
+    if last["p"] > thresholds.level or last["difference"] >= 0: return "ok", ""
     return "caution", (f"On this log take {names[1]}, or find out what {names[0]} lacks: "
                        "queries under several prompts, recorded propensities, or sheer size.")
 
@@ -287,7 +293,7 @@ def _size_finding(found, sizes, names, alpha, random_state):
     return Finding(
         "How much log does the ranking need?", table, verdict,
         _size_reading(table, lead, names, cross, len(sizes) - len(kept), alpha),
-        f"caution: at the full size {names[1]} ranks better than {names[0]}, p <= 0.01", advice,
+        f"caution: at the full size {names[1]} ranks better than {names[0]}, p <= {thresholds.level:g}", advice,
         _size_facts(table, lead, cross), _CURVES, _size_curves(n, names, parts[:2], alpha))
 
 # %% ../nbs/13bb_learning_curve.ipynb #9867b01f

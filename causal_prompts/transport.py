@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import stats
 from sklearn.exceptions import NotFittedError
 
+from .checks import check, thresholds
 from .contrasts import PromptContrasts, against_promise, best_of_half, promise_variance, t_interval
 from .core import Finding, NotIdentifiedError, as_texts, mean_interval, rng
 from .difficulty import difference_of_means, text_numbers
@@ -85,7 +86,7 @@ def _require_unseen(reward, fresh):
         raise TypeError(f"fresh must be a Triplets, got {type(fresh).__name__}; read it with Triplets.read(...)")
     rows = lambda log: log.scored.frame[["query", "prompt", "score"]].itertuples(index=False, name=None)
     old = set(rows(reward.log_))
-    if np.mean([row in old for row in rows(fresh)]) > .95:
+    if np.mean([row in old for row in rows(fresh)]) > thresholds.seen_before:
         raise ValueError("fresh must hold scores the reward was not trained on, got rows that are in its training log; "
                          "pass rows recorded after the fit")
 
@@ -96,21 +97,22 @@ def _gain_row(what, m, note=""):
     return dict(what=what, value=m["mean"], se=m["se"], lo=m["lo"], hi=m["hi"], queries=m["clusters"], note=note)
 
 # %% ../nbs/13c_transport.ipynb #08982896
+@check("shift", looks_at="whether the promised gains hold on other queries", needs="fresh",
+       clean=("fresh queries alike", "fresh queries alike"),
+       broken=("fresh effects inverted", "fresh queries of two kinds"))
 def shift(
     reward, # a fitted reward model
-    fresh: Triplets, # scored rows of another period, task or model, on queries the reward was not trained on
+    fresh: Triplets, # scored rows of another period, task or model that it was not trained on
     k: int = 5, # how many of its best prompts are taken together
-    alpha: float = .01, # 1 - coverage of the intervals the verdict goes by, and level of the test
+    alpha: float = thresholds.level, # 1 - coverage of the intervals it goes by, and level of the test
     random_state: int = 0,
 ) -> Finding:
     "Do the reward's first prompts keep their promise on fresh queries, and are these like the old?"
     _require_unseen(reward, fresh)
     random, least_squares = rng(random_state, "shift"), PromptContrasts(fresh)
-    top = _top(reward, fresh, max(1, min(k, (len(least_squares.prompts) - 1) // 2)))
-    base = reward.baseline_ if reward.baseline_ in least_squares.prompts else None
-    gains, level = _fresh_gains(reward, fresh.scored, least_squares, top, base, alpha, random)
-    apart = _query_shift(reward, fresh.scored, random)
-    return _shift_finding(gains, level, apart, top, base, least_squares.within, alpha)
+    count = len(least_squares.prompts)
+    top = _top(reward, fresh, max(1, min(k, (count - 1) // 2)))
+    return _shift_finding(reward, fresh.scored, least_squares, top, alpha, random)
 
 # %% ../nbs/13c_transport.ipynb #88d7630a
 def _fresh_gains(reward, log, least_squares, top, base, alpha, random):
@@ -155,12 +157,10 @@ def _require_linked(least_squares, a):
                                  "a fresh set in which each query meets the baseline and some of the top prompts.")
 
 # %% ../nbs/13c_transport.ipynb #50705018
-_CLEAR = .65, .20 # AUC, and share outside the support, from which fresh queries count as clearly different
-
 def _queries_differ(queries, alpha):
     "Whether the fresh queries are clearly not those of the log: told apart, or outside its support."
-    apart = queries["p"] <= alpha and queries["auc"] >= _CLEAR[0]
-    return apart or (queries["outside_p"] <= alpha and queries["outside"] >= _CLEAR[1])
+    apart = queries["p"] <= alpha and queries["auc"] >= thresholds.clear_auc
+    return apart or (queries["outside_p"] <= alpha and queries["outside"] >= thresholds.clear_outside)
 
 # %% ../nbs/13c_transport.ipynb #19866b3b
 def _shift_verdict(gains, differ):
@@ -209,14 +209,15 @@ def _shift_reading(gains, level, queries, n, base, within):
             f"and {_with_interval(gains['over_best'])} over the best {n} of this set. {_apart_reading(queries)}")
 
 # %% ../nbs/13c_transport.ipynb #49a4f3fd
-def _shift_finding(gains, level, queries, top, base, within, alpha):
-    "The finding of `shift` from its parts."
+def _shift_finding(reward, log, least_squares, top, alpha, random):
+    base, within = reward.baseline_ if reward.baseline_ in least_squares.prompts else None, least_squares.within
+    gains, level = _fresh_gains(reward, log, least_squares, top, base, alpha, random)
+    queries = _query_shift(reward, log, random)
     differ = _queries_differ(queries, alpha)
     verdict, advice = _shift_verdict(gains, differ)
-    facts = {k: dict(v) for k, v in gains.items()}
-    facts |= dict(score=level, queries=queries, queries_differ=differ, top=top, baseline=base, within=within)
-    over = "the baseline" if base else "the mean prompt"
-    look = dict(label="what", value="value", xlabel=f"gain in score over {over}, or difference")
+    facts = gains | dict(score=level, queries=queries, queries_differ=differ, top=top, baseline=base, within=within)
+    over = "baseline" if base else "mean prompt"
+    look = dict(label="what", value="value", xlabel=f"gain in score over the {over}, or difference")
     return Finding(
         "Do the best prompts keep their promise on fresh queries?", _shift_table(gains, level, len(top), base, alpha),
         verdict, _shift_reading(gains, level, queries, len(top), base, within), _shift_rule(alpha), advice, facts,
@@ -226,7 +227,8 @@ def _shift_finding(gains, level, queries, top, base, within, alpha):
 def _shift_rule(alpha):
     return (f"stop: {1 - alpha:.0%} interval of the top prompts' gain below 0; caution: that of the gain, "
             f"or of the lead over random prompts, minus its promise ({1 - alpha / 2:.1%} each) below 0, "
-            f"or queries that differ (AUC >= {_CLEAR[0]} or {_CLEAR[1]:.0%} outside the support, p <= {alpha:g})")
+            f"or queries that differ (AUC >= {thresholds.clear_auc} "
+            f"or {thresholds.clear_outside:.0%} outside the support, p <= {alpha:g})")
 
 # %% ../nbs/13c_transport.ipynb #8a691cd8
 def _own_minus_baseline(frame, column, paired, alpha):
@@ -352,13 +354,15 @@ def _optimized_prompts(reward, fresh, prompts, k):
     return names
 
 # %% ../nbs/13c_transport.ipynb #04fe0cf7
+@check("drift", looks_at="whether chosen prompts fall behind the baseline", needs="fresh",
+       clean=("fresh queries alike", "fresh weeks alike"), broken=("prompts have lost", "prompts lose in time"))
 def drift(
     reward, # a fitted reward model
-    fresh: Triplets, # rows scored after the choice, of optimized prompts and of the baseline
-    prompts=None, # the optimized prompts; None: the reward's best k among those scored in fresh
-    time: str | None = None, # a column of fresh with the time or order of the rows; None: one look at all of them
+    fresh: Triplets, # rows scored after the choice, the baseline's among them
+    prompts=None, # the optimized prompts; None: the reward's best k of those in fresh
+    time: str | None = None, # a column with the time or order of the rows; None: one look
     k: int = 5, # how many prompts, where none are named
-    alpha: float = .01, # 1 - coverage, or with time the chance that the alarm ever rings without cause
+    alpha: float = thresholds.level, # 1 - coverage, or with time the chance of ever ringing without cause
 ) -> Finding:
     "Do the optimized prompts still beat the baseline, and do they keep what was promised?"
     frame, names = _fresh_rows(reward, fresh, prompts, k, time)
