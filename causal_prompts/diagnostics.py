@@ -19,6 +19,7 @@ from .core import as_markdown, Finding, NotIdentifiedError, progress, VERDICTS
 from .estimators import own_route
 from . import checks, estimators, stability, transport
 from . import confounding, positivity, power_analysis, refutation # their checks enter the list
+from . import checks, confounding, difficulty, estimators, learning_curve, positivity, refutation, stability, transport
 from .checks import check, NEEDS
 from .core import as_markdown, Finding, NotIdentifiedError, progress, VERDICTS
 from .estimators import own_route
@@ -63,9 +64,9 @@ _enter("dimensions", stability.dimensions, looks_at="whether more or fewer compo
        needs="thorough", clean="many components", broken="one component")
 
 # %% ../nbs/13d_diagnostics.ipynb #eea63c7c
-_enter("data size", transport.data_size, looks_at="whether more data of this kind would help",
+_enter("data size", learning_curve.data_size, looks_at="whether more data of this kind would help",
        needs="thorough", clean="causal model judged", broken="naive model judged")
-_enter("hard subset", transport.hard_subset, looks_at="whether the ranking holds on hard queries",
+_enter("hard subset", difficulty.hard_subset, looks_at="whether the ranking holds on hard queries",
        needs="fresh", clean="fresh hard queries alike", broken="fresh hard queries inverted")
 _enter("shift", transport.shift, looks_at="whether the promised gains hold on other queries", needs="fresh",
        clean=("fresh queries alike", "fresh queries alike"), broken=("fresh effects inverted", "fresh queries of two kinds"))

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 from sklearn.exceptions import NotFittedError
 
 from .core import Finding, as_texts, rng
@@ -20,28 +21,41 @@ from .plots import draw, shorten
 from .triplets import Triplets
 
 # %% ../nbs/12_treesearch.ipynb #4cbe0816
-_JINJA = r"\{\{(?:[^{}]|\{(?!\{)|\}(?!\}))*\}\}|\{%(?:[^%{]|%(?!\})|\{(?!%))*%\}" # a new opening gives up the earlier one
+_JINJA = (r"\{\{(?:[^{}]|\{(?!\{)|\}(?!\}))*\}\}" # a new opening gives up the earlier one
+          r"|\{%(?:[^%{]|%(?!\})|\{(?!%))*%\}")
 PLACEHOLDER = re.compile(_JINJA + r"|\$\{\w+\}|\{\s?\w*\s?\}|<[A-Za-z_][\w-]*>|\[[A-Z][A-Z_ ]*\]|%\(\w+\)s|%s")
 _OPENS = re.compile(r"```|<([A-Za-z_][\w-]*)>|\{(?=\{)|\{[^{}]*\}")
 _CLOSES = re.compile(r"</([A-Za-z_][\w-]*)>")
 _END = re.compile(r"(?:(?<![.!?])[.!?]+[\"'”’»)\]]*(?=\s)|[。！？]+[\"'”’」）]*)\s*|(?<!\s)\s*\n\s*")
-_SHORT = r"e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|Prof|St|Fig|No"
-_NO_END = re.compile(rf"(?:\b(?:{_SHORT})|(?:^|\n)[^\S\n]*\(?\w{{1,2}}|\b[A-Z])\.$")
+_ABBREVIATIONS = r"e\.g|i\.e|etc|vs|cf|approx|Dr|Mr|Mrs|Ms|Prof|St|Fig|No"
+_NO_END = re.compile(rf"(?:\b(?:{_ABBREVIATIONS})|(?:^|\n)[^\S\n]*\(?\w{{1,2}}|\b[A-Z])\.$")
 
 # %% ../nbs/12_treesearch.ipynb #28178e83
-def _blocks(text):
+def _uncut_spans(text):
     "Spans that must not be cut: fences, pairs of tags, braces; in order, apart from each other."
-    closes, out, at, last = {}, [], 0, text.rfind("}}")
+    closes = {} # tag -> where its closing tags end
     for m in _CLOSES.finditer(text): closes.setdefault(m[1], []).append(m.end())
+    spans, at, last = [], 0, text.rfind("}}")
     while m := _OPENS.search(text, at):
-        at, later = m.end(), closes.get(m[1], [])
-        k = bisect_right(later, at)
-        if m[0] == "```": end = text.find("```", at) + 3 if text.find("```", at) > 0 else len(text)
-        elif m[1]: end = later[k] if k < len(later) else None
-        elif m[0] == "{": end = text.find("}}", at + 1) + 2 if last > at else None
-        else: end = at
-        if end is not None: out.append((m.start(), end)); at = end
-    return out
+        at = m.end()
+        end = _span_end(text, m, closes.get(m[1], []), last)
+        if end is not None:
+            spans.append((m.start(), end))
+            at = end
+    return spans
+
+# %% ../nbs/12_treesearch.ipynb #e6c874fa
+def _span_end(text, m, closings, last):
+    "Where the block opened by a match of `_OPENS` ends; None where it is never closed."
+    at = m.end()
+    if m[0] == "```":
+        fence = text.find("```", at)
+        return fence + 3 if fence > 0 else len(text)
+    if m[1]:
+        k = bisect_right(closings, at)
+        return closings[k] if k < len(closings) else None
+    if m[0] == "{": return text.find("}}", at + 1) + 2 if last > at else None
+    return at
 
 # %% ../nbs/12_treesearch.ipynb #791b5329
 def _is_end(prompt, start, m, starts, blocks):
@@ -57,29 +71,38 @@ def sentences(
     prompt: str, # any text
 ) -> tuple[list[str], list[str]]: # sentences, and the white space after each; joined in turn they give the prompt
     "Cut a prompt into sentences."
-    blocks, out, start = _blocks(prompt), [], len(prompt) - len(prompt.lstrip())
-    gaps, lead, starts = [], prompt[:start], [a for a, _ in blocks]
+    blocks, start = _uncut_spans(prompt), len(prompt) - len(prompt.lstrip())
+    starts, lead, out, gaps = [a for a, _ in blocks], prompt[:start], [], []
+
+    def cut(end): # what stands between start and end becomes a sentence and the gap after it
+        text = prompt[start:end].rstrip()
+        if text:
+            out.append(text)
+            gaps.append(prompt[start + len(text):end])
+        return end if text else start
+
     for m in _END.finditer(prompt, start):
-        if not _is_end(prompt, start, m, starts, blocks): continue
-        text = prompt[start:m.end()].rstrip()
-        if text: out.append(text); gaps.append(prompt[start + len(text):m.end()]); start = m.end()
-    tail = prompt[start:].rstrip()
-    if tail: out.append(tail); gaps.append(prompt[start + len(tail):])
+        if _is_end(prompt, start, m, starts, blocks): start = cut(m.end())
+    cut(len(prompt))
     out[0] = lead + out[0]
     return out, gaps
 
 # %% ../nbs/12_treesearch.ipynb #14eb0fea
 @lru_cache(1 << 14)
-def _open(sentence):
+def _is_open(sentence):
     "Whether a sentence waits for its completion: no full stop, question or exclamation mark at its end."
     return re.search(r"[.!?。！？][\"'”’»)\]」）]*$", sentence.rstrip()) is None
 
 @lru_cache(1 << 14)
-def _holes(sentence):
+def _placeholders(sentence):
     "The placeholders of a sentence, sorted."
     return tuple(sorted(m[0] for m in PLACEHOLDER.finditer(sentence)))
 
-def _flat(sentence): return " ".join(sentence.lower().split())
+def _addable(sentence): return not _is_open(sentence) and not _placeholders(sentence)
+
+def _same_words(sentence):
+    "A sentence without regard to case and white space, to compare by."
+    return " ".join(sentence.lower().split())
 
 # %% ../nbs/12_treesearch.ipynb #90cfd083
 def ideas_from(
@@ -87,14 +110,19 @@ def ideas_from(
 ) -> dict[str, list[str]]: # idea -> its wordings
     "The sentences of the logged prompts, as ideas."
     prompts = list(log.prompts["prompt"].unique()) if isinstance(log, Triplets) else as_texts(log, "prompts")
-    met, out = {}, {}
-    for i, p in enumerate(prompts):
-        for s in sentences(p)[0]: met.setdefault(s.strip(), set()).add(i)
-    for s, where in met.items():
-        if _holes(s): out.setdefault(f"around {' '.join(_holes(s))}{', open' * _open(s)}", []).append(s)
-        elif _open(s): out.setdefault("open ending", []).append(s)
-        elif len(where) < len(prompts): out.setdefault(_flat(s), []).append(s)
-    return out
+    occurs = {} # sentence -> the prompts it stands in
+    for i, prompt in enumerate(prompts):
+        for s in sentences(prompt)[0]: occurs.setdefault(s.strip(), set()).add(i)
+    ideas = {}
+    for s, where in occurs.items():
+        if _placeholders(s):
+            idea = f"around {' '.join(_placeholders(s))}"
+            if _is_open(s): idea += ", open"
+        elif _is_open(s): idea = "open ending"
+        elif len(where) < len(prompts): idea = _same_words(s)
+        else: continue
+        ideas.setdefault(idea, []).append(s)
+    return ideas
 
 # %% ../nbs/12_treesearch.ipynb #78386841
 class EditProposer:
@@ -106,118 +134,180 @@ class EditProposer:
         rephrasings: dict | None = None, # sentence -> further wordings of it
         weights: dict | None = None, # operator -> relative chance; None: add three times as often as the others
     ):
-        ideas = {k: as_texts(v, f"ideas[{k!r}]") for k, v in ideas.items()} if isinstance(ideas, dict) else {s: [s] for s in as_texts(ideas, "ideas")}
-        more = {_flat(s): as_texts(v, "rephrasings") for s, v in (rephrasings or {}).items()}
-        self.ideas = {k: list(dict.fromkeys([*v, *[w for s in v for w in more.get(_flat(s), [])]])) for k, v in ideas.items()}
-        if not self.ideas: raise ValueError("ideas must hold at least one idea, got none; pass e.g. {'check': ['Check your result.']} or ideas_from(log)")
-        self.weights = dict(add=3, drop=1, rephrase=1, reorder=1) if weights is None else dict(weights)
-        wrong = [k for k, v in self.weights.items() if k not in self.operators or not v >= 0]
-        if wrong or not sum(self.weights.values()): raise ValueError(f"weights must give operators among {self.operators} a chance >= 0, not all 0, got {weights!r}")
-        self._home = {_flat(w): k for k, v in self.ideas.items() for w in v}
-        self._free = {k: [w for w in v if not _open(w) and not _holes(w)] for k, v in self.ideas.items()}
+        self.ideas = _all_wordings(ideas, rephrasings or {})
+        self.weights = _operator_weights(weights, self.operators)
+        self._home = {_same_words(w): k for k, v in self.ideas.items() for w in v}
+        self._free = {k: [w for w in v if _addable(w)] for k, v in self.ideas.items()}
 
-    def __repr__(self): return f"EditProposer({len(self.ideas)} ideas, {sum(map(len, self.ideas.values()))} wordings)"
+    def __call__(self, query, prompt, n, rng):
+        "`variants`; the query is not read."
+        return self.variants(prompt, n, rng)
+
+    def __repr__(self):
+        return f"EditProposer({len(self.ideas)} ideas, {sum(map(len, self.ideas.values()))} wordings)"
+
+# %% ../nbs/12_treesearch.ipynb #767a384c
+def _all_wordings(ideas, rephrasings):
+    "Idea -> its different wordings, rephrasings included."
+    if isinstance(ideas, dict): ideas = {k: as_texts(v, f"ideas[{k!r}]") for k, v in ideas.items()}
+    else: ideas = {s: [s] for s in as_texts(ideas, "ideas")}
+    if not ideas:
+        raise ValueError("ideas must hold at least one idea, got none; "
+                         "pass e.g. {'check': ['Check your result.']} or ideas_from(log)")
+    more = {_same_words(s): as_texts(v, "rephrasings") for s, v in rephrasings.items()}
+    further = {k: [w for s in v for w in more.get(_same_words(s), [])] for k, v in ideas.items()}
+    return {k: list(dict.fromkeys([*v, *further[k]])) for k, v in ideas.items()}
+
+# %% ../nbs/12_treesearch.ipynb #e0fcc65c
+def _operator_weights(weights, operators):
+    "The chance of each operator, checked."
+    if weights is None: return dict(add=3, drop=1, rephrase=1, reorder=1)
+    chances = dict(weights)
+    wrong = [k for k, v in chances.items() if k not in operators or not v >= 0]
+    if wrong or not sum(chances.values()):
+        raise ValueError(f"weights must give operators among {operators} a chance >= 0, not all 0, got {weights!r}")
+    return chances
 
 # %% ../nbs/12_treesearch.ipynb #1b77681f
-def _pick(items, r): return items[int(r.integers(len(items)))]
+def _one_of(items, random): return items[int(random.integers(len(items)))]
 
-def _last(s): return len(s) - (bool(s) and _open(s[-1])) # nothing is put behind an open ending
+def _end_of(s):
+    "Where the last sentence may be put: nothing goes behind an open ending."
+    return len(s) - 1 if s and _is_open(s[-1]) else len(s)
 
-def _add(self, s, gaps, r):
-    here = {self._home.get(_flat(x)) for x in s}
+@patch
+def _add(self: EditProposer, s, gaps, random):
+    here = {self._home.get(_same_words(x)) for x in s}
     new = [k for k, v in self._free.items() if v and k not in here]
     if not new: return None
-    at, gap = int(r.integers(_last(s) + 1)), next((g for g in gaps[:-1] if g), " ")
-    return [*s[:at], _pick(self._free[_pick(new, r)], r), *s[at:]], ([*gaps[:at], gap, *gaps[at:]] if at < len(s) else [*gaps[:-1], gap, gaps[-1]])
+    at = int(random.integers(_end_of(s) + 1))
+    gap = next((g for g in gaps[:-1] if g), " ")
+    idea = _one_of(new, random)
+    more = [*s[:at], _one_of(self._free[idea], random), *s[at:]]
+    return more, [*gaps[:at], gap, *gaps[at:]] if at < len(s) else [*gaps[:-1], gap, gaps[-1]]
 
-def _known(self, s):
+# %% ../nbs/12_treesearch.ipynb #9318f3f4
+@patch
+def _movable(self: EditProposer, s):
     "Positions of sentences that can be dropped or moved."
-    return [i for i in range(_last(s)) if self._home.get(_flat(s[i])) and not _holes(s[i])]
+    return [i for i in range(_end_of(s)) if self._home.get(_same_words(s[i])) and not _placeholders(s[i])]
 
-def _drop(self, s, gaps, r):
-    at = self._known(s)
+@patch
+def _drop(self: EditProposer, s, gaps, random):
+    at = self._movable(s)
     if not at or len(s) < 2: return None
-    i = _pick(at, r)
+    i = _one_of(at, random)
     return s[:i] + s[i + 1:], gaps[:i] + gaps[i + 1:] if i < len(s) - 1 else [*gaps[:-2], gaps[-1]]
 
-EditProposer._add, EditProposer._known, EditProposer._drop = _add, _known, _drop
-
 # %% ../nbs/12_treesearch.ipynb #dbeac082
-def _rephrase(self, s, gaps, r):
-    fits = lambda x: [w for w in self.ideas[self._home[_flat(x)]] if _flat(w) != _flat(x) and _holes(w) == _holes(x) and _open(w) == _open(x)]
-    at = [i for i, x in enumerate(s) if _flat(x) in self._home and fits(x)]
-    if not at: return None
-    i = _pick(at, r)
-    return [*s[:i], _pick(fits(s[i]), r), *s[i + 1:]], gaps
+@patch
+def _fitting(self: EditProposer, sentence):
+    "Other wordings of a sentence's idea, with the same placeholders and the same kind of ending."
+    same = lambda w: _placeholders(w) == _placeholders(sentence) and _is_open(w) == _is_open(sentence)
+    wordings = self.ideas[self._home[_same_words(sentence)]]
+    return [w for w in wordings if _same_words(w) != _same_words(sentence) and same(w)]
 
-def _reorder(self, s, gaps, r):
-    at, last = self._known(s), _last(s)
+@patch
+def _rephrase(self: EditProposer, s, gaps, random):
+    at = [i for i, x in enumerate(s) if _same_words(x) in self._home and self._fitting(x)]
+    if not at: return None
+    i = _one_of(at, random)
+    return [*s[:i], _one_of(self._fitting(s[i]), random), *s[i + 1:]], gaps
+
+@patch
+def _reorder(self: EditProposer, s, gaps, random):
+    at, last = self._movable(s), _end_of(s)
     if not at or last < 2: return None
-    i = _pick(at, r)
-    j = _pick([j for j in range(last) if j != i], r)
+    i = _one_of(at, random)
+    j = _one_of([j for j in range(last) if j != i], random)
     rest = s[:i] + s[i + 1:]
     return [*rest[:j], s[i], *rest[j:]], gaps
 
-EditProposer._rephrase, EditProposer._reorder = _rephrase, _reorder
-
 # %% ../nbs/12_treesearch.ipynb #ecf94cb0
-def _propose(
-    self, query: str, # not read: the edits are the same for every query
+@patch
+def variants(
+    self: EditProposer,
     prompt: str, # the parent
     n: int, # variants wanted
-    rng: np.random.Generator,
+    random: np.random.Generator,
 ) -> list[str]: # at most n different texts, none of them the parent
-    "Distinct variants, one edit each."
-    names, out, seen, misses = [k for k in self.operators if self.weights.get(k)], [], {_flat(prompt)}, 0
+    "Distinct variants of a prompt, one edit each."
+    names = [k for k in self.operators if self.weights.get(k)]
     p = np.array([self.weights[k] for k in names], float)
     s, gaps = sentences(prompt)
+    out, seen, misses = [], {_same_words(prompt)}, 0
     while len(out) < n and misses < 20 + 10 * n:
-        made = getattr(self, f"_{names[rng.choice(len(p), p=p / p.sum())]}")(s, gaps, rng)
+        edit = getattr(self, f"_{names[random.choice(len(p), p=p / p.sum())]}")
+        made = edit(s, gaps, random)
         text = "" if made is None else "".join(x for pair in zip(*made) for x in pair)
-        if not text.strip() or _flat(text) in seen: misses += 1; continue
-        seen.add(_flat(text)); out.append(text)
+        if not text.strip() or _same_words(text) in seen:
+            misses += 1
+            continue
+        seen.add(_same_words(text))
+        out.append(text)
     return out
-
-EditProposer.__call__ = _propose
 
 # %% ../nbs/12_treesearch.ipynb #881c02fb
 def _rate(reward, queries, prompts, score, alpha, block=25):
     "Effect, interval and score of each query's own prompts, a list of frames; blocks of queries share one call."
-    out = []
-    for i in range(0, len(queries), block):
-        texts = list(dict.fromkeys(t for own in prompts[i:i + block] for t in own))
-        if not texts: out += [pd.DataFrame(columns=["effect", "lo", "hi", "score"], dtype=float)] * len(queries[i:i + block]); continue
-        tau = np.asarray(reward.effect(queries[i:i + block], texts), float)
-        lo, hi = reward.effect_interval(queries[i:i + block], texts, alpha=alpha) if getattr(reward, "has_interval", False) else (np.full(tau.shape, np.nan),) * 2
-        s = tau if score == "effect" else np.asarray(score(reward, queries[i:i + block], texts), float)
-        if s.shape != tau.shape or not np.isfinite(s).all(): raise ValueError(f"scores must be finite numbers of shape (queries, prompts) = {tau.shape}, got shape {s.shape} with {int((~np.isfinite(s)).sum())} not finite; check the reward or score=")
-        at = {t: j for j, t in enumerate(texts)}
-        for k, own in enumerate(prompts[i:i + block]):
-            j = [at[t] for t in own]
-            out.append(pd.DataFrame(dict(effect=tau[k, j], lo=lo[k, j], hi=hi[k, j], score=s[k, j])))
-    return out
+    blocks = [slice(i, i + block) for i in range(0, len(queries), block)]
+    return [frame for b in blocks for frame in _rate_block(reward, queries[b], prompts[b], score, alpha)]
+
+# %% ../nbs/12_treesearch.ipynb #3afb3af5
+def _rate_block(reward, queries, prompts, score, alpha):
+    "A frame of effect, lo, hi and score for each query, a row for each of its own prompts."
+    texts = list(dict.fromkeys(t for own in prompts for t in own))
+    if not texts: return [pd.DataFrame(columns=["effect", "lo", "hi", "score"], dtype=float)] * len(queries)
+    effect = np.asarray(reward.effect(queries, texts), float)
+    lo = hi = np.full(effect.shape, np.nan)
+    if getattr(reward, "has_interval", False): lo, hi = reward.effect_interval(queries, texts, alpha=alpha)
+    value = effect if score == "effect" else np.asarray(score(reward, queries, texts), float)
+    _require_scores(value, effect.shape)
+    column = {t: j for j, t in enumerate(texts)}
+    at = [(k, [column[t] for t in own]) for k, own in enumerate(prompts)]
+    return [pd.DataFrame(dict(effect=effect[a], lo=lo[a], hi=hi[a], score=value[a])) for a in at]
+
+# %% ../nbs/12_treesearch.ipynb #5d0d614f
+def _require_scores(value, shape):
+    wrong = int((~np.isfinite(value)).sum())
+    if value.shape != shape or wrong:
+        raise ValueError(f"scores must be finite numbers of shape (queries, prompts) = {shape}, "
+                         f"got shape {value.shape} with {wrong} not finite; check the reward or score=")
 
 # %% ../nbs/12_treesearch.ipynb #cbabb5e4
-def _grow(tree, parents, query, proposer, children, random_state):
+def _offspring(tree, parents, query, proposer, children, random_state):
     "New rows of one tree, and how many texts it had already."
-    have, rows, twice = {r["prompt"] for r in tree}, [], 0
-    for p in parents:
-        made = proposer(query, p["prompt"], children, rng(random_state, "propose", query, p["prompt"]))
-        if isinstance(made, str) or not hasattr(made, "__iter__"): raise TypeError(f"a proposer must return a list of texts, got {type(made).__name__} for the prompt {shorten(p['prompt'], 60)!r}")
-        made = list(made)[:children]
-        for t in as_texts(made, "proposals") if made else []:
-            if t in have: twice += 1; continue
-            have.add(t)
-            rows.append(dict(round=p["round"] + 1, parent=p["id"], id=f"{p['id'].split('.')[0]}.{len(tree) + len(rows)}", prompt=t))
-    return rows, twice
+    have, rows, duplicates = {row["prompt"] for row in tree}, [], 0
+    for parent in parents:
+        root = parent["id"].split(".")[0]
+        for text in _proposed(proposer, query, parent["prompt"], children, random_state):
+            if text in have:
+                duplicates += 1
+                continue
+            have.add(text)
+            number = len(tree) + len(rows)
+            rows.append(dict(round=parent["round"] + 1, parent=parent["id"], id=f"{root}.{number}", prompt=text))
+    return rows, duplicates
 
-def _level(reward, queries, new, score, alpha):
+# %% ../nbs/12_treesearch.ipynb #3343c1f3
+def _proposed(proposer, query, prompt, n, random_state):
+    "What a proposer returns for a parent, checked; at most n texts."
+    made = proposer(query, prompt, n, rng(random_state, "propose", query, prompt))
+    if isinstance(made, str) or not hasattr(made, "__iter__"):
+        raise TypeError(f"a proposer must return a list of texts, got {type(made).__name__} "
+                        f"for the prompt {shorten(prompt, 60)!r}")
+    made = list(made)[:n]
+    return as_texts(made, "proposals") if made else []
+
+# %% ../nbs/12_treesearch.ipynb #45d4baff
+def _rate_new(reward, queries, new, score, alpha):
     "Rate the new rows of all trees; support first, so that every text is embedded in one call."
-    texts = list(dict.fromkeys(r["prompt"] for rows in new for r in rows))
+    texts = list(dict.fromkeys(row["prompt"] for rows in new for row in rows))
     if not texts: return new
     near = reward.support(texts).set_index("prompt").to_dict("index")
-    rated = _rate(reward, queries, [[r["prompt"] for r in rows] for rows in new], score, alpha)
-    return [[r | v | near[r["prompt"]] for r, v in zip(rows, f.to_dict("records"))] for rows, f in zip(new, rated)]
+    rated = _rate(reward, queries, [[row["prompt"] for row in rows] for rows in new], score, alpha)
+    return [[row | rating | near[row["prompt"]] for row, rating in zip(rows, frame.to_dict("records"))]
+            for rows, frame in zip(new, rated)]
 
 # %% ../nbs/12_treesearch.ipynb #b9bc5659
 def search(
@@ -232,122 +322,205 @@ def search(
     random_state: int = 0,
 ) -> "Study":
     "Search a better prompt for each query, offline."
-    queries, proposer, start = _ready(reward, queries, proposer, start, score, dict(rounds=rounds, keep=keep, children=children))
-    seeds = [[dict(round=0, parent=None, id=f"{i}.{j}", prompt=t) for j, t in enumerate(start)] for i in range(len(queries))]
-    trees = _level(reward, queries, seeds, score, alpha)
-    parents, twice, kept = trees, np.zeros(len(queries), int), [list(t) for t in trees]
+    counts = dict(rounds=rounds, keep=keep, children=children)
+    _require_searchable(reward, score, counts)
+    proposer = _proposer_for(reward, proposer)
+    return _run_search(reward, as_texts(queries, "queries"), proposer, start, score, alpha, random_state, counts)
+
+# %% ../nbs/12_treesearch.ipynb #46fc5c8d
+def _run_search(reward, queries, proposer, start, score, alpha, random_state, counts):
+    start = list(dict.fromkeys(as_texts(reward.baseline_ if start is None else start, "start")))
+    trees, kept, duplicates = _grow_trees(reward, queries, proposer, start, score, alpha, random_state, **counts)
+    settings = _search_settings(reward, proposer, start, score, alpha, random_state, counts)
+    return Study(_candidate_table(queries, trees, kept), settings, duplicates)
+
+def _search_settings(reward, proposer, start, score, alpha, random_state, counts):
+    "How a search was made, as plain values."
+    return counts | dict(
+        start=start, score=score if isinstance(score, str) else getattr(score, "__name__", "function"),
+        alpha=alpha, random_state=random_state, proposer=repr(proposer),
+        reward=getattr(reward, "name", type(reward).__name__), baseline=reward.baseline_)
+
+# %% ../nbs/12_treesearch.ipynb #7399e31b
+def _grow_trees(reward, queries, proposer, start, score, alpha, random_state, rounds, keep, children):
+    "The trees, a list of rows a query; their kept rows; and how many proposals each had already."
+    rate = lambda new: _rate_new(reward, queries, new, score, alpha)
+    trees = rate([_roots(i, start) for i in range(len(queries))])
+    parents, kept, duplicates = trees, [list(tree) for tree in trees], [0] * len(queries)
     for _ in range(rounds):
-        grown = [_grow(t, p, q, proposer, children, random_state) for t, p, q in zip(trees, parents, queries)]
-        new = _level(reward, queries, [rows for rows, _ in grown], score, alpha)
-        twice += [n for _, n in grown]
-        parents = [sorted(rows, key=lambda r: -r["score"])[:keep] for rows in new]
-        trees, kept = ([a + b for a, b in zip(x, y)] for x, y in ((trees, new), (kept, parents)))
-    settings = dict(rounds=rounds, keep=keep, children=children, start=start, score=score if isinstance(score, str) else getattr(score, "__name__", "function"), alpha=alpha,
-                    random_state=random_state, proposer=repr(proposer), reward=getattr(reward, "name", type(reward).__name__), baseline=reward.baseline_)
-    return Study(_table(queries, trees, kept), settings, [int(n) for n in twice])
+        grown = [_offspring(*at, proposer, children, random_state) for at in zip(trees, parents, queries)]
+        new = rate([rows for rows, _ in grown])
+        parents = [sorted(rows, key=lambda row: -row["score"])[:keep] for rows in new]
+        trees = [tree + rows for tree, rows in zip(trees, new)]
+        kept = [pool + best for pool, best in zip(kept, parents)]
+        duplicates = [before + more for before, (_, more) in zip(duplicates, grown)]
+    return trees, kept, duplicates
+
+# %% ../nbs/12_treesearch.ipynb #4f0b8c4b
+def _roots(i, start): return [dict(round=0, parent=None, id=f"{i}.{j}", prompt=t) for j, t in enumerate(start)]
 
 # %% ../nbs/12_treesearch.ipynb #f7587c2c
-def _ready(reward, queries, proposer, start, score, counts):
-    "Queries, proposer and start, checked."
-    if not callable(getattr(reward, "effect", None)): raise TypeError(f"reward must be a reward model such as CausalReward(), got {type(reward).__name__}")
+def _require_searchable(reward, score, counts):
+    "Raise where the reward cannot be searched by, or where a setting makes no sense."
+    if not callable(getattr(reward, "effect", None)):
+        raise TypeError(f"reward must be a reward model such as CausalReward(), got {type(reward).__name__}")
     if not hasattr(reward, "log_"): raise NotFittedError(f"{type(reward).__name__} is not fitted; call .fit(log) first")
     if getattr(reward, "names_", False): _refuse_names(reward)
     for k, v in counts.items():
-        if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1: raise ValueError(f"{k} must be a whole number >= 1, got {v!r}; the paper takes rounds=3, keep=3, children=5")
-    if score != "effect" and not callable(score): raise ValueError(f"score must be 'effect' or a function (reward, queries, prompts) -> (n_q, n_p), got {score!r}")
+        if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1:
+            raise ValueError(f"{k} must be a whole number >= 1, got {v!r}; "
+                             "the paper takes rounds=3, keep=3, children=5")
+    if score != "effect" and not callable(score):
+        raise ValueError("score must be 'effect' or a function (reward, queries, prompts) -> (n_q, n_p), "
+                         f"got {score!r}")
+
+# %% ../nbs/12_treesearch.ipynb #d022fbfc
+def _proposer_for(reward, proposer):
+    "The proposer, or edits with the sentences of the reward's own log."
     if proposer is None:
         ideas = ideas_from(reward.log_)
-        if not ideas: raise ValueError("the log's prompts must hold sentences that not all of them share, got none; pass proposer=EditProposer({'idea': ['A sentence.']})")
+        if not ideas:
+            raise ValueError("the log's prompts must hold sentences that not all of them share, got none; "
+                             "pass proposer=EditProposer({'idea': ['A sentence.']})")
         proposer = EditProposer(ideas)
-    if not callable(proposer): raise TypeError(f"proposer must be callable as (query, prompt, n, rng), got {type(proposer).__name__}; wrap ideas as EditProposer(ideas)")
-    return as_texts(queries, "queries"), proposer, list(dict.fromkeys(as_texts(reward.baseline_ if start is None else start, "start")))
+    if not callable(proposer):
+        raise TypeError(f"proposer must be callable as (query, prompt, n, rng), got {type(proposer).__name__}; "
+                        "wrap ideas as EditProposer(ideas)")
+    return proposer
 
 # %% ../nbs/12_treesearch.ipynb #f95618ab
 def _refuse_names(reward):
-    raise ValueError(f"the log must hold the prompts' texts to search by, got names such as {reward.prompts_.prompt[0]!r}, which cannot "
-                     "be recombined; give the texts (Triplets.read(..., prompts='names.csv'), on the command line --prompts names.csv), "
-                     "or choose among the names with reward.best(queries)")
+    raise ValueError(
+        "the log must hold the prompts' texts to search by, "
+        f"got names such as {reward.prompts_.prompt[0]!r}, which cannot be recombined; "
+        "give the texts (Triplets.read(..., prompts='names.csv'), on the command line --prompts names.csv), "
+        "or choose among the names with reward.best(queries)")
 
 # %% ../nbs/12_treesearch.ipynb #00f2511a
-_COLUMNS = ["query", "round", "parent", "id", "prompt", "effect", "lo", "hi", "score", "distance", "quantile", "inside", "indistinct", "kept", "rank"]
+_COLUMNS = ["query", "round", "parent", "id", "prompt", "effect", "lo", "hi", "score",
+            "distance", "quantile", "inside", "indistinct", "kept", "rank"]
 
-def _table(queries, trees, kept):
+def _candidate_table(queries, trees, kept):
     "Every candidate a row; `rank` among the start and all that was kept, 1 the best, missing for the others."
     rows = []
     for query, tree, pool in zip(queries, trees, kept):
-        order = {r["id"]: k for k, r in enumerate(sorted(pool, key=lambda r: -r["score"]), 1)}
-        rows += [r | dict(query=query, kept=r["id"] in order, rank=order.get(r["id"])) for r in tree]
+        best_first = sorted(pool, key=lambda row: -row["score"])
+        order = {row["id"]: k for k, row in enumerate(best_first, 1)}
+        rows += [row | dict(query=query, kept=row["id"] in order, rank=order.get(row["id"])) for row in tree]
     out = pd.DataFrame(rows)
     out = out[[c for c in _COLUMNS if c in out]]
-    return out.assign(parent=out["parent"].astype(object).where(out["parent"].notna(), None), rank=out["rank"].astype("Int64"), inside=out["inside"].astype(bool))
+    parent = out["parent"].astype(object).where(out["parent"].notna(), None)
+    return out.assign(parent=parent, rank=out["rank"].astype("Int64"), inside=out["inside"].astype(bool))
 
 # %% ../nbs/12_treesearch.ipynb #060be94a
 @dataclass(frozen=True, repr=False, eq=False)
 class Study:
     "A search that was made: every candidate, and how it was made."
-    candidates: pd.DataFrame # query, round, parent, id, prompt, effect, lo, hi, score, distance, quantile, inside, kept, rank
-    settings: dict
+    candidates: pd.DataFrame # a row each: query, round, parent, id, prompt, effect, lo, hi, score, support, kept, rank
+    settings: dict # how the search was made
     duplicates: list # per query: proposals that its tree had already
-
-    def winners(
-        self, inside: bool = False, # only prompts inside the log's support; the start where there is no other
-    ) -> pd.DataFrame: # a row per query: query, prompt, effect, lo, hi, quantile, inside, round, candidates
-        "The best prompt of each query."
-        c = self.candidates.assign(tree=_tree_of(self.candidates))
-        c["candidates"] = c.groupby("tree")["id"].transform("size")
-        c = c[c["kept"] & (c["inside"] | (c["round"] == 0) | (not inside))].sort_values(["tree", "rank"]).drop_duplicates("tree", ignore_index=True)
-        return c[["query", "prompt", "effect", "lo", "hi", "quantile", "inside", "round", "candidates"]]
 
     @property
     def best(self) -> pd.DataFrame:
         "`winners()`, whether inside the support or not."
         return self.winners()
 
-def _tree_of(c): return c["id"].str.split(".").str[0].astype(int)
+    def __repr__(self): return str(self.finding())
+    def _repr_markdown_(self): return self.finding()._repr_markdown_()
+
+# %% ../nbs/12_treesearch.ipynb #b3ddb2c3
+@patch
+def winners(
+    self: Study,
+    inside: bool = False, # only prompts inside the log's support; the start where there is no other
+) -> pd.DataFrame: # a row per query: query, prompt, effect, lo, hi, quantile, inside, round, candidates
+    "The best prompt of each query."
+    c = self.candidates.assign(tree=_tree_of(self.candidates))
+    c["candidates"] = c.groupby("tree")["id"].transform("size")
+    if inside: c = c[c["inside"] | (c["round"] == 0)]
+    first = c[c["kept"]].sort_values(["tree", "rank"]).drop_duplicates("tree", ignore_index=True)
+    return first[["query", "prompt", "effect", "lo", "hi", "quantile", "inside", "round", "candidates"]]
+
+def _tree_of(candidates): return candidates["id"].str.split(".").str[0].astype(int)
 
 # %% ../nbs/12_treesearch.ipynb #062f7bd6
-def _finding(self) -> Finding:
+_NEXT_STEP = dict(
+    ok="Score the winners beside the baseline on new queries before they are used.",
+    caution="Score the winners beside the baseline on new queries; "
+            "where a winner lies outside the support, try .winners(inside=True) first.",
+    stop="Keep the baseline: no winner is shown to beat it. "
+         "As candidates they may be scored beside it on new queries.")
+
+# %% ../nbs/12_treesearch.ipynb #4f117c64
+@patch
+def finding(self: Study) -> Finding:
     "What was found, and how far to trust it."
-    b, s = self.best, self.settings
-    n, above, out, stayed = len(b), int((b["lo"] > 0).sum()), int((~b["inside"]).sum()), int((b["round"] == 0).sum())
-    known = b["lo"].notna().all()
-    reading = f"For {n} quer{'y' if n == 1 else 'ies'}, the best of {b['candidates'].mean():.3g} candidates each has a predicted gain of {b['effect'].mean():+.3f} over the baseline on average"
-    reading += f"; the {1 - s['alpha']:.0%} interval lies above 0 for {above} of them" if known else "; this model gives no intervals"
-    reading += f"; {out} of the winners lie outside what the log has tried; for {stayed} the start was not beaten."
-    reading += f" {sum(self.duplicates)} proposals were duplicates and dropped. A winner is selected for its prediction, which tends to be too high for that reason, and its interval holds for one candidate, not for the best of many."
-    verdict = "stop" if stayed == n or (known and not above) else "ok" if known and above >= n / 2 and not out else "caution"
-    advice = {"stop": "Keep the baseline: no winner is shown to beat it. As candidates they may be scored beside it on new queries.", "ok": "Score the winners beside the baseline on new queries before they are used."}.get(
-        verdict, "Score the winners beside the baseline on new queries; where a winner lies outside the support, try .winners(inside=True) first.")
-    return Finding("Which prompt would do better on these queries?", b, verdict, reading, threshold="ok: no winner outside the support, and intervals above 0 for at least half of the queries; stop: for none", advice=advice,
-                   facts=dict(queries=n, gain=float(b["effect"].mean()), above=above, outside=out, unchanged=stayed, duplicates=sum(self.duplicates)),
-                   form=("hist", dict(value="effect", xlabel="predicted gain of the winner over the baseline", bins=20)))
+    best = self.best
+    facts = dict(
+        queries=len(best), gain=float(best["effect"].mean()), above=int((best["lo"] > 0).sum()),
+        outside=int((~best["inside"]).sum()), unchanged=int((best["round"] == 0).sum()),
+        duplicates=sum(self.duplicates))
+    verdict = _winners_verdict(facts, best["lo"].notna().all())
+    rule = "ok: no winner outside the support, and intervals above 0 for at least half of the queries; stop: for none"
+    look = dict(value="effect", xlabel="predicted gain of the winner over the baseline", bins=20)
+    return Finding(
+        "Which prompt would do better on these queries?", best, verdict,
+        _winners_reading(best, facts, self.settings["alpha"]),
+        threshold=rule, advice=_NEXT_STEP[verdict], facts=facts, form=("hist", look))
+
+# %% ../nbs/12_treesearch.ipynb #689fbd29
+def _winners_verdict(facts, has_intervals):
+    "ok, caution or stop, from what is known of the winners."
+    if facts["unchanged"] == facts["queries"]: return "stop"
+    if not has_intervals: return "caution"
+    if not facts["above"]: return "stop"
+    return "ok" if facts["above"] >= facts["queries"] / 2 and not facts["outside"] else "caution"
+
+# %% ../nbs/12_treesearch.ipynb #9c911d7e
+def _winners_reading(best, facts, alpha):
+    queries = "query" if facts["queries"] == 1 else "queries"
+    if best["lo"].notna().all(): sure = f"the {1 - alpha:.0%} interval lies above 0 for {facts['above']} of them"
+    else: sure = "this model gives no intervals"
+    return (f"For {facts['queries']} {queries}, the best of {best['candidates'].mean():.3g} candidates each "
+            f"has a predicted gain of {facts['gain']:+.3f} over the baseline on average; {sure}; "
+            f"{facts['outside']} of the winners lie outside what the log has tried; "
+            f"for {facts['unchanged']} the start was not beaten. "
+            f"{facts['duplicates']} proposals were duplicates and dropped. "
+            "A winner is selected for its prediction, which tends to be too high for that reason, "
+            "and its interval holds for one candidate, not for the best of many.")
 
 # %% ../nbs/12_treesearch.ipynb #ca44a581
-def _tree(
-    self, query: int = 0, # which of the queries, by position
+@patch
+def tree(
+    self: Study,
+    query: int = 0, # which of the queries, by position
 ) -> pd.DataFrame: # that query's candidates
     "The candidates of one query."
     own = _tree_of(self.candidates) == query
     if not own.any(): raise IndexError(f"query must be a position below {len(self.duplicates)}, got {query!r}")
     return self.candidates[own].reset_index(drop=True)
 
-def _plot(self, query: int = 0):
+# %% ../nbs/12_treesearch.ipynb #6f0ea5fe
+@patch
+def plot(
+    self: Study,
+    query: int = 0, # which of the queries, by position
+):
     "Predicted gain of one query's candidates, round by round."
     t = self.tree(query)
-    spread = t.groupby("round").cumcount() - (t.groupby("round")["id"].transform("size") - 1) / 2
+    rounds = t.groupby("round")
+    spread = rounds.cumcount() - (rounds["id"].transform("size") - 1) / 2
     what = np.where(~t["inside"], "outside the support", np.where(t["kept"], "kept", "not kept"))
-    return draw("points", t.assign(at=t["round"] + .04 * spread, what=what).sort_values("what"), x="at", y="effect", group="what", xlabel="round", ylabel="predicted gain", title=shorten(t["query"][0], 60))
-
-Study.finding, Study.tree, Study.plot = _finding, _tree, _plot
-Study._repr_markdown_ = lambda self: self.finding()._repr_markdown_()
-Study.__repr__ = lambda self: str(self.finding())
+    t = t.assign(at=t["round"] + .04 * spread, what=what).sort_values("what")
+    return draw("points", t, x="at", y="effect", group="what", xlabel="round", ylabel="predicted gain",
+                title=shorten(t["query"].iloc[0], 60))
 
 # %% ../nbs/12_treesearch.ipynb #96463a4f
-def _replay(self):
+@patch
+def replay(self: Study): # -> a proposer
     "A proposer that proposes what was proposed in this study."
-    parent = self.candidates.set_index("id")["prompt"]
-    c = self.candidates.dropna(subset="parent")
-    record = {k: list(t) for k, t in c["prompt"].groupby([c["query"], c["parent"].map(parent)])}
+    prompt_of = self.candidates.set_index("id")["prompt"]
+    made = self.candidates.dropna(subset="parent")
+    by_parent = made["prompt"].groupby([made["query"], made["parent"].map(prompt_of)])
+    record = {k: list(texts) for k, texts in by_parent}
     return lambda query, prompt, n, rng: record.get((query, prompt), [])[:n]
-
-Study.replay = _replay
