@@ -17,8 +17,9 @@ import pandas as pd
 
 from .core import as_texts, content_id, rng
 from .graders import Grade, as_grade, choice, exact, label, last_boxed, math_equal, number, sequence
-from .llm import BudgetError, CallError, wait
+from .llm import CallError, wait
 from .plots import shorten
+from .record import BudgetError
 from .serve import reference
 
 # %% ../nbs/10_tasks.ipynb #7c85aee8
