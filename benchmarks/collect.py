@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from causal_prompts import collect
+from causal_prompts.connection import each, Limits, wait
 from causal_prompts.core import content_id, mean_interval
-from causal_prompts.llm import LLM, Limits, each, wait
+from causal_prompts.llm import LLM
 from causal_prompts.record import Record
 from causal_prompts.serve import request_id, serve_world
 from causal_prompts.tasks import world_task
@@ -70,7 +71,7 @@ def throughput(concurrencies, rounds, repeats):
                 whole = time.perf_counter()
                 calls = wait(_timed(llm, texts, c))
                 whole = time.perf_counter() - whole
-                answered = sum(t == "reply" for t in (r["line"] for r in llm.record._rows)) - c
+                answered = sum(event["line"] == "reply" for event in llm.record.events()) - c
                 llm.record.close()
             bare = _bare(url, [f"bare {t}" for t in texts], c)
             ours.send("stop"); process.join()
@@ -108,8 +109,8 @@ def faults(repeats):
                 llm.record.close()
                 again = Record(Path(folder)/"r.jsonl")
                 sent = [r for r in server.requests if r["status"] == 200 and r["fault"] in ("", "truncated", "refused", "filtered")]
-                ids = {key: request_id(line["messages"], line["settings"]["seed"] + line["replicate"]) for key, line in again._replies.items()}
-                late = {ids.get(r["key"]) for r in again._rows if r["line"] == "failed" and r["error"].startswith("timeout")} # the server's answer came when nobody waited any more
+                ids = {key: request_id(line["messages"], line["settings"]["seed"] + line["replicate"]) for key in again if (line := again.get(key))}
+                late = {ids.get(r["key"]) for r in again.events() if r["line"] == "failed" and r["error"].startswith("timeout")} # the server's answer came when nobody waited any more
                 t = got.table.set_index(["query_id", "prompt_id", "repeat"])["score"]
                 good = t if good is None else good
                 ok = (got.table["status"] == "ok").to_numpy()
@@ -148,7 +149,7 @@ def kills(n, seed=0):
             warnings.simplefilter("ignore")
             record = Record(Path(folder)/"r.jsonl")
         plan, answered = _cells(), Counter(q["id"] for q in server.requests if q["status"] == 200)
-        held = Counter(request_id(line["messages"], line["settings"]["seed"] + line["replicate"]) for line in record._replies.values())
+        held = Counter(request_id(line["messages"], line["settings"]["seed"] + line["replicate"]) for line in map(record.get, record))
         lines = [json.loads(l) for l in (Path(folder)/"r.jsonl").read_text().splitlines()]
         kept_twice = len([l for l in lines if l["kind"] == "reply"]) - len(record)
         return [dict(kills=n, cells=len(plan), answered_cells=len(held), doubled_in_record=kept_twice, requests=len(server.requests), asked_again=sum(v - 1 for v in answered.values()), most_in_air=in_air, unclear=record.unclear)]

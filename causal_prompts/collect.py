@@ -13,11 +13,14 @@ from math import comb, isnan
 import numpy as np
 import pandas as pd
 
+from .connection import each, wait
 from .core import as_texts, content_id, Finding, mean_interval, rng
-from .llm import CallError, each, longest_answer, spend, token_bound, wait
+from .identity import request_key
+from .llm import longest_answer, spend, token_bound
 from .plots import shorten
 from .pools import Pool
-from .record import BudgetError, request_key
+from .record import BudgetError
+from .replies import CallError
 from .tasks import Task
 from .triplets import Triplets
 
@@ -198,7 +201,7 @@ _Job.cell = _cell
 async def _run(plan, llm, give_up, show):
     job = _Job(plan, llm, give_up)
     todo = range(len(job.asked))
-    llm.record._begin()
+    llm.record.claim()
     now = [i for i in todo if job.held(i)] if llm.record.offline else todo
     stopped = "the record is offline" * (len(now) < len(todo))
     try: await each(now, job.cell, job.workers, f"collecting {plan.task.name}", job.note, show)
@@ -247,9 +250,9 @@ def _hole(row, reply, query, give_up):
 async def _graded(task, item, reply, record, grader):
     "(score, why) of a reply, from the record if it was graded before; no answer is no score."
     if reply.status == "error": return float("nan"), f"no answer: {reply.error}"
-    if (line := record._score_of(reply.key, grader)) is not None: return line["score"], line["why"]
+    if (known := record.grade_of(reply.key, grader)) is not None: return known
     grade = await task.agrade(reply.text, item)
-    if not isnan(grade.score) and not record.offline: record._keep_score(reply.key, grader, float(grade.score), grade.why)
+    if not isnan(grade.score) and not record.offline: record.grade(reply.key, grader, float(grade.score), grade.why)
     return grade.score, grade.why
 
 def _table(plan, asked, done, record):

@@ -13,12 +13,13 @@ from pathlib import Path
 import pandas as pd
 
 from . import collect, graders, importers, tabular
+from .connection import Limits
 from .core import LogError
-from .llm import LLM, Limits
+from .llm import LLM
 from .pools import expand
 from .record import Record
 from .serve import serve, serve_world
-from .tasks import TASKS, Task, load_task, world_task
+from .tasks import load_task, Task, TASKS, world_task
 from .worlds import PRESETS, World
 
 # %% ../nbs/17a_collect_cli.ipynb #42c8ab43

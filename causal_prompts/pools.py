@@ -13,8 +13,9 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from .core import Finding, as_texts, content_id, rng
-from .llm import each, spend, wait
+from .connection import each, wait
+from .core import as_texts, content_id, Finding, rng
+from .llm import spend
 from .plots import shorten
 from .tasks import with_examples
 

@@ -10,12 +10,14 @@ import pytest
 from fakes import Words
 
 from causal_prompts.collect import Collection, plan, run
+from causal_prompts.connection import Limits
 from causal_prompts.core import content_id, mean_interval
 from causal_prompts.estimators import CausalReward, NaiveReward
 from causal_prompts.graders import Grade
-from causal_prompts.llm import CallError, Limits, LLM
+from causal_prompts.llm import LLM
 from causal_prompts.pools import single_edits
 from causal_prompts.record import Record
+from causal_prompts.replies import CallError
 from causal_prompts.serve import request_id, serve_world
 from causal_prompts.tasks import Task, world_task
 from causal_prompts.triplets import Triplets

@@ -11,8 +11,11 @@ from urllib.parse import quote
 import pytest
 
 from causal_prompts import llm as module
-from causal_prompts.llm import LLM, RUNTIME, CallError, Limits, _Gate, _Malformed, _parse, _pause, _retry_after, _Unread, as_messages, each, wait
-from causal_prompts.record import IDENTITY, BudgetError, Record
+from causal_prompts.connection import Gate, Limits, each, retry_pause, wait
+from causal_prompts.identity import IDENTITY
+from causal_prompts.llm import LLM, RUNTIME, as_messages
+from causal_prompts.record import BudgetError, Record
+from causal_prompts.replies import CallError, Malformed, Unread, read_answer, retry_after
 
 ROOT = Path(__file__).resolve().parents[1]
 FAST = Limits(tries=4, timeout=5)
@@ -57,7 +60,7 @@ def stub(script, delay=0.):
     finally: server.shutdown(); server.server_close()
 
 @pytest.fixture(autouse=True)
-def short_waits(monkeypatch): monkeypatch.setattr(module, "_pause", lambda n, asked: min(asked or 0, .3) + .01)
+def short_waits(monkeypatch): monkeypatch.setattr(module, "retry_pause", lambda n, asked: min(asked or 0, .3) + .01)
 
 def one(server, text="q", **kw):
     model = LLM("m", server.url, kw.pop("settings", dict(max_tokens=50)), limits=kw.pop("limits", FAST), **kw)
@@ -152,7 +155,7 @@ def test_retry_after_is_honoured_and_makes_everybody_wait():
         model = LLM("m", server.url, limits=FAST)
         async def both():
             first = asyncio.ensure_future(model.ask("a"))
-            while not any(r["line"] == "failed" for r in model.record._rows): await asyncio.sleep(.01)
+            while not any(r["line"] == "failed" for r in model.record.events()): await asyncio.sleep(.01)
             return await asyncio.gather(first, model.ask("b"))
         assert [r.status for r in wait(both())] == ["ok", "ok"]
         assert min(s["at"] for s in server.seen[1:]) - server.seen[0]["at"] >= .24
@@ -167,16 +170,16 @@ def test_waits_are_capped_grow_and_are_never_shorter_than_asked(monkeypatch):
     monkeypatch.undo()
     ends = []
     for end in (min, max): # of what may be drawn
-        monkeypatch.setattr(module.random, "uniform", lambda a, b, end=end: end(a, b))
-        ends.append([module._pause(n, None) for n in (1, 2, 7, 8, 30)])
+        monkeypatch.setattr(random, "uniform", lambda a, b, end=end: end(a, b))
+        ends.append([retry_pause(n, None) for n in (1, 2, 7, 8, 30)])
     assert ends == [[.25, .5, 16, 30, 30], [.5, 1, 32, 60, 60]]
     monkeypatch.undo()
-    draws = [module._pause(30, None) for _ in range(200)]
+    draws = [retry_pause(30, None) for _ in range(200)]
     assert 30 <= min(draws) and max(draws) <= 60 and len(set(draws)) > 100
-    assert 7 <= module._pause(1, 7.) < 8 and module._pause(1, 10_000.) == 120
+    assert 7 <= retry_pause(1, 7.) < 8 and retry_pause(1, 10_000.) == 120
 
 def test_a_deadline_ends_the_tries(monkeypatch):
-    monkeypatch.setattr(module, "_pause", lambda n, asked: .2)
+    monkeypatch.setattr(module, "retry_pause", lambda n, asked: .2)
     with stub([error(500)]) as server:
         _, got = one(server, limits=Limits(tries=50, deadline=.5))
         assert got.status == "error" and 2 <= got.tries <= 4
@@ -215,12 +218,12 @@ PICTURE = dict(type="image_url", image_url=dict(url="data:image/png;base64,AAAA"
     ([part(dict(value="4", annotations=[]))], "4"), ([dict(type="text", content="4")], "4"), ([part("hm", "reasoning"), part("4", "output_text")], "4"), ([dict(text="hm", thought=True), dict(text="4")], "4"),
     ([part("a"), dict(type="reference", reference_ids=[0]), part("b")], "ab"), ([part("4"), PICTURE], "4"), ([part("4"), dict(type="brand_new", id=7)], "4"), ([part("4"), part(None)], "4")])
 def test_an_answer_in_parts_is_its_text(content, text):
-    got = _parse(body(content))
+    got = read_answer(body(content))
     assert (got.text, got.status) == (text, "ok")
 
 @pytest.mark.parametrize("content, why", [(4, "type int"), (True, "type bool"), (dict(answer=4), "without text"), ([PICTURE], "without text"), ([part("4", "answer")], "a part of type 'answer'"), ([part(4)], "type int"), ([part("4"), 5], "type int"), ([dict(type=["text"], text="4")], "a part of type")])
 def test_a_content_of_an_unknown_form_is_missing_at_the_price_of_one_request(content, why):
-    with pytest.raises(_Unread, match=why): _parse(body(content))
+    with pytest.raises(Unread, match=why): read_answer(body(content))
     with stub([answer(content)]) as server:
         model, got = one(server, record=Record(tokens=10**6))
         assert (got.status, got.text, got.tries) == ("error", "", 1) and why in got.error and got.key not in model.record and model.record.unclear == 1
@@ -231,18 +234,18 @@ def test_a_content_of_an_unknown_form_is_missing_at_the_price_of_one_request(con
     ("SAFETY", "refused"), ("content_filtered", "refused"), ("content_filter: RECITATION", "refused"), ("refusal", "refused"), ("guardrail_intervened", "refused"), ("sensitive", "refused"), ("ERROR_TOXIC", "refused"),
     ("error", None), ("abort", None), ("cancelled", None), ("timeout", None), ("network_error", None), ("insufficient_system_resource", None), ("incomplete", None), ("not_finished", None), ("function_call_filter: MALFORMED_FUNCTION_CALL", None), ("OTHER", None)])
 def test_how_an_answer_ended_in_the_words_of_many_servers(finish, status):
-    if status: assert (_parse(body(finish=finish)).status, _parse(body(finish=finish)).text) == (status, "4")
+    if status: assert (read_answer(body(finish=finish)).status, read_answer(body(finish=finish)).text) == (status, "4")
     else:
-        with pytest.raises(_Malformed, match="an answer that broke off") as e: _parse(body(finish=finish))
-        assert not isinstance(e.value, _Unread) # may be whole the next time
+        with pytest.raises(Malformed, match="an answer that broke off") as e: read_answer(body(finish=finish))
+        assert not isinstance(e.value, Unread) # may be whole the next time
 
 @pytest.mark.parametrize("finish", ["fnord", 1, True, ["stop"], dict(kind="stop"), "x" * 10**6])
 def test_a_word_for_the_end_that_says_nothing_is_not_taken_for_a_good_end(finish):
-    with pytest.raises(_Unread, match="finish_reason .* does not say whether it is whole"): _parse(body(finish=finish))
+    with pytest.raises(Unread, match="finish_reason .* does not say whether it is whole"): read_answer(body(finish=finish))
 
 def test_a_server_that_never_says_how_an_answer_ended():
     usage = lambda n: dict(prompt_tokens=5, completion_tokens=n)
-    assert [_parse(body(finish=f, usage=usage(n)), longest=50).status for f, n in ((None, 49), (None, 50), ("stop", 50))] == ["ok", "limit", "ok"]
+    assert [read_answer(body(finish=f, usage=usage(n)), longest=50).status for f, n in ((None, 49), (None, 50), ("stop", 50))] == ["ok", "limit", "ok"]
 
 def test_an_answer_that_broke_off_is_asked_for_again():
     with stub([answer("The ans", "error"), answer("The answer is 4", error=None)]) as server:
@@ -256,21 +259,21 @@ def test_a_refusal_of_any_type_is_one(message, text, tmp_path):
     with stub([(200, body(message=message), {})]) as server:
         model, got = one(server, record=Record(tmp_path/"r.jsonl"))
         assert (got.status, got.text, got.tries) == ("refused", text, 1) and got.key in model.record
-    for none in (False, None, "", []): assert _parse(body(message=dict(content="4", refusal=none))).status == "ok"
+    for none in (False, None, "", []): assert read_answer(body(message=dict(content="4", refusal=none))).status == "ok"
 
 def test_calls_of_tools_in_any_spelling():
     said = '[{"name": "f", "arguments": "{}"}]'
     for m in (dict(tool_calls=[dict(function=dict(name="f", arguments="{}"))]), dict(function_call=dict(name="f", arguments="{}")), dict(tool_calls=[dict(type="custom", custom=dict(name="f", input="{}"))])):
-        assert _parse(body(message=m | dict(content=None), finish="tool_calls")).text == said
-    with pytest.raises(_Malformed): _parse(body(message=dict(content=None, tool_calls=[3])))
+        assert read_answer(body(message=m | dict(content=None), finish="tool_calls")).text == said
+    with pytest.raises(Malformed): read_answer(body(message=dict(content=None, tool_calls=[3])))
 
 DEEP = b"[" * 100_000
 @pytest.mark.parametrize("raw", [
     b"", b"null", b"5", b'"x"', b"[1]", b'[{"error": {"code": 400}}]', b"<html>502</html>", b'data: {"choices": []}\n\ndata: [DONE]\n', DEEP, b'{"a":' * 100_000, b'{"choices": [{"message": {"content": ' + DEEP + b"]" * 100_000 + b"}}]}", b'{"error": {"message": ' + b"[" * 900 + b"]" * 900 + b"}}",
     b'{"choices": {"0": {}}}', b'{"choices": "abc"}', b'{"choices": [null]}', b'{"choices": [{"message": "4"}]}', b'{"choices": [{"message": ["4"]}]}', b'{"choices": [{"text": "4"}]}', b'{"choices": [{"delta": {"content": "4"}}]}', b'{"choices": [{"message": {"content": "caf\xe9"}, "finish_reason": "stop"}]}'])
 def test_a_body_that_is_no_completion_is_a_failure_that_may_pass(raw):
-    with pytest.raises(_Malformed) as e: _parse(raw)
-    assert not isinstance(e.value, _Unread)
+    with pytest.raises(Malformed) as e: read_answer(raw)
+    assert not isinstance(e.value, Unread)
     with stub([(200, raw, {}), answer()]) as server: assert one(server, limits=Limits(tries=2))[1].text == "yes"
     with stub([(200, raw, {})]) as server:
         model, got = one(server, limits=Limits(tries=2), record=Record(tokens=10**6))
@@ -288,8 +291,8 @@ def test_whatever_json_comes_is_an_answer_or_malformed():
     read = 0
     for _ in range(5000):
         raw = json.dumps(dict(choices=[dict(message=any_json(2), finish_reason=r.choice(["stop", None, any_json(4)]))], usage=any_json(3), error=r.choice([None, any_json(4)]), model=any_json(4))).encode()
-        try: got = _parse(raw, r.random() < .5, r.random() < .5, r.choice([None, 5]))
-        except _Malformed: continue
+        try: got = read_answer(raw, r.random() < .5, r.random() < .5, r.choice([None, 5]))
+        except Malformed: continue
         assert isinstance(got.text, str) and isinstance(got.served, str) and got.status in ("ok", "limit", "refused") and (got.used is None or min(got.used) >= 0)
         read += 1
     assert read > 100
@@ -301,7 +304,7 @@ def test_an_error_sent_as_an_answer_is_judged_like_one(said, again, http):
             _, got = one(server)
             assert (got.text, got.http) == (("yes", None) if again else ("", http))
     with stub([(200, dict(error=dict(code=402, message="Insufficient credits")), {})]) as server, pytest.raises(CallError, match="fill the account"): one(server)
-    for none in (None, {}, "", dict(code=0, message="")): assert _parse(body(error=none)).text == "4"
+    for none in (None, {}, "", dict(code=0, message="")): assert read_answer(body(error=none)).text == "4"
 
 
 # ---- what a server counts
@@ -317,11 +320,11 @@ def test_a_count_that_is_none_counts_as_the_most_that_was_held(usage):
 
 def test_a_count_of_thousands_of_digits_loses_no_answer():
     raw = body().replace(b'"usage": null', b'"usage": {"prompt_tokens": ' + b"1" * 5000 + b', "completion_tokens": 2}')
-    assert (_parse(raw).text, _parse(raw).wrong) == ("4", True)
+    assert (read_answer(raw).text, read_answer(raw).wrong) == ("4", True)
 
 @pytest.mark.parametrize("usage, used", [(None, None), ({}, None), (dict(prompt_tokens=5), None), (dict(prompt_tokens=None, completion_tokens=None), None), (dict(prompt_tokens=0, completion_tokens=0), None), (dict(prompt_tokens=5.0, completion_tokens=2), (5, 2)), (dict(input_tokens=5, output_tokens=2), (5, 2))])
 def test_a_count_that_is_missing_is_no_wrong_one(usage, used):
-    got = _parse(body(usage=usage))
+    got = read_answer(body(usage=usage))
     assert (got.used, got.wrong) == (used, False)
 
 def test_caps_hold_whatever_the_server_counts():
@@ -459,7 +462,7 @@ def test_every_parameter_is_identity_or_runtime():
     named = [p for p in signature(LLM.__init__).parameters if p != "self"]
     placed = {"model": "model", "base_url": "url", "alias": "url", "settings": "settings"} # messages and replicate come with each call
     missing = [p for p in named if p not in placed and p not in RUNTIME]
-    assert not missing, f"say in llm.RUNTIME, or in record.IDENTITY and request_key, whether {missing} changes what a model answers"
+    assert not missing, f"say in llm.RUNTIME, or in identity.IDENTITY and request_key, whether {missing} changes what a model answers"
     assert {*placed.values(), "messages", "replicate"} == set(IDENTITY)
 
 def test_a_model_that_moves_is_known_by_its_alias():
@@ -624,7 +627,7 @@ def test_no_more_requests_in_the_air_than_allowed():
 
 def test_the_gate_halves_once_a_round_and_recovers():
     async def go():
-        gate = _Gate(16)
+        gate = Gate(16)
         t = time.monotonic()
         for _ in range(10): gate.judge(t, True) # ten requests that were in the air together
         assert gate.limit == 8

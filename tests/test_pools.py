@@ -4,9 +4,11 @@ from collections import Counter
 
 import pytest
 
+from causal_prompts.connection import Limits
 from causal_prompts.core import content_id
-from causal_prompts.llm import LLM, Limits, Reply
-from causal_prompts.pools import Pool, _Seen, example_sets, expand, pair, parse_prompts, placeholders, single_edits, toggles
+from causal_prompts.llm import LLM, Reply
+from causal_prompts.pools import _Seen, example_sets, expand, pair, parse_prompts, placeholders, Pool, single_edits
+from causal_prompts.pools import toggles
 from causal_prompts.record import Record
 from causal_prompts.serve import serve_world
 from causal_prompts.tasks import with_examples

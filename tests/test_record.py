@@ -6,23 +6,27 @@ from pathlib import Path
 import pytest
 
 from causal_prompts.core import LogError
-from causal_prompts.record import IDENTITY, BudgetError, Record, blot, _small, request_key
+from causal_prompts.identity import IDENTITY, blot, media_hashed, request_key
+from causal_prompts.record import BudgetError, Call, Record
 
 ROOT = Path(__file__).resolve().parents[1]
 HI = [dict(role="user", content="hi")]
 URL = "http://127.0.0.1:1/v1"
 
 
+def one(key, tries=1, most=100, money=None): return Call(key, tries, "task", 1, "m", most, money)
+
 def send(record, text="hi", replicate=0, tries=1, most=100, money=None):
     messages = [dict(role="user", content=text)]
     key = request_key("m", URL, messages, {}, replicate)
-    return key if record._hold(key, tries, "task", 1, "m", most, money) else None
+    return key if record.reserve(one(key, tries, most, money)) else None
 
 def keep(record, text="hi", replicate=0, tries=1, tokens=(3, 4), cost=None, reply="yes", **more):
     messages = [dict(role="user", content=text)]
     key = request_key("m", URL, messages, {}, replicate)
-    record._keep(key=key, **{"try": tries}, role="task", stage=1, model="m", url=URL, messages=messages, settings={}, replicate=replicate, text=reply, status="ok",
-                 tokens_in=tokens[0], tokens_out=tokens[1], cost=cost, seconds=.1, served="m", **more).result(5)
+    asked = dict(url=URL, messages=messages, settings={}, replicate=replicate)
+    answer = dict(text=reply, status="ok", tokens_in=tokens[0], tokens_out=tokens[1], cost=cost, seconds=.1, served="m") | more
+    record.commit(one(key, tries), asked, answer).result(5)
     return key
 
 
@@ -38,7 +42,7 @@ def test_every_part_of_the_identity_changes_the_key_and_nothing_else_does():
     assert request_key(**base | dict(messages=[dict(content="hi", role="user")])) == key
 
 def test_keys_are_the_same_in_another_process():
-    code = f"from causal_prompts.record import request_key; print(request_key('m', 'http://a/v1', {HI!r}, dict(b=1, a=2)))"
+    code = f"from causal_prompts.identity import request_key; print(request_key('m', 'http://a/v1', {HI!r}, dict(b=1, a=2)))"
     out = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | dict(PYTHONHASHSEED=s)).stdout.strip() for s in "12"]
     assert out == [request_key("m", "http://a/v1", HI, dict(a=2, b=1))] * 2
 
@@ -75,9 +79,9 @@ def test_strange_texts_survive(tmp_path):
 
 def test_no_secret_reaches_the_file(tmp_path):
     r = Record(tmp_path/"r.jsonl")
-    r._secrets.add("plain-secret-42")
+    r.secrets.add("plain-secret-42")
     key = send(r, "my key is plain-secret-42")
-    r._fail(key, 1, "task", 1, "m", "401 Incorrect key plain-secret-42, sk-proj-AAAABBBBCCCC1DDDEEEE", 401, .1, False)
+    r.fail(one(key), "401 Incorrect key plain-secret-42, sk-proj-AAAABBBBCCCC1DDDEEEE", 401, .1, False)
     send(r, "my key is plain-secret-42", tries=2); keep(r, "my key is plain-secret-42", tries=2, reply="it is plain-secret-42")
     text = (tmp_path/"r.jsonl").read_text()
     assert "secret-42" not in text and "AAAABBBB" not in text and text.count("[key]") >= 4
@@ -88,18 +92,18 @@ def test_ordinary_words_are_not_taken_for_secrets():
 
 def test_pictures_are_kept_as_hashes():
     picture = "data:image/png;base64," + "A" * 5000
-    small = _small([dict(role="user", content=[dict(type="text", text="x" * 500), dict(type="image_url", image_url=dict(url=picture))])])
+    small = media_hashed([dict(role="user", content=[dict(type="text", text="x" * 500), dict(type="image_url", image_url=dict(url=picture))])])
     assert small[0]["content"][0]["text"] == "x" * 500
     assert small[0]["content"][1]["image_url"]["url"].startswith("data:image/png;base64,sha256:") and len(json.dumps(small)) < 800
     long = "word " * 10_000
-    assert _small(long) == long
+    assert media_hashed(long) == long
 
 
 # ---- caps
 
 def test_a_cap_on_calls_is_looked_at_before_the_call_and_counts_retries():
     r = Record(calls=2)
-    key = send(r); r._fail(key, 1, "task", 1, "m", "500", 500, .1, False)
+    key = send(r); r.fail(one(key), "500", 500, .1, False)
     send(r, tries=2)
     with pytest.raises(BudgetError, match=r"room for one more call, got 2 of 2 calls spent; raise calls= and run again"): send(r, "other")
     assert r.spent["calls"] == 2
@@ -136,8 +140,8 @@ def test_caps_hold_over_runs(tmp_path):
 def test_a_call_whose_fate_is_unknown_counts_at_the_most_it_may_have_cost(tmp_path):
     r = Record(tmp_path/"r.jsonl")
     send(r, "a", most=70, money=.1)
-    key = send(r, "b", most=50, money=.2); r._fail(key, 1, "task", 1, "m", "reset", None, .1, True)
-    key = send(r, "c", most=50, money=.2); r._fail(key, 1, "task", 1, "m", "500", 500, .1, False)
+    key = send(r, "b", most=50, money=.2); r.fail(one(key), "reset", None, .1, True)
+    key = send(r, "c", most=50, money=.2); r.fail(one(key), "500", 500, .1, False)
     assert r.spent["tokens"] == 50 and r.unclear == 1
     r.close()
     with pytest.warns(UserWarning, match="1 call was in the air"): again = Record(tmp_path/"r.jsonl")
@@ -231,7 +235,7 @@ def test_a_record_opened_early_reads_what_others_wrote_before_it_asks(tmp_path):
     early, other = Record(tmp_path/"r.jsonl"), Record(tmp_path/"r.jsonl")
     send(other); key = keep(other); other.close()
     assert key not in early
-    early._begin()
+    early.claim()
     assert key in early and early.spent["calls"] == 1
 
 def test_after_a_full_disk_nothing_more_is_sent(tmp_path, monkeypatch):
@@ -276,7 +280,8 @@ def test_where_there_is_no_room_for_an_answer_nothing_is_asked(tmp_path):
 
 @pytest.mark.parametrize("length", [20_000, 300_000], ids=["answers that fit", "answers larger than what is set aside"])
 def test_a_run_on_a_disk_that_fills_up_keeps_every_answer_that_was_sent(tmp_path, length):
-    from causal_prompts.llm import LLM, Limits
+    from causal_prompts.connection import Limits
+    from causal_prompts.llm import LLM
     from test_llm import answer, stub
     with stub(lambda n, _: answer("x" * length), delay=.05) as server:
         model = LLM("m", server.url, dict(max_tokens=50), record=Record(tmp_path/"r.jsonl"), limits=Limits(concurrency=16))
@@ -327,7 +332,7 @@ def test_answers_in_the_air_when_a_disk_breaks_are_written_later(tmp_path, monke
     monkeypatch.setattr(os, "write", broken(code))
     for k in range(3):
         with pytest.raises(RuntimeError, match=os.strerror(code)): keep(r, replicate=k, reply=f"answer {k}")
-    with pytest.raises(RuntimeError, match=os.strerror(code)): r._fail(request_key("m", URL, HI, {}, 3), 1, "task", 1, "m", "500", 500, .1, False)
+    with pytest.raises(RuntimeError, match=os.strerror(code)): r.fail(one(request_key("m", URL, HI, {}, 3)), "500", 500, .1, False)
     with pytest.raises(RuntimeError, match="must take what is paid for"): send(r, "other")
     monkeypatch.undo()
     r.close()
@@ -355,7 +360,7 @@ def test_what_is_held_survives_a_kill_and_goes_into_the_record_when_it_is_opened
     subprocess.run([sys.executable, "-c", code, str(tmp_path/"r.jsonl")], cwd=ROOT, timeout=60)
     assert "r.jsonl.held" in names(tmp_path) and len(Record(tmp_path/"r.jsonl", offline=True)) == 3
     r = Record(tmp_path/"r.jsonl")
-    r._begin()
+    r.claim()
     assert names(tmp_path) == [".r.jsonl.lock", "r.jsonl"] and len(r) == 3
     r.close()
     assert len(Record(tmp_path/"r.jsonl")) == 3 and r.spent == Record(tmp_path/"r.jsonl").spent
@@ -484,7 +489,7 @@ def test_the_last_line_feed_overwritten_is_damage_and_no_torn_line(tmp_path):
 
 def test_a_secret_that_is_the_name_of_a_field_leaves_the_record_readable(tmp_path):
     r = Record(tmp_path/"r.jsonl")
-    r._secrets |= {"messages", 'two "words"'}
+    r.secrets |= {"messages", 'two "words"'}
     send(r, "my messages"); keep(r, "my messages", reply='see two "words"'); r.close()
     line = list(Record(tmp_path/"r.jsonl")._replies.values())[0]
     assert line["messages"][0]["content"] == "my [key]" and line["text"] == "see [key]"
@@ -537,8 +542,10 @@ def test_the_ledger_keeps_stages_and_roles_apart_and_unknown_prices_unknown():
     r = Record()
     def call(text, role, stage, cost):
         key = request_key("m", URL, [dict(role="user", content=text)], {}, 0)
-        r._hold(key, 1, role, stage, "m", 10, cost)
-        r._keep(key=key, **{"try": 1}, role=role, stage=stage, model="m", url=URL, messages=[dict(role="user", content=text)], settings={}, replicate=0, text="", status="ok", tokens_in=2, tokens_out=3, cost=cost, seconds=1., served="m")
+        sent = Call(key, 1, role, stage, "m", 10, cost)
+        r.reserve(sent)
+        asked = dict(url=URL, messages=[dict(role="user", content=text)], settings={}, replicate=0)
+        r.commit(sent, asked, dict(text="", status="ok", tokens_in=2, tokens_out=3, cost=cost, seconds=1., served="m"))
     call("a", "task", 1, .5); call("b", "task", 1, .25); call("c", "writer", 1, None); call("d", "writer", 2, .3)
     t = r.ledger(queries=3).set_index(["stage", "role"])
     assert t.loc[("1, fixed", "task"), "money"] == .75 and t.loc[("1, fixed", "task"), "tokens_in"] == 4
@@ -547,7 +554,7 @@ def test_the_ledger_keeps_stages_and_roles_apart_and_unknown_prices_unknown():
 
 def test_what_may_have_been_billed_stands_beside_the_answers(tmp_path):
     r = Record(tmp_path/"r.jsonl")
-    send(r, "a"); keep(r, "a"); key = send(r, "b"); r._fail(key, 1, "task", 1, "m", "reset", None, .1, True); send(r, "c"); r.close()
+    send(r, "a"); keep(r, "a"); key = send(r, "b"); r.fail(one(key), "reset", None, .1, True); send(r, "c"); r.close()
     with pytest.warns(UserWarning, match="in the air"): t = Record(tmp_path/"r.jsonl").ledger()
     assert t[["replies", "requests", "failed", "unclear"]].iloc[0].tolist() == [1, 3, 1, 2]
 
