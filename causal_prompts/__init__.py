@@ -19,6 +19,7 @@ _PUBLIC = {
     "treesearch": ["search", "EditProposer"],
     "evaluation": ["ranking", "compare"],
     "diagnostics": ["checkup"],
+    "studies": ["study"],
     "widgets": ["ConfoundingSteps", "PositivityExplorer", "SearchReplay"],
 }
 _MODULES = ["sandbox", "graders", "tasks", "tabular", "pools", "collect", "importers", "eval_importers", "trace_importers", "covariates", "confounding", "refutation", "positivity", "stability", "learning_curve", "difficulty", "transport", "report"] # reached as cp.confounding.balance(...)

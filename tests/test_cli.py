@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_prompts import __version__, cli
+from causal_prompts import __version__, cli, demonstration, gains, studies
 from causal_prompts.core import Finding
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import World, load_table
@@ -25,7 +25,8 @@ class Hashed:
 
 
 @pytest.fixture
-def hashed(monkeypatch): monkeypatch.setattr(cli, "TextEncoder", Hashed)
+def hashed(monkeypatch):
+    for module in (studies, demonstration): monkeypatch.setattr(module, "TextEncoder", Hashed)
 
 
 def log_frame(n=60, prompts=5, k=3, effect=.6, seed=0):
@@ -52,17 +53,17 @@ def refused(capsys, *argv, match):
 def test_short_names_are_short_and_differ():
     lead = "You are a helpful assistant that answers. "
     prompts = [lead + t for t in ("Answer in a word.", "Be long. " + "Explain all. " * 9 + "Use JSON.", "Be long. " + "Explain all. " * 9 + "Use CSV.")]
-    names = cli.short_names(prompts)
+    names = gains.short_names(prompts)
     assert list(names) == prompts and names[prompts[0]] == "…Answer in a word." and len(set(names.values())) == 3
     assert all(len(n) <= 44 for n in names.values()) and "JSON" in names[prompts[1]] and "CSV" in names[prompts[2]]
-    assert cli.short_names(["only one, with several words"]) == {"only one, with several words": "only one, with several words"}
-    assert len(set(cli.short_names(["a  b", "a b", "a\nb"]).values())) == 3
+    assert gains.short_names(["only one, with several words"]) == {"only one, with several words": "only one, with several words"}
+    assert len(set(gains.short_names(["a  b", "a b", "a\nb"]).values())) == 3
 
 
 # the demo
 
 @pytest.fixture(scope="module")
-def sections(): return {s[0]: s[1:] for s in cli.demo(seed=3, queries=60, encoder=Hashed())}
+def sections(): return {s[0]: s[1:] for s in demonstration.demo(seed=3, queries=60, encoder=Hashed())}
 
 
 def test_demo_has_every_step_in_order(sections):
@@ -75,7 +76,7 @@ def test_demo_has_every_step_in_order(sections):
 def test_demo_effects_are_the_models_and_the_worlds(sections):
     world = World.preset("confounded-hidden", seed=3)
     log = world.log(60, prompts_per_query=6, n_prompts=24, seed=3)
-    naive, causal = cli.fitted(log, world.baseline, 3, Hashed())
+    naive, causal = gains.fitted(log, world.baseline, 3, Hashed())
     f = sections["What the models say of the prompts, beside the truth"][1].facts
     truth = dict(zip(world.prompts(24, 3), world.effect(log.queries["query"], world.prompts(24, 3)).mean(0)))
     for r in (naive, causal):
@@ -112,7 +113,7 @@ def test_demo_conclusion_says_who_won_whoever_it_is(lo, hi, said, verdict):
     gap = dict(mean=(lo + hi) / 2, lo=lo, hi=hi)
     one = dict(tau=dict(mean=.2), score=dict(mean=.5), gains={"random prompt": dict(mean=.1), "oracle": dict(mean=-.1)}, queries=9)
     best = dict(prompt="p", name="p", effect=.1, truth=.05)
-    end = cli._demo_conclusion(stub(prompts=5, held=dict(naive=3, causal=4), naive=best, causal=best), [stub(**{"all prompts": gap, "score": gap}), stub(**one), stub(**one)])
+    end = demonstration._demo_conclusion(stub(prompts=5, held=dict(naive=3, causal=4), naive=best, causal=best), [stub(**{"all prompts": gap, "score": gap}), stub(**one), stub(**one)])
     assert said in end.reading and end.verdict == verdict
     assert "a random prompt 0.400, the best possible pick 0.600" in end.reading
 
@@ -148,18 +149,18 @@ def test_run_reads_every_format(tmp_path, capsys, hashed, kind):
 
 
 def test_run_finds_the_effect_that_is_there(tmp_path):
-    end = list(cli.run(Triplets(log_frame(n=150)), baseline="Solve it. Way 0, now.", encoder=Hashed()))[-1][-1]
+    end = list(studies.study(Triplets(log_frame(n=150)), baseline="Solve it. Way 0, now.", encoder=Hashed()).sections())[-1][-1]
     assert end.verdict == "ok" and "are better than the baseline" in end.reading and "Way 4" in end.reading
 
 
 def test_run_says_what_a_log_without_effects_cannot_tell():
     for seed in range(4):
-        end = list(cli.run(Triplets(log_frame(n=60, effect=0., seed=seed)), encoder=Hashed()))[-1][-1]
+        end = list(studies.study(Triplets(log_frame(n=60, effect=0., seed=seed)), encoder=Hashed()).sections())[-1][-1]
         assert end.verdict == "stop" and "This log cannot tell any of the other 4 prompts to be better" in end.reading and end.facts["choosing"] is not True
 
 
 def test_run_on_one_prompt_a_query_names_the_assumption():
-    secs = list(cli.run(Triplets(log_frame(n=200, k=1)), encoder=Hashed()))
+    secs = list(studies.study(Triplets(log_frame(n=200, k=1)), encoder=Hashed()).sections())
     end = secs[-1][-1]
     assert end.verdict in ("caution", "stop") and "assumes that the query's text carries" in end.reading and "cannot tell" in end.reading
     assert not any("held-out queries" in s[0] for s in secs) and any("nothing was held out" in str(s[1]) for s in secs)
@@ -167,8 +168,8 @@ def test_run_on_one_prompt_a_query_names_the_assumption():
 
 def test_effects_count_comparisons():
     log = Triplets(log_frame(n=150))
-    naive, causal = cli.fitted(log, "Solve it. Way 0, now.", encoder=Hashed(), learner="kernel", folds=0)
-    f = cli.effects(naive, causal, cli.short_names(list(log.prompts["prompt"]))).facts
+    naive, causal = gains.fitted(log, "Solve it. Way 0, now.", encoder=Hashed(), learner="kernel", folds=0)
+    f = gains.effects(naive, causal, gains.short_names(list(log.prompts["prompt"]))).facts
     a, wide = (causal.average_effect(alpha=k).set_index("prompt").drop("Solve it. Way 0, now.") for k in (.05, .05 / 4))
     assert f["above"] == (a["lo"] > 0).sum() and f["sure_above"] == (wide["lo"] > 0).sum() <= f["above"] and f["below"] == (a["hi"] < 0).sum()
 
@@ -176,28 +177,28 @@ def test_effects_count_comparisons():
 def test_recommendation_agrees_with_the_ranking_page():
     log = Triplets(log_frame(n=150))
     train, test = log.split(queries=.3)
-    naive, causal = cli.fitted(train, "Solve it. Way 0, now.", encoder=Hashed(), learner="kernel", folds=0)
-    best = cli.effects(naive, causal, cli.short_names(list(train.prompts["prompt"]))).facts["causal"]["prompt"]
-    note = cli.judged(naive, causal, test)[1].table.set_index("what").loc["best single prompt", "note"]
+    naive, causal = gains.fitted(train, "Solve it. Way 0, now.", encoder=Hashed(), learner="kernel", folds=0)
+    best = gains.effects(naive, causal, gains.short_names(list(train.prompts["prompt"]))).facts["causal"]["prompt"]
+    note = gains.judged(naive, causal, test)[1].table.set_index("what").loc["best single prompt", "note"]
     assert best in note
 
 
 def test_prompts_with_few_rows_are_not_recommended():
-    t = pd.DataFrame(dict(prompt=list("abc"), n=[100, 90, 3], causal=[0., .1, .9]))
-    assert cli._recommended(t, "causal")["prompt"] == "b"
+    t = pd.DataFrame(dict(prompt=list("abc"), text=list("abc"), n=[100, 90, 3], causal=[0., .1, .9]))
+    assert gains.recommended(t, "causal", "a")["prompt"] == "b"
 
 
 def test_what_is_held_out_is_held_out():
     log, base = Triplets(log_frame(n=80, prompts=40, k=8)), "Solve it. Way 7, please."
     for seed in range(12):
-        train, test = cli._held_out(log, base, seed)
+        train, test = studies.train_and_test(log, base, seed)
         assert not set(train.frame["query"]) & set(test.frame["query"]) and base in set(train.frame["prompt"])
         assert len(set(test.frame["prompt"]) - set(train.frame["prompt"])) >= 6
-    few = cli._held_out(Triplets(log_frame(n=80, prompts=5)), "Solve it. Way 0, now.", 0)
+    few = studies.train_and_test(Triplets(log_frame(n=80, prompts=5)), "Solve it. Way 0, now.", 0)
     assert len(few[1].queries) == 24 and len(few[0].prompts) == 5
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert cli._held_out(Triplets(log_frame(n=12)), "Solve it. Way 0, now.", 0) is None
+        assert studies.train_and_test(Triplets(log_frame(n=12)), "Solve it. Way 0, now.", 0) is None
 
 
 # what a file holds beside
@@ -236,9 +237,10 @@ def test_columns_score_and_where(tmp_path):
 def test_baseline_by_text_by_id_and_by_default():
     f = log_frame().assign(prompt_id=lambda f: f["prompt"].str.extract(r"Way (\d)")[0].radd("w"))
     log = Triplets(f)
-    assert cli._baseline(log, "w3") == cli._baseline(log, "Solve it. Way 3, please.") == "Solve it. Way 3, please."
-    assert cli._baseline(log, None) == f["prompt"].value_counts().idxmax() or f["prompt"].value_counts()[cli._baseline(log, None)] == f["prompt"].value_counts().max()
-    with pytest.raises(ValueError, match="the nearest is 'Solve it. Way 3, please.'"): cli._baseline(log, "Solve it. Way 3")
+    baseline = lambda asked: studies.baseline_of(log, asked)[0]
+    assert baseline("w3") == baseline("Solve it. Way 3, please.") == "Solve it. Way 3, please."
+    assert baseline(None) == f["prompt"].value_counts().idxmax() or f["prompt"].value_counts()[baseline(None)] == f["prompt"].value_counts().max()
+    with pytest.raises(ValueError, match="the nearest is 'Solve it. Way 3, please.'"): baseline("Solve it. Way 3")
 
 
 @pytest.mark.recorded
@@ -318,7 +320,7 @@ def test_version_and_module_form(capsys):
 
 def test_a_closed_pipe_is_no_error(tmp_path):
     log_frame().to_csv(tmp_path/"log.csv", index=False)
-    code = "import sys, test_cli; test_cli.cli.TextEncoder = test_cli.Hashed; sys.exit(test_cli.cli.main(sys.argv[1:]))"
+    code = "import sys, test_cli; test_cli.studies.TextEncoder = test_cli.Hashed; sys.exit(test_cli.cli.main(sys.argv[1:]))"
     p = subprocess.Popen([sys.executable, "-c", code, "run", str(tmp_path/"log.csv"), "--out", str(tmp_path)], cwd=__file__.rsplit("/", 1)[0], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     p.stdout.close()
     assert "Traceback" not in p.stderr.read() and p.wait() == 1
