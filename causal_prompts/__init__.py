@@ -10,8 +10,7 @@ _PUBLIC = {
     "worlds": ["World", "Grid", "load_dataset"],
     "record": ["Record"],
     "serve": ["serve_world"],
-    "connection": ["Limits"],
-    "llm": ["LLM"],
+    "llm": ["LLM", "Limits"],
     "tasks": ["Task", "load_task", "world_task"],
     "embeddings": ["TextEncoder"],
     "graph": ["PromptGraph"],
@@ -19,10 +18,9 @@ _PUBLIC = {
     "treesearch": ["search", "EditProposer"],
     "evaluation": ["ranking", "compare"],
     "diagnostics": ["checkup"],
-    "studies": ["study"],
     "widgets": ["ConfoundingSteps", "PositivityExplorer", "SearchReplay"],
 }
-_MODULES = ["sandbox", "graders", "tasks", "tabular", "pools", "collect", "importers", "eval_importers", "trace_importers", "covariates", "confounding", "refutation", "positivity", "stability", "learning_curve", "difficulty", "transport", "report"] # reached as cp.confounding.balance(...)
+_MODULES = ["sandbox", "graders", "tasks", "tabular", "pools", "collect", "importers", "eval_importers", "trace_importers", "covariates", "checks", "confounding", "agreement", "refutation", "positivity", "stability", "transport", "report"] # reached as cp.confounding.balance(...)
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = ["__version__", *_HOME, *_MODULES]
 
