@@ -13,8 +13,9 @@ import pandas as pd
 from fastcore.basics import patch
 from sklearn.exceptions import NotFittedError
 
-from . import checks, estimators, stability, transport
-from . import confounding, positivity, power_analysis, refutation # their checks enter the list
+from . import checks, estimators, transport
+from . import calibration, components, confounding, coverage, patterns # their checks enter the list
+from . import positivity, power_analysis, refutation, stability # and theirs
 from .checks import NEEDS, check
 from .core import VERDICTS, Finding, NotIdentifiedError, as_markdown, progress
 from .residuals import own_route
@@ -46,17 +47,6 @@ def _enter(name, function, **says):
 
 _enter("encoder", estimators.blindness, looks_at="whether the encoder can tell the texts apart",
        clean="texts apart", broken="texts that share vectors")
-
-# %% ../nbs/13d_diagnostics.ipynb #ebaeab3b
-_enter("embedding stability", stability.embedding_stability, looks_at="whether retraining keeps the ranking",
-       clean=("prompts with meaning", "randomised, 1,200 queries"), broken=("random vectors", "no effects"), about_size=True)
-_enter("calibration", stability.calibration, looks_at="whether predicted effects come true",
-       clean=("randomised", "hidden confounding"), broken=("effects tripled", "hidden confounding, boosting"))
-_enter("coverage", stability.coverage, looks_at="whether intervals hold what they should",
-       clean="randomised, 500 queries", broken="intervals too short")
-_enter("latent treatments", stability.latent_treatments, looks_at="what the components mean in words", clean=(), broken=())
-_enter("dimensions", stability.dimensions, looks_at="whether more or fewer components would serve better",
-       needs="thorough", clean="many components", broken="one component")
 
 # %% ../nbs/13d_diagnostics.ipynb #eea63c7c
 _enter("data size", transport.data_size, looks_at="whether more data of this kind would help",
