@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, mean_interval, rng
 from .estimators import CausalReward, ProductKernel, expected, fitted_pca, fold_numbers, rows_kept
-from .evaluation import tau_b
+from .measures import tau_b
 from .refits import judged
 
 # %% ../nbs/13b_components.ipynb #ab807ba0

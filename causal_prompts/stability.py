@@ -16,7 +16,7 @@ from .checks import check, thresholds
 from .core import Finding, rng
 from .embeddings import KernelSpace, PCASpace
 from .estimators import CausalReward, fold_numbers
-from .evaluation import tau_b
+from .measures import tau_b
 from .refits import common_indicators, has_kernel, judged, seed_of
 
 # %% ../nbs/13b_stability.ipynb #9860394e
