@@ -107,7 +107,7 @@ def _ridge_left(X, Z, fold):
     return left
 
 def _treatment_left(judge, d_x, d_t):
-    "(d_t,) share of the variance of the first 1 to d_t prompt components that d_x query components leave, cross-fitted."
+    "(d_t,) share of the variance of the first 1 to d_t prompt components that d_x query components leave, out of fold."
     rows = judge.rows
     Z = fitted_pca(rows.prompts, rows.E_p, d_t).transform(rows.prompts, rows.E_p)[rows.p]
     X = fitted_pca(rows.queries, rows.E_q, d_x).transform(rows.queries, rows.E_q)[rows.q]
@@ -149,21 +149,26 @@ def _tried_settings(reward, judge, kind, settings, seed):
        clean="many components", broken="one component")
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def dimensions(
-    log_or_reward, # a log, or a fitted reward model
-    d_x: tuple = (4, 12, 40), # numbers of query components to try
-    d_t: tuple = (2, 5, 15, 40), # numbers of prompt components to try
+    log_or_reward, # a log, or a fitted reward
+    d_x: tuple = (4, 12, 40), # numbers of query components
+    d_t: tuple = (2, 5, 15, 40), # numbers of prompt components
     kind: str | None = None, # 'kernel' or 'linear' (slopes linear in x); None: as the reward
-    splits: int = 3, # of queries and prompts
+    splits: int = 3, # random ones
     alpha: float = thresholds.alpha, # 1 - coverage
-    encoder=None, # for a log: an object with .encode(texts, role=...)
+    encoder=None, # of a log: .encode(texts, role=...)
     random_state: int = 0,
 ) -> Finding:
-    "How many components of queries and of prompts should a model use on this log?"
+    "How many components should a model use on this log?"
     reward, kind = _reward_asked(log_or_reward, kind, encoder, random_state)
     judge = judged(reward)
+    swept = _swept(reward, judge, kind, d_x, d_t, range(random_state, random_state + splits))
+    return _dimensions_finding(judge, kind, *swept, alpha)
+
+# %% ../nbs/13b_components.ipynb #1957a6db
+def _swept(reward, judge, kind, d_x, d_t, seeds):
+    "Settings tried, the reward's own, those asked for, and what each split found of them."
     settings, own, asked = _pairs_asked(reward, d_x, d_t, _most_components(judge.rows))
-    found = [_tried_settings(reward, judge, kind, settings, random_state + k) for k in range(splits)]
-    return _dimensions_finding(judge, kind, settings, own, asked, found, alpha)
+    return settings, own, asked, [_tried_settings(reward, judge, kind, settings, seed) for seed in seeds]
 
 # %% ../nbs/13b_components.ipynb #bf733ce9
 def _reward_asked(log_or_reward, kind, encoder, random_state):

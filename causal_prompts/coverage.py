@@ -20,7 +20,8 @@ from threadpoolctl import threadpool_limits
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError
 from .estimators import CausalReward, fold_numbers, kernel_rows
-from .refits import common_indicators, every_indicator, has_kernel, judged, predictions_left, refit, seed_of
+from .refits import (common_indicators, every_indicator, has_kernel, judged, predictions_left, refit,
+                                   seed_of)
 
 # %% ../nbs/13b_coverage.ipynb #ad834d38
 def _met_enough(rows, cols, on, least=5):

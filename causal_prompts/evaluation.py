@@ -31,7 +31,7 @@ def _raw_means(log, by=None):
 
 # %% ../nbs/13_evaluation.ipynb #e823d5ed
 def _best_per_level(reward, by):
-    "level -> best prompt on the training log: by average effects where the model has them per level, else by raw means."
+    "level -> best prompt on the training log: by average effects where a model has them per level, else by raw means."
     able = "by" in inspect.signature(reward.average_effect).parameters
     table = reward.average_effect(by=by) if able else _raw_means(reward.log_, by)
     best = {level: _best_of(rows) for level, rows in table.groupby(by, sort=False)}
@@ -127,7 +127,7 @@ def _ceiling_rows(cells, per, effect, alpha):
 _NOT_PLAIN = ("random prompt", "oracle", "noise ceiling")
 
 def _strongest_plain(gains):
-    "The plain choice that the model's choice gains least over, of those scored for half as many queries as any or more."
+    "The plain choice that the model's choice gains least over, of those scored for at least half as many queries."
     most = max(d["n"] for d in gains.values())
     plain = {what: d for what, d in gains.items() if what not in _NOT_PLAIN and 2 * d["n"] >= most}
     return min(plain, key=lambda what: plain[what]["mean"]) if plain else "random prompt"
@@ -254,24 +254,30 @@ def _by_what(table, value, lo, hi):
     "name of a row -> its number, interval and n."
     return {row["what"]: dict(mean=row[value], lo=row[lo], hi=row[hi], n=row["n"]) for _, row in table.iterrows()}
 
-# %% ../nbs/13_evaluation.ipynb #2cda6be9
+def _ranking_facts(table, score, counts, tau, own):
+    "The numbers for programs, and the strongest plain choice."
+    gains = _by_what(score, "gain", "gain_lo", "gain_hi")
+    taus = _by_what(table[table["measure"] == "tau-b"], "value", "lo", "hi")
+    plain = _strongest_plain(gains)
+    return counts | dict(tau=tau, score=own, gains=gains, taus=taus, strongest=plain), plain
+
 _GAIN_FORM = dict(label="what", value="gain", lo="gain_lo", hi="gain_hi", xlabel="score gained by the model's choice")
 
 # %% ../nbs/13_evaluation.ipynb #bdfb9d0b
+_RANKS = ("ok: intervals of tau-b, of the gain over a random prompt "
+          "and of that over the strongest plain choice above 0")
+
 def _ranking_finding(reward, test, cells, per, table, counts, alpha):
     tau, own = (mean_interval(per[column], per["query_id"], alpha) for column in ("tau", "score"))
     score = table[(table["measure"] == "score") & table["gain"].notna()]
-    gains = _by_what(score, "gain", "gain_lo", "gain_hi")
-    plain = _strongest_plain(gains)
+    facts, plain = _ranking_facts(table, score, counts, tau, own)
+    gains, name = facts["gains"], getattr(reward, "name", type(reward).__name__)
     verdict, advice = _ranking_verdict(tau, gains["random prompt"], gains[plain])
-    taus = _by_what(table[table["measure"] == "tau-b"], "value", "lo", "hi")
+    reading = _ranking_reading(counts, tau, own, gains, plain, alpha) + _restricted(test, cells)
     return Finding(
-        f"Does the model ({getattr(reward, 'name', type(reward).__name__)}) rank prompts as held-out scores do?", table,
-        verdict, _ranking_reading(counts, tau, own, gains, plain, alpha) + _restricted(test, cells),
-        threshold="ok: intervals of tau-b, of the gain over a random prompt "
-                  "and of that over the strongest plain choice above 0",
-        advice=advice, facts=counts | dict(tau=tau, score=own, gains=gains, taus=taus, strongest=plain),
-        data=score.assign(what="over " + score["what"]).reset_index(drop=True), form=("forest", _GAIN_FORM))
+        f"Does the model ({name}) rank prompts as held-out scores do?", table, verdict, reading, threshold=_RANKS,
+        advice=advice, facts=facts, data=score.assign(what="over " + score["what"]).reset_index(drop=True),
+        form=("forest", _GAIN_FORM))
 
 # %% ../nbs/13_evaluation.ipynb #4f3b87ea
 def _same_training(a, b):
@@ -300,15 +306,21 @@ def compare(
     for reward in (reward_a, reward_b): check_test(reward, test)
     _same_training(reward_a, reward_b)
     cells, names = prompt_cells(test), two_names(reward_a, reward_b)
-    in_a, in_b = (seen_in_training(reward, cells) for reward in (reward_a, reward_b))
-    seen, fresh = in_a & in_b, ~(in_a | in_b)
-    a, b = (group_measures(cells, predicted_effects(r, cells), seen, fresh) for r in (reward_a, reward_b))
+    a, b, split = _measured_alike(reward_a, reward_b, cells)
     _refuse_all_equal(a)
-    parts = _PARTS_OF_TAU if seen.any() and fresh.any() else {}
+    parts = _PARTS_OF_TAU if split else {}
     taus = {("tau-b", what): column for what, column in {"all prompts": "tau", **parts}.items()}
     measures = taus | {("score", "chosen prompt"): "score"}
     rows = [_paired(*name, a[column], b[column], a["query_id"], names, alpha) for name, column in measures.items()]
     return _compare_finding(pd.DataFrame(rows), names, alpha)
+
+# %% ../nbs/13_evaluation.ipynb #381f69b4
+def _measured_alike(reward_a, reward_b, cells):
+    "Both models' measures on the prompts that both or neither saw, and whether there are some of either kind."
+    in_a, in_b = (seen_in_training(reward, cells) for reward in (reward_a, reward_b))
+    seen, fresh = in_a & in_b, ~(in_a | in_b)
+    measured = (group_measures(cells, predicted_effects(reward, cells), seen, fresh) for reward in (reward_a, reward_b))
+    return *measured, seen.any() and fresh.any()
 
 # %% ../nbs/13_evaluation.ipynb #c881d35b
 def _who_is_better(d, names):

@@ -203,6 +203,8 @@ _CAUSE_WORDS = dict(
     truncation="effects remain that the first {d_t} components cannot express: the truncation loses them",
     rows="prompts differ, but not by enough for a ranking that another log of this size would repeat",
     stable="the ranking is one that another log of this size would broadly repeat")
+
+# %% ../nbs/13b_stability.ipynb #00336f77
 _REMEDIES = dict(
     noise="Score more queries under each prompt, or fewer and more different prompts, before asking for a ranking.",
     encoder="Trust average effects of prompts the log has tried, and nothing said of new prompts; "
