@@ -14,8 +14,8 @@ from fastcore.basics import patch
 from sklearn.exceptions import NotFittedError
 
 from . import checks, estimators, transport
-from . import calibration, components, confounding, coverage, patterns # their checks enter the list
-from . import positivity, power_analysis, refutation, stability # and theirs
+from . import agreement, calibration, components, confounding, coverage # their checks enter the list,
+from . import patterns, positivity, power_analysis, refutation, stability # and so do theirs
 from .checks import NEEDS, check
 from .core import VERDICTS, Finding, NotIdentifiedError, as_markdown, progress
 from .residuals import own_route
