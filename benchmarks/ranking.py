@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 import causal_prompts as cp
-from causal_prompts.evaluation import tau_b
+from causal_prompts.measures import tau_b
 
 SETS = ["sst2-opt27b", "gsm8k-gpt35", "gsm8k-llama2", "svamp-llama2", "mawps-llama2"]
 POLICIES = { # name -> (policy, prompts a query, record the difficulty)

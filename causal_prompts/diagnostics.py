@@ -21,6 +21,9 @@ from . import checks, estimators, stability, transport
 from . import confounding, positivity, power_analysis, refutation # their checks enter the list
 from . import checks, confounding, difficulty, estimators, learning_curve, positivity, refutation, stability, transport
 from . import agreement, checks, confounding, estimators, positivity, refutation, stability, transport
+from . import checks, estimators, transport
+from . import agreement, calibration, components, confounding, coverage # their checks enter the list,
+from . import patterns, positivity, power_analysis, refutation, stability # and so do theirs
 from .checks import check, NEEDS
 from .core import as_markdown, Finding, NotIdentifiedError, progress, VERDICTS
 from .estimators import own_route

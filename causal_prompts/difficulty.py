@@ -16,7 +16,8 @@ from sklearn.linear_model import RidgeCV
 from .checks import check, thresholds
 from .core import Finding, mean_interval, NotIdentifiedError
 from .estimators import CausalReward, NaiveReward
-from .evaluation import check_test, group_measures, predicted_effects, prompt_cells, two_names
+from .evaluation import two_names
+from .measures import check_test, group_measures, predicted_effects, prompt_cells
 from .plots import shorten
 from .routes import Route
 from .rows import fitted_pca

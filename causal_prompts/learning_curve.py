@@ -18,7 +18,7 @@ from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, rng
 from .embeddings import TextEncoder
 from .estimators import CausalReward, NaiveReward
-from .evaluation import group_measures, predicted_effects, prompt_cells
+from .measures import group_measures, predicted_effects, prompt_cells
 from .residuals import holm
 from .triplets import Triplets
 

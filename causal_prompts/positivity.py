@@ -311,11 +311,10 @@ def _query_features(reward, queries, random_state):
     return rows, np.c_[X[0] / scale, X[1]][rows.q], np.c_[A[0] / scale, A[1]]
 
 # %% ../nbs/07c_positivity.ipynb #e9efd9aa
-def _placement(reward, rows, H, asked, prompts, components, level):
-    "A row per proposed prompt, the distance of each logged pair, and the two limits."
-    if len(rows.prompts) < 4: raise NotIdentifiedError(
-        f"How far prompts usually lie apart can be learned only from at least 4 of them, got {len(rows.prompts)}.",
-        "comparing those prompts.")
+def _placement(reward, prompts, queries, components, level, random_state):
+    "Rows of the log, a row per proposed prompt, the distance of each logged pair, and the two limits."
+    rows, H, asked = _query_features(reward, queries, random_state)
+    _refuse_few_prompts(len(rows.prompts))
     k = max(1, min(components, (len(rows.prompts) - 1) // 2))
     own, edge = _own_distances(rows, H, k), _edge(reward.support_.reference_, level / len(prompts))
     far = _Cloud(rows.prompts, rows.E_p, rows.p, H, k).distance(reward._encode(prompts, "prompt"), asked)
@@ -323,29 +322,33 @@ def _placement(reward, rows, H, asked, prompts, components, level):
     table = reward.support(prompts)[["prompt", "distance", "quantile"]]
     as_far = [(own >= np.median(f)).mean() for f in far.T]
     table = table.assign(conditional=np.median(far, 0), as_far=as_far, inside_share=(far <= limit).mean(0))
-    return table, own, edge, limit
+    return rows, table, own, edge, limit
 
 # %% ../nbs/07c_positivity.ipynb #7f061185
-@check("extrapolation", looks_at="whether proposed prompts lie where the log has been", needs="prompts",
-       clean="proposals like the log's", broken="foreign proposals")
+@check("extrapolation", looks_at="whether proposed prompts lie where the log has been",
+       needs="prompts", clean="proposals like the log's", broken="foreign proposals")
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def extrapolation(
     reward, # a fitted reward
     prompts, # texts proposed
-    queries=None, # texts they are meant for; None: those of the log
-    level: float = thresholds.level, # share of logged pairs called outside; chance that a list like the log's rings
+    queries=None, # texts they are for; None: those of the log
+    level: float = thresholds.level, # share of logged pairs outside; chance that a like list rings
     share: float = thresholds.inside, # least share of queries for which a prompt is inside
     components: int = 8, # leading ones, of the prompts
     random_state: int = 0,
 ) -> Finding:
-    "Does the log have anything to say about these prompts? (By nearness of text: a new idea in old words is near.)"
+    "Does the log have anything to say about these prompts? (A new idea in old words counts as near.)"
     reward._check()
     prompts = list(dict.fromkeys(as_texts(prompts, "prompts")))
-    rows, H, asked = _query_features(reward, queries, random_state)
-    placed = _placement(reward, rows, H, asked, prompts, components, level)
-    return _extrapolation_finding(reward, rows, *placed, share, level)
+    placed = _placement(reward, prompts, queries, components, level, random_state)
+    return _extrapolation_finding(reward, *placed, share, level)
 
 # %% ../nbs/07c_positivity.ipynb #d73e4bae
+def _refuse_few_prompts(P):
+    if P < 4: raise NotIdentifiedError(
+        f"How far prompts usually lie apart can be learned only from at least 4 of them, got {P}.",
+        "comparing those prompts.")
+
 def _over_limits(table, rows, own, reward, edge, limit):
     "Both distances in units of their limits, for the log's prompts and the proposed ones."
     typical = pd.Series(own).groupby(rows.p).median()

@@ -123,10 +123,16 @@ def power(
 ) -> Finding:
     "How small an effect could be seen with this log?"
     log = _log_asked(log_or_reward, alpha, power)
+    table, how = _visible_effects(log_or_reward, alpha, power, baseline)
+    facts = _power_facts(table, float(np.ptp(log.score_range))) | how
+    return _power_finding(facts, table, caution, stop)
+
+# %% ../nbs/07c_power_analysis.ipynb #8c3c9cdd
+def _visible_effects(log_or_reward, alpha, power, baseline):
+    "A row per prompt, and how they were compared."
     rows, y, base, kept = _scatter(log_or_reward, baseline)
     table = _mde_table(rows, *_design_errors(rows, y, base), base, alpha, power, kept)
-    how = dict(alpha=alpha, power=power, baseline=rows.prompts[base], route=rows.strategy)
-    return _power_finding(_power_facts(table, float(np.ptp(log.score_range))) | how, table, caution, stop)
+    return table, dict(alpha=alpha, power=power, baseline=rows.prompts[base], route=rows.strategy)
 
 # %% ../nbs/07c_power_analysis.ipynb #9ae1603f
 def _power_facts(table, span):

@@ -20,7 +20,8 @@ from .design import REPEATED
 from .difficulty import difference_of_means, text_numbers
 from .embeddings import TextEncoder
 from .estimators import CausalReward, fitted_pca, NaiveReward, own_route, ProductKernel
-from .evaluation import check_test, group_measures, predicted_effects, prompt_cells, two_names
+from .evaluation import two_names
+from .measures import check_test, group_measures, predicted_effects, prompt_cells
 from .plots import shorten
 from .residuals import holm
 from .spaces import StructureSpace

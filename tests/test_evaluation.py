@@ -9,7 +9,8 @@ from sklearn.exceptions import NotFittedError
 
 from causal_prompts.core import Finding, NotIdentifiedError
 from causal_prompts.estimators import CausalReward, NaiveReward
-from causal_prompts.evaluation import by_query, compare, ranking, tau_b
+from causal_prompts.evaluation import compare, ranking
+from causal_prompts.measures import by_query, tau_b
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import Grid, World
 from fakes import Ideas
