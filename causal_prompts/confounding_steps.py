@@ -17,8 +17,9 @@ import pandas as pd
 
 from . import plots
 from .core import mean_interval, NotIdentifiedError
+from .dag import PromptGraph
 from .estimators import contrasts, NaiveReward, own_route, residual_indicators
-from .graph import BACKDOOR, KNOWN, PromptGraph, WITHIN
+from .graph import BACKDOOR, KNOWN, WITHIN
 from .refutation import confounding_bias, refute, sensitivity
 from .residuals import holm, joint_test, residuals, row_source, slopes
 from .views import control, Evidence, FORMS, in_a_row, numbered_choices, quoted, Shell, stepper, View

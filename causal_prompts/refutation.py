@@ -15,12 +15,15 @@ import pandas as pd
 from scipy import stats
 
 from .checks import check, thresholds
-from .core import Finding, NotIdentifiedError, as_texts, import_quietly, rng
-from .spaces import STRUCTURE
-from .estimators import fold_numbers, rows_for_route, queries_met, reachable_prompts, contrasts, covariate_matrix, ess, expected, residual_indicators, spread_kept, usable_covariates
-from .graph import PromptGraph, quiet_dowhy
+from .core import as_texts, Finding, import_quietly, NotIdentifiedError, rng
+from .dag import PromptGraph
+from .estimators import contrasts, covariate_matrix, ess, expected, fold_numbers, queries_met
+from .estimators import reachable_prompts, residual_indicators, rows_for_route, spread_kept
+from .estimators import usable_covariates
 from .plots import shorten
-from .residuals import row_source, holm, joint_test, learned_direction, residuals, slopes
+from .residuals import holm, joint_test, learned_direction, residuals, row_source, slopes
+from .spaces import STRUCTURE
+from .two_prompts import quiet_dowhy
 
 # %% ../nbs/07b_refutation.ipynb #5c643ffb
 def _base(reward, rows):
