@@ -15,8 +15,9 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pandas as pd
 
+from .answers import last_boxed
 from .core import as_texts, content_id, rng
-from .graders import Grade, as_grade, choice, exact, label, last_boxed, math_equal, number, sequence
+from .graders import Grade, as_grade, choice, exact, label, math_equal, number, sequence
 from .llm import BudgetError, CallError, wait
 from .plots import shorten
 from .serve import reference
