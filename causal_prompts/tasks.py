@@ -15,12 +15,11 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pandas as pd
 
-from .connection import wait
+from .answers import last_boxed
 from .core import as_texts, content_id, rng
-from .graders import as_grade, choice, exact, Grade, label, last_boxed, math_equal, number, sequence
+from .graders import Grade, as_grade, choice, exact, label, math_equal, number, sequence
+from .llm import BudgetError, CallError, wait
 from .plots import shorten
-from .record import BudgetError
-from .replies import CallError
 from .serve import reference
 
 # %% ../nbs/10_tasks.ipynb #7c85aee8

@@ -6,8 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from causal_prompts import graders
-from causal_prompts.graders import Grade, as_grade, choice, exact, final_answer, judge, label, last_boxed, math_equal, number, pattern, plain, sequence
+from causal_prompts import aside, graders
+from causal_prompts.answers import final_answer, last_boxed, plain
+from causal_prompts.graders import Grade, as_grade, choice, exact, judge, label, math_equal, number, pattern, sequence
 
 HUGE = "word " * 200_000
 R, W, N = 1, 0, None # right, wrong, not graded
@@ -199,24 +200,24 @@ def test_many_threads_share_few_processes():
     rows = [(rf"\boxed{{\frac{{{2 * k}}}{{4}}}}", str(Fraction(k, 2)), 1) if k % 2 else (rf"\boxed{{{k}+x}}", f"{k + 1}+x", 0) for k in range(1, 60)]
     with ThreadPoolExecutor(12) as pool: got = list(pool.map(lambda r: grade(*r[:2]).score, rows))
     assert got == [r[2] for r in rows]
-    assert 1 <= len(next(p for (_, work), p in graders._POOLS.items() if work == "same").all) <= 4
+    assert 1 <= len(next(p for (_, work), p in aside._POOLS.items() if work == "same").all) <= 4
 
 def test_a_helper_that_was_killed_is_replaced():
     grade = math_equal(60)
     assert grade(r"\boxed{\frac{2}{4}}", "0.5").score == 1
-    for pool in graders._POOLS.values():
+    for pool in aside._POOLS.values():
         for helper in pool.all: helper.process.kill(), helper.process.wait()
     assert grade(r"\boxed{\frac{3}{6}}", "0.5").score == 1
 
 def test_helpers_see_no_keys(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    helper = graders._Helper("search")
+    helper = aside._Helper("search")
     try: assert b"sk-secret" not in open(f"/proc/{helper.process.pid}/environ", "rb").read()
     finally: helper.close()
     assert helper.process.poll() is not None
 
 def test_helpers_end_with_their_parent():
-    code = "from causal_prompts import graders as g; g.pattern()('a', 'a'); print([h.process.pid for p in g._POOLS.values() for h in p.all][0])"
+    code = "from causal_prompts import aside, graders as g; g.pattern()('a', 'a'); print([h.process.pid for p in aside._POOLS.values() for h in p.all][0])"
     pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout)
     for _ in range(100):
         try: gone = open(f"/proc/{pid}/stat").read().split()[2] == "Z"

@@ -4,7 +4,7 @@ import signal
 import pandas as pd
 import pytest
 
-from causal_prompts import core, covariates, graders, identity, importers, pools, serve, tabular, treesearch, naming
+from causal_prompts import answers, core, covariates, formulas, graders, identity, importers, naming, pools, serve, tabular, treesearch
 
 UNITS = ["a", " ", "\n", "1", "{", "<", "$", "\\(", "\\[", "\\", "*", "_", "`", "~", "#", "\"", "=", ",", ".", "-", "€", "@a[", "a.", "a ", "1 ", "1,", "1.", "1/",
     "1,111 ", "sk-", "Bearer ", "<a>", "{{", "{{_", "{{ ", "{{a|", "{%", "<<", "answer ", "\nthe ", "\nmy", "\n ", "<answer>", "\\boxed{", "not the ", "A or ", "\nA) ", "score: 1\n",
@@ -23,8 +23,8 @@ def stamps(text): return covariates._stamps(pd.Series([text, "2020-01-01 10:00"]
 
 READERS = {
     "exact": graded(graders.exact(), "x"), "label": graded(graders.label(["positive", "negative"]), "positive"), "choice": graded(graders.choice(), "A"),
-    "number": graded(graders.number(), "3"), "sequence": graded(graders.sequence(), "a b"), "formula": graders._math_answer, "key of a formula": lambda t: graders._key(t[:5000]),
-    "two numbers": graders._TWO.fullmatch, "final answer": graders.final_answer, "plain": graders.plain,
+    "number": graded(graders.number(), "3"), "sequence": graded(graders.sequence(), "a b"), "formula": formulas.formula_answer, "key of a formula": lambda t: formulas.formula_key(t[:5000]),
+    "two numbers": formulas._TWO.fullmatch, "final answer": answers.final_answer, "plain": answers.plain,
     "keys in errors": lambda t: identity.blot(t, guess=True), "pictures": identity.media_hashed, "role": lambda t: serve._role([dict(role="user", content=t)]),
     "markdown": core.as_markdown, "dates": stamps, "spans": covariates._DURATION.fullmatch,
     "one query": matched("Q: {query} A:"), "a query twice": matched("{query} {query}"), "other fields": matched("{x} b {query} c {y}"), "fields in a row": matched("{x}{y}{query}"),
@@ -49,10 +49,10 @@ def test_no_text_keeps_a_reader_busy(name):
     assert not late, f"{name} is still busy after 10 seconds with {late}"
 
 def test_bounds_leave_short_texts_as_they_were():
-    two = graders._TWO.fullmatch
+    two = formulas._TWO.fullmatch
     assert all(map(two, [" or ", ", ", " dollars to $", " - ", "% and "])) and not two(" is more than ")
-    assert graders._key("hello world")[1] and not graders._key("abc")[1] and not graders._key("x1 with words")[1]
-    assert graders._tidy(r"0.1\overline{3}") == r"\frac{2}{15}" and identity.blot("got sk-abcdefghijklmnop1", guess=True) == "got [key]"
+    assert formulas.formula_key("hello world")[1] and not formulas.formula_key("abc")[1] and not formulas.formula_key("x1 with words")[1]
+    assert formulas.tidy_formula(r"0.1\overline{3}") == r"\frac{2}{15}" and identity.blot("got sk-abcdefghijklmnop1", guess=True) == "got [key]"
     assert importers._holes("{{ a }} {{- b | c -}} {{d.e}}") == {"a", "b", "d"}
     assert importers._ours("{{ a }} {{a.b | f }} {{- a -}} {{ab}}", "a") == "{query} {query} {query} {{ab}}"
     assert importers.matched("Q:  two\nwords \nA:", ["Q: {query}\nA:"]) == ("Q: {query}\nA:", "two\nwords")
