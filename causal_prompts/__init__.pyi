@@ -5,14 +5,21 @@ from typing import Any, Self
 
 import numpy as _np
 import pandas as _pd
+from . import agreement as agreement
+from . import calibration as calibration
+from . import checks as checks
 from . import collect as collect
+from . import components as components
 from . import confounding as confounding
 from . import covariates as covariates
+from . import coverage as coverage
 from . import eval_importers as eval_importers
 from . import graders as graders
 from . import importers as importers
+from . import patterns as patterns
 from . import pools as pools
 from . import positivity as positivity
+from . import power_analysis as power_analysis
 from . import refutation as refutation
 from . import report as report
 from . import sandbox as sandbox
@@ -95,10 +102,6 @@ class Triplets:
         'Write the log as parquet; `Triplets.read` gives it back unchanged.'
 
 
-def read(source, **how) -> Triplets:
-    'A log from a file, a folder or a DataFrame, checked.'
-
-
 class World:
     'A structural causal world that writes queries and prompts, logs scores, and knows every potential outcome.'
     def __init__(self, confounding: float = ..., visible: bool = ..., overlap: float = ..., noise: float = ..., nonlinearity: float = ..., repeats: int = ..., seed: int = ..., graded: bool = ..., prompts_per_query: int = ...) -> None: ...
@@ -163,14 +166,35 @@ def load_dataset(name: str, score: str | None = ..., part: str | None = ...) -> 
 class Record:
     'What was asked of models, what they said, what it cost.'
     def __init__(self, path: str | Path | None = ..., *, calls: int | None = ..., tokens: int | None = ..., money: float | None = ..., offline: bool = ...) -> None: ...
+    def claim(self) -> Any:
+        "Become the file's one writer, and read what it grew by; once, until it is closed."
+    def clean(self, text: str, guess: bool = ...) -> str:
+        'A text without the secrets that this record was told.'
     def close(self) -> Any:
         'Everything on disk, the file free for another writer.'
+    def commit(self, call: Any, asked: dict, answer: dict, blotted: bool = ...) -> Any:
+        'Write down the answer to a call.'
+    def events(self, last: int | None = ...) -> list[dict]:
+        'What happened, oldest first, without the texts.'
+    def fail(self, call: Any, error: str, http: int | None = ..., seconds: float = ..., unclear: bool = ...) -> Any:
+        'Write down that a call came to nothing.'
     @property
     def frame(self) -> _pd.DataFrame:
         'What was asked and said.'
-    def get(self, key) -> Any: ...
+    def get(self, key: str) -> dict | None:
+        'The line of the answer to a request; None where there is none.'
+    def grade(self, key: str, grader: str, score: float, why: str) -> Any:
+        'Write down what a grader said of an answer.'
+    def grade_of(self, key: str, grader: str) -> tuple[float, str] | None:
+        'What a grader said of an answer; None where it was not asked yet.'
     def ledger(self, queries: int | None = ...) -> _pd.DataFrame:
         'What was spent, by stage, role and model.'
+    def reserve(self, call: Any) -> bool:
+        'Hold the most that a call may cost, and write down that it is sent; a BudgetError where no cap leaves room.'
+    def share(self, key: str) -> Any:
+        'Join those who wait for the answer to a request, whichever client asks for it, or be the first.'
+    def tell(self, key: str, call) -> Any:
+        'Tell whoever waits for the same answer what came of it.'
 
 
 def serve_world(world: World, port: int = ..., latency: float = ..., faults: dict | None = ..., seed: int = ..., host: str = ..., models: list | None = ...) -> Any:
@@ -180,10 +204,21 @@ def serve_world(world: World, port: int = ..., latency: float = ..., faults: dic
 class LLM:
     'A model behind an OpenAI-style server, in one role.'
     def __init__(self, model: str, base_url: str | None = ..., settings: dict | None = ..., *, role: str = ..., stage: int = ..., price: tuple | None = ..., record: Record | None = ..., limits: Limits = ..., api_key: str | None = ..., alias: str | None = ..., client: dict | None = ...) -> None: ...
+    alias: str | None
+    api_key: str | None
     def ask(self, messages, replicate: int = ...) -> Any:
         'One answer.'
     def ask_all(self, requests: list, replicates: int = ..., show: bool | None = ...) -> Any:
         'Many answers at once, in the order asked for; those that failed have status "error".'
+    base_url: str | None
+    client: dict | None
+    limits: Limits
+    model: str
+    price: tuple | None
+    record: Record | None
+    role: str
+    settings: dict | None
+    stage: int
 
 
 class Limits:
@@ -250,7 +285,7 @@ class PromptGraph:
     adaptive: bool
     after: tuple
     def backdoor_set(self) -> list | None:
-        'The recorded nodes to hold fixed, as DoWhy finds them; None where no recorded set closes every backdoor path.'
+        'The recorded nodes to hold fixed, as DoWhy finds them.'
     def contrast(self, log: Triplets, treated: str, control: str, query_features = ..., encoder = ..., components: int = ...) -> _pd.DataFrame:
         'The rows under either prompt as a frame of numbers.'
     covariates: tuple
@@ -259,9 +294,9 @@ class PromptGraph:
     draw: tuple
     @property
     def edges(self) -> _pd.DataFrame:
-        'The arrows: columns source, target.'
+        'The arrows.'
     def estimate(self, log: Triplets, treated: str, control: str, estimator = ..., query_features = ..., encoder = ..., components: int = ..., modifiers: list | None = ..., alpha: float = ..., random_state: int = ...) -> Finding:
-        'The effect of one prompt over another, through DoWhy and EconML, beside the naive difference.'
+        'The effect of one prompt over another, beside the naive difference.'
     @classmethod
     def from_log(cls, log: Triplets, hidden: bool | str = ..., after: tuple = ...) -> PromptGraph:
         'The graph of a log as its columns suggest it.'
@@ -364,6 +399,8 @@ class EditProposer:
     'Variants of a prompt by edits of known ideas.'
     def __init__(self, ideas, rephrasings: dict | None = ..., weights: dict | None = ...) -> None: ...
     operators: Any
+    def variants(self, prompt: str, n: int, random: Any) -> list[str]:
+        'Distinct variants of a prompt, one edit each.'
 
 
 def ranking(reward, test: Triplets, alpha: float = ..., by: str | None = ...) -> Finding:
@@ -374,7 +411,7 @@ def compare(reward_a, reward_b, test: Triplets, alpha: float = ...) -> Finding:
     'Which of two models ranks prompts better, and chooses better, query by query?'
 
 
-def checkup(reward, fresh: Triplets | None = ..., prompts: list | None = ..., thorough: bool = ..., only = ..., skip = ..., random_state: int = ...) -> Any:
+def checkup(reward, fresh: Triplets | None = ..., prompts: list | None = ..., thorough: bool = ..., only: str | list | None = ..., skip: str | list = ..., random_state: int = ...) -> Any:
     'Every check that applies, worst first.'
 
 

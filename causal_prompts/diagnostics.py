@@ -13,19 +13,11 @@ import pandas as pd
 from fastcore.basics import patch
 from sklearn.exceptions import NotFittedError
 
-from . import checks, confounding, estimators, positivity, refutation, stability, transport
-from .checks import check, NEEDS
-from .core import as_markdown, Finding, NotIdentifiedError, progress, VERDICTS
-from .estimators import own_route
-from . import checks, estimators, stability, transport
-from . import confounding, positivity, power_analysis, refutation # their checks enter the list
-from . import checks, confounding, difficulty, estimators, learning_curve, positivity, refutation, stability, transport
-from . import agreement, checks, confounding, estimators, positivity, refutation, stability, transport
-from . import checks, estimators, transport
-from . import agreement, calibration, components, confounding, coverage # their checks enter the list,
-from . import patterns, positivity, power_analysis, refutation, stability # and so do theirs
-from .checks import check, NEEDS
-from .core import as_markdown, Finding, NotIdentifiedError, progress, VERDICTS
+from . import agreement, calibration, checks, components, confounding, estimators # their checks
+from . import coverage, difficulty, learning_curve, patterns, positivity # enter the list when
+from . import power_analysis, refutation, stability, transport # their pages are imported
+from .checks import NEEDS, check
+from .core import VERDICTS, Finding, NotIdentifiedError, as_markdown, progress
 from .estimators import own_route
 from .triplets import Triplets
 
@@ -55,27 +47,6 @@ def _enter(name, function, **says):
 
 _enter("encoder", estimators.blindness, looks_at="whether the encoder can tell the texts apart",
        clean="texts apart", broken="texts that share vectors")
-
-# %% ../nbs/13d_diagnostics.ipynb #ebaeab3b
-_enter("embedding stability", stability.embedding_stability, looks_at="whether retraining keeps the ranking",
-       clean=("prompts with meaning", "randomised, 1,200 queries"), broken=("random vectors", "no effects"), about_size=True)
-_enter("calibration", stability.calibration, looks_at="whether predicted effects come true",
-       clean=("randomised", "hidden confounding"), broken=("effects tripled", "hidden confounding, boosting"))
-_enter("coverage", stability.coverage, looks_at="whether intervals hold what they should",
-       clean="randomised, 500 queries", broken="intervals too short")
-_enter("latent treatments", stability.latent_treatments, looks_at="what the components mean in words", clean=(), broken=())
-_enter("dimensions", stability.dimensions, looks_at="whether more or fewer components would serve better",
-       needs="thorough", clean="many components", broken="one component")
-
-# %% ../nbs/13d_diagnostics.ipynb #eea63c7c
-_enter("data size", learning_curve.data_size, looks_at="whether more data of this kind would help",
-       needs="thorough", clean="causal model judged", broken="naive model judged")
-_enter("hard subset", difficulty.hard_subset, looks_at="whether the ranking holds on hard queries",
-       needs="fresh", clean="fresh hard queries alike", broken="fresh hard queries inverted")
-_enter("shift", transport.shift, looks_at="whether the promised gains hold on other queries", needs="fresh",
-       clean=("fresh queries alike", "fresh queries alike"), broken=("fresh effects inverted", "fresh queries of two kinds"))
-_enter("drift", transport.drift, looks_at="whether chosen prompts fall behind the baseline", needs="fresh",
-       clean=("fresh queries alike", "fresh weeks alike"), broken=("prompts have lost", "prompts lose in time"))
 
 # %% ../nbs/13d_diagnostics.ipynb #6f82d78a
 def _checks_asked(only, skip) -> list: # of Check

@@ -19,7 +19,7 @@ import pandas as pd
 from fastcore.basics import patch
 
 from . import __version__
-from .answers import conclusion
+from .conclusions import conclusion
 from .core import Finding, NotIdentifiedError, as_markdown, as_texts, markdown_table, whole_file
 from .diagnostics import Checkup, checkup as check_reward
 from .embeddings import TextEncoder

@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 
 from .answers import last_boxed
+from .connection import wait
 from .core import as_texts, content_id, rng
-from .graders import Grade, as_grade, choice, exact, label, math_equal, number, sequence
-from .llm import BudgetError, CallError, wait
+from .graders import as_grade, choice, exact, Grade, label, math_equal, number, sequence
 from .plots import shorten
+from .record import BudgetError
+from .replies import CallError
 from .serve import reference
 
 # %% ../nbs/10_tasks.ipynb #7c85aee8
