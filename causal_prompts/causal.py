@@ -203,7 +203,7 @@ def _choose_learner(self: CausalReward, rows, m, makers):
     return winner(table, list(makers)), table, slope
 
 # %% ../nbs/06e_causal.ipynb #4ab35e27
-def _not_held(frame, names):
+def _levels_not_held(frame, names):
     "Which covariates that differ within a query have more levels than are held fixed there."
     most = most_levels(frame)
     cut = [f"{c.name} ({c.beyond(most):.0%} of the rows)" for c in code_covariates(frame, names) if c.beyond(most)]
@@ -218,7 +218,7 @@ def _doubts(reward, rows):
     if route.weighs and ess(rows.w) < .3 * len(rows.w):
         out += (" Few rows carry most of the weight "
                 f"(effective sample {ess(rows.w) / len(rows.w):.0%}), and intervals are then too short.")
-    if route.within_query and rows.H is not None: out += _not_held(log.frame, varying_covariates(log, rows.g))
+    if route.within_query and rows.H is not None: out += _levels_not_held(log.frame, varying_covariates(log, rows.g))
     if log.adaptive:
         out += " A search chose these prompts by looking at earlier scores, so what a prompt met depends on luck."
     return out
@@ -231,15 +231,15 @@ def _blind_doubt(reward):
     return (f" {n} of {total} prompts have the same vector as another, or nearly so: here they differ by an effect of "
             "each text's own, given to both models, and nothing is learned from what they say.")
 
-# %% ../nbs/06e_causal.ipynb #eacb140d
-_QUESTION = "What can this log identify, and by which route?"
+# %% ../nbs/06e_causal.ipynb #f34da08f
+_ABOUT_ROUTE = "What can this log identify, and by which route?"
 
 def _unraced_finding(reward, base, doubts):
     "What was chosen, where nothing was held out."
     why = "folds=0" if not reward.folds else "fewer than ten queries"
     verdict = "caution" if doubts or reward.folds else "ok"
     return Finding(
-        _QUESTION, pd.DataFrame(dict(learner=[reward.learner_], chosen=[True])),
+        _ABOUT_ROUTE, pd.DataFrame(dict(learner=[reward.learner_], chosen=[True])),
         "stop" if reward.disbelieved_ else verdict,
         f"{base}; no comparison with the naive model was made ({why}).{doubts}",
         facts=dict(strategy=reward.route_, learner=reward.learner_))
@@ -254,7 +254,7 @@ def _strategy_finding(reward, rows, table):
     gap, nothing = mean_interval(own.per_query - naive.per_query), own.explained < 2 * own.se
     verdict = "caution" if nothing or doubts or gap["lo"] <= 0 else "ok"
     return Finding(
-        _QUESTION, _race_shown(table, reward.learner_), "stop" if reward.disbelieved_ else verdict,
+        _ABOUT_ROUTE, _race_shown(table, reward.learner_), "stop" if reward.disbelieved_ else verdict,
         f"{base}. {_race_said(own, naive, gap)}.{doubts}", threshold=_BEATS_NAIVE,
         advice=_race_advice(nothing, gap), form=_RACE_FORM,
         facts=dict(strategy=reward.route_, learner=reward.learner_, explained=own.explained,
@@ -357,11 +357,11 @@ def _restored(tree, log, encoder):
     out.route_ = Route.declared_by(out)
     out.strategy_, out.support_ = Finding.from_dict(tree["strategy"]), space_from_state(tree["support"])
     out.model_ = ProductKernel.from_state(tree["kernel"])
-    _try_out(out)
+    _refuse_misfits(out)
     return out
 
 # %% ../nbs/06e_causal.ipynb #b9352382
-def _try_out(reward):
+def _refuse_misfits(reward):
     "Refuse a reward whose parts do not work together."
     kernel, support = reward.model_, reward.support_
     told = isinstance(reward.why_, str) and reward.learner_ == kernel.name
@@ -376,7 +376,7 @@ def _try_out(reward):
 # %% ../nbs/06e_causal.ipynb #e304c1c3
 def _one_line(error): return " ".join(str(error).split())[:200] or type(error).__name__
 
-def _read(path, encoder):
+def _read_reward(path, encoder):
     "What a file holds: its version, why an encoder must be passed ('' if not), the reward or None."
     tree, log = read_archive(path)
     version = tree["format"]
@@ -391,11 +391,11 @@ def _read(path, encoder):
 # %% ../nbs/06e_causal.ipynb #beb55500
 def load_reward(
     path, # a file written by `save`
-    encoder=None, # needed where the reward was fitted with one of your own
+    encoder=None, # needed where it was fitted with one of your own
 ) -> CausalReward:
     "A fitted reward from a file; runs no code from it."
     with open(path, "rb"): name = Path(path).name # a file that is not there says so itself
-    try: version, need, reward = _read(path, encoder)
+    try: version, need, reward = _read_reward(path, encoder)
     except Exception as e: # whatever a foreign file makes fail
         why = f"its part {e} is missing" if isinstance(e, KeyError) else _one_line(e)
         raise ValueError(f"{name} must be a file written by reward.save(...), got something else ({why}); "

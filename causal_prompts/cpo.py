@@ -95,7 +95,7 @@ def average_effect(
     self: CPOReward, prompts=None, # texts; None: those of the log
     alpha: float = .05,
 ) -> pd.DataFrame: # prompt, effect, se, lo, hi, n, how
-    "Mean predicted effect over the logged queries."
+    "Mean predicted effect over logged queries."
     self._check()
     prompts = as_texts(self.prompts_.prompt.unique() if prompts is None else prompts, "prompts")
     frame, rows = self.log_.frame, []

@@ -51,7 +51,7 @@ def _without_others(rows, y, keep, named):
     return rows, y - expected(rows, y), keep # the mean of a query is taken anew
 
 # %% ../nbs/05c_inference.ipynb #de57703f
-def _indicators(rows, cols, base):
+def _contrast_indicators(rows, cols, base):
     "Indicators of the prompts compared; one column more where other prompts than these and the baseline occur."
     onehot, rest = (rows.p[:, None] == cols[None]).astype(float), ~np.isin(rows.p, [*cols, base])
     return np.c_[onehot, rest] if rest.any() else onehot
@@ -62,13 +62,13 @@ def residual_indicators(
     base: int, # index of the baseline prompt
 ) -> np.ndarray: # (n, k) or, where other prompts than these and the baseline occur, (n, k + 1)
     "Each prompt's indicator minus the share expected of it; shares that were learned are scaled to sum to one."
-    F, at_base = _indicators(rows, cols, base), (rows.p == base).astype(float)
+    F, at_base = _contrast_indicators(rows, cols, base), (rows.p == base).astype(float)
     if not rows.strategy.learns_prompt: return F - expected(rows, F)
     share = expected(rows, np.c_[F, at_base])
     return F - (share / np.maximum(share.sum(1, keepdims=True), .5))[:, :-1]
 
 # %% ../nbs/05c_inference.ipynb #c0ef68e3
-def _batches(cluster, width, most=10**7):
+def _clusters_of_a_size(cluster, width, most=10**7):
     "Row numbers of the clusters of one size after the other: (m, s) each."
     order, size = np.argsort(cluster, kind="stable"), np.bincount(cluster)
     start = np.cumsum(size) - size
@@ -80,7 +80,7 @@ def _batches(cluster, width, most=10**7):
 def _levered(Z, cluster, power):
     "Z with each cluster's rows times (I - H)^-power; and the directions that hang on one cluster."
     U, lone = np.empty_like(Z), [np.zeros((0, Z.shape[1]))] # Z (n, k) has orthonormal columns
-    for at in _batches(cluster, Z.shape[1]):
+    for at in _clusters_of_a_size(cluster, Z.shape[1]):
         z, tall = Z[at], at.shape[1] > Z.shape[1]
         l, V = np.linalg.eigh(z.transpose(0, 2, 1) @ z if tall else z @ z.transpose(0, 2, 1))
         gone = l > 1 - 1e-8
@@ -138,7 +138,7 @@ def _moderated(own, pooled, rests, weight=5):
     "A variance that rests on few queries leans on the pooled one, which counts for `weight` queries; upwards only."
     return (rests * own + weight * np.maximum(own, pooled)) / (rests + weight)
 
-def _pooled(F, e, w, spent):
+def _pooled_variance(F, e, w, spent):
     "Variance of each column's estimate, were all rows to vary alike and on their own."
     return e @ e / w.sum() * len(e) / max(len(e) - spent, 1) * (F**2 * w[:, None]).sum(0)
 
@@ -162,14 +162,13 @@ def clustered(
     constant: bool = False, # a common mean was taken off
     spent: int = 0, # degrees of freedom spent on residuals
     few: int = 200, # queries below which df is worked out
-    left=None, # (n,) share of its spread a residual kept
+    left=None, # (n,) what residuals kept of their spread
 ) -> dict: # beta, se, df: (k,) each; psi: (G, k) influences
-    "Least squares, errors by query that hold where few queries matter."
+    "Least squares, errors by query."
     beta, e, T, Z, half, alone = _sandwich(X, y, cluster, w, constant)
-    if left is not None: e = e / np.sqrt(left)
-    sums = _by_cluster(cluster)
+    e, sums = e if left is None else e / np.sqrt(left), _by_cluster(cluster)
     (df, rests), psi = _satterthwaite(T, Z, w, sums, few), sums @ (T * e[:, None])
-    pooled = _pooled(Z @ half, e, w, X.shape[1] + spent)
+    pooled = _pooled_variance(Z @ half, e, w, X.shape[1] + spent)
     se = np.sqrt(_moderated((psi**2).sum(0), pooled, rests))
     return dict(beta=beta, se=np.where(alone, np.nan, se), df=df, psi=psi)
 

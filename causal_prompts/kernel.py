@@ -46,7 +46,7 @@ def from_state(cls: SmoothSpace, state):
     return out
 
 # %% ../nbs/06c_kernel.ipynb #ffd2ec9a
-def _scaled(G, b, l, part):
+def _system_at(G, b, l, part):
     "Scales of the features, the factored system and the scaled weights, at log variances l."
     s = np.exp(.5 * l)[part]
     c = cho_factor(np.eye(len(b)) + s[:, None] * G * s, lower=True)
@@ -54,7 +54,7 @@ def _scaled(G, b, l, part):
 
 def _restricted_loss(l, G, b, yy, n, part, avoid):
     "Minus twice the restricted log likelihood with its prior, and the gradient."
-    s, c, w = _scaled(G, b, l, part)
+    s, c, w = _system_at(G, b, l, part)
     inv = np.diag(cho_solve(c, np.eye(len(b))))
     s2 = max(yy - w @ b, 1e-9 * yy) / n
     on = [part == k for k in range(len(l))]
@@ -75,7 +75,7 @@ def reml(
     runs = [minimize(_restricted_loss, np.full(len(dims), start), (G, b, yy, n, part, avoid), jac=True,
                      method="L-BFGS-B", bounds=[(-14, 6)] * len(dims)) for start in (-5., -2.)]
     l = min(runs, key=lambda run: run.fun).x
-    w = _scaled(G, b, l, part)[2]
+    w = _system_at(G, b, l, part)[2]
     return np.exp(l), max(yy - w @ b, 1e-9 * yy) / n
 
 # %% ../nbs/06c_kernel.ipynb #2e55cf29

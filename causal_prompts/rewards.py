@@ -99,14 +99,14 @@ def open(
     self.log_, self.prompts_ = log.scored, log.scored.prompts
     for old in ("names_", "_left"): self.__dict__.pop(old, None)
     self.encoder_ = TextEncoder() if self.encoder is None else self.encoder
-    self.baseline_ = _baseline(self.log_, self.baseline)
+    self.baseline_ = _settled_baseline(self.log_, self.baseline)
     _warn_texts(self.log_, self.baseline_)
     self.support_ = Support().fit(self._encode(self.prompts_.prompt, "prompt"))
     _warn_blind(self)
     _warn_shared_texts(self.log_)
     return self
 
-def _baseline(log, baseline):
+def _settled_baseline(log, baseline):
     if baseline is not None: return as_texts(baseline, "baseline")[0]
     return log.frame.groupby("prompt", sort=False).size().idxmax()
 
@@ -136,7 +136,7 @@ def _warn_shared_texts(log):
 _GIVE_TEXTS = ("give their texts to the log: a column prompt with what was sent, "
                "or Triplets.read(..., prompts='names.csv'), on the command line --prompts names.csv")
 
-def _alike(reward):
+def _indistinct_texts(reward):
     "Different prompts, and different queries, with one vector: role -> table."
     texts = dict(prompt=list(reward.prompts_.prompt.unique()), query=list(reward.log_.frame["query"].unique()))
     return {role: indistinct(t, reward._encode(t, role), reward.encoder_) for role, t in texts.items()}
@@ -149,7 +149,7 @@ def _alike_clause(reward, table, role):
 # %% ../nbs/06_rewards.ipynb #20bf2bcc
 def _warn_blind(reward):
     "At every fit: names, and texts that share a vector."
-    reward.alike_ = _alike(reward)
+    reward.alike_ = _indistinct_texts(reward)
     if reward.names_:
         some = ", ".join(map(repr, reward.prompts_.prompt[:3]))
         warnings.warn(f"the prompts are names ({some}), not texts: each has an effect of its own, "
@@ -165,7 +165,7 @@ def blindness(
 ) -> Finding: # table: role, group, text, why
     "Which prompts and which queries the encoder cannot tell apart."
     reward._check()
-    found = _alike(reward)
+    found = _indistinct_texts(reward)
     table = pd.concat([t.assign(role=role) for role, t in found.items()], ignore_index=True)
     table = table[["role", "group", "text", "why"]]
     counted = pd.DataFrame(dict(texts=list(found), alike=[float(len(t)) for t in found.values()]))
@@ -270,14 +270,14 @@ def average_effect(
     "Average gain of each prompt over the baseline, with an interval clustered by query."
     self._check()
     prompts = as_texts(self.prompts_.prompt.unique() if prompts is None else prompts, "prompts")
-    if by is None: return _averages(self, prompts, alpha, np.ones(len(self.log_), bool))
-    level = _level_column(self.log_, by)
-    out = {v: _averages(self, prompts, alpha, (level == v).to_numpy(bool, na_value=False))
+    if by is None: return _effects_on(self, prompts, alpha, np.ones(len(self.log_), bool))
+    level = _column_of_levels(self.log_, by)
+    out = {v: _effects_on(self, prompts, alpha, (level == v).to_numpy(bool, na_value=False))
            for v in level.dropna().unique()}
     return pd.concat(out, names=[by]).reset_index(level=0).reset_index(drop=True)
 
-# %% ../nbs/06_rewards.ipynb #680aaa64
-def _level_column(log, by):
+# %% ../nbs/06_rewards.ipynb #53d9ad14
+def _column_of_levels(log, by):
     "A column to take averages by."
     if by not in log.frame:
         raise ValueError(f"by must be a column of the log {sorted(log.frame.columns)}, got {by!r}")
@@ -288,7 +288,7 @@ def _level_column(log, by):
 # %% ../nbs/06_rewards.ipynb #5b33b75d
 ESTIMATES = ["effect", "se", "lo", "hi"]
 
-def _averages(reward, prompts, alpha, keep):
+def _effects_on(reward, prompts, alpha, keep):
     "One row a prompt: compared in the log where that can be done, else predicted."
     rows, y = reward._residuals()
     base = rows.prompts.index(reward.baseline_) if reward.baseline_ in rows.prompts else None

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['Route', 'Nothing', 'Within', 'Weighted', 'Backdoor', 'Between', 'usable_covariates', 'Opening', 'contradiction']
 
-# %% ../nbs/05a_routes.ipynb #1bbb2668
+# %% ../nbs/05a_routes.ipynb #24b46760
 import warnings
 from typing import NamedTuple
 
+import numpy as np
 from fastcore.basics import patch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
@@ -16,16 +17,16 @@ from sklearn.exceptions import NotFittedError
 from .covariates import adjusted_for, code_covariates
 from .triplets import Triplets
 
-# %% ../nbs/05a_routes.ipynb #73269086
+# %% ../nbs/05a_routes.ipynb #ec254001
 class Route(str):
-    "What an effect holds fixed. A route is also its own name: it is looked up, printed and stored as one."
+    "What an effect holds fixed. A route is also its own name."
     name = "" # the word that stands for it
     declarable = True # whether a reward model may declare it
     adjusts = True # whether anything is held fixed
     within_query = False # prompts are compared inside a query
     conditions = False # what is expected of a prompt differs from query to query
     weighs = False # rows are weighted by one over their recorded propensity
-    learns_score = False # the expected score is learned from text and covariates, out of fold
+    learns_score = False # the expected score is learned from text and covariates
     learns_prompt = False # so is the expected prompt
     assumes_unconfounded = False # right only if text and covariates carry all that moved choice and score
     kinds = {} # name -> class
@@ -33,6 +34,9 @@ class Route(str):
     def __init_subclass__(cls): Route.kinds[cls.name] = cls
 
     def __new__(cls, name=None): return super().__new__(cls, cls.name) # pickle hands the name in
+
+    @property
+    def assumption(self): return "; ".join(self.assumptions)
 
 # %% ../nbs/05a_routes.ipynb #50b4ac1a
 class Nothing(Route):
@@ -224,6 +228,6 @@ def computable(
 ) -> list[Route]:
     "The routes that can be computed at all, sound or not: what somebody may look at side by side."
     frame = log.frame
-    several = frame.groupby(log.groups.to_numpy())["prompt_id"].nunique().max() > 1
+    several = frame.groupby(np.asarray(log.groups))["prompt_id"].nunique().max() > 1
     found = {Nothing: True, Backdoor: frame["query"].nunique() >= 10, Within: several, Weighted: "propensity" in frame}
     return [kind() for kind, possible in found.items() if possible]

@@ -55,7 +55,7 @@ def write_archive(
 # %% ../nbs/05d_saving.ipynb #b99d40f2
 MOST = dict(json=2**28, npy=2**31, parquet=2**32, rows=10**8) # bytes parts may unfold to, rows of the log
 
-def _parts(z):
+def _archive_parts(z):
     "Name -> bytes of the parts, whose sizes are looked at before any is unfolded."
     infos = z.infolist()
     wanted = ["reward.json", "log.parquet", *(f"{i}.npy" for i in range(len(infos) - 2))]
@@ -100,7 +100,7 @@ def read_archive(
     path, # a file that `write_archive` wrote
 ) -> tuple[dict, Triplets | None]: # the tree; the log, None where a newer version wrote the file
     "What a file holds."
-    with zipfile.ZipFile(path) as z: parts = _parts(z)
+    with zipfile.ZipFile(path) as z: parts = _archive_parts(z)
     arrays = [_plain_array(parts[f"{i}.npy"]) for i in range(len(parts) - 2)]
     tree = _with_arrays(json.loads(parts["reward.json"]), arrays)
     if not isinstance(tree, dict): raise ValueError(f"reward.json holds a {type(tree).__name__}")
