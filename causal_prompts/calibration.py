@@ -12,10 +12,10 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from .checks import check, thresholds
-from .core import Finding, NotIdentifiedError, mean_interval
-from .estimators import fold_numbers
+from .core import Finding, mean_interval, NotIdentifiedError
 from .refits import every_indicator, has_kernel, judged, predictions_left, refit, seed_of, two_way_slope
 from .routes import Route
+from .rows import fold_numbers
 
 # %% ../nbs/13b_calibration.ipynb #5836095a
 def _cross_fitted(reward, judge, folds):

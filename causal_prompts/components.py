@@ -12,11 +12,13 @@ from fastcore.basics import patch
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
+from .causal import CausalReward
 from .checks import check, thresholds
-from .core import Finding, NotIdentifiedError, mean_interval, rng
-from .estimators import CausalReward, ProductKernel, expected, fitted_pca, fold_numbers, rows_kept
+from .core import Finding, mean_interval, NotIdentifiedError, rng
+from .kernel import ProductKernel
 from .measures import tau_b
 from .refits import judged
+from .rows import expected, fitted_pca, fold_numbers, rows_kept
 
 # %% ../nbs/13b_components.ipynb #ab807ba0
 def _ridge_by_gcv(G, b, yy, n):

@@ -18,13 +18,12 @@ from sklearn.metrics import roc_auc_score
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, rng
 from .covariates import code_covariate
-from .estimators import add_conditions, contrasts, ess, fitted_pca, fold_numbers, fold_predictions
-from .estimators import own_route, queries_met, reachable_prompts, residual_indicators, spread_kept
-from .estimators import usable_covariates
+from .estimators import contrasts, own_route
+from .inference import queries_met, reachable_prompts, residual_indicators, spread_kept
 from .plots import shorten
 from .residuals import holm, joint_test, learned_direction, residuals, slopes
 from .routes import Backdoor, Nothing, Route, usable_covariates, Weighted, Within
-from .rows import add_conditions, ess, fitted_pca, fold_predictions, QUIET_LIGHTGBM
+from .rows import add_conditions, ess, fitted_pca, fold_numbers, fold_predictions, QUIET_LIGHTGBM
 from .spaces import structure
 
 # %% ../nbs/07a_confounding.ipynb #06dfd101

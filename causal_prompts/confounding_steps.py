@@ -18,8 +18,10 @@ import pandas as pd
 from . import plots
 from .core import mean_interval, NotIdentifiedError
 from .dag import PromptGraph
-from .estimators import contrasts, NaiveReward, own_route, residual_indicators
+from .estimators import contrasts, own_route
 from .graph import BACKDOOR, KNOWN, WITHIN
+from .inference import residual_indicators
+from .naive import NaiveReward
 from .refutation import confounding_bias, refute, sensitivity
 from .residuals import holm, joint_test, residuals, row_source, slopes
 from .views import control, Evidence, FORMS, in_a_row, numbered_choices, quoted, Shell, stepper, View

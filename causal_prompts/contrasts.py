@@ -13,7 +13,7 @@ from scipy import stats
 
 from .core import mean_interval
 from .design import REPEATED
-from .estimators import ProductKernel
+from .kernel import ProductKernel
 from .triplets import Triplets
 
 # %% ../nbs/13bd_contrasts.ipynb #10267079

@@ -17,11 +17,13 @@ from sklearn.cluster import KMeans
 from statsmodels.stats.proportion import proportion_confint
 from threadpoolctl import threadpool_limits
 
+from .causal import CausalReward
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError
-from .estimators import CausalReward, fold_numbers, kernel_rows
-from .refits import (common_indicators, every_indicator, has_kernel, judged, predictions_left, refit,
-                                   seed_of)
+from .kernel import kernel_rows
+from .refits import common_indicators, every_indicator, has_kernel, judged, predictions_left, refit
+from .refits import seed_of
+from .rows import fold_numbers
 
 # %% ../nbs/13b_coverage.ipynb #ad834d38
 def _met_enough(rows, cols, on, least=5):

@@ -13,11 +13,12 @@ import pandas as pd
 from scipy import stats
 from sklearn.linear_model import RidgeCV
 
+from .causal import CausalReward
 from .checks import check, thresholds
 from .core import Finding, mean_interval, NotIdentifiedError
-from .estimators import CausalReward, NaiveReward
 from .evaluation import two_names
 from .measures import check_test, group_measures, predicted_effects, prompt_cells
+from .naive import NaiveReward
 from .plots import shorten
 from .routes import Route
 from .rows import fitted_pca

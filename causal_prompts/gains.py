@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from dataclasses import replace
 
+from .causal import CausalReward
 from .core import Finding, NotIdentifiedError
-from .estimators import CausalReward, NaiveReward
 from .evaluation import compare, ranking
+from .naive import NaiveReward
 from .plots import shorten
 from .treesearch import search
 from .triplets import Triplets

@@ -14,11 +14,12 @@ import pandas as pd
 from scipy import stats
 from sklearn.isotonic import isotonic_regression
 
+from .causal import CausalReward
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, rng
 from .embeddings import TextEncoder
-from .estimators import CausalReward, NaiveReward
 from .measures import group_measures, predicted_effects, prompt_cells
+from .naive import NaiveReward
 from .residuals import holm
 from .triplets import Triplets
 

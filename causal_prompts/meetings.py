@@ -13,8 +13,8 @@ from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import CountVectorizer
 
 from .core import rng
-from .estimators import Rows, fitted_pca
 from .residuals import holm
+from .rows import fitted_pca, Rows
 from .triplets import Triplets
 
 # %% ../nbs/07b_meetings.ipynb #80cb24ad

@@ -14,9 +14,9 @@ from scipy import stats
 
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError
-from .estimators import fitted_pca
 from .refits import judged, two_way_slope
 from .residuals import holm
+from .rows import fitted_pca
 from .spaces import structure
 
 # %% ../nbs/13b_patterns.ipynb #6d96f3d7

@@ -17,13 +17,15 @@ from threadpoolctl import threadpool_limits
 
 from .checks import check, thresholds
 from .core import as_texts, Finding, NotIdentifiedError, rng
-from .estimators import add_conditions, ess, expected, fitted_pca, fold_predictions, own_route
-from .estimators import queries_met, reachable_prompts, Rows, rows_kept, training_rows
+from .estimators import own_route
+from .inference import queries_met, reachable_prompts
 from .meetings import meetings
 from .plots import shorten
 from .propensities import conditioned_rows, propensities_of, sampled_rows
 from .residuals import holm, prompt_components, residuals
 from .routes import Route
+from .rows import add_conditions, ess, expected, fitted_pca, fold_predictions, Rows, rows_kept
+from .rows import training_rows
 from .spaces import KernelSpace, StructureSpace
 from .support import nearest_distances
 from .triplets import Triplets

@@ -13,9 +13,10 @@ from threadpoolctl import threadpool_limits
 
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, rng
-from .estimators import Rows, expected, queries_met, reachable_prompts, rows_kept
+from .inference import queries_met, reachable_prompts
 from .residuals import residuals
 from .routes import Route, Weighted, Within
+from .rows import expected, Rows, rows_kept
 from .triplets import Triplets
 
 # %% ../nbs/07c_power_analysis.ipynb #ffa571e6

@@ -17,7 +17,7 @@ from scipy import special
 from scipy.optimize import minimize, minimize_scalar
 
 from .core import rng
-from .estimators import Rows, add_conditions, training_rows
+from .rows import add_conditions, Rows, training_rows
 from .triplets import Triplets
 
 # %% ../nbs/07b_propensities.ipynb #6288f72c

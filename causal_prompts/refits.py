@@ -12,10 +12,13 @@ import copy, warnings
 import numpy as np
 from sklearn.base import clone
 
+from .causal import CausalReward
 from .core import NotIdentifiedError
-from .estimators import CausalReward, ProductKernel, expected, queries_met, rows_kept, spread_kept
+from .inference import queries_met, spread_kept
+from .kernel import ProductKernel
 from .residuals import Residuals, residuals, slopes
 from .routes import Route
+from .rows import expected, rows_kept
 
 # %% ../nbs/13a_refits.ipynb #66fb6b3c
 def sound_route(

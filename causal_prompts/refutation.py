@@ -17,11 +17,12 @@ from scipy import stats
 from .checks import check, thresholds
 from .core import as_texts, Finding, import_quietly, NotIdentifiedError, rng
 from .dag import PromptGraph
-from .estimators import contrasts, covariate_matrix, ess, expected, fold_numbers, queries_met
-from .estimators import reachable_prompts, residual_indicators, rows_for_route, spread_kept
-from .estimators import usable_covariates
+from .estimators import contrasts
+from .inference import queries_met, reachable_prompts, residual_indicators, spread_kept
 from .plots import shorten
 from .residuals import holm, joint_test, learned_direction, residuals, row_source, slopes
+from .routes import usable_covariates
+from .rows import covariate_matrix, ess, expected, fold_numbers, rows_for_route
 from .spaces import STRUCTURE
 from .two_prompts import quiet_dowhy
 

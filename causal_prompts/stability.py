@@ -12,13 +12,16 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from .causal import CausalReward
 from .checks import check, thresholds
 from .core import Finding, mean_interval, NotIdentifiedError, rng
-from .estimators import CausalReward, expected, fold_numbers, kernel_rows, own_route, ProductKernel
-from .estimators import queries_met, rows_kept, spread_kept
+from .estimators import own_route
+from .inference import queries_met, spread_kept
+from .kernel import kernel_rows, ProductKernel
 from .measures import tau_b
 from .refits import common_indicators, has_kernel, judged, seed_of
 from .residuals import holm, residuals, slopes
+from .rows import expected, fold_numbers, rows_kept
 from .spaces import KernelSpace, PCASpace, structure
 
 # %% ../nbs/13b_stability.ipynb #9860394e

@@ -19,16 +19,17 @@ import pandas as pd
 from fastcore.basics import patch
 
 from . import __version__
+from .causal import CausalReward
 from .conclusions import conclusion
-from .core import Finding, NotIdentifiedError, as_markdown, as_texts, markdown_table, whole_file
+from .core import as_markdown, as_texts, Finding, markdown_table, NotIdentifiedError, whole_file
 from .diagnostics import Checkup, checkup as check_reward
 from .embeddings import TextEncoder
-from .estimators import CausalReward, blindness
-from .gains import (better_in_log, both_averages, first_rows, fitted, gains_finding, judged,
-    recommendations, short_names)
+from .gains import better_in_log, both_averages, first_rows, fitted, gains_finding, judged
+from .gains import recommendations, short_names
 from .plots import shorten
 from .report import report as write_report
-from .side_by_side import SideBySide, side_by_side
+from .rewards import blindness
+from .side_by_side import side_by_side, SideBySide
 from .triplets import Triplets
 
 # %% ../nbs/17f_studies.ipynb #7d5a57b5

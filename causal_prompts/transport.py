@@ -13,17 +13,21 @@ import pandas as pd
 from scipy import stats
 from sklearn.exceptions import NotFittedError
 
+from .causal import CausalReward
 from .checks import check, thresholds
 from .contrasts import against_promise, best_of_half, promise_variance, PromptContrasts, t_interval
 from .core import as_texts, Finding, mean_interval, NotIdentifiedError, rng
 from .design import REPEATED
 from .difficulty import difference_of_means, text_numbers
 from .embeddings import TextEncoder
-from .estimators import CausalReward, fitted_pca, NaiveReward, own_route, ProductKernel
+from .estimators import own_route
 from .evaluation import two_names
+from .kernel import ProductKernel
 from .measures import check_test, group_measures, predicted_effects, prompt_cells
+from .naive import NaiveReward
 from .plots import shorten
 from .residuals import holm
+from .rows import fitted_pca
 from .spaces import StructureSpace
 from .support import Support
 from .triplets import Triplets

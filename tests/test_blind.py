@@ -7,10 +7,12 @@ import pytest
 
 import causal_prompts as cp
 from causal_prompts import embeddings as em, text_models as tm
+from causal_prompts.causal import CausalReward, load_reward
 from causal_prompts.diagnostics import checkup
-from causal_prompts.embeddings import TextEncoder, are_names, name_vectors
-from causal_prompts.estimators import CausalReward, NaiveReward, blindness, load_reward
+from causal_prompts.embeddings import are_names, name_vectors, TextEncoder
+from causal_prompts.naive import NaiveReward
 from causal_prompts.pools import parse_prompts, placeholders
+from causal_prompts.rewards import blindness
 from causal_prompts.support import indistinct, same_distance
 from causal_prompts.treesearch import PLACEHOLDER, search, sentences
 from fakes import Words

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 from fakes import Words
 
+from causal_prompts.causal import CausalReward
 from causal_prompts.collect import Collection, plan, run
 from causal_prompts.connection import Limits
 from causal_prompts.core import content_id, mean_interval
-from causal_prompts.estimators import CausalReward, NaiveReward
 from causal_prompts.graders import Grade
 from causal_prompts.llm import LLM
+from causal_prompts.naive import NaiveReward
 from causal_prompts.pools import single_edits
 from causal_prompts.record import Record
 from causal_prompts.replies import CallError

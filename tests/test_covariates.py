@@ -10,7 +10,10 @@ from fakes import Words
 import causal_prompts as cp
 from causal_prompts.covariates import adjusted_for, as_times, code_covariate, code_covariates, design_columns, is_name
 from causal_prompts.dag import PromptGraph
-from causal_prompts.estimators import contrasts, covariate_matrix, spread_kept, usable_covariates
+from causal_prompts.estimators import contrasts
+from causal_prompts.inference import spread_kept
+from causal_prompts.routes import usable_covariates
+from causal_prompts.rows import covariate_matrix
 from causal_prompts.two_prompts import not_held
 
 PLAIN, CAREFUL = "Answer.", "Answer politely and in detail."

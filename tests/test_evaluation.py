@@ -7,10 +7,11 @@ import pytest
 from scipy.stats import kendalltau
 from sklearn.exceptions import NotFittedError
 
+from causal_prompts.causal import CausalReward
 from causal_prompts.core import Finding, NotIdentifiedError
-from causal_prompts.estimators import CausalReward, NaiveReward
 from causal_prompts.evaluation import compare, ranking
 from causal_prompts.measures import by_query, tau_b
+from causal_prompts.naive import NaiveReward
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import Grid, World
 from fakes import Ideas

@@ -10,7 +10,8 @@ from sklearn.exceptions import NotFittedError
 import causal_prompts as cp
 from causal_prompts import meetings, positivity as ps, power_analysis, propensities
 from causal_prompts.core import NotIdentifiedError, rng
-from causal_prompts.estimators import contrasts, expected
+from causal_prompts.estimators import contrasts
+from causal_prompts.rows import expected
 from fakes import Words
 
 FOREIGN = ["Löse bitte die folgende Aufgabe und erkläre jeden Schritt auf Deutsch.", "Write a poem about the sea in the style of an old sailor."]

@@ -7,9 +7,12 @@ import pytest
 from scipy import stats
 
 from causal_prompts import refutation as m
+from causal_prompts.causal import CausalReward
 from causal_prompts.core import Finding, NotIdentifiedError
-from causal_prompts.estimators import CausalReward, NaiveReward, contrasts
-from causal_prompts.refutation import confounding_bias, placebo_outcomes, placebo_prompts, refute, robustness_value, sensitivity, shuffled_prompts
+from causal_prompts.estimators import contrasts
+from causal_prompts.naive import NaiveReward
+from causal_prompts.refutation import confounding_bias, placebo_outcomes, placebo_prompts, refute, robustness_value
+from causal_prompts.refutation import sensitivity, shuffled_prompts
 from causal_prompts.residuals import residuals
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import World
@@ -354,6 +357,6 @@ def test_the_papers_estimator_is_checked_by_the_dml_route():
     class Flat(BaseEstimator):
         def fit(self, Y, T, X=None, groups=None): self.d = T.shape[1]; return self
         def const_marginal_effect(self, X): return np.zeros((len(X), self.d))
-    from causal_prompts.estimators import CPOReward
+    from causal_prompts.cpo import CPOReward
     reward = CPOReward(estimator=Flat(), encoder=Words(), baseline=World.baseline).fit(world_log("randomised", prompts_per_query=1, n_queries=300, n_prompts=6))
     assert sensitivity(reward).facts["route"] == "dml" and shuffled_prompts(reward, 5).facts["where"] == "across"

@@ -6,8 +6,9 @@ from sklearn.exceptions import NotFittedError
 import causal_prompts as cp
 from causal_prompts.core import NotIdentifiedError
 from causal_prompts.diagnostics import checkup
-from causal_prompts.estimators import contrasts, own_route, Reward
+from causal_prompts.estimators import contrasts, own_route
 from causal_prompts.residuals import holm, joint_test, learned_direction, residuals, ROUTES, slopes
+from causal_prompts.rewards import Reward
 from fakes import Words
 
 

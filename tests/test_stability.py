@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 
 from causal_prompts import calibration, components, coverage, patterns, refits, stability
-from causal_prompts.core import Finding, NotIdentifiedError, content_id
-from causal_prompts.estimators import CausalReward, NaiveReward, rows_kept
+from causal_prompts.causal import CausalReward
+from causal_prompts.core import content_id, Finding, NotIdentifiedError
+from causal_prompts.naive import NaiveReward
 from causal_prompts.residuals import residuals
+from causal_prompts.rows import rows_kept
 from causal_prompts.worlds import IDEAS, World
 from fakes import Ideas, Words
 

@@ -9,14 +9,15 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
 from causal_prompts import contrasts, difficulty, learning_curve, transport as tp
+from causal_prompts.causal import CausalReward
 from causal_prompts.contrasts import PromptContrasts
-from causal_prompts.core import Finding, NotIdentifiedError, mean_interval, rng
+from causal_prompts.core import Finding, mean_interval, NotIdentifiedError, rng
 from causal_prompts.difficulty import hard_subset
-from causal_prompts.estimators import CausalReward, NaiveReward
 from causal_prompts.learning_curve import data_size
+from causal_prompts.naive import NaiveReward
 from causal_prompts.transport import drift, shift
 from causal_prompts.triplets import Triplets
-from causal_prompts.worlds import Grid, World, load_dataset
+from causal_prompts.worlds import Grid, load_dataset, World
 from fakes import Words
 
 WORLD = World.preset("randomised")

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 
+from causal_prompts.causal import CausalReward
 from causal_prompts.core import content_id, rng
 from causal_prompts.embeddings import TextEncoder
-from causal_prompts.estimators import CausalReward, NaiveReward
-from causal_prompts.treesearch import PLACEHOLDER, EditProposer, ideas_from, search, sentences
+from causal_prompts.naive import NaiveReward
+from causal_prompts.treesearch import EditProposer, ideas_from, PLACEHOLDER, search, sentences
 from causal_prompts.triplets import Triplets
-from causal_prompts.worlds import World, load_dataset
+from causal_prompts.worlds import load_dataset, World
 from fakes import Ideas
 
 QUERIES = ["first query", "second query", "third query"]

@@ -12,16 +12,19 @@ import pytest
 from PIL import Image
 
 from causal_prompts import confounding_steps as widgets
-from causal_prompts.core import Finding, NotIdentifiedError, as_markdown
-from causal_prompts.estimators import CausalReward, NaiveReward, contrasts
+from causal_prompts.causal import CausalReward
+from causal_prompts.confounding_steps import ADJUST, adjustments, ConfoundingSteps, Contrast, contrast, effect_view
+from causal_prompts.confounding_steps import explained, left_over, naive_view, outcome_view, routes, stand_in
+from causal_prompts.confounding_steps import start_state, STEPS, treatment_view, VIEWS
+from causal_prompts.core import as_markdown, Finding, NotIdentifiedError
+from causal_prompts.estimators import contrasts
+from causal_prompts.naive import NaiveReward
+from causal_prompts.positivity_explorer import PAGES, Positivity, positivity_view, PositivityExplorer
 from causal_prompts.residuals import residuals
 from causal_prompts.treesearch import EditProposer, search
 from causal_prompts.triplets import Triplets
-from causal_prompts.confounding_steps import (ADJUST, STEPS, VIEWS, ConfoundingSteps, Contrast, adjustments, contrast, effect_view, explained, left_over, naive_view, outcome_view, routes,
-                                              stand_in, start_state, treatment_view)
-from causal_prompts.positivity_explorer import PAGES, Positivity, PositivityExplorer, positivity_view
-from causal_prompts.views import Evidence, Page, View, png
-from causal_prompts.widgets import Replay, SearchReplay, _search_verdict, search_view
+from causal_prompts.views import Evidence, Page, png, View
+from causal_prompts.widgets import _search_verdict, Replay, search_view, SearchReplay
 from causal_prompts.worlds import World
 from fakes import Ideas, Words
 
