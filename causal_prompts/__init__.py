@@ -14,15 +14,13 @@ _PUBLIC = {
     "tasks": ["Task", "load_task", "world_task"],
     "embeddings": ["TextEncoder"],
     "graph": ["PromptGraph"],
-    "naive": ["NaiveReward"],
-    "cpo": ["CPOReward"],
-    "causal": ["CausalReward", "load_reward"],
+    "estimators": ["CausalReward", "CPOReward", "NaiveReward", "load_reward"],
     "treesearch": ["search", "EditProposer"],
     "evaluation": ["ranking", "compare"],
     "diagnostics": ["checkup"],
     "widgets": ["ConfoundingSteps", "PositivityExplorer", "SearchReplay"],
 }
-_MODULES = ["sandbox", "graders", "tasks", "tabular", "pools", "collect", "importers", "eval_importers", "trace_importers", "covariates", "checks", "confounding", "agreement", "refutation", "positivity", "power_analysis", "calibration", "coverage", "stability", "components", "patterns", "transport", "report"] # reached as cp.confounding.balance(...)
+_MODULES = ["sandbox", "graders", "tasks", "tabular", "pools", "collect", "importers", "eval_importers", "trace_importers", "covariates", "checks", "confounding", "agreement", "placebos", "refutation", "positivity", "stability", "transport", "report"] # reached as cp.confounding.balance(...)
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = ["__version__", *_HOME, *_MODULES]
 
