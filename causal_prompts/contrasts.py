@@ -158,9 +158,9 @@ def promise_variance(
     q, queries = pd.factorize(frame["query"])
     A, model = np.bincount(p, h), getattr(reward, "model_", None)
     if not isinstance(model, ProductKernel): return _logged_variance(reward.log_, A, prompts)
-    coded = lambda texts: model._code(texts, reward._encode(texts, "prompt"))
+    coded = lambda texts: model.code(texts, reward.encode(texts, "prompt"))
     code = coded(list(prompts)) - coded([reward.baseline_])
-    X = model.fx.transform(list(queries), reward._encode(list(queries), "query"))
+    X = model.fx.transform(list(queries), reward.encode(list(queries), "query"))
     k = min(model.d_i, model.fp.width)
     c = np.r_[A @ code, ((code[p, :k] * h[:, None]).T @ X[q]).ravel()]
     return float(c @ model.cov @ c + model.var[1] * _unseen_weight(prompts, A, reward.baseline_, model.seen))

@@ -53,7 +53,7 @@ def _query_shift(reward, fresh, random, permutations=199, most=2000):
     def some(texts): return [texts[i] for i in np.sort(random.permutation(len(texts))[:most])]
     old = some(list(reward.log_.frame["query"].unique()))
     new = some(list(fresh.frame["query"].unique()))
-    E, E_new = reward._encode(old, "query"), reward._encode(new, "query")
+    E, E_new = reward.encode(old, "query"), reward.encode(new, "query")
     counts = dict(training=len(old), fresh=len(new))
     if min(len(old), len(new)) < 20: return dict(auc=np.nan, p=np.nan, outside=np.nan, outside_p=np.nan) | counts
     X = text_numbers([*old, *new], np.r_[E, E_new])
