@@ -13,7 +13,8 @@ import pandas as pd
 from fastcore.basics import patch
 from sklearn.exceptions import NotFittedError
 
-from . import checks, confounding, difficulty, estimators, learning_curve, positivity, refutation, stability, transport
+from . import (agreement, checks, confounding, difficulty, estimators, learning_curve, placebos,
+                            positivity, refutation, stability, transport)
 from .checks import NEEDS, check
 from .core import VERDICTS, Finding, NotIdentifiedError, as_markdown, progress
 from .residuals import own_route

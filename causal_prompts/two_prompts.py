@@ -209,7 +209,7 @@ def made_estimator(
 # %% ../nbs/05e_two_prompts.ipynb #64d871ec
 _CLUSTERED = "clustered by query"
 
-def _by_cluster(estimate, psi, clusters, alpha):
+def _from_influence(estimate, psi, clusters, alpha):
     "Estimate, standard error and t interval from each row's influence, summed by cluster."
     sums = pd.Series(psi).groupby(np.asarray(clusters)).sum().to_numpy()
     k = len(sums)
@@ -240,7 +240,7 @@ def adjusted_row(
     if len(theta) == 1: theta = np.full(len(frame), theta[0])
     mean = np.average(theta, weights=weight)
     if _is_plain_linear(fitted):
-        return _by_cluster(mean, _influence(fitted, theta, weight), frame.query_id, alpha)
+        return _from_influence(mean, _influence(fitted, theta, weight), frame.query_id, alpha)
     lo, hi, how = _own_interval(fitted, frame, estimate.estimator._effect_modifier_names, alpha)
     return dict(effect=mean, se=(hi - lo) / 2 / stats.norm.ppf(1 - alpha / 2), lo=lo, hi=hi, rows=len(frame),
                 queries=frame.query_id.nunique(), interval=how)
@@ -272,7 +272,7 @@ def difference_row(
         means[arm] = np.average(y[at], weights=weight[at])
         sign = 1 if arm else -1
         psi[at] = sign * weight[at] * (y[at] - means[arm]) / weight[at].sum()
-    return _by_cluster(means[1] - means[0], psi, frame.query_id, alpha)
+    return _from_influence(means[1] - means[0], psi, frame.query_id, alpha)
 
 # %% ../nbs/05e_two_prompts.ipynb #ef55a24c
 def within_row(

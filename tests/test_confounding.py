@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import causal_prompts as cp
-from causal_prompts import confounding as cf
+from causal_prompts import agreement as ag, confounding as cf
 from causal_prompts.core import Finding, NotIdentifiedError, rng
 from causal_prompts.residuals import residuals
 from causal_prompts.worlds import Grid, World, load_dataset
@@ -35,7 +35,7 @@ def crossed():
     return causal(World(prompts_per_query=4).log(60, n_prompts=4))
 
 
-CHECKS = [cf.balance, cf.assignment, cf.naive_gap, cf.fold_gap, cf.within_between]
+CHECKS = [cf.balance, cf.assignment, ag.naive_gap, ag.fold_gap, ag.within_between]
 
 
 # ---- what every finding is
@@ -132,11 +132,11 @@ def test_sign_flips_keep_their_level_over_many_looks():
     for seed in range(60):
         r = np.random.default_rng(seed)
         S = r.normal(size=(80, 40)) * r.exponential(size=(80, 1)) # queries of unequal weight, pairs that move together
-        p.append(cf._chance(S + S[:, :1], r)[0].min())
+        p.append(cf._sign_chance(S + S[:, :1], r)[0].min())
     assert .2 < np.mean(np.array(p) <= .5) < .8 and np.mean(np.array(p) <= .05) <= .15
-    assert cf._chance(np.zeros((50, 3)), np.random.default_rng(0))[0].tolist() == [1., 1., 1.]
+    assert cf._sign_chance(np.zeros((50, 3)), np.random.default_rng(0))[0].tolist() == [1., 1., 1.]
     many = np.random.default_rng(1).normal(size=(4000, 5)) + [0, 0, 0, 0, .15]
-    assert (cf._chance(many, np.random.default_rng(2))[0] <= .01).tolist() == [False] * 4 + [True]
+    assert (cf._sign_chance(many, np.random.default_rng(2))[0] <= .01).tolist() == [False] * 4 + [True]
 
 
 # ---- assignment
@@ -161,7 +161,7 @@ def test_ridge_predictions_and_auc_are_those_of_sklearn():
     for k in range(3):
         assert np.allclose(P[fold == k], Ridge(9., fit_intercept=False).fit(X[fold != k], A[fold != k]).predict(X[fold == k]))
     met = A[:, 0] > 0
-    assert cf._auc(P[:, 0], met)[0] == pytest.approx(roc_auc_score(met, P[:, 0])) and cf._auc(P[:, 0], met)[1] < 1e-6
+    assert cf._rank_auc(P[:, 0], met)[0] == pytest.approx(roc_auc_score(met, P[:, 0])) and cf._rank_auc(P[:, 0], met)[1] < 1e-6
     signed, each, best = cf._signed_r2(P[None], A)
     assert each[0, 1] == pytest.approx((P[:, 1] @ A[:, 1])**2 / (P[:, 1] @ P[:, 1]) / (A[:, 1] @ A[:, 1]))
     two = cf._signed_r2(np.concatenate([P, P[:, ::-1]], 1)[None], np.c_[A, A[:, ::-1]], 2)[0]
@@ -171,9 +171,9 @@ def test_ridge_predictions_and_auc_are_those_of_sklearn():
 def test_a_crossed_log_has_no_choice_to_predict(crossed):
     f = cf.assignment(crossed)
     assert f.verdict == "ok" and "same prompts" in f.reading and f.plot() is not None
-    for check in (cf.fold_gap, cf.within_between):
+    for check in (ag.fold_gap, ag.within_between):
         with pytest.raises(NotIdentifiedError, match="Every query met the same prompts"): check(crossed)
-    assert cf.naive_gap(crossed).verdict == "ok"
+    assert ag.naive_gap(crossed).verdict == "ok"
 
 
 # ---- nuisance
@@ -222,7 +222,7 @@ def test_nuisance_does_not_apply_where_nothing_is_learned(rewards):
 
 def test_naive_gap_quotes_the_two_models_own_averages(rewards):
     a, b = rewards["hidden"]
-    f = cf.naive_gap(a)
+    f = ag.naive_gap(a)
     t = f.table.set_index("prompt")
     for model, column in ((a, "causal"), (b, "naive")):
         own = model.average_effect().set_index("prompt").drop(index=World.baseline)
@@ -233,17 +233,17 @@ def test_naive_gap_quotes_the_two_models_own_averages(rewards):
 
 
 def test_naive_gap_rings_and_the_blame_follows_the_model(rewards):
-    a, b = cf.naive_gap(rewards["hidden"][0]), cf.naive_gap(rewards["hidden"][1])
+    a, b = ag.naive_gap(rewards["hidden"][0]), ag.naive_gap(rewards["hidden"][1])
     assert a.verdict == "caution" and b.verdict == "stop" and a.facts["p"] == b.facts["p"] < 1e-4
     assert b.facts["route"] == "within" and list(a.data.group.unique()) == ["naive", "causal"]
-    assert cf.naive_gap(rewards["single"][0]).facts["route"] == "dml"
+    assert ag.naive_gap(rewards["single"][0]).facts["route"] == "dml"
 
 
 def test_paired_intervals_are_those_of_resampled_queries(logs):
     model = causal(logs["hidden"])
-    f, r = cf.naive_gap(model), rng(0, "boot")
+    f, r = ag.naive_gap(model), rng(0, "boot")
     plain, own = residuals(model, route="naive"), residuals(model)
-    base, cols, on, *_ = cf._arms(own.rows, World.baseline)
+    base, cols, on, *_ = ag._compared_arms(own.rows, World.baseline)
     C, N, y = own.strip(on), plain.strip(on), plain.y
     rows_of = [np.flatnonzero(own.rows.cluster == c) for c in range(own.rows.cluster.max() + 1)]
     gaps = []
@@ -261,14 +261,14 @@ def test_prompts_met_once_do_not_stand_in_for_the_baseline(logs):
     f.loc[few, "prompt"] = [f"A prompt of its own, number {i}." for i in range(len(few))]
     f.loc[few, "score"] = 0.
     model = causal(cp.Triplets(f[["query", "prompt", "score"]]))
-    whole, rest = cf.naive_gap(model).table.set_index("prompt"), f.drop(few)
+    whole, rest = ag.naive_gap(model).table.set_index("prompt"), f.drop(few)
     gap = rest.groupby("prompt").score.mean() - rest.score[rest.prompt == World.baseline].mean()
     assert np.allclose(whole.naive, gap.reindex(whole.index))
 
 
 def test_many_rare_prompts_are_judged_along_their_components():
     log = World.preset("confounded-visible", prompts_per_query=1).log(n_queries=300, n_prompts=100)
-    f = cf.naive_gap(causal(log, baseline=None))
+    f = ag.naive_gap(causal(log, baseline=None))
     assert f.facts["tested"] == "5 prompt components" and len(f.data.prompt.unique()) <= 12
 
 
@@ -277,20 +277,20 @@ def test_many_rare_prompts_are_judged_along_their_components():
 def test_hidden_traits_ring_and_the_verdict_follows_the_route(rewards, logs):
     within, plain = rewards["hidden"]
     dml = causal(logs["hidden"], strategy="dml")
-    for check in (cf.within_between, cf.fold_gap):
+    for check in (ag.within_between, ag.fold_gap):
         assert [check(m).verdict for m in (within, plain, dml)] == ["caution", "stop", "stop"]
         assert "single prompt" in check(within).advice
-    t = cf.within_between(within).table.set_index("direction")
+    t = ag.within_between(within).table.set_index("direction")
     assert t.between["learned direction"] < 0 < t.gap["learned direction"] and np.allclose(t.gap, t.within - t.between)
 
 
 def test_visible_confounding_is_no_hidden_trait(rewards):
-    assert cf.naive_gap(rewards["visible"][0]).verdict == "caution"
-    assert cf.within_between(rewards["visible"][0]).verdict == "ok" and cf.fold_gap(rewards["visible"][0]).verdict == "ok"
+    assert ag.naive_gap(rewards["visible"][0]).verdict == "caution"
+    assert ag.within_between(rewards["visible"][0]).verdict == "ok" and ag.fold_gap(rewards["visible"][0]).verdict == "ok"
 
 
 def test_row_folds_learn_the_level_and_only_then(rewards):
-    quiet, rings = (cf.fold_gap(rewards[k][0]) for k in ("random", "hidden"))
+    quiet, rings = (ag.fold_gap(rewards[k][0]) for k in ("random", "hidden"))
     assert rings.facts["R2_prompt"][1] - rings.facts["R2_prompt"][0] > .03 > quiet.facts["R2_prompt"][1] - quiet.facts["R2_prompt"][0]
     assert abs(rings.facts["gap"]) > 3 * abs(quiet.facts["gap"])
 
@@ -298,7 +298,7 @@ def test_row_folds_learn_the_level_and_only_then(rewards):
 def test_a_querys_other_rows_are_other_prompts_in_other_folds():
     q, fold = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 1, 0, 1, 0])
     E = np.array([[1.], [2.], [4.], [10.], [20.], [7.]])
-    L = cf._elsewhere(E, q, fold)[:, 0]
+    L = ag._level_elsewhere(E, q, fold)[:, 0]
     assert L[5] == 0 and L[0] / L[1] == pytest.approx(6 / (2 + L_shrink(E, q)) / (1 / (1 + L_shrink(E, q)))) and L[1] == L[2]
 
 
@@ -311,15 +311,15 @@ def L_shrink(E, q):
 def test_repeated_draws_of_a_prompt_do_not_give_it_away():
     for seed in range(2):
         log = World.preset("randomised", seed=seed, repeats=2, prompts_per_query=3).log(n_queries=200, n_prompts=12, seed=seed)
-        f = cf.fold_gap(causal(log))
+        f = ag.fold_gap(causal(log))
         assert f.verdict == "ok" and f.facts["R2_prompt"][1] < .1
 
 
 def test_hidden_checks_need_queries_that_repeat(rewards):
-    for check in (cf.fold_gap, cf.within_between):
+    for check in (ag.fold_gap, ag.within_between):
         with pytest.raises(NotIdentifiedError, match="No query met two prompts"): check(rewards["single"][0])
     few = log_of("randomised", n_queries=15)
-    with pytest.raises(NotIdentifiedError, match="At least 20 queries must have met two prompts, got 15"): cf.within_between(causal(few))
+    with pytest.raises(NotIdentifiedError, match="At least 20 queries must have met two prompts, got 15"): ag.within_between(causal(few))
 
 
 # ---- the paper's model, and recorded outcomes
@@ -327,7 +327,7 @@ def test_hidden_checks_need_queries_that_repeat(rewards):
 def test_the_papers_model_is_judged_by_double_machine_learning(logs):
     from econml.dml import LinearDML
     model = cp.CPOReward(d_x=5, d_t=2, estimator=LinearDML(model_y="linear", model_t="linear", random_state=0), encoder=ENCODER, baseline=World.baseline).fit(logs["hidden"])
-    assert cf.within_between(model).verdict == "stop" and cf.nuisance(model).facts["route"] == "dml" and cf.balance(model).verdict == "ok"
+    assert ag.within_between(model).verdict == "stop" and cf.nuisance(model).facts["route"] == "dml" and cf.balance(model).verdict == "ok"
 
 
 @pytest.mark.recorded
@@ -338,4 +338,4 @@ def test_recorded_outcomes_under_two_policies():
     for policy, rings in (("random", False), ("better-to-harder", True)):
         log = some.replay(policy, k=4)
         model = causal(cp.Triplets(log.frame[["query", "prompt", "score"]]), baseline=None)
-        assert [c(model).verdict != "ok" for c in (cf.naive_gap, cf.within_between)] == [rings, rings]
+        assert [c(model).verdict != "ok" for c in (ag.naive_gap, ag.within_between)] == [rings, rings]
