@@ -18,9 +18,10 @@ from .columns import NAMES
 from .core import Finding, LogError
 from .demonstration import demo
 from .flags import add_flags, named_values, number_pair, SCORE_RANGE
+from .proposers import EditProposer
 from .report import as_text, report
 from .studies import study
-from .treesearch import EditProposer, search
+from .treesearch import search
 from .triplets import Triplets
 from .worlds import World
 

@@ -17,9 +17,8 @@ import pandas as pd
 
 from . import plots
 from .core import mean_interval, NotIdentifiedError
-from .dag import PromptGraph
 from .estimators import contrasts, own_route
-from .graph import BACKDOOR, KNOWN, WITHIN
+from .graph import BACKDOOR, KNOWN, PromptGraph, WITHIN
 from .inference import residual_indicators
 from .naive import NaiveReward
 from .refutation import confounding_bias, refute, sensitivity

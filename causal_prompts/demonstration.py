@@ -11,8 +11,10 @@ import pandas as pd
 
 from .core import Finding
 from .embeddings import TextEncoder
-from .gains import distinct, effects, first_rows, fitted, judged, recommendations, winners_of, with_winners
-from .treesearch import EditProposer, search
+from .gains import distinct, effects, first_rows, fitted, judged, recommendations, winners_of
+from .gains import with_winners
+from .proposers import EditProposer
+from .treesearch import search
 from .triplets import Triplets
 from .worlds import World
 

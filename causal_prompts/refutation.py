@@ -18,7 +18,7 @@ from scipy import stats
 
 from .checks import check, thresholds
 from .core import Finding, import_quietly, NotIdentifiedError, rng
-from .dag import PromptGraph
+from .graph import PromptGraph
 from .inference import contrasts
 from .placebos import baseline_number, near_copies, prompt_indicators, prompt_shuffler, query_length
 from .placebos import recorded_traits, strip_without

@@ -11,13 +11,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from scipy import stats
-from sklearn.exceptions import NotFittedError
 
 from .causal import CausalReward
 from .checks import check, thresholds
-from .contrasts import against_promise, best_of_half, promise_variance, PromptContrasts, t_interval
-from .core import as_texts, Finding, mean_interval, NotIdentifiedError, rng
-from .design import REPEATED
+from .contrasts import (PromptContrasts, against_promise, best_of_half, promise_variance, require_unseen,
+                                      t_interval, top_prompts)
+from .core import Finding, NotIdentifiedError, as_texts, mean_interval, rng
 from .difficulty import difference_of_means, text_numbers
 from .embeddings import TextEncoder
 from .estimators import own_route
@@ -62,7 +61,7 @@ def _query_shift(reward, fresh, random, permutations=199, most=2000):
     def some(texts): return [texts[i] for i in np.sort(random.permutation(len(texts))[:most])]
     old = some(list(reward.log_.frame["query"].unique()))
     new = some(list(fresh.frame["query"].unique()))
-    E, E_new = reward._encode(old, "query"), reward._encode(new, "query")
+    E, E_new = reward.encode(old, "query"), reward.encode(new, "query")
     counts = dict(training=len(old), fresh=len(new))
     if min(len(old), len(new)) < 20: return dict(auc=np.nan, p=np.nan, outside=np.nan, outside_p=np.nan) | counts
     X = text_numbers([*old, *new], np.r_[E, E_new])
@@ -70,34 +69,6 @@ def _query_shift(reward, fresh, random, permutations=199, most=2000):
     out = int((~Support().fit(E).score(E_new)["inside"]).sum())
     outside_p = float(stats.binomtest(out, len(new), .05, "greater").pvalue)
     return dict(auc=auc, p=p, outside=out / len(new), outside_p=outside_p) | counts
-
-# %% ../nbs/13c_transport.ipynb #72bc0c08
-def _top(reward, fresh, k):
-    "The fresh set's prompts by predicted mean effect on its queries, best first, the baseline left out."
-    prompts = [p for p in fresh.scored.prompts["prompt"] if p != reward.baseline_]
-    if len(prompts) < 2:
-        count = "1 prompt" if len(prompts) == 1 else f"{len(prompts)} prompts"
-        raise NotIdentifiedError(
-            f"The fresh set has scores under {count} beside the baseline, and choosing needs 2.",
-            "cp.transport.drift, where the baseline was scored too.")
-    queries = list(fresh.queries["query"])
-    effect = np.asarray(reward.effect(queries[:: max(1, len(queries) // 500)], prompts)).mean(0)
-    return [prompts[i] for i in np.argsort(-effect, kind="stable")[:k]]
-
-# %% ../nbs/13c_transport.ipynb #412b9c42
-def _require_unseen(reward, fresh):
-    "Raise where there is no fitted reward, or where the fresh rows are those it was trained on."
-    if not callable(getattr(reward, "effect", None)):
-        raise TypeError(f"reward must be a reward model such as CausalReward(), got {type(reward).__name__}")
-    if not hasattr(reward, "log_"):
-        raise NotFittedError(f"{type(reward).__name__} is not fitted; call .fit(train) first")
-    if not isinstance(fresh, Triplets):
-        raise TypeError(f"fresh must be a Triplets, got {type(fresh).__name__}; read it with Triplets.read(...)")
-    rows = lambda log: log.scored.frame[["query", "prompt", "score"]].itertuples(index=False, name=None)
-    old = set(rows(reward.log_))
-    if np.mean([row in old for row in rows(fresh)]) > thresholds.seen_before:
-        raise ValueError("fresh must hold scores the reward was not trained on, got rows that are in its training log; "
-                         "pass rows recorded after the fit")
 
 # %% ../nbs/13c_transport.ipynb #8d5bea28
 def _with_interval(m): return f"{m['mean']:+.3f} ({m['lo']:+.3f} to {m['hi']:+.3f})"
@@ -117,10 +88,10 @@ def shift(
     random_state: int = 0,
 ) -> Finding:
     "Do the reward's first prompts keep their promise on fresh queries, and are these like the old?"
-    _require_unseen(reward, fresh)
+    require_unseen(reward, fresh)
     random, least_squares = rng(random_state, "shift"), PromptContrasts(fresh)
     count = len(least_squares.prompts)
-    top = _top(reward, fresh, max(1, min(k, (count - 1) // 2)))
+    top = top_prompts(reward, fresh, max(1, min(k, (count - 1) // 2)))
     return _shift_finding(reward, fresh.scored, least_squares, top, alpha, random)
 
 # %% ../nbs/13c_transport.ipynb #88d7630a
@@ -329,7 +300,7 @@ def _one_by_one(reward, frame, names, paired, alpha):
 # %% ../nbs/13c_transport.ipynb #6cbcb095
 def _fresh_rows(reward, fresh, prompts, k, time):
     "The scored rows of the optimized prompts and the baseline, with predictions, and the names of the former."
-    _require_unseen(reward, fresh)
+    require_unseen(reward, fresh)
     frame, base = fresh.scored.frame, reward.baseline_
     names = _optimized_prompts(reward, fresh, prompts, k)
     frame = frame.assign(own=frame["prompt"].isin(names), unit=fresh.scored.groups)
@@ -353,7 +324,7 @@ def _optimized_prompts(reward, fresh, prompts, k):
     scored, base = fresh.scored.frame["prompt"], reward.baseline_
     _require_baseline(scored, base)
     if prompts is not None: names = [p for p in as_texts(prompts, "prompts") if p != base]
-    elif scored.nunique() > 2: names = _top(reward, fresh, k)
+    elif scored.nunique() > 2: names = top_prompts(reward, fresh, k)
     else: names = [p for p in scored.unique() if p != base]
     absent = [p for p in names if not (scored == p).any()]
     if absent or not names:

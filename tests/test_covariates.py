@@ -9,8 +9,8 @@ from fakes import Words
 
 import causal_prompts as cp
 from causal_prompts.covariates import adjusted_for, as_times, code_covariate, code_covariates, design_columns, is_name
-from causal_prompts.dag import PromptGraph
 from causal_prompts.estimators import contrasts
+from causal_prompts.graph import PromptGraph
 from causal_prompts.inference import spread_kept
 from causal_prompts.routes import usable_covariates
 from causal_prompts.rows import covariate_matrix

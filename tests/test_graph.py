@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from causal_prompts.core import Finding, NotIdentifiedError
-from causal_prompts.dag import PromptGraph
-from causal_prompts.graph import BACKDOOR, KNOWN, NONE, WITHIN
+from causal_prompts.graph import BACKDOOR, KNOWN, NONE, PromptGraph, WITHIN
 from causal_prompts.triplets import Triplets
 from causal_prompts.two_prompts import fit_dowhy
 from causal_prompts.worlds import World

@@ -55,7 +55,7 @@ class StandIn:
         return self
 
     def effect(self, queries, prompts): return np.tile(self.effects[list(prompts)], (len(queries), 1))
-    def _encode(self, texts, role): return self.encoder_.encode(texts, role)
+    def encode(self, texts, role): return self.encoder_.encode(texts, role)
 
 
 @pytest.fixture(scope="module")

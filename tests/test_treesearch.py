@@ -11,7 +11,8 @@ from causal_prompts.causal import CausalReward
 from causal_prompts.core import content_id, rng
 from causal_prompts.embeddings import TextEncoder
 from causal_prompts.naive import NaiveReward
-from causal_prompts.treesearch import EditProposer, ideas_from, PLACEHOLDER, search, sentences
+from causal_prompts.proposers import EditProposer, ideas_from, PLACEHOLDER, sentences
+from causal_prompts.treesearch import search
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import load_dataset, World
 from fakes import Ideas
@@ -194,7 +195,8 @@ SCRIPT = """
 import sys; sys.path.insert(0, {here!r})
 from test_treesearch import Numbers, QUERIES
 from causal_prompts.core import content_id
-from causal_prompts.treesearch import EditProposer, search
+from causal_prompts.proposers import EditProposer
+from causal_prompts.treesearch import search
 from causal_prompts.worlds import World
 print(content_id(*[search(Numbers(), QUERIES, EditProposer(World().rephrasings), random_state=s).candidates.to_json() for s in (0, 1)]))
 """

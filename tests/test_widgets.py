@@ -20,8 +20,9 @@ from causal_prompts.core import as_markdown, Finding, NotIdentifiedError
 from causal_prompts.estimators import contrasts
 from causal_prompts.naive import NaiveReward
 from causal_prompts.positivity_explorer import PAGES, Positivity, positivity_view, PositivityExplorer
+from causal_prompts.proposers import EditProposer
 from causal_prompts.residuals import residuals
-from causal_prompts.treesearch import EditProposer, search
+from causal_prompts.treesearch import search
 from causal_prompts.triplets import Triplets
 from causal_prompts.views import Evidence, Page, png, View
 from causal_prompts.widgets import _search_verdict, Replay, search_view, SearchReplay
