@@ -4,7 +4,7 @@ import signal
 import pandas as pd
 import pytest
 
-from causal_prompts import core, covariates, graders, importers, pools, proposers, record, serve, tabular, triplets
+from causal_prompts import answers, core, covariates, formulas, graders, identity, importers, naming, pools, proposers, serve, tabular
 
 UNITS = ["a", " ", "\n", "1", "{", "<", "$", "\\(", "\\[", "\\", "*", "_", "`", "~", "#", "\"", "=", ",", ".", "-", "€", "@a[", "a.", "a ", "1 ", "1,", "1.", "1/",
     "1,111 ", "sk-", "Bearer ", "<a>", "{{", "{{_", "{{ ", "{{a|", "{%", "<<", "answer ", "\nthe ", "\nmy", "\n ", "<answer>", "\\boxed{", "not the ", "A or ", "\nA) ", "score: 1\n",
