@@ -20,7 +20,7 @@ from .graders import Grade, as_grade, choice, exact, label, last_boxed, math_equ
 from .llm import CallError, wait
 from .plots import shorten
 from .record import BudgetError
-from .serve import reference
+from .answers import reference
 
 # %% ../nbs/10_tasks.ipynb #7c85aee8
 _DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w=-]+)*;base64,([A-Za-z0-9+/=_-]+)")
