@@ -54,7 +54,7 @@ def plan(
     task: Task, prompts, # texts, a Pool, or a table with column prompt
     design: str = "random", # one of `DESIGNS`
     k: int = 5, # prompts (or pairs) a query meets; not used by "cross"
-    repeats: int = 1, # answers of each prompt on each query
+    repeats: int = 1, # answers of each
     baseline: bool = True, # does every query meet the task's baseline too? Not used by "pairs"
     level: str = "level", # column of the items, for "stratified"
     random_state: int = 0,
@@ -319,15 +319,15 @@ def _dropped(table, **choices):
 # %% ../nbs/11_collect.ipynb #567339f5
 @patch
 def triplets(self: Collection,
-    refused: str = "score", limit: str = "score", # "score" as graded, or "missing"
+    refused: str = "score", limit: str = "score", # or "missing"
     covariates: list | None = None, # columns of the items; None: level or difficulty
 ) -> Triplets:
     "The log of a collection; cells never asked are no part of it."
     asked, items = self.asked, self.plan.task.items
     dropped = _dropped(asked, refused=refused, limit=limit)
     if not len(asked):
-        raise ValueError("a log needs at least one answer, got none; "
-                         f"the run stopped: {self.stopped or 'nothing was asked'}")
+        why = self.stopped or "nothing was asked"
+        raise ValueError(f"a log needs at least one answer, got none; the run stopped: {why}")
     names = _covariate_names(items, covariates)
     frame = asked[["query_id", "query", "prompt_id", "prompt", "repeat", "propensity"]]
     frame = frame.assign(score=asked["score"].mask(dropped), task=self.plan.task.name)

@@ -92,7 +92,7 @@ def single_cells(
     task, pool: pd.DataFrame,
     design: str, # "random", "stratified" or "cross"
     k: int, # prompts for each query
-    baseline: bool, # does every query meet the task's baseline too?
+    baseline: bool, # does every query meet the baseline too?
     level: str, # column of the items within which a stratified design deals
     random: np.random.Generator,
 ) -> tuple[pd.DataFrame, pd.DataFrame, None]: # prompts; cells; no pairs

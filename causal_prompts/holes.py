@@ -128,12 +128,12 @@ def retried_answers(
     n, queries = int(answers["again"].sum()), mixed["query_id"].nunique()
     retried = f"{n} of {len(answers):,} answers were retried"
     if queries < 20:
-        reading = f"{retried}; {queries} queries hold both kinds, too few to compare."
-        return Finding(_LIKE_OTHERS, means, "ok", reading, _FEW)
+        few = f"{retried}; {queries} queries hold both kinds, too few to compare."
+        return Finding(_LIKE_OTHERS, means, "ok", few, _FEW)
     facts = _retried_effect(mixed, inside)
     if facts is None:
-        reading = f"{retried}, always under the same prompts: nothing to compare."
-        return Finding(_LIKE_OTHERS, means, "ok", reading, _NOTHING)
+        same = f"{retried}, always under the same prompts: nothing to compare."
+        return Finding(_LIKE_OTHERS, means, "ok", same, _NOTHING)
     return _retried_finding(means, n, len(answers), queries, facts)
 
 # %% ../nbs/10z_holes.ipynb #fb9ea63b

@@ -118,6 +118,13 @@ def _move(key, job, got):
     return bool(part), job
 
 # %% ../nbs/09_sandbox.ipynb #82844004
+def _report_first(events):
+    "What is ready, the start before what follows it."
+    return sorted((key for key, _ in events), key=lambda key: key.data != "report")
+
+def _too_much(got, name, caps): return name in got and len(got[name]) > caps[name]
+
+# %% ../nbs/09_sandbox.ipynb #25e9f9de
 def _talk(process, report, job, timeout, caps):
     "Give the job, collect what comes back: streams, time of the start, which limit was hit."
     got, job = {name: bytearray() for name in caps}, memoryview(job)
@@ -126,13 +133,12 @@ def _talk(process, report, job, timeout, caps):
         while selector.get_map():
             left = end - time.monotonic()
             if left <= 0: return got, start, "timeout"
-            ready = sorted(selector.select(left), key=lambda event: event[0].data != "report")
-            for key, _ in ready: # the report first: the start before what follows it
+            for key in _report_first(selector.select(left)):
                 goes_on, job = _move(key, job, got)
                 if not goes_on:
                     selector.unregister(key.fileobj)
                     if key.data == "job": process.stdin.close()
-                elif key.data != "job" and len(got[key.data]) > caps[key.data]: return got, start, key.data
+                elif _too_much(got, key.data, caps): return got, start, key.data
                 if start is None and got["report"]:
                     start = time.monotonic()
                     end = start + timeout
@@ -350,13 +356,13 @@ def _fonts(walls):
 # %% ../nbs/09_sandbox.ipynb #sandbox047
 def run(
     code: str, # Python source, run as a script
-    files: dict[str, bytes | str | Path] | None = None, # name -> content, or the path of a file to copy
-    timeout: float = 10., # seconds of wall clock, from the first line of the code
+    files: dict[str, bytes | str | Path] | None = None, # name -> content, or a file to copy
+    timeout: float = 10., # seconds, from the first line of the code
     memory: int = 1024, # MB of address space, libraries included
     *, fetch: list | tuple = (), # names of files to bring back
     disk: int = 64, # MB for all files together, beside `memory`
-    output: int = 1_000_000, # bytes of stdout and of stderr; more is a limit hit
-    trust: str = "", # words that allow a run without walls, where there are none
+    output: int = 1_000_000, # most bytes of stdout and of stderr
+    trust: str = "", # words that allow a run without walls
 ) -> Ran:
     "Run Python that nobody trusts, apart; may be called from several threads at once."
     _check_program(code, fetch)

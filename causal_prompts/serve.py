@@ -81,6 +81,8 @@ def _usage(self: WorldServer, spent: int, given: int | None = None) -> dict:
     return dict(usage=dict(prompt_tokens=spent, **written, total_tokens=spent + (given or 0)))
 
 # %% ../nbs/08d_serve.ipynb #789ce40f
+def _tokens_read(chats): return sum(tokens(message_text(message)) for messages, *_ in chats for message in messages)
+
 _COMPLETIONS = { # path -> name of the payload, and how its id begins
     "/v1/chat/completions": ("chat.completion", "chatcmpl"), "/v1/completions": ("text_completion", "cmpl")}
 
@@ -100,7 +102,7 @@ def _complete(self: WorldServer, path: str, body: dict, chats: list, row: dict) 
             choices.append(choice_of(path, len(choices), *said))
             given += tokens(said[0] or said[1] or "")
     kind, prefix = _COMPLETIONS[path]
-    spent = sum(tokens(message_text(message)) for messages, *_ in chats for message in messages)
+    spent = _tokens_read(chats)
     head = dict(id=f"{prefix}-{content_id(key, *replicate)}", object=kind, created=0, model=body["model"])
     return head | dict(choices=choices) | self._usage(spent, given)
 
