@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 
 from causal_prompts import collect
+from causal_prompts.chat_format import request_id
 from causal_prompts.connection import each, Limits, wait
 from causal_prompts.core import content_id, mean_interval
 from causal_prompts.llm import LLM
 from causal_prompts.record import Record
-from causal_prompts.serve import request_id, serve_world
+from causal_prompts.serve import serve_world
 from causal_prompts.tasks import world_task
 from causal_prompts.worlds import World
 

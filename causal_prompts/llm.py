@@ -92,7 +92,7 @@ RUNTIME = ("role", "stage", "price", "record", "limits", "api_key", "client") # 
 class LLM:
     "A model behind an OpenAI-style server, in one role."
     model: str # as the server calls it
-    base_url: str | None = None # None: OPENAI_BASE_URL, else OpenAI's own
+    base_url: str | None = None # None: OPENAI_BASE_URL, or OpenAI
     settings: dict | None = None # of sampling: temperature, max_tokens, seed, stop ...
     _: KW_ONLY
     role: str = "task" # "task" answers queries, "writer" writes prompts

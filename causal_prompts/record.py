@@ -39,7 +39,7 @@ class Record:
     "What was asked of models, what they said, what it cost."
     def __init__(self,
         path: str | Path | None = None, # a .jsonl file; None: in memory only
-        *, calls: int | None = None, tokens: int | None = None, money: float | None = None, # caps over all runs
+        *, calls: int | None = None, tokens: int | None = None, money: float | None = None, # caps
         offline: bool = False, # answer from the file only?
     ):
         self.path, self.offline = None if path is None else Path(path), offline

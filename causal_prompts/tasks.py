@@ -21,8 +21,7 @@ from .core import as_texts, content_id, rng
 from .graders import as_grade, choice, exact, Grade, label, math_equal, number, sequence
 from .plots import shorten
 from .record import BudgetError
-from .replies import CallError
-from .serve import reference
+from .world_answers import reference
 
 # %% ../nbs/10_tasks.ipynb #7c85aee8
 _DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w=-]+)*;base64,([A-Za-z0-9+/=_-]+)")

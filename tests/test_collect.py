@@ -10,6 +10,7 @@ import pytest
 from fakes import Words
 
 from causal_prompts.causal import CausalReward
+from causal_prompts.chat_format import request_id
 from causal_prompts.collect import Collection, plan, run
 from causal_prompts.connection import Limits
 from causal_prompts.core import content_id, mean_interval
@@ -19,7 +20,7 @@ from causal_prompts.naive import NaiveReward
 from causal_prompts.pools import single_edits
 from causal_prompts.record import Record
 from causal_prompts.replies import CallError
-from causal_prompts.serve import request_id, serve_world
+from causal_prompts.serve import serve_world
 from causal_prompts.tasks import Task, world_task
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import IDEAS, World

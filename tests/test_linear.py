@@ -4,7 +4,7 @@ import signal
 import pandas as pd
 import pytest
 
-from causal_prompts import answers, core, covariates, formulas, graders, identity, importers, naming, pools, proposers, serve, tabular
+from causal_prompts import answers, core, covariates, formulas, graders, identity, importers, naming, pools, proposers, tabular, world_answers
 
 UNITS = ["a", " ", "\n", "1", "{", "<", "$", "\\(", "\\[", "\\", "*", "_", "`", "~", "#", "\"", "=", ",", ".", "-", "€", "@a[", "a.", "a ", "1 ", "1,", "1.", "1/",
     "1,111 ", "sk-", "Bearer ", "<a>", "{{", "{{_", "{{ ", "{{a|", "{%", "<<", "answer ", "\nthe ", "\nmy", "\n ", "<answer>", "\\boxed{", "not the ", "A or ", "\nA) ", "score: 1\n",
@@ -25,7 +25,7 @@ READERS = {
     "exact": graded(graders.exact(), "x"), "label": graded(graders.label(["positive", "negative"]), "positive"), "choice": graded(graders.choice(), "A"),
     "number": graded(graders.number(), "3"), "sequence": graded(graders.sequence(), "a b"), "formula": formulas.formula_answer, "key of a formula": lambda t: formulas.formula_key(t[:5000]),
     "two numbers": formulas._TWO.fullmatch, "final answer": answers.final_answer, "plain": answers.plain,
-    "keys in errors": lambda t: identity.blot(t, guess=True), "pictures": identity.media_hashed, "role": lambda t: serve._role([dict(role="user", content=t)]),
+    "keys in errors": lambda t: identity.blot(t, guess=True), "pictures": identity.media_hashed, "role": lambda t: world_answers.role_of([dict(role="user", content=t)]),
     "markdown": core.as_markdown, "dates": stamps, "spans": covariates._DURATION.fullmatch,
     "one query": matched("Q: {query} A:"), "a query twice": matched("{query} {query}"), "other fields": matched("{x} b {query} c {y}"), "fields in a row": matched("{x}{y}{query}"),
     "options": lambda t: importers.without_options(t, ["a", "1", "(A)"]), "variables": importers.variables_left, "holes": importers._holes, "own hole": lambda t: importers._ours(t, "a"),
@@ -58,5 +58,5 @@ def test_bounds_leave_short_texts_as_they_were():
     assert importers.matched("Q:  two\nwords \nA:", ["Q: {query}\nA:"]) == ("Q: {query}\nA:", "two\nwords")
     assert importers.matched("ctx\nQ: one\nagain: one", ["{c}\nQ: {query}\nagain: {query}"])[1] == "one"
     assert importers.matched("B one A", ["A {query} B"]) is None
-    assert tabular.code_in("~~~~python\nprint(1)\n~~~~") == "print(1)" and serve._WRITES.search("write 12 prompts now")
+    assert tabular.code_in("~~~~python\nprint(1)\n~~~~") == "print(1)" and answers._WRITES.search("write 12 prompts now")
     assert covariates._one_spelling(pd.Series(["2020-01-01 10:00  (UTC)", "2020-01-01 10:00 Z"])).tolist() == ["2020-01-01 10:00Z"] * 2

@@ -15,7 +15,7 @@ from causal_prompts.connection import Gate, Limits, each, retry_pause, wait
 from causal_prompts.identity import IDENTITY
 from causal_prompts.llm import LLM, RUNTIME, as_messages
 from causal_prompts.record import BudgetError, Record
-from causal_prompts.replies import CallError, Malformed, Unread, read_answer, retry_after
+from causal_prompts.replies import CallError, Malformed, Unread, read_answer
 
 ROOT = Path(__file__).resolve().parents[1]
 FAST = Limits(tries=4, timeout=5)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from causal_prompts import sandbox
+from causal_prompts import inside, sandbox
 from causal_prompts.sandbox import WORDS, Ran, SandboxError, available, run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -332,7 +332,7 @@ try:
     while True: threading.Thread(target=time.sleep, args=(60,), daemon=True).start(); result += 1
 except RuntimeError: time.sleep(.2)
 """, 20.)
-    assert ran.status == "ok" and 20 < ran.result <= sandbox.THREADS and most["threads"] <= sandbox.THREADS
+    assert ran.status == "ok" and 20 < ran.result <= inside.THREADS and most["threads"] <= inside.THREADS
 
 
 @pytest.mark.skipif(not SUPER, reason="only root escapes the limit on processes")
@@ -351,7 +351,7 @@ def test_root_in_a_user_namespace_is_bound_by_no_limit_on_processes():
     (300, "import numpy as np\nnp.ones((1 << 20, 1 << 10))")], ids=["bytearray", "small objects", "shared mmap", "numpy", "one numpy array"])
 def test_memory_bomb_ends_at_the_limit(memory, grow):
     ran, most = worst(grow, 30., memory=memory)
-    assert ran.status == "limit" and ran.error.startswith("memory") and most["memory"] < memory + sandbox.SPARE
+    assert ran.status == "limit" and ran.error.startswith("memory") and most["memory"] < memory + inside.SPARE
 
 
 @pytest.mark.parametrize("hold", [
@@ -376,7 +376,7 @@ def test_sparse_file_is_no_way_round():
 
 def test_many_files_end_at_the_limit():
     ran = run("import os\nresult = 0\ntry:\n    while True: os.mkdir(f'd{result}'); result += 1\nexcept OSError: pass", timeout=20.)
-    assert ran.status == "ok" and 1000 < ran.result < sandbox.FILES
+    assert ran.status == "ok" and 1000 < ran.result < inside.FILES
 
 def test_there_is_one_place_to_write():
     ran = run("""
@@ -453,7 +453,7 @@ def send(message):
     ids=["empty", "not JSON", "not text", "a list", "nothing", "too long", "too short", "other files", "no size", "other status", "error no text",
          "more fields", "half a surrogate", "long number", "deep list", "deep dict", "deep result"])
 def test_a_forged_report_is_refused(message, says):
-    got = dict(report=bytearray(sandbox.READY + message))
+    got = dict(report=bytearray(inside.READY + message))
     out = sandbox._outcome(got, "", 0, 1., 1000, ["x"])
     assert out["status"] == "fail" and not {"result", "files"} & out.keys() and re.search(says, out["error"])
 
@@ -465,7 +465,7 @@ def head(sizes, result="1"): return b'{"status": "ok", "error": "", "result": %b
     (head("", "[" * 101 + "]" * 101), "nested more than 100 deep"), (head("", '{"a":' * 101 + "1" + "}" * 101), "nested more than 100 deep"), (b'{"status": ["ok"], "error": "", "result": 1, "sizes": {}}\n', "not a report"),
     (b'{"status": "ok", "error": "", "result": 1, "sizes": [1]}\n1', "AttributeError")])
 def test_sizes_and_depth_are_checked_before_anything_is_copied(message, says):
-    out = sandbox._outcome(dict(report=bytearray(sandbox.READY + message)), "", 0, 1., 1000, ["x", "y"])
+    out = sandbox._outcome(dict(report=bytearray(inside.READY + message)), "", 0, 1., 1000, ["x", "y"])
     assert out["status"] == "fail" and says in out["error"] and len(out["error"]) < 200
 
 @pytest.mark.parametrize("message", [
@@ -473,7 +473,7 @@ def test_sizes_and_depth_are_checked_before_anything_is_copied(message, says):
     ids=["sizes to and fro", "many lists", "many dicts", "escapes"])
 def test_the_caller_holds_a_few_times_what_was_sent(message):
     import tracemalloc
-    got = dict(report=bytearray(sandbox.READY + message))
+    got = dict(report=bytearray(inside.READY + message))
     tracemalloc.start()
     try: sandbox._outcome(got, "", 0, 1., 1000, ["x"]); peak = tracemalloc.get_traced_memory()[1]
     finally: tracemalloc.stop()
@@ -481,7 +481,7 @@ def test_the_caller_holds_a_few_times_what_was_sent(message):
 
 def test_files_are_copied_once():
     import tracemalloc
-    got = dict(report=bytearray(sandbox.READY + head('"x": 20000000, "y": 1') + b"x" * 20_000_001))
+    got = dict(report=bytearray(inside.READY + head('"x": 20000000, "y": 1') + b"x" * 20_000_001))
     tracemalloc.start()
     try: out = sandbox._outcome(got, "", 0, 1., 1000, ["x", "y"]); peak = tracemalloc.get_traced_memory()[1]
     finally: tracemalloc.stop()
@@ -614,7 +614,7 @@ if __name__ == '__main__': result = pickle.loads(pickle.dumps(A(3))).x, sys.argv
 """)
     assert ran.result[:3] == [3, ["code.py"], "code.py"] and ran.result == run("result = 3, ['code.py'], 'code.py', list({'b', 'a', 'c'})").result
     ran = run("def f(x):\n    return 1 / x\nprint('before')\nf(0)\n")
-    assert ran.status == "fail" and ran.error == "ZeroDivisionError: division by zero" and ran.stdout == "before\n" and "return 1 / x" in ran.stderr and "sandbox.py" not in ran.stderr
+    assert ran.status == "fail" and ran.error == "ZeroDivisionError: division by zero" and ran.stdout == "before\n" and "return 1 / x" in ran.stderr and "inside.py" not in ran.stderr
     assert run("import sys; result = 5; sys.exit()").result == 5 and run("import sys; sys.exit('no')").error == "SystemExit: no" and run("input()").error == "EOFError: EOF when reading a line"
     assert run("import threading, time\nthreading.Thread(target=lambda: (time.sleep(.1), print('late'))).start()").stdout == "late\n"
     assert run("print('å', end='')\nimport sys\nsys.stdout.buffer.write(b'\\xff')").stdout == "å\ufffd"
@@ -742,13 +742,13 @@ def test_the_filter_knows_the_numbers_of_this_kernel():
     header = next((f for f in [Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/include/asm/unistd_64.h"), Path("/usr/include/asm-generic/unistd.h")][ARM * 2:] if f.exists()), None)
     if header is None: pytest.skip("no kernel headers here")
     numbers = {m[1]: int(m[2]) for m in re.finditer(r"#define __NR3?2?6?4?_?(\w+)\s+(\d+)", header.read_text())}
-    for group in sandbox._DENIED.values():
+    for group in inside._DENIED.values():
         for name, n in group.items():
             n = n[ARM] if isinstance(n, tuple) else n
             assert n is None or name not in numbers or numbers[name] == n, name
 
 def test_every_call_of_the_table_is_refused():
-    calls = [n[ARM] if isinstance(n, tuple) else n for group in sandbox._DENIED.values() for n in group.values()]
+    calls = [n[ARM] if isinstance(n, tuple) else n for group in inside._DENIED.values() for n in group.values()]
     ran = run(f"""
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
@@ -759,7 +759,7 @@ for n in {[n for n in calls if n]}: result.append([libc.syscall(ctypes.c_long(n)
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_the_filter_is_well_formed_on_both_architectures(machine):
-    program = sandbox._filter(machine)
+    program = inside.seccomp_filter(machine)
     ops = [program[i:i + 8] for i in range(0, len(program), 8)]
     import struct
     parsed = [struct.unpack("=HBBI", op) for op in ops]
@@ -769,8 +769,8 @@ def test_the_filter_is_well_formed_on_both_architectures(machine):
 def decide(machine, number, *args, arch=None):
     "What the filter answers, by a small machine that runs it."
     import struct
-    program = sandbox._filter(machine)
-    data = struct.pack("=IIQ6Q", number, sandbox._ARCH[machine][0] if arch is None else arch, 0, *(a & (2**64 - 1) for a in [*args, *[0] * (6 - len(args))]))
+    program = inside.seccomp_filter(machine)
+    data = struct.pack("=IIQ6Q", number, inside.ARCHITECTURES[machine][0] if arch is None else arch, 0, *(a & (2**64 - 1) for a in [*args, *[0] * (6 - len(args))]))
     at, value = 0, 0
     while True:
         code, yes, no, k = struct.unpack_from("=HBBI", program, at * 8)
@@ -789,7 +789,7 @@ def test_the_filter_decides_as_it_should(machine):
     assert [decide(machine, sock, f) for f in (1, 2, 10, 16, 17, 38, 40)] == ["allow"] + [97] * 6 and decide(machine, pair, 1) == "allow" and decide(machine, pair, 2) == 97
     assert [decide(machine, prctl, o) for o in (1, 4, 15, 38)] == [1, 1, "allow", "allow"]
     assert decide(machine, 451) == 38 and decide(machine, 0x40000000 + read) == 38
-    denied = [n[arm] if isinstance(n, tuple) else n for g in sandbox._DENIED.values() for n in g.values()]
+    denied = [n[arm] if isinstance(n, tuple) else n for g in inside._DENIED.values() for n in g.values()]
     assert all(decide(machine, n) == 1 for n in denied if n is not None)
 
 
@@ -806,7 +806,7 @@ def open_to_all(paths):
 @pytest.mark.skipif(not SUPER, reason="run as an ordinary user already")
 def test_an_ordinary_user_is_held_as_well():
     "The same escapes, tried by a user without rights: the walls are built in another way then."
-    view = open_to_all([p for p in sandbox._shown() if not p.startswith(("/usr", "/lib", "/etc"))] + [str(ROOT)])
+    view = open_to_all([p for p in sandbox._visible_paths() if not p.startswith(("/usr", "/lib", "/etc"))] + [str(ROOT)])
     user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "env", "-i", f"PATH={os.environ['PATH']}", f"PYTHONPATH={ROOT}", "HOME=/var", "PYTHONDONTWRITEBYTECODE=1"]
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "test_escape or fork_bomb or thread_bomb or small or dies_with or one_place or may_write or left_behind", str(ROOT/"tests"/"test_sandbox.py")]
     done = subprocess.run(["bwrap", "--dev-bind", "/", "/", *view, "--cap-add", "ALL", *user, *tests], capture_output=True, text=True, timeout=300, cwd="/")

@@ -8,9 +8,12 @@ import numpy as np
 import openai
 import pytest
 
-from causal_prompts import serve
-from causal_prompts.serve import _plausible, _variants, asked, embed, fault_at, reference, request_id, serve_world, tokens
+from causal_prompts import serve, world_answers
+from causal_prompts.chat_format import request_id
 from causal_prompts.core import rng
+from causal_prompts.faults import fault_at
+from causal_prompts.serve import serve_world
+from causal_prompts.world_answers import asked, embed, plausible, prompt_variants, reference, tokens
 from causal_prompts.worlds import BASELINE, IDEAS, World
 
 WORLD = World(seed=5)
@@ -96,7 +99,7 @@ def test_references_suit_the_question_and_belong_to_world_and_query():
 def test_no_wrong_answer_can_be_taken_for_the_right_one(server):
     for q, kind in zip(QUERIES, FRAME["kind"]):
         truth = reference(WORLD, q)
-        others = {_plausible(q, kind, rng(s, "other")) for s in range(60)} - {truth}
+        others = {plausible(q, kind, rng(s, "other")) for s in range(60)} - {truth}
         assert others and not any(truth in o for o in others)
         for x in ask(client(server), chat(BAD, q), n=5).choices:
             thoughts, last = x.message.content.rsplit("\n", 1)
@@ -263,7 +266,7 @@ def test_a_request_without_length_is_refused_and_unknown_pages_too(server):
     assert r.status == 404 and json.loads(r.read())["error"]["code"] == "unknown_url"
 
 def test_a_defect_of_the_server_is_no_fault_that_was_asked_for(monkeypatch):
-    monkeypatch.setattr(serve, "reference", lambda *a: 1 / 0)
+    monkeypatch.setattr(world_answers, "reference", lambda *a: 1 / 0)
     with serve_world(WORLD, faults=dict(rate_500=0.)) as s, pytest.raises(openai.InternalServerError, match="defect of the server: ZeroDivisionError"): ask(client(s), chat(GOOD, QUERIES[0]))
     assert s.counts == dict(internal=1)
 
@@ -423,7 +426,7 @@ def blocks(text):
     return [(int(i), body) for i, body in re.findall(r'<prompt id="(\d+)">(.*?)</prompt>', text, re.S)]
 
 @pytest.mark.parametrize("n", [1, 2, 7, 40])
-def test_numbered_variants(server, n):
+def test_numberedprompt_variants(server, n):
     text = say(server, META.format(n=n, parent=PARENT, query=QUERIES[0]))
     got = blocks(text)
     assert [i for i, _ in got] == list(range(1, n + 1)) and len({b for _, b in got}) == n and PARENT not in [b for _, b in got]
@@ -435,7 +438,7 @@ def test_numbered_variants(server, n):
     assert server.requests[-1]["role"] == "writer"
 
 def test_more_variants_than_single_edits():
-    got = _variants(f"{BASELINE} {IDEAS['steps'][0]}", 150, rng(0))
+    got = prompt_variants(f"{BASELINE} {IDEAS['steps'][0]}", 150, rng(0))
     assert len(set(got)) == 150 and all(BASELINE in g for g in got)
 
 def test_writers_are_repeatable_and_differ_by_draw(server):
