@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import collect, graders, importers, tabular
+from . import collect, dabench, graders, importers, viseval
 from .core import LogError
 from .llm import LLM, Limits
 from .pools import expand
@@ -32,7 +32,7 @@ def _table(path, what):
     if path.suffix not in _TABLES: raise ValueError(f"{what} must be in a .csv, .jsonl or .parquet file, got {path.name!r}")
     return _TABLES[path.suffix](path)
 
-_PROGRAMS = dict(dabench=tabular.load_dabench, viseval=tabular.load_viseval)
+_PROGRAMS = dict(dabench=dabench.load_dabench, viseval=viseval.load_viseval)
 
 def _world(name):
     "The world of a task called world or world:preset."
