@@ -13,12 +13,13 @@ from pathlib import Path
 import pandas as pd
 
 from . import collect, dabench, graders, importers, viseval
+from .benchmarks import TASKS, load_task
 from .core import LogError
 from .llm import LLM, Limits
 from .pools import expand
 from .record import Record
 from .serve import serve, serve_world
-from .tasks import TASKS, Task, load_task, world_task
+from .tasks import Task, world_task
 from .worlds import PRESETS, World
 
 # %% ../nbs/17a_collect_cli.ipynb #42c8ab43

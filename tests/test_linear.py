@@ -30,7 +30,7 @@ READERS = {
     "one query": matched("Q: {query} A:"), "a query twice": matched("{query} {query}"), "other fields": matched("{x} b {query} c {y}"), "fields in a row": matched("{x}{y}{query}"),
     "options": lambda t: importers.without_options(t, ["a", "1", "(A)"]), "variables": importers.variables_left, "holes": importers._holes, "own hole": lambda t: importers._ours(t, "a"),
     "status": importers._STATUS.match, "named answers": dabench.named_answers, "value": lambda t: dabench.same_value(t, "34.65"), "digits": lambda t: dabench.decimals_asked("a", t),
-    "program": tabular.code_in, "placeholders": lambda t: treesearch.PLACEHOLDER.sub("", t), "ends of sentences": treesearch._NO_END.search, "words": pools._words, "names": triplets._bare}
+    "program": tabular.code_in, "placeholders": lambda t: treesearch.PLACEHOLDER.sub("", t), "ends of sentences": treesearch._NO_END.search, "words": pools._word_list, "names": triplets._bare}
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarm on this system")
 @pytest.mark.parametrize("name", READERS)
