@@ -170,9 +170,11 @@ def _usable(records, source, grade, name):
     return pd.DataFrame(rows)
 
 # %% ../nbs/10g_benchmarks.ipynb #bc3b1c06
-def _named_grader(kind, part):
-    if kind == "bbh": return _BBH_GRADERS[part]
-    return number() if kind == "gsm8k" else math_equal()
+def _source_and_grader(name):
+    if name not in TASKS: raise ValueError(f"name must be one of {', '.join(TASKS)}, got {name!r}")
+    kind, _, part = name.partition(":")
+    if kind == "bbh": return _SOURCES[kind], _BBH_GRADERS[part]
+    return _SOURCES[kind], number() if kind == "gsm8k" else math_equal()
 
 def _records_from(kind, part, path, split, repo, revision):
     "Records, and where they came from; `repo` and `revision` None: the ones known here."
@@ -199,13 +201,11 @@ def load_task(
     seed: int = 0, # of the subset and the examples
     examples: int = 0, # (query, solution) pairs set aside
     revision: str | None = None, # full commit hash; None: the one known here
-    sha256: str | None = None, # of the records
+    sha256: str | None = None, # of the records, as an earlier run printed it
     repo: str | None = None, # another dataset with the same keys
 ) -> Task:
     "A benchmark as a task."
-    if name not in TASKS: raise ValueError(f"name must be one of {', '.join(TASKS)}, got {name!r}")
-    kind, _, part = name.partition(":")
-    source, grade = _SOURCES[kind], _named_grader(kind, part)
+    source, grade = _source_and_grader(name)
     records, where = _checked_records(name, path, split, repo, revision, sha256)
     items, pairs = _set_aside(_usable(records, source, grade, name), examples, seed, name)
     task = Task(name, items, grade, source.baseline, examples=pairs, source=where)
