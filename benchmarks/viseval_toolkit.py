@@ -20,7 +20,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from causal_prompts.tabular import _axes, grade_chart
+from causal_prompts.charts import grade_chart
+from causal_prompts.figures import figure_axes
 
 OUT = Path(__file__).parent/"results"/"viseval_toolkit.json"
 PACKAGE, VERSION = "vis-evaluator", "0.0.3"
@@ -168,7 +169,7 @@ def ours():
         exec(code, names())
         svg = io.StringIO()
         plt.savefig(svg, format="svg")
-        grade = grade_chart(_axes(plt.gcf()), wanted)
+        grade = grade_chart(figure_axes(plt.gcf()), wanted)
         yield svg.getvalue(), grade.score == 1, grade.why
 
 def one(path):

@@ -11,19 +11,17 @@ _PUBLIC = {
     "record": ["Record"],
     "serve": ["serve_world"],
     "llm": ["LLM", "Limits"],
-    "tasks": ["Task", "load_task", "world_task"],
+    "tasks": ["Task", "world_task"],
+    "benchmarks": ["load_task"],
     "embeddings": ["TextEncoder"],
     "graph": ["PromptGraph"],
-    "naive": ["NaiveReward"],
-    "cpo": ["CPOReward"],
-    "causal": ["CausalReward", "load_reward"],
-    "proposers": ["EditProposer"],
-    "treesearch": ["search"],
+    "estimators": ["CausalReward", "CPOReward", "NaiveReward", "load_reward"],
+    "treesearch": ["search", "EditProposer"],
     "evaluation": ["ranking", "compare"],
     "diagnostics": ["checkup"],
     "widgets": ["ConfoundingSteps", "PositivityExplorer", "SearchReplay"],
 }
-_MODULES = ["sandbox", "graders", "tasks", "tabular", "pools", "collect", "importers", "eval_importers", "trace_importers", "covariates", "checks", "confounding", "agreement", "placebos", "refutation", "positivity", "stability", "learning_curve", "difficulty", "transport", "report"] # reached as cp.confounding.balance(...)
+_MODULES = ["sandbox", "graders", "tasks", "dabench", "viseval", "pools", "collect", "importers", "eval_importers", "trace_importers", "covariates", "confounding", "refutation", "positivity", "stability", "transport", "report"] # reached as cp.confounding.balance(...)
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = ["__version__", *_HOME, *_MODULES]
 

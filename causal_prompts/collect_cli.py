@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import collect, graders, importers, tabular
-from .connection import Limits
+from . import collect, dabench, graders, importers, viseval
+from .benchmarks import TASKS, load_task
 from .core import LogError
 from .llm import LLM
 from . import collect, graders, tabular
@@ -23,11 +23,11 @@ from .llm import LLM
 from .pools import expand
 from .record import Record
 from .serve import serve, serve_world
-from .tasks import load_task, Task, TASKS, world_task
+from .tasks import Task, world_task
 from .worlds import PRESETS, World
 
 # %% ../nbs/17a_collect_cli.ipynb #42c8ab43
-_PROGRAMS = dict(dabench=tabular.load_dabench, viseval=tabular.load_viseval)
+_PROGRAMS = dict(dabench=dabench.load_dabench, viseval=viseval.load_viseval)
 
 def _world_named(task):
     "The world of a task called world or world:preset."

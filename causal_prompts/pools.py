@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from itertools import product
 
-import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 
 from .connection import each, wait
 from .core import as_texts, content_id, Finding, rng
@@ -21,58 +21,68 @@ from .tasks import with_examples
 
 # %% ../nbs/10b_pools.ipynb #b01eb51b
 WRITE = """Below stands a prompt that is given to a language model in front of each task. Write {n} new versions of it.
-Every version must keep the intent of the prompt, and must contain each placeholder in braces exactly as it stands there: {holes}.
-The versions must differ from the prompt and from each other in wording and tone, in structure (one sentence, several, a list), and in what they explain or stress.
+Every version must keep the intent of the prompt, and must contain each placeholder in braces \
+exactly as it stands there: {holes}.
+The versions must differ from the prompt and from each other in wording and tone, \
+in structure (one sentence, several, a list), and in what they explain or stress.
 They must suit every task of this kind and must not solve any.
-Answer with the versions alone, each in a numbered block: <prompt id="1">first version</prompt>, then <prompt id="2"> and so on.
+Answer with the versions alone, each in a numbered block: <prompt id="1">first version</prompt>, \
+then <prompt id="2"> and so on.
 
 <count>{n}</count>
 <parent>
 {parent}
 </parent>"""
 
+# %% ../nbs/10b_pools.ipynb #d8a76207
 def placeholders(
     prompt: str, fields=("query",), # the names that stand for columns of a task
 ) -> list[str]: # as they are written, sorted
     "The placeholders of a template."
-    return sorted(m[0] for m in re.finditer(r"(?<!\{)\{+\s*(?:%s)\s*\}+" % "|".join(map(re.escape, fields)), prompt))
+    names = "|".join(map(re.escape, fields))
+    return sorted(m[0] for m in re.finditer(r"(?<!\{)\{+\s*(?:%s)\s*\}+" % names, prompt))
 
 # %% ../nbs/10b_pools.ipynb #7aa568e8
-_BLOCK = re.compile(r"<prompt(?:\s[^<>]*)?>(.*?)(</prompt>|(?=<prompt[\s>])|\Z)", re.S | re.I)
+_PROMPT_BLOCK = re.compile(r"<prompt(?:\s[^<>]*)?>(.*?)(</prompt>|(?=<prompt[\s>])|\Z)", re.S | re.I)
 
 def parse_prompts(
-    text: str, # a reply of the writer
+    text: str, # the writer's reply
     n: int, # blocks asked for
-    parent: str = "", fields=("query",),
+    parent: str = "", fields=("query",), # what was varied; its placeholders
 ) -> tuple[list[str], list[str]]: # the prompts, and what was wrong with the rest
     "The prompts of a reply."
-    good, bad = [], []
-    for body, end in _BLOCK.findall(text):
-        t = re.sub(r"\A```\w*\n(.*)\n```\Z", r"\1", body.strip(), flags=re.S)
+    good, bad, holes = [], [], placeholders(parent, fields)
+    for body, end in _PROMPT_BLOCK.findall(text):
+        prompt = re.sub(r"\A```\w*\n(.*)\n```\Z", r"\1", body.strip(), flags=re.S)
         if not end: bad.append("a block without an end")
-        elif not t: bad.append("an empty block")
-        elif placeholders(t, fields) != placeholders(parent, fields): bad.append("placeholders changed")
-        elif re.search(r"</?(?:parent|count|prompt)\b", t, re.I): bad.append("tags inside a block")
-        else: good.append(t)
-    if len(good) + len(bad) < n: bad += ["a block missing"] * (n - len(good) - len(bad))
-    return good[:n], bad
+        elif not prompt: bad.append("an empty block")
+        elif placeholders(prompt, fields) != holes: bad.append("placeholders changed")
+        elif re.search(r"</?(?:parent|count|prompt)\b", prompt, re.I): bad.append("tags inside a block")
+        else: good.append(prompt)
+    return good[:n], bad + ["a block missing"] * max(0, n - len(good) - len(bad))
+
+# %% ../nbs/10b_pools.ipynb #a8d108ae
+def _word_list(text): return re.findall(r"(?:(?<!\w)[-+](?=\d))?\w+", text.lower()) or [text]
+
+def _share_triples(triples, other, share):
+    "Whether two sets of word triples have this share in common."
+    smaller, larger = sorted((len(triples), len(other)))
+    return smaller >= share * larger and len(triples & other) >= share * len(triples | other)
 
 # %% ../nbs/10b_pools.ipynb #ef84215c
-def _words(text): return re.findall(r"(?:(?<!\w)[-+](?=\d))?\w+", text.lower()) or [text]
-
 class _Seen:
     "Prompts so far, to tell a twin."
-    def __init__(self, twins): self.twins, self.flat, self.triples = twins, {}, []
+    def __init__(self, twins: float): self.twins, self.flat, self.triples = twins, {}, []
 
-    def twin_of(self, text):
+    def twin_of(self, text: str) -> str | None:
         "The earlier prompt that this one nearly equals, or None; remembers it if it is new."
-        w = _words(text)
-        if (flat := " ".join(w if self.twins < 1 else text.lower().split())) in self.flat: return self.flat[flat]
-        t = {tuple(w[i:i + 3]) for i in range(max(1, len(w) - 2))}
-        if self.twins < 1:
-            for other, text2 in self.triples:
-                if min(len(t), len(other)) >= self.twins * max(len(t), len(other)) and len(t & other) >= self.twins * len(t | other): return text2
-        self.flat[flat] = text; self.triples.append((t, text))
+        words = _word_list(text)
+        flat = " ".join(words if self.twins < 1 else text.lower().split())
+        if flat in self.flat: return self.flat[flat]
+        triples = {tuple(words[i:i + 3]) for i in range(max(1, len(words) - 2))}
+        for other, earlier in self.triples if self.twins < 1 else ():
+            if _share_triples(triples, other, self.twins): return earlier
+        self.flat[flat] = text; self.triples.append((triples, text))
 
 # %% ../nbs/10b_pools.ipynb #b4f9fcc6
 @dataclass(frozen=True)
@@ -80,28 +90,33 @@ class Pool:
     "Prompts, where they come from, and what was dropped on the way."
     table: pd.DataFrame # prompt_id, prompt, parent_id, depth
     dropped: pd.DataFrame # parent_id, prompt, why
-    wanted: int
+    wanted: int # prompts
 
     def __len__(self): return len(self.table)
     def __repr__(self): return f"Pool({len(self)} of {self.wanted} prompts, {len(self.dropped)} dropped)"
     @property
     def prompts(self) -> list: return list(self.table["prompt"])
 
-def _pool_finding(self) -> Finding:
+# %% ../nbs/10b_pools.ipynb #cf7cd0ba
+@patch
+def finding(self: Pool) -> Finding:
     "How the pool came about."
-    why = self.dropped["why"].value_counts()
-    short = len(self) < self.wanted
-    table = pd.DataFrame([(f"kept, level {d}", n) for d, n in self.table["depth"].value_counts().sort_index().items()] + [(f"dropped: {w}", n) for w, n in why.items()], columns=["what", "prompts"])
-    return Finding("Did the writer make the prompts that were asked for?", table, "caution" if short or len(self.dropped) > len(self) else "ok",
-        f"{len(self)} of {self.wanted} prompts, in {self.table['depth'].max()} levels below the baseline; {len(self.dropped)} more were dropped{'' if self.dropped.empty else ': ' + ', '.join(f'{n} for {w}' for w, n in why.items())}.",
-        "ok: as many as wanted, and no more dropped than kept", "Look at .dropped, and at the writer's replies in its record." if short else "")
-
-Pool.finding = _pool_finding
+    why, depths = self.dropped["why"].value_counts(), self.table["depth"].value_counts().sort_index()
+    rows = [(f"kept, level {d}", n) for d, n in depths.items()] + [(f"dropped: {w}", n) for w, n in why.items()]
+    short, reasons = len(self) < self.wanted, ", ".join(f"{n} for {w}" for w, n in why.items())
+    return Finding(
+        "Did the writer make the prompts that were asked for?", pd.DataFrame(rows, columns=["what", "prompts"]),
+        verdict="caution" if short or len(self.dropped) > len(self) else "ok",
+        reading=f"{len(self)} of {self.wanted} prompts, in {self.table['depth'].max()} levels below the baseline; "
+                f"{len(self.dropped)} more were dropped{': ' + reasons if reasons else ''}.",
+        threshold="ok: as many as wanted, and no more dropped than kept",
+        advice="Look at .dropped, and at the writer's replies in its record." if short else "")
 
 # %% ../nbs/10b_pools.ipynb #dfe709a8
-async def _variants(writer, parent, n, fields):
+async def _written_variants(writer, parent, n, fields):
     "What a writer makes of one prompt, and what was wrong; asked once more where blocks were malformed."
-    text = WRITE.format(n=n, holes=", ".join(placeholders(parent, fields)) or "there are none", parent=parent)
+    holes = ", ".join(placeholders(parent, fields)) or "there are none"
+    text = WRITE.format(n=n, holes=holes, parent=parent)
     best, wrong = [], ["no answer"] * n
     for draw in (0, 1):
         reply = await writer.ask(text, replicate=draw)
@@ -111,35 +126,60 @@ async def _variants(writer, parent, n, fields):
         if not bad: break
     return best, wrong
 
+# %% ../nbs/10b_pools.ipynb #496c6e6a
 def expand(
-    baseline: str, writer, # an LLM
+    baseline: str, # the prompt that the pool grows from
+    writer, # an LLM
     n: int = 200, # prompts wanted, the baseline included
     variants: int = 2, # of each prompt
     fields=("query",), # placeholders to be kept, as in the task
     twins: float = .9, # share of common word triples from which two prompts count as one
-    show: bool | None = None,
+    show: bool | None = None, # a progress bar; None: where there is someone to see it
 ) -> Pool:
     "A pool grown from a baseline prompt, level by level."
-    if n < 1 or variants < 1: raise ValueError(f"n and variants must be at least 1, got n={n}, variants={variants}")
+    if n < 1 or variants < 1:
+        raise ValueError(f"n and variants must be at least 1, got n={n}, variants={variants}")
     as_texts(baseline, "baseline")
-    return wait(_grow(baseline, writer, n, variants, fields, twins, show))
+    return wait(_grow_pool(baseline, writer, n, variants, fields, twins, show))
 
 # %% ../nbs/10b_pools.ipynb #9cb7946b
-async def _grow(baseline, writer, n, variants, fields, twins, show):
-    seen, depth = _Seen(twins), 0
-    seen.twin_of(baseline)
-    kept, dropped, level = [(content_id(baseline), baseline, None, 0)], [], [baseline]
-    while len(kept) < n and level:
-        level, depth = level[:-(-(n - len(kept)) // variants)], depth + 1
-        made = await each(level, lambda p: _variants(writer, p, variants, fields), 2 * writer.limits.concurrency, f"writing prompts, level {depth}", lambda: spend(writer.record), show)
-        fresh = []
-        for parent, (good, bad) in zip(level, made):
-            dropped += [(content_id(parent), None, why) for why in bad]
-            for p in good:
-                if seen.twin_of(p): dropped.append((content_id(parent), p, "near copy of another"))
-                elif len(kept) < n: kept.append((content_id(p), p, content_id(parent), depth)); fresh.append(p)
-        level = fresh
-    return Pool(pd.DataFrame(kept, columns=["prompt_id", "prompt", "parent_id", "depth"]), pd.DataFrame(dropped, columns=["parent_id", "prompt", "why"]), n)
+class _Harvest:
+    "The prompts kept so far, and what was dropped."
+    def __init__(self, baseline, n, twins):
+        self.n, self.seen, self.dropped = n, _Seen(twins), []
+        self.kept = [(content_id(baseline), baseline, None, 0)]
+        self.seen.twin_of(baseline)
+
+    def take(self, parent, good, bad, depth) -> list: # the prompts kept
+        "Keep what is new of a parent's variants, as long as there is room."
+        fresh, parent_id = [], content_id(parent)
+        self.dropped += [(parent_id, None, why) for why in bad]
+        for prompt in good:
+            if self.seen.twin_of(prompt): self.dropped.append((parent_id, prompt, "near copy of another"))
+            elif len(self.kept) < self.n:
+                self.kept.append((content_id(prompt), prompt, parent_id, depth))
+                fresh.append(prompt)
+        return fresh
+
+# %% ../nbs/10b_pools.ipynb #98711154
+@patch
+def pool(self: _Harvest) -> Pool:
+    "What was kept and what was dropped, as tables."
+    table = pd.DataFrame(self.kept, columns=["prompt_id", "prompt", "parent_id", "depth"])
+    return Pool(table, pd.DataFrame(self.dropped, columns=["parent_id", "prompt", "why"]), self.n)
+
+# %% ../nbs/10b_pools.ipynb #69fe8633
+async def _grow_pool(baseline, writer, n, variants, fields, twins, show) -> Pool:
+    "Level by level, each prompt of a level the parent of variants, until there are enough or nothing new comes."
+    harvest, level, depth = _Harvest(baseline, n, twins), [baseline], 0
+    write = lambda parent: _written_variants(writer, parent, variants, fields)
+    while len(harvest.kept) < n and level:
+        parents, depth = level[:-(-(n - len(harvest.kept)) // variants)], depth + 1
+        made = await each(parents, write, 2 * writer.limits.concurrency, f"writing prompts, level {depth}",
+                          lambda: spend(writer.record), show)
+        level = []
+        for parent, (good, bad) in zip(parents, made): level += harvest.take(parent, good, bad, depth)
+    return harvest.pool()
 
 # %% ../nbs/10b_pools.ipynb #9d595265
 def example_sets(
@@ -149,14 +189,24 @@ def example_sets(
     random_state: int = 0,
 ) -> list[tuple]: # different sets of (query, answer) pairs
     "Sets of worked examples, drawn at random."
-    examples, sizes = list(examples), [s for s in sizes if 0 < s <= len(examples)]
-    if not sizes: raise ValueError(f"examples must hold at least one (query, answer) pair for sets of these sizes, got {len(examples)}; pass e.g. task.examples")
-    r, out = rng(random_state, "example sets"), {}
+    examples = list(examples)
+    sizes = [size for size in sizes if 0 < size <= len(examples)]
+    if not sizes:
+        raise ValueError("examples must hold at least one (query, answer) pair for sets of these sizes, "
+                         f"got {len(examples)}; pass e.g. task.examples")
+    random, sets = rng(random_state, "example sets"), {}
     for _ in range(50 * n):
-        if len(out) == n: break
-        at = r.choice(len(examples), r.choice(sizes), replace=False)
-        out.setdefault(frozenset(at.tolist()), tuple(examples[i] for i in at))
-    return list(out.values())
+        if len(sets) == n: break
+        at = random.choice(len(examples), random.choice(sizes), replace=False)
+        sets.setdefault(frozenset(at.tolist()), tuple(examples[i] for i in at))
+    return list(sets.values())
+
+# %% ../nbs/10b_pools.ipynb #fc0ce2d6
+def _with_ids(rows, columns) -> pd.DataFrame:
+    "Rows of prompts as a table that begins with their ids."
+    table = pd.DataFrame(rows, columns=columns)
+    table.insert(0, "prompt_id", table["prompt"].map(content_id))
+    return table
 
 # %% ../nbs/10b_pools.ipynb #fd876c99
 def pair(
@@ -168,14 +218,13 @@ def pair(
     "Instructions with example sets, paired at random; the first instruction without examples comes first."
     instructions = as_texts(instructions, "instructions")
     most = len(instructions) * len(sets)
-    if n - 1 > most: raise ValueError(f"n must be at most 1 + instructions x sets = {most + 1}, got {n}; make more instructions or sets")
+    if n - 1 > most: raise ValueError(
+        f"n must be at most 1 + instructions x sets = {most + 1}, got {n}; make more instructions or sets")
     rows = [(instructions[0], instructions[0], -1)]
     for at in rng(random_state, "pairs").permutation(most)[:n - 1]:
         i, s = divmod(int(at), len(sets))
         rows.append((with_examples(instructions[i], sets[s]), instructions[i], s))
-    t = pd.DataFrame(rows, columns=["prompt", "instruction", "examples"])
-    t.insert(0, "prompt_id", t["prompt"].map(content_id))
-    return t
+    return _with_ids(rows, ["prompt", "instruction", "examples"])
 
 # %% ../nbs/10b_pools.ipynb #b415c4fb
 def toggles(
@@ -184,10 +233,20 @@ def toggles(
 ) -> pd.DataFrame: # prompt_id, prompt, base, and a column of booleans a part
     "Every prompt with every combination of parts."
     if not parts: raise ValueError("parts must name at least one text to switch on and off, got none")
-    rows = [("\n".join([p, *[t for on, t in zip(flags, parts.values()) if on]]), p, *flags) for p in as_texts(prompts, "prompts") for flags in product((False, True), repeat=len(parts))]
-    t = pd.DataFrame(rows, columns=["prompt", "base", *parts])
-    t.insert(0, "prompt_id", t["prompt"].map(content_id))
-    return t
+    rows = []
+    for base, flags in product(as_texts(prompts, "prompts"), product((False, True), repeat=len(parts))):
+        on = [text for flag, text in zip(flags, parts.values()) if flag]
+        rows.append(("\n".join([base, *on]), base, *flags))
+    return _with_ids(rows, ["prompt", "base", *parts])
+
+# %% ../nbs/10b_pools.ipynb #03bcca27
+def _spaced_words(text): return f" {' '.join(_word_list(text))} "
+
+def _edit_table(pairs): # (name of the edit, without, with)
+    columns = ["pair", "edit", "prompt_id", "prompt", "edited_id", "edited"]
+    rows = [(i, name, content_id(base), base, content_id(edited), edited)
+            for i, (name, base, edited) in enumerate(pairs)]
+    return pd.DataFrame(rows, columns=columns)
 
 # %% ../nbs/10b_pools.ipynb #b85e0fcc
 def single_edits(
@@ -197,8 +256,11 @@ def single_edits(
     random_state: int = 0,
 ) -> pd.DataFrame: # pair, edit, prompt_id (without), prompt, edited_id (with), edited
     "Pairs of prompts that differ in one sentence."
-    rows = [(k, p, f"{p.rstrip()} {s}") for p in as_texts(prompts, "prompts") for k, s in edits.items() if f" {' '.join(_words(s))} " not in f" {' '.join(_words(p))} "]
-    if not rows: raise ValueError("edits must hold a sentence that some prompt lacks, got none")
-    if n is not None and n > len(rows): raise ValueError(f"n must be at most {len(rows)}, the pairs there are, got {n}")
-    if n is not None: rows = [rows[i] for i in rng(random_state, "edits").permutation(len(rows))[:n]]
-    return pd.DataFrame([(i, k, content_id(a), a, content_id(b), b) for i, (k, a, b) in enumerate(rows)], columns=["pair", "edit", "prompt_id", "prompt", "edited_id", "edited"])
+    pairs = [(name, base, f"{base.rstrip()} {sentence}")
+             for base in as_texts(prompts, "prompts") for name, sentence in edits.items()
+             if _spaced_words(sentence) not in _spaced_words(base)]
+    if not pairs: raise ValueError("edits must hold a sentence that some prompt lacks, got none")
+    if n is not None:
+        if n > len(pairs): raise ValueError(f"n must be at most {len(pairs)}, the pairs there are, got {n}")
+        pairs = [pairs[i] for i in rng(random_state, "edits").permutation(len(pairs))[:n]]
+    return _edit_table(pairs)

@@ -9,10 +9,14 @@ import pytest
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from causal_prompts import tabular
+from causal_prompts import charts, dabench as dab, figures, viseval as vis
+from causal_prompts.charts import grade_chart, read_chart
+from causal_prompts.dabench import dabench_grader, decimals_asked, grade_named, load_dabench, named_answers, same_value
+from causal_prompts.figures import draw
 from causal_prompts.graders import Grade
 from causal_prompts.sandbox import SandboxError
-from causal_prompts.tabular import (code_in, dabench_grader, decimals_asked, describe_table, draw, grade_chart, grade_named, load_dabench, load_viseval, named_answers, read_chart, same_value, viseval_grader)
+from causal_prompts.tabular import code_in, describe_table
+from causal_prompts.viseval import load_viseval, viseval_grader
 
 
 # ---- named answers
@@ -270,7 +274,7 @@ def test_programs_are_run_and_what_they_print_is_graded(dabench):
 
 def test_a_sandbox_that_is_not_to_be_had_gives_no_score(dabench, monkeypatch):
     def refuse(*args, **kwargs): raise SandboxError("code must run apart, and here it cannot")
-    monkeypatch.setattr(tabular, "run", refuse)
+    for module in (dab, figures): monkeypatch.setattr(module, "run", refuse)
     task = load_dabench(dabench)
     got = task.score(fenced("print('@mean_fare[30.49]')"), task.items.iloc[0])
     assert np.isnan(got.score) and "SandboxError" in got.why
@@ -323,7 +327,7 @@ def seen(code):
     "What is drawn, read as in the sandbox, and through JSON as from it."
     plt.close("all")
     exec(code, dict(plt=plt, pd=pd, np=np, X=X, Y=Y))
-    return json.loads(json.dumps(tabular._axes(plt.gcf()), allow_nan=False))
+    return json.loads(json.dumps(figures.figure_axes(plt.gcf()), allow_nan=False))
 
 @pytest.fixture(autouse=True)
 def no_figures():
@@ -344,11 +348,11 @@ def test_the_verdict_does_not_hang_on_the_order_of_a_set():
     "The benchmark's toolkit swaps two channels taken from a set: its verdict on this chart changes with the seed of Python's hashes. Here all placings are tried."
     ref = two("Stacked Bar", channel_specified=[])
     for code in (f"{UV}.plot.barh(stacked=True)", f"{UV}.T.plot.barh(stacked=True)", f"{UV}.T.plot.bar(stacked=True)"): assert grade_chart(seen(code), ref).score == 1
-    assert len(tabular._ways(3, [])) == 6 and len(tabular._ways(3, ["x"])) == 2 and len(tabular._ways(3, ["x", "y"])) == 1 and tabular._ways(2, ["x"]) == [dict(x="x", y="y")]
+    assert len(charts._placings(3, [])) == 6 and len(charts._placings(3, ["x"])) == 2 and len(charts._placings(3, ["x", "y"])) == 1 and charts._placings(2, ["x"]) == [dict(x="x", y="y")]
 
 def test_a_relative_tolerance_would_take_one_year_for_the_next():
     assert abs(2004 - 2005) / 2005 <= 5e-4 # the benchmark's rule
-    assert not tabular._same(2004., 2005) and tabular._same(60.71, 60.714285)
+    assert not charts.same_plotted(2004., 2005) and charts.same_plotted(60.71, 60.714285)
 
 def test_a_figure_that_cannot_be_read_and_a_reference_without_data_are_no_verdict():
     with pytest.raises(RuntimeError, match="could not be read: KeyError"): grade_chart([dict(unread="KeyError: 1")], one("Bar"))
@@ -387,8 +391,8 @@ os._exit(0)"""
 def test_a_judge_gets_a_picture_of_a_bounded_size_or_nothing(viseval, monkeypatch, raw):
     from types import SimpleNamespace
     async def judge(reply, item): raise AssertionError("not to be asked")
-    monkeypatch.setattr(tabular, "draw", lambda *a, **k: SimpleNamespace(status="ok", result=seen("plt.bar(X, Y)"), files={tabular._PICTURE: raw} if raw else {}))
-    monkeypatch.setattr(tabular, "grade_chart", lambda *a: Grade(1, "passes"))
+    monkeypatch.setattr(vis, "draw", lambda *a, **k: SimpleNamespace(status="ok", result=seen("plt.bar(X, Y)"), files={figures.PICTURE: raw} if raw else {}))
+    monkeypatch.setattr(vis, "grade_chart", lambda *a: Grade(1, "passes"))
     got = load_viseval(viseval, judge=judge).score(fenced("plt.bar(X, Y)"), load_viseval(viseval).items.iloc[0])
     assert got.score == 0 and "the picture must be a PNG of at most 10,000,000 bytes" in got.why
 
@@ -477,7 +481,7 @@ def test_a_judge_sees_what_passed_and_nothing_else(viseval, monkeypatch):
         asked.append(item)
         return Grade(.6, "labels overlap")
     def once(*args, **kwargs): ran.append(ran[0] if ran else draw(*args, **kwargs)); return ran[0]
-    monkeypatch.setattr(tabular, "draw", once)
+    monkeypatch.setattr(vis, "draw", once)
     task = load_viseval(viseval, judge=judge)
     got = task.score(fenced(START + "plt.close('all')"), task.items.iloc[0])
     assert got.score == .6 and got.why == "valid; type, data and order right; judge: labels overlap"

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_prompts import tasks
+from causal_prompts import benchmarks
+from causal_prompts.benchmarks import TASKS, load_task
 from causal_prompts.core import content_id, mean_interval
 from causal_prompts.graders import Grade, exact, judge, number
 from causal_prompts.llm import LLM
 from causal_prompts.serve import serve_world
-from causal_prompts.tasks import TASKS, Task, load_task, query_text, with_examples, world_task
+from causal_prompts.tasks import Task, query_text, with_examples, world_task
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import World
 
@@ -289,7 +290,7 @@ def test_the_hub_path_reads_with_datasets_and_names_a_way_out(tmp_path, monkeypa
     with pytest.raises(ConnectionError, match=r"tried to load openai/gsm8k \(main; split 'test'; revision 740312add88f\).*pass path="): load_task("gsm8k")
 
 def test_known_revisions_are_full_hashes():
-    assert all(re.fullmatch("[0-9a-f]{40}", s.revision) for s in tasks._SOURCES.values())
+    assert all(re.fullmatch("[0-9a-f]{40}", s.revision) for s in benchmarks._SOURCES.values())
 
 
 # ---- a served world
