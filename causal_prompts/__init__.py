@@ -7,7 +7,8 @@ from importlib import import_module
 _PUBLIC = {
     "core": ["Finding", "content_id"],
     "triplets": ["Triplets"],
-    "worlds": ["World", "Grid", "load_dataset"],
+    "worlds": ["World"],
+    "grids": ["Grid", "load_dataset"],
     "record": ["Record"],
     "serve": ["serve_world"],
     "llm": ["LLM", "Limits"],

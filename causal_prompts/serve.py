@@ -16,7 +16,8 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from .core import as_texts, content_id, rng
-from .worlds import BASELINE, GRAMMAR, IDEAS, KINDS, SLOTS, World, pick_one, text_readers, template_regex
+from .world_texts import BASELINE, GRAMMAR, IDEAS, KINDS, SLOTS, pick_one, text_readers, template_regex
+from .worlds import World
 
 # %% ../nbs/08a_serve.ipynb #serve006
 _DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()

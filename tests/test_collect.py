@@ -18,7 +18,8 @@ from causal_prompts.record import Record
 from causal_prompts.serve import request_id, serve_world
 from causal_prompts.tasks import Grade, Task, world_task
 from causal_prompts.triplets import Triplets
-from causal_prompts.worlds import IDEAS, World
+from causal_prompts.world_texts import IDEAS
+from causal_prompts.worlds import World
 from test_llm import answer, error, stub
 
 WORLD = World.preset("confounded-hidden")

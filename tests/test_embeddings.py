@@ -13,7 +13,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from causal_prompts import embeddings as em
 from causal_prompts.core import rng
 from causal_prompts.embeddings import (ConcatSpace, KernelSpace, PCASpace, StructureSpace, Support, TextEncoder, as_template, mask_query, space_from_state, structure)
-from causal_prompts.worlds import load_table
+from causal_prompts.grids import load_table
 
 ROOT = Path(__file__).resolve().parents[1]
 IDEAS = {

@@ -11,7 +11,8 @@ from causal_prompts.core import Finding, NotIdentifiedError
 from causal_prompts.estimators import CausalReward, NaiveReward
 from causal_prompts.evaluation import by_query, compare, ranking, tau_b
 from causal_prompts.triplets import Triplets
-from causal_prompts.worlds import Grid, World
+from causal_prompts.grids import Grid
+from causal_prompts.worlds import World
 from fakes import Ideas
 
 

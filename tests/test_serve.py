@@ -11,7 +11,8 @@ import pytest
 from causal_prompts import serve
 from causal_prompts.serve import _plausible, _variants, asked, embed, fault_at, reference, request_id, serve_world, tokens
 from causal_prompts.core import rng
-from causal_prompts.worlds import BASELINE, IDEAS, World
+from causal_prompts.world_texts import BASELINE, IDEAS
+from causal_prompts.worlds import World
 
 WORLD = World(seed=5)
 FRAME = WORLD.queries(60)

@@ -9,7 +9,8 @@ from causal_prompts import stability as st
 from causal_prompts.core import Finding, NotIdentifiedError, content_id
 from causal_prompts.estimators import CausalReward, NaiveReward, rows_kept
 from causal_prompts.residuals import residuals
-from causal_prompts.worlds import IDEAS, World
+from causal_prompts.world_texts import IDEAS
+from causal_prompts.worlds import World
 from fakes import Ideas, Words
 
 

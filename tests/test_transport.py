@@ -12,7 +12,8 @@ from causal_prompts.core import Finding, NotIdentifiedError, mean_interval, rng
 from causal_prompts.estimators import CausalReward, NaiveReward
 from causal_prompts.transport import data_size, drift, hard_subset, shift
 from causal_prompts.triplets import Triplets
-from causal_prompts.worlds import Grid, World, load_dataset
+from causal_prompts.grids import Grid, load_dataset
+from causal_prompts.worlds import World
 from fakes import Words
 
 WORLD = World.preset("randomised")

@@ -12,7 +12,8 @@ from causal_prompts.embeddings import TextEncoder
 from causal_prompts.estimators import CausalReward, NaiveReward
 from causal_prompts.treesearch import PLACEHOLDER, EditProposer, ideas_from, search, sentences
 from causal_prompts.triplets import Triplets
-from causal_prompts.worlds import World, load_dataset
+from causal_prompts.grids import load_dataset
+from causal_prompts.worlds import World
 from fakes import Ideas
 
 QUERIES = ["first query", "second query", "third query"]
