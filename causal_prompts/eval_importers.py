@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import files_of, from_json, json_of, refusal
+from .sources import files_of, from_json, json_of, refusal
 from .messages import query_of, said
 from .plots import shorten
 from .reading import (first_of, gathered, given_prompt, no_prompt, placed, rows_of, source_of, stems,
                                     tables_in, with_query)
-from .rows import TOOLS, Tool, as_log, check_totals, is_score, mean_of, pick, scored
+from .tool_logs import TOOLS, Tool, as_log, check_totals, is_score, mean_of, pick, scored
 from .triplets import Triplets
 
 # %% ../nbs/11k_eval_importers.ipynb #eim007

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .files import files_of, foreign, lines_of, note, refusal
+from .sources import files_of, foreign, lines_of, note, refusal
 from .messages import matched, said
 from .plots import shorten
-from .rows import TOOLS, Tool, as_log, marked, missing, score_or_missing
+from .tool_logs import TOOLS, Tool, as_log, marked, missing, score_or_missing
 from .triplets import Triplets
 
 # %% ../nbs/11h_from_batches.ipynb #imp060

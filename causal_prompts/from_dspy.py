@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from .core import LogError
-from .files import csv_of, existing_file, foreign, is_objects, json_of, kind_of, refusal
+from .sources import csv_of, existing_file, foreign, is_objects, json_of, kind_of, refusal
 from .from_searches import gepa, joined_parts, search_log, warn_failures
 from .messages import cut_query, query_of
-from .rows import TOOLS, Tool, as_log, check_totals, marked, missing, number_of, score_or_missing
+from .tool_logs import TOOLS, Tool, as_log, check_totals, marked, missing, number_of, score_or_missing
 from .triplets import Triplets
 
 # %% ../nbs/11j_from_dspy.ipynb #imp066

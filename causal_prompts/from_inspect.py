@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from . import files
+from . import sources
 from .core import LogError
-from .files import bytes_of, files_of, foreign, json_of, note, parsed, refusal
+from .sources import bytes_of, files_of, foreign, json_of, note, parsed, refusal
 from .messages import (cut_query, options_of, query_of, said, template_with_options, with_options,
                                      without_options)
 from .plots import shorten
-from .rows import (SCORE_WORDS, TOOLS, Tool, as_log, check_totals, judge_failed, known_prompts, missing,
+from .tool_logs import (SCORE_WORDS, TOOLS, Tool, as_log, check_totals, judge_failed, known_prompts, missing,
                                  number_of, score_or_missing)
 from .triplets import Triplets
 
@@ -42,8 +42,8 @@ _DAMAGED = (OSError, EOFError, ValueError, struct.error, zipfile.BadZipFile, zli
 def _member_json(stream, archive, info):
     "The JSON of a zip's member."
     where, member = Path(stream.name).name, f"a member {shorten(info.filename, 60)}"
-    if info.file_size > files.MOST:
-        do = f"export the log in parts: at most {files.MOST:,} bytes are unpacked"
+    if info.file_size > sources.MOST:
+        do = f"export the log in parts: at most {sources.MOST:,} bytes are unpacked"
         raise refusal(where, f"{member} that unpacks to {info.file_size:,} bytes", do)
     try: return parsed(_member_bytes(stream, archive, info), where)
     except LogError: raise
@@ -105,8 +105,8 @@ def _refuse_huge(members, path):
     "Refuse a log that is small on disk and huge unpacked."
     sizes = [i.file_size for n, i in members.items() if n.startswith("samples/")]
     size, packed = sum(sizes), path.stat().st_size
-    if max(sizes, default=0) > files.MOST: return # the member is named when it is its turn
-    if size <= 2 * files.MOST or size < 100 * packed: return
+    if max(sizes, default=0) > sources.MOST: return # the member is named when it is its turn
+    if size <= 2 * sources.MOST or size < 100 * packed: return
     got = f"samples of {size:,} bytes in a zip of {packed:,}"
     raise refusal(path.name, got, "check where the log comes from: it is no run's")
 

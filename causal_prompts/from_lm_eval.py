@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import files_of, foreign, json_of, json_or_none, lines_of, note, refusal, shape_of
+from .sources import files_of, foreign, json_of, json_or_none, lines_of, note, refusal, shape_of
 from .core import content_id
 from .messages import (cut_query, fields_text, holes_of, is_data, matched, options_of, query_of, said,
                                      template_of, template_with_options, with_options)
-from .rows import TOOLS, Tool, as_log, check_totals, missing, number_of, score_or_missing
+from .tool_logs import TOOLS, Tool, as_log, check_totals, missing, number_of, score_or_missing
 from .triplets import Triplets
 
 # %% ../nbs/11f_from_lm_eval.ipynb #imp043

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from .files import foreign, from_json, note, objects_of, refusal
+from .sources import foreign, from_json, note, objects_of, refusal
 from .messages import cut_query, mark_hole, query_field, query_of, said, template_of
-from .rows import TOOLS, Tool, as_log, known_prompts, marked, missing, number_of, score_or_missing
+from .tool_logs import TOOLS, Tool, as_log, known_prompts, marked, missing, number_of, score_or_missing
 from .triplets import Triplets
 
 # %% ../nbs/11g_from_mlflow.ipynb #imp050

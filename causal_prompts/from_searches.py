@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .files import csv_of, existing_file, foreign, json_of, kind_of, lines_of, refusal
+from .sources import csv_of, existing_file, foreign, json_of, kind_of, lines_of, refusal
 from .messages import query_of
-from .rows import TOOLS, Tool, as_log, check_totals, is_finite, number_of
+from .tool_logs import TOOLS, Tool, as_log, check_totals, is_finite, number_of
 from .triplets import Triplets
 
 # %% ../nbs/11i_from_searches.ipynb #6412f7f1

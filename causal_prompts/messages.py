@@ -12,7 +12,7 @@ import json, re
 from collections.abc import Mapping
 
 from .core import content_id
-from .files import refusal, shape_of
+from .sources import refusal, shape_of
 from .plots import shorten
 
 # %% ../nbs/11a_messages.ipynb #imp012

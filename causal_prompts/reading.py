@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .files import Look, csv_of, files_of, lines_of, look, note, refusal
+from .sources import Look, csv_of, files_of, lines_of, look, note, refusal
 from .messages import query_of, said, single_mark, template_of
 from .plots import shorten
 

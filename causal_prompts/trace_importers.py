@@ -11,11 +11,11 @@ from collections import Counter
 
 import numpy as np
 
-from .files import files_of, note, refusal
+from .sources import files_of, note, refusal
 from .messages import query_of
 from .reading import (USUAL_INPUTS, first_of, gathered, given_prompt, labelled, no_prompt, rows_of,
                                     source_of, stems, with_query)
-from .rows import TOOLS, Tool, as_log, is_score, pick, scored
+from .tool_logs import TOOLS, Tool, as_log, is_score, pick, scored
 from .triplets import Triplets
 
 # %% ../nbs/11l_trace_importers.ipynb #tim007

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_prompts import files, from_inspect, from_lm_eval, importers as im, messages
+from causal_prompts import from_inspect, from_lm_eval, importers as im, messages, sources
 from causal_prompts.core import LogError, content_id
 from causal_prompts.triplets import Triplets
 
@@ -538,7 +538,7 @@ def test_marks_of_windows_and_lines_under_another_name(tmp_path, logs):
         assert im.read(written(tmp_path/name, t)).frame.equals(logs["mlflow"].frame), name
 
 def test_what_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MOST", 100_000)
+    monkeypatch.setattr(sources, "MOST", 100_000)
     for pack in ("gz", "zst"):
         with refused("unpacks to more than 100,000 bytes.*unpack it"): im.read(written(tmp_path/f"bomb.json.{pack}", b" " * 10**6, pack))
     head = dict(version=2, status="success", eval=dict(task="t", model="m"), plan={})
