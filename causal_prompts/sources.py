@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MOST', 'PACKING', 'refusal', 'note', 'existing_file', 'shape_of', 'foreign', 'opened', 'bytes_of', 'text_of',
-           'parsed', 'json_or_none', 'from_json', 'is_objects', 'json_of', 'lines_of', 'cells_of', 'csv_of', 'kind_of',
-           'objects_of', 'Look', 'look', 'files_of']
+           'parsed', 'json_or_none', 'from_json', 'is_objects', 'json_of', 'lines_of', 'json_lines', 'cells_of',
+           'csv_of', 'kind_of', 'objects_of', 'Look', 'look', 'files_of']
 
 # %% ../nbs/01d_sources.ipynb #21812344
 import bz2, csv, gzip, io, json, lzma, re, warnings, zlib
@@ -138,6 +138,8 @@ def text_of(
     return text
 
 # %% ../nbs/01d_sources.ipynb #imp008b_b
+_TOO_DEEP = "JSON nested too deeply to be a log"
+
 def parsed(
     text: str | bytes, # JSON
     where: str, # what the source is called
@@ -146,7 +148,7 @@ def parsed(
     "The value of a JSON text; ValueError where it is none."
     try: return json.loads(text)
     except RecursionError:
-        raise refusal(where, "JSON nested too deeply to be a log", "export the file again", row) from None
+        raise refusal(where, _TOO_DEEP, "export the file again", row) from None
 
 def json_or_none(
     text, # that may be JSON
@@ -200,26 +202,39 @@ def lines_of(
     path, # a .jsonl or .ndjson file, packed or not; a JSON list of objects will do
 ) -> list[dict]:
     "The objects of a file with one JSON object a line."
-    path, objects = Path(path), []
-    text = text_of(path)
+    path, text = Path(path), text_of(path)
     if text.lstrip()[:1] == "[" and is_objects(listed := json_or_none(text)): return listed
-    lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
-    for i, line in lines:
-        try: found = parsed(line, path.name, i)
-        except LogError: raise
-        except ValueError: found = None # no JSON at all: refused like JSON that is no object
-        last = i == lines[-1][0] and not text.endswith("\n")
-        if not isinstance(found, dict): raise _bad_line(path.name, i, line, last)
-        objects.append(found)
+    objects, _ = json_lines(text, path.name, "give a file with one JSON object a line")
     return objects
 
 # %% ../nbs/01d_sources.ipynb #imp009_b
-def _bad_line(where, i, line, last):
-    "The refusal of a line that is no object."
-    torn = last and line.lstrip().startswith("{")
-    do = "the writer was cut off: delete the line" if torn else "give a file with one JSON object a line"
+def json_lines(
+    text: str,
+    where: str, # what the source is called
+    remedy: str, # what to do about a line that is no object
+) -> tuple[list, list]: # the objects, and the line of each
+    "The objects of a text with one JSON object a line; lines that are none are refused, all at once."
+    lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
+    found = [_line_object(line) for _, line in lines]
+    whole = text.endswith("\n")
+    problems = [_bad_line(i, line, value, remedy, torn=not whole and i == lines[-1][0])
+        for (i, line), value in zip(lines, found) if not isinstance(value, dict)]
+    if problems: raise LogError(problems, where)
+    return found, [i for i, _ in lines]
+
+# %% ../nbs/01d_sources.ipynb #9ad9d9a6
+def _line_object(line):
+    "The value on a line; None where it is no JSON, the reason where it is too deep: the caller refuses both."
+    try: return json.loads(line)
+    except RecursionError: return _TOO_DEEP
+    except ValueError: return None
+
+def _bad_line(i, line, value, remedy, torn):
+    "What is wrong with a line that holds no object."
+    if value is _TOO_DEEP: return dict(row=i, column="line", got=value, do="export the file again")
+    torn = torn and line.lstrip().startswith("{")
     got = ("a torn last line " if torn else "no JSON object ") + shorten(repr(line), 50)
-    return refusal(where, got, do, i, "line")
+    return dict(row=i, column="line", got=got, do="the writer was cut off: delete the line" if torn else remedy)
 
 # %% ../nbs/01d_sources.ipynb #imp009a
 def cells_of(
