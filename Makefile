@@ -41,6 +41,7 @@ pages: $(DEV)
 export: $(DEV)
 	$(BIN)/nbdev-clean
 	$(BIN)/nbdev-export
+	$(BIN)/python .ci/stub.py
 	$(BIN)/python .ci/readme.py
 
 notebooks: $(DEV)

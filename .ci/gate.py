@@ -90,6 +90,10 @@ def main():
             run("nbdev-export", cwd=copy, env=env)
             same(copy, MODULES, "nbs/llms.txt", "pyproject.toml", remedy="edit the notebook, never the module, then `make export`")
 
+        def stub_is_generated():
+            run(sys.executable, ".ci/stub.py", cwd=copy, env=env | dict(PYTHONPATH=str(copy)))
+            same(copy, "causal_prompts/__init__.pyi", remedy="`make export` writes it")
+
         def readme_is_generated():
             run(sys.executable, ".ci/readme.py", cwd=copy, env=env)
             same(copy, "README.md", "README_files/*", remedy="edit nbs/index.ipynb, never README.md, then `make readme`")
@@ -112,7 +116,7 @@ def main():
         def nothing_has_changed():
             for tree in (copy, far): same(tree, NOTEBOOKS, MODULES, "README.md", remedy="running notebooks or tests changed it; write to a temporary folder instead")
 
-        steps = [notebooks_are_clean, modules_are_exported, readme_is_generated, pages_are_short, notebooks_run, tests_pass]
+        steps = [notebooks_are_clean, modules_are_exported, stub_is_generated, readme_is_generated, pages_are_short, notebooks_run, tests_pass]
         if data: steps += [notebooks_run_with_recorded_data, tests_pass_with_recorded_data]
         else: summary.append(f"with recorded data: not run, there are none here; {len(looking(far))} notebooks and the tests marked `recorded` look at them")
         for step in [*steps, nothing_has_changed]:

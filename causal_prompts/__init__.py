@@ -6,7 +6,7 @@ from importlib import import_module
 
 _PUBLIC = {
     "core": ["Finding", "content_id"],
-    "triplets": ["Triplets"],
+    "triplets": ["Triplets", "read"],
     "worlds": ["World"],
     "grids": ["Grid", "load_dataset"],
     "record": ["Record"],

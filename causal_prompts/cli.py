@@ -26,7 +26,8 @@ from .evaluation import compare, ranking
 from .plots import shorten
 from .report import as_text, report
 from .treesearch import EditProposer, search
-from .triplets import NAMES, Triplets
+from .columns import NAMES
+from .triplets import Triplets
 from .worlds import World
 
 # %% ../nbs/18_cli.ipynb #e2aa3036

@@ -7,7 +7,7 @@ __all__ = ['VERDICTS', 'content_id', 'rng', 'LogError', 'NotIdentifiedError', 'a
            'as_markdown', 'markdown_table', 'whole_file', 'import_quietly', 'progress']
 
 # %% ../nbs/01_core.ipynb #1a41d21b
-import copyreg, hashlib, json, os, re, sys, unicodedata
+import copyreg, hashlib, os, re, sys, unicodedata
 from contextlib import contextmanager
 from importlib import import_module
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 from scipy import stats
 
 from . import plots
@@ -82,8 +83,12 @@ def as_texts(
     try: out = list(x)
     except TypeError: raise TypeError(f"{name} must be a text or a list of texts, got {type(x).__name__}") from None
     for i, t in enumerate(out):
-        if not isinstance(t, str): raise TypeError(f"{name}[{i}] must be a text, got {type(t).__name__} ({repr(t)[:60]}); convert it with str() if that is what you mean")
-        if not t.strip(): raise ValueError(f"{name}[{i}] must be a text with something in it, got {repr(t)[:60]}; drop it or write it out")
+        if not isinstance(t, str):
+            raise TypeError(f"{name}[{i}] must be a text, got {type(t).__name__} ({repr(t)[:60]}); "
+                            "convert it with str() if that is what you mean")
+        if not t.strip():
+            raise ValueError(f"{name}[{i}] must be a text with something in it, got {repr(t)[:60]}; "
+                             "drop it or write it out")
     if not out: raise ValueError(f"{name} must hold at least one text, got none")
     return out
 
@@ -125,10 +130,12 @@ class Finding:
     def __post_init__(self):
         if self.verdict not in VERDICTS: raise ValueError(f"verdict must be one of {VERDICTS}, got {self.verdict!r}")
 
-    def plot(self):
-        "The picture, drawn from the stored table."
-        if self.form is None: raise ValueError(f"the finding {self.question!r} has no picture; see its .table")
-        return plots.draw(self.form[0], self.table if self.data is None else self.data, **self.form[1])
+# %% ../nbs/01_core.ipynb #8824462b
+@patch
+def plot(self: Finding):
+    "The picture, drawn from the stored table."
+    if self.form is None: raise ValueError(f"the finding {self.question!r} has no picture; see its .table")
+    return plots.draw(self.form[0], self.table if self.data is None else self.data, **self.form[1])
 
 # %% ../nbs/01_core.ipynb #4a71c39d
 _JOINERS = "\u200c\u200d" # within words of some scripts, and within emoji
@@ -144,7 +151,7 @@ def printable(
 
 # %% ../nbs/01_core.ipynb #0b532bd4
 _MARKS = re.compile(r"[`*~|@]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|:(?=//)|(?<=www)\.", re.IGNORECASE)
-_BLOCK = re.compile(r"^(?:[#=+-](?=[#=+\s-]*(?:\s|$))|\d+[.)](?=\s|$))") # what would begin a heading or a list
+_MARKDOWN_BLOCK = re.compile(r"^(?:[#=+-](?=[#=+\s-]*(?:\s|$))|\d+[.)](?=\s|$))") # what would begin a heading or a list
 
 def as_markdown(
     text, # anything with a `str`
@@ -154,7 +161,7 @@ def as_markdown(
     line = " ".join(printable(text).split())
     line = escape(line if width is None else plots.shorten(line, width), quote=False)
     number = lambda m: "".join(f"&#{ord(c)};" if not c.isdigit() else c for c in m[0])
-    line = _BLOCK.sub(number, _MARKS.sub(number, line))
+    line = _MARKDOWN_BLOCK.sub(number, _MARKS.sub(number, line))
     return line.replace("\\", "<span>&#92;</span>").replace("$", "<span>&#36;</span>")
 
 # %% ../nbs/01_core.ipynb #a8295216
@@ -172,20 +179,22 @@ def markdown_table(
     return "\n".join(lines)
 
 # %% ../nbs/01_core.ipynb #5621c9d1
-def _finding_str(self):
+@patch
+def __str__(self: Finding):
     lines = [f"[{self.verdict}] {printable(self.question)}", printable(self.reading)]
     if self.advice: lines.append(f"Next: {printable(self.advice)}")
     shown = self.table.map(lambda v: plots.shorten(printable(v), 60) if isinstance(v, str) else v)
     shown.columns = shown.columns.map(printable)
     return "\n".join(lines) + "\n" + shown.to_string(index=False, float_format=lambda v: f"{v:.3g}")
 
-def _finding_md(self):
+@patch
+def __repr__(self: Finding): return str(self)
+
+@patch
+def _repr_markdown_(self: Finding):
     judged = f" ({as_markdown(self.threshold)})" if self.threshold else ""
     out = f"**{as_markdown(self.question)}** — `{self.verdict}`{judged}\n\n{as_markdown(self.reading)}\n\n"
     return out + (f"*Next: {as_markdown(self.advice)}*\n\n" if self.advice else "") + markdown_table(self.table)
-
-Finding.__str__ = Finding.__repr__ = _finding_str
-Finding._repr_markdown_ = _finding_md
 
 # %% ../nbs/01_core.ipynb #6b6aadbb
 def _jsonable(x):
@@ -193,22 +202,28 @@ def _jsonable(x):
     if isinstance(x, dict): return {str(k): _jsonable(v) for k, v in x.items()}
     if isinstance(x, (list, tuple, np.ndarray, pd.Series, pd.Index)): return [_jsonable(v) for v in x]
     if isinstance(x, (bool, np.bool_)): return bool(x)
-    if isinstance(x, Number): return (int(x) if float(x).is_integer() and isinstance(x, (int, np.integer)) else float(x)) if np.isfinite(x) else None
+    if isinstance(x, Number):
+        if not np.isfinite(x): return None
+        return int(x) if isinstance(x, (int, np.integer)) else float(x)
     return None if x is None or x is pd.NA or x is pd.NaT else str(x)
 
 # %% ../nbs/01_core.ipynb #62fd4738
-def _to_dict(self) -> dict:
+@patch
+def to_dict(self: Finding) -> dict:
     "The finding as JSON-able data."
-    frame = lambda t: None if t is None else {c: _jsonable(t[c]) for c in t.columns}
-    d = {k: getattr(self, k) for k in ("question", "verdict", "reading", "threshold", "advice")}
-    return d | dict(facts=_jsonable(self.facts), table=frame(self.table), data=frame(self.data), form=_jsonable(self.form) if self.form else None)
+    def columns(t): return None if t is None else {c: _jsonable(t[c]) for c in t.columns}
+    texts = {k: getattr(self, k) for k in ("question", "verdict", "reading", "threshold", "advice")}
+    form = _jsonable(self.form) if self.form else None
+    return texts | dict(facts=_jsonable(self.facts), table=columns(self.table), data=columns(self.data), form=form)
 
-def _from_dict(d: dict) -> Finding:
-    "A finding from what `to_dict` gave."
-    frame = lambda t: None if t is None else pd.DataFrame(t)
-    return Finding(**d | dict(table=frame(d["table"]), data=frame(d["data"]), form=tuple(d["form"]) if d["form"] else None))
-
-Finding.to_dict, Finding.from_dict = _to_dict, staticmethod(_from_dict)
+@patch(cls_method=True)
+def from_dict(cls: Finding,
+    d: dict, # what `to_dict` gave
+) -> Finding:
+    "A finding from its data."
+    def frame(t): return None if t is None else pd.DataFrame(t)
+    form = tuple(d["form"]) if d["form"] else None
+    return Finding(**d | dict(table=frame(d["table"]), data=frame(d["data"]), form=form))
 
 # %% ../nbs/01_core.ipynb #e07eb055
 @contextmanager
@@ -245,5 +260,6 @@ def progress(
 ):
     "`items`, with a progress bar on stderr once it has taken two seconds."
     from tqdm.auto import tqdm
-    if show is None: show = (sys.stderr.isatty() or "ipykernel" in sys.modules) and not os.environ.get("IN_TEST") # nbdev's mark of a test run
+    if show is None: # IN_TEST is nbdev's mark of a test run
+        show = (sys.stderr.isatty() or "ipykernel" in sys.modules) and not os.environ.get("IN_TEST")
     return tqdm(items, desc=what, total=total, delay=2, disable=not show, file=sys.stderr)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 from sklearn.preprocessing import SplineTransformer
 
 from .plots import shorten
@@ -19,8 +20,9 @@ from .plots import shorten
 # %% ../nbs/01a_covariates.ipynb #575c8556
 BLANK = {"", "nan", "na", "n/a", "null", "none", "<na>", "nat", "-"} # texts that stand for nothing
 
-_DATE = re.compile("|".join([
-    r"\d{4}-\d\d", r"\d{4}[/.]\d\d?[/.]\d", r"\b\d{1,2}[/-]\d{1,2}[/-]\d{2,4}", r"\b\d\d?\.\d\d?\.\d{4}|\b\d\d\.\d\d\.\d\d\b",
+_DATE_TEXT = re.compile("|".join([
+    r"\d{4}-\d\d", r"\d{4}[/.]\d\d?[/.]\d", r"\b\d{1,2}[/-]\d{1,2}[/-]\d{2,4}",
+    r"\b\d\d?\.\d\d?\.\d{4}|\b\d\d\.\d\d\.\d\d\b",
     r"\d{8}T\d",
     r"\d{1,2}[ -]?[A-Za-z]{3,9}\.?,?[ -]?\d{2,4}", r"[A-Za-z]{3,9}\.? \d{1,2},? \d{4}",
     r"[A-Za-z]{3} [A-Za-z]{3} +\d{1,2} \d\d:"]))
@@ -36,18 +38,18 @@ def _stamps(texts):
     "Distinct texts as times in UTC, NaT where they are none."
     texts = _one_spelling(texts)
     out = pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
-    rest = texts[out.isna() & texts.str.contains(_DATE)]
+    rest = texts[out.isna() & texts.str.contains(_DATE_TEXT)]
     if not len(rest): return out
     first = rest.str.extract(r"^(\d{1,2})[./-]\d{1,2}[./-]\d{2,4}")[0].astype(float)
     day_first = bool((first > 12).any() or rest.str.contains(r"^\d{1,2}\.").any())
     read = pd.to_datetime(rest, errors="coerce", format="mixed", utc=True, dayfirst=day_first)
     return out.fillna(read.reindex(out.index))
 
-_SPAN = re.compile(r"-?(\d+ days?,? ?)?(\d+:\d\d(:\d\d(\.\d+)?)?)?")
+_DURATION = re.compile(r"-?(\d+ days?,? ?)?(\d+:\d\d(:\d\d(\.\d+)?)?)?")
 
-def _spans(texts):
+def _duration_texts(texts):
     "Distinct texts as durations, NaT where they are none: '2 days 03:00:00', '10:30'."
-    low = texts.str.strip().where(lambda t: t.str.fullmatch(_SPAN) & t.str.contains(r"\d", regex=True))
+    low = texts.str.strip().where(lambda t: t.str.fullmatch(_DURATION) & t.str.contains(r"\d", regex=True))
     return pd.to_timedelta(low.where(low.str.count(":") != 1, low + ":00"), errors="coerce")
 
 # %% ../nbs/01a_covariates.ipynb #87b2d433
@@ -82,7 +84,7 @@ def _text_times(col, share):
     codes, levels = pd.factorize(col.astype(object).map(_time_text))
     levels = pd.Series(levels, dtype=object).astype(str)
     count = np.bincount(codes[codes >= 0], minlength=len(levels))
-    for read in (_stamps, _spans):
+    for read in (_stamps, _duration_texts):
         if not len(levels) or read(levels[:500]).notna().mean() < share / 2: continue
         found = read(levels)
         if count[found.notna()].sum() >= share * count.sum(): return found.reindex(codes).reset_index(drop=True)
@@ -102,7 +104,7 @@ def as_times(
     return _text_times(col, share)
 
 # %% ../nbs/01a_covariates.ipynb #363ca0c9
-_KINDS = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64, pd.Period)
+_DTYPE_KINDS = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64, pd.Period)
 
 def plain_times(
     col: pd.Series, # any column
@@ -111,7 +113,7 @@ def plain_times(
     own = isinstance(col.dtype, (pd.CategoricalDtype, pd.ArrowDtype, pd.PeriodDtype))
     if not own and col.dtype != object: return None
     seen = col.astype(object).dropna()
-    if not len(seen) or not all(isinstance(v, _KINDS) for v in seen): return None
+    if not len(seen) or not all(isinstance(v, _DTYPE_KINDS) for v in seen): return None
     times = as_times(col)
     return None if times is None else times.set_axis(col.index).rename(col.name)
 
@@ -127,7 +129,7 @@ def _bends(v, name, here):
     return {f"{name} bend {j + 1}": np.where(here, b, 0.) for j, b in enumerate(B.T)}
 
 # %% ../nbs/01a_covariates.ipynb #91451742
-def _marks(values, name, what):
+def _date_marks(values, name, what):
     "An indicator for each value that occurs; none where there is one value only."
     levels = sorted(l for l in pd.unique(values) if not pd.isna(l))
     if len(levels) < 2: return {}
@@ -137,13 +139,14 @@ def _marks(values, name, what):
 def _clock(times, name):
     "Hour of the day where a time covers several days, weekday where it covers several weeks."
     span, out = times.max() - times.min(), {}
-    if span > pd.Timedelta(days=2): out |= _marks(times.dt.hour, name, "hour")
-    if span > pd.Timedelta(days=10): out |= _marks(times.dt.strftime("%a").where(times.notna()), name, "weekday")
+    if span > pd.Timedelta(days=2): out |= _date_marks(times.dt.hour, name, "hour")
+    if span > pd.Timedelta(days=10): out |= _date_marks(times.dt.strftime("%a").where(times.notna()), name, "weekday")
     return out
 
 # %% ../nbs/01a_covariates.ipynb #06d98c36
 SOME = 30 # levels up to which a category becomes indicators
 
+# %% ../nbs/01a_covariates.ipynb #6f5ba9a4
 @dataclass(frozen=True)
 class Coded:
     "One covariate as numbers."
@@ -154,25 +157,28 @@ class Coded:
     levels: np.ndarray | None = None # (n,) levels of a category of many, -1 where only one query has it
     left: float = 0. # share of the rows that are not adjusted for
 
-    def indicators(self,
-        most: int = 500, # levels kept, the commonest
-    ) -> np.ndarray: # (n, l)
-        "Indicators of the levels of a category of many."
-        if self.levels is None: return np.zeros((len(self.numbers), 0))
-        count = np.bincount(self.levels[self.levels >= 0])
-        kept = np.sort(np.argsort(-count, kind="stable")[:most])
-        return (self.levels[:, None] == kept).astype(float)
+# %% ../nbs/01a_covariates.ipynb #a2f03fc7
+@patch
+def indicators(self: Coded,
+    most: int = 500, # levels kept, the commonest
+) -> np.ndarray: # (n, l)
+    "Indicators of the levels of a category of many."
+    if self.levels is None: return np.zeros((len(self.numbers), 0))
+    count = np.bincount(self.levels[self.levels >= 0])
+    kept = np.sort(np.argsort(-count, kind="stable")[:most])
+    return (self.levels[:, None] == kept).astype(float)
 
-    def beyond(self,
-        most: int = 500, # levels kept
-    ) -> float:
-        "Share of the rows whose level, shared with other queries, is none of the commonest."
-        if self.levels is None: return 0.
-        count = np.sort(np.bincount(self.levels[self.levels >= 0]))[::-1]
-        return float(count[most:].sum() / max(len(self.levels), 1))
+@patch
+def beyond(self: Coded,
+    most: int = 500, # levels kept
+) -> float:
+    "Share of the rows whose level, shared with other queries, is none of the commonest."
+    if self.levels is None: return 0.
+    count = np.sort(np.bincount(self.levels[self.levels >= 0]))[::-1]
+    return float(count[most:].sum() / max(len(self.levels), 1))
 
 # %% ../nbs/01a_covariates.ipynb #741ab499
-def _shared(values, units):
+def _shared_levels(values, units):
     "Codes of the levels that two units or more have (-1: alone, or missing), and their names, the commonest first."
     pairs = pd.DataFrame(dict(level=values, unit=units)).dropna().drop_duplicates()
     count = pairs.groupby("level", sort=False).size()
@@ -183,32 +189,41 @@ def _frequency(name, values):
     "How often a level occurs, on the log scale."
     return {f"{name} frequency": np.log(values.map(values.value_counts()).fillna(1).to_numpy(float))}
 
-def _bare(n): return pd.DataFrame(index=range(n))
+def _no_numbers(n): return pd.DataFrame(index=range(n))
 
 # %% ../nbs/01a_covariates.ipynb #1aa26cf8
 def _category(name, values, units):
-    "A category as indicators, or as codes where its levels are many."
-    (codes, names), d = _shared(values, units), values.nunique()
+    "A category as indicators, or as codes of many levels."
+    (codes, names), d = _shared_levels(values, units), values.nunique()
     gone = values.isna().to_numpy()
     alone = (codes < 0) & ~gone
     left = float(alone.mean())
     more = {f"{name} missing": gone.astype(float)} if gone.any() else {}
-    if d + gone.any() < 2: return Coded(name, "constant", "one value", _bare(len(values)))
+    if d + gone.any() < 2: return Coded(name, "constant", "one value", _no_numbers(len(values)))
     if d > 20 and left >= .5:
-        return Coded(name, "text", f"{d:,} values, nearly one a row: not adjusted for", _bare(len(values)), left=1.)
-    cut = f"; {left:.1%} of the rows have a value of their own and are not adjusted for" if left else ""
-    many = f"{len(names):,} levels{cut}"
+        return Coded(name, "text", f"{d:,} values, nearly one a row: not adjusted for",
+                     _no_numbers(len(values)), left=1.)
+    cut = _own_values(left)
     if len(names) > SOME:
-        return Coded(name, "many levels", many, pd.DataFrame(_frequency(name, values) | more), codes, left)
-    columns = {f"{name} = {shorten(l, 60)}": (codes == j).astype(float) for j, l in enumerate(names)}
-    if alone.any(): columns[f"{name} = others"] = alone.astype(float)
-    return Coded(name, "levels", f"{d} level{'s' * (d > 1)}{cut}", pd.DataFrame(columns | more), left=left)
+        numbers = pd.DataFrame(_frequency(name, values) | more)
+        return Coded(name, "many levels", f"{len(names):,} levels{cut}", numbers, codes, left)
+    numbers = pd.DataFrame(_level_columns(name, codes, names, alone) | more)
+    return Coded(name, "levels", f"{d} level{'s' if d > 1 else ''}{cut}", numbers, left=left)
+
+# %% ../nbs/01a_covariates.ipynb #2bc3f2fc
+def _own_values(left):
+    return f"; {left:.1%} of the rows have a value of their own and are not adjusted for" if left else ""
+
+def _level_columns(name, codes, names, alone):
+    "An indicator for each level, and one for the levels that one query has for itself."
+    columns = {f"{name} = {shorten(level, 60)}": (codes == j).astype(float) for j, level in enumerate(names)}
+    return columns | ({f"{name} = others": alone.astype(float)} if alone.any() else {})
 
 # %% ../nbs/01a_covariates.ipynb #143606b0
-def _number(name, v, kind="number", clock=None):
+def _number_column(name, v, kind="number", clock=None):
     "A number with its bends, and what a clock adds."
     here, clock = np.isfinite(v), clock or {}
-    if not here.any() or here.all() and np.ptp(v) == 0: return Coded(name, "constant", "one value", _bare(len(v)))
+    if not here.any() or here.all() and np.ptp(v) == 0: return Coded(name, "constant", "one value", _no_numbers(len(v)))
     bends, gone = _bends(v, name, here), {} if here.all() else {f"{name} missing": (~here).astype(float)}
     columns = {name: np.where(here, v, v[here].mean())} | bends | clock | gone
     said = ["trend", "bends"] if bends else []
@@ -217,7 +232,7 @@ def _number(name, v, kind="number", clock=None):
     return Coded(name, kind, f"{kind}: {', '.join(said)}" if said else plain, pd.DataFrame(columns))
 
 # %% ../nbs/01a_covariates.ipynb #2c212be3
-def _levelled(out, v, units):
+def _with_levels(out, v, units):
     "A number, and beside it its levels where they are few, or are whole numbers that repeat."
     seen = v[np.isfinite(v)]
     d, whole = len(np.unique(seen)), out.kind == "number" and (seen == np.floor(seen)).all()
@@ -226,7 +241,8 @@ def _levelled(out, v, units):
     if c.kind == "text" or len(seen) < 5 * d and c.left > .5: return out
     own = c.numbers.drop(columns=[f"{out.name} missing", f"{out.name} frequency"], errors="ignore")
     cut = f" ({c.left:.1%} of the rows have a value of their own, held fixed as a number alone)" if c.left else ""
-    kind, how = out.kind if c.levels is None else c.kind, f"as a number and as {d} levels{cut}" if whole else f"{out.how}, {d} levels"
+    kind = out.kind if c.levels is None else c.kind
+    how = f"as a number and as {d} levels{cut}" if whole else f"{out.how}, {d} levels"
     return Coded(out.name, kind, how, pd.concat([out.numbers, own], axis=1), c.levels)
 
 # %% ../nbs/01a_covariates.ipynb #40965c96
@@ -234,9 +250,9 @@ def _time(name, times, units):
     "A time as days since the first with bends and clock, a duration as seconds with bends."
     if pd.api.types.is_timedelta64_dtype(times.dtype):
         seconds = times.dt.total_seconds().to_numpy(float)
-        return _levelled(_number(name, seconds, "duration"), seconds, units)
+        return _with_levels(_number_column(name, seconds, "duration"), seconds, units)
     days = ((times - times.min()) / pd.Timedelta(days=1)).to_numpy(float)
-    return _levelled(_number(name, days, "time", _clock(times, name)), days, units)
+    return _with_levels(_number_column(name, days, "time", _clock(times, name)), days, units)
 
 def _as_number(col):
     "A column of texts as numbers; None where it holds others, or codes with a leading zero."
@@ -258,8 +274,9 @@ def _coded(col, units):
         if (times := as_times(number)) is not None: return _time(name, times, units)
         col = number
     v = col.to_numpy(float, na_value=np.nan)
-    return _levelled(_number(name, v), v, units)
+    return _with_levels(_number_column(name, v), v, units)
 
+# %% ../nbs/01a_covariates.ipynb #9b2a2dc7
 def code_covariate(
     col: pd.Series, # one column of a log, a row a draw
     units=None, # (n,) which query each row belongs to; None: every row its own

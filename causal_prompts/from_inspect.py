@@ -17,8 +17,8 @@ from .sources import bytes_of, files_of, foreign, json_of, note, parsed, refusal
 from .messages import (cut_query, options_of, query_of, said, template_with_options, with_options,
                                      without_options)
 from .plots import shorten
-from .tool_logs import (SCORE_WORDS, TOOLS, Tool, as_log, check_totals, judge_failed, known_prompts, missing,
-                                 number_of, score_or_missing)
+from .tool_logs import (SCORE_WORDS, TOOLS, Tool, as_log, check_totals, judge_failed, known_prompts,
+                                      missing, number_of, score_or_missing)
 from .triplets import Triplets
 
 # %% ../nbs/11e_from_inspect.ipynb #imp031

@@ -143,7 +143,7 @@ def _record_score(record, metric, where):
         raise refusal(where, got, "name another with metric=", column="score")
     return score_or_missing(number_of(record.get(metric), where))
 
-def _is_empty(record):
+def _no_reply(record):
     "Whether all replies of a record are empty."
     draws = [d if isinstance(d, list) else [d] for d in record["resps"]]
     return all(not str(text).strip() for texts in draws for text in texts)
@@ -178,7 +178,7 @@ def _sample_rows(path, metric, filter, query, prompt, empty):
     "The rows of a samples file, and how many replies were empty."
     records, results = _records_of(path), _results_beside(path)
     kept, scores = _scored_records(path, records, results, metric, filter)
-    gone = [empty == "missing" and _is_empty(r) for r in kept]
+    gone = [empty == "missing" and _no_reply(r) for r in kept]
     scores = [missing("empty reply") if g else s for g, s in zip(gone, scores)]
     config = (results.get("configs") or {}).get(_task_of(path), {})
     asked = [query or _asked_of(config, r["doc"] if isinstance(r["doc"], dict) else {}) for r in kept]

@@ -10,7 +10,7 @@ import json, re
 from pathlib import Path
 
 from .sources import (PACKING, cells_of, existing_file, files_of, foreign, is_objects, kind_of, note,
-                                  objects_of, refusal)
+                                    objects_of, refusal)
 from .messages import fields_text, holes_of, mark_hole, mark_query, plain, query_of, template_of
 from .plots import shorten
 from .tool_logs import TOOLS, Tool, as_log, check_totals, judge_failed, missing, number_of, score_or_missing

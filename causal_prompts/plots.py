@@ -23,9 +23,11 @@ CYCLE = [BLUE, VERMILION, GREEN, PURPLE, GREY]
 MARKERS = ["o", "s", "^", "D", "v"]
 THRESHOLD = dict(color="black", lw=1.2, ls=(0, (4, 3)), zorder=1)
 STYLE = {
-    "figure.dpi": 90, "savefig.dpi": 90, "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#E6E6E6", "grid.linewidth": .8,
-    "text.parse_math": False, "axes.axisbelow": True, "legend.frameon": False, "axes.prop_cycle": mpl.cycler(color=CYCLE),
+    "figure.dpi": 90, "savefig.dpi": 90, "font.size": 10,
+    "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.color": "#E6E6E6", "grid.linewidth": .8, "axes.axisbelow": True,
+    "text.parse_math": False, "legend.frameon": False, "axes.prop_cycle": mpl.cycler(color=CYCLE),
 }
 
 # %% ../nbs/00_plots.ipynb #178368f8
@@ -60,14 +62,14 @@ _EAST = ("Noto Sans CJK JP", "Noto Sans CJK", "Noto Serif CJK", "Source Han Sans
 
 # %% ../nbs/00_plots.ipynb #e86b733c
 @lru_cache(4)
-def _listed(n):
+def _font_list(n):
     "family -> file of the fonts of this machine, the regular one of each."
     odd = lambda f: (f.style != "normal") + (f.weight not in (400, "normal", "regular", "book"))
     fonts = sorted(font_manager.fontManager.ttflist, key=odd, reverse=True)
     usable = lambda name: not any(word in name.lower().replace(" ", "") for word in ("color", "lastresort"))
     return {f.name: f.fname for f in fonts if usable(f.name)}
 
-def _installed(): return _listed(len(font_manager.fontManager.ttflist)) # counted, as fonts can be added
+def _installed(): return _font_list(len(font_manager.fontManager.ttflist)) # counted, as fonts can be added
 
 # %% ../nbs/00_plots.ipynb #805ab973
 @lru_cache(1024)
@@ -77,7 +79,7 @@ def _glyphs(file):
     except (OSError, RuntimeError, ValueError): return frozenset()
     return frozenset(font.get_charmap()) if font.scalable else frozenset()
 
-def _tried(char):
+def _fonts_tried(char):
     "Families in the order in which they are tried: those of the character's script, those of wide range, the rest."
     families = _installed()
     script = unicodedata.name(char, "?").split()[0].split("-")[0].title()
@@ -93,7 +95,7 @@ def _family(char):
     "The family that draws a character, None where none can."
     families = _installed()
     key = char, len(families)
-    if key not in _KNOWN: _KNOWN[key] = next((f for f in _tried(char) if ord(char) in _glyphs(families[f])), None)
+    if key not in _KNOWN: _KNOWN[key] = next((f for f in _fonts_tried(char) if ord(char) in _glyphs(families[f])), None)
     return _KNOWN[key]
 
 def _joins(char): # selects a form or joins neighbours, and has no look of its own
@@ -138,43 +140,63 @@ def _dress(fig):
             t.set(fontfamily=[*mpl.rcParams["font.family"], *needed], fontweight="normal") # few have a bold face
 
 # %% ../nbs/00_plots.ipynb #52e8c610
-def _groups(table, group):
+def _grouped_rows(table, group):
     "Pairs of (name, rows), in order of appearance; one unnamed pair where there is no group."
     if group is None: return [(None, table)]
     return [(g, table[table[group] == g]) for g in pd.unique(table[group])]
 
 _OWN = dict(causal=0, naive=1) # groups whose look is the same on every page
 
-def _look(groups):
+def _look_numbers(groups):
     "A number for each group that picks colour and marker."
     taken = {_OWN[g] for g, _ in groups if g in _OWN}
     free = iter(i % 5 for i in range(99) if i not in taken)
     return [_OWN[g] if g in _OWN else next(free) for g, _ in groups]
 
 # %% ../nbs/00_plots.ipynb #6da3af7f
+def _series_looks(groups):
+    "Colour, marker and label of each group."
+    return [dict(color=CYCLE[k], marker=MARKERS[k], label=None if name is None else str(name))
+            for (name, _), k in zip(groups, _look_numbers(groups))]
+
+def _dots(ax, lo, hi, value, at, look):
+    ax.hlines(at, lo, hi, color=look["color"], lw=2, alpha=.75)
+    ax.plot(value, at, ls="", ms=6, **look)
+
+def _heights(names, row): return np.array([row[name] for name in names])
+
+def _upright_lines(ax, zero, level):
+    "A grey line at zero, a dashed one at a threshold."
+    if zero is not None: ax.axvline(zero, color=GREY, lw=1, zorder=0)
+    if level is not None: ax.axvline(level, **THRESHOLD)
+
+# %% ../nbs/00_plots.ipynb #6a9cc614
+_TRUTH = dict(color="black", ms=15, mew=2, label="truth")
+
+def _name_rows(ax, row, texts):
+    names = sorted(row, key=row.get)[::-1]
+    ax.set(yticks=[row[n] for n in names], yticklabels=labels(names), ylim=(-.6, len(row) - .4), **texts)
+
+def _side_by_side(groups):
+    "Rows, look and height above the middle of each group that shares a row."
+    middle = (len(groups) - 1) / 2
+    pairs = zip(groups, _series_looks(groups))
+    return [(rows, look, .28 * (middle - i)) for i, ((_, rows), look) in enumerate(pairs)]
+
+# %% ../nbs/00_plots.ipynb #638a0cbe
 def forest(
     table: pd.DataFrame, # one row per estimate
-    label: str = "prompt", value: str = "effect", lo: str = "lo", hi: str = "hi", # names of columns
-    group: str | None = None, # column whose levels share a row, told apart by colour and marker
-    truth: str | None = None, # column with known values, marked by a bar
-    xlabel: str = "effect on the score", title: str = "", zero: float | None = 0., level: float | None = None,
-        # a threshold
+    label="prompt", value="effect", lo="lo", hi="hi", group=None, truth=None, # columns
+    xlabel="effect on the score", title="", zero: float | None = 0., level: float | None = None,
 ):
-    "Dots with intervals, a row per label, the first label on top."
-    names = list(pd.unique(table[label]))
-    row = {l: len(names) - 1 - i for i, l in enumerate(names)}
-    groups = _groups(table, group)
-    with canvas(6.8, 1.1 + .32 * max(3, len(names)) * (1 + .25 * (len(groups) - 1))) as (fig, ax):
-        for i, ((name, rows), k) in enumerate(zip(groups, _look(groups))):
-            at = np.array([row[l] for l in rows[label]]) + .28 * ((len(groups) - 1) / 2 - i)
-            ax.hlines(at, rows[lo], rows[hi], color=CYCLE[k], lw=2, alpha=.75)
-            ax.plot(rows[value], at, MARKERS[k], color=CYCLE[k], ms=6, label=None if name is None else str(name))
-        if truth:
-            ax.plot(table[truth], [row[l] for l in table[label]], "|", color="black", ms=15, mew=2, label="truth")
-        if zero is not None: ax.axvline(zero, color=GREY, lw=1, zorder=0)
-        if level is not None: ax.axvline(level, **THRESHOLD)
-        ax.set(yticks=list(row.values()), yticklabels=labels(names), xlabel=xlabel, title=title)
-        ax.set_ylim(-.6, len(names) - .4)
+    "Dots with intervals, a row per label, the first on top; groups share a row; dashed at `level`."
+    groups, row = _grouped_rows(table, group), {name: i for i, name in enumerate(pd.unique(table[label])[::-1])}
+    with canvas(6.8, 1.1 + .32 * max(3, len(row)) * (1 + .25 * (len(groups) - 1))) as (fig, ax):
+        for rows, look, shift in _side_by_side(groups):
+            _dots(ax, rows[lo], rows[hi], rows[value], _heights(rows[label], row) + shift, look)
+        if truth: ax.plot(table[truth], _heights(table[label], row), "|", **_TRUTH)
+        _upright_lines(ax, zero, level)
+        _name_rows(ax, row, dict(xlabel=xlabel, title=title))
         if group or truth: fig.legend(loc="outside lower center", ncols=4)
     return fig
 
@@ -200,18 +222,21 @@ def bars(
 def lines(
     table: pd.DataFrame, x: str, y: str,
     lo: str | None = None, hi: str | None = None, # columns with the band's ends
-    group: str | None = None, xlabel: str = "", ylabel: str = "", title: str = "", logx: bool = False, level: float | None = None, # a threshold
+    group: str | None = None, xlabel: str = "", ylabel: str = "", title: str = "", logx: bool = False,
+    level: float | None = None, # a threshold
 ):
     "Lines with bands, one a group."
     with canvas() as (fig, ax):
-        groups = _groups(table.sort_values(x), group)
-        for (name, rows), k in zip(groups, _look(groups)):
-            ax.plot(rows[x], rows[y], marker=MARKERS[k], color=CYCLE[k], label=None if name is None else str(name))
-            if lo: ax.fill_between(rows[x], rows[lo], rows[hi], color=CYCLE[k], alpha=.18, lw=0)
+        groups = _grouped_rows(table.sort_values(x), group)
+        for (_, rows), look in zip(groups, _series_looks(groups)):
+            ax.plot(rows[x], rows[y], **look)
+            if lo: ax.fill_between(rows[x], rows[lo], rows[hi], color=look["color"], alpha=.18, lw=0)
         if level is not None: ax.axhline(level, **THRESHOLD)
         if group: ax.legend()
         ax.set(xlabel=xlabel or x, ylabel=ylabel or y, title=title, xscale="log" if logx else "linear")
-        if logx: ax.xaxis.set_major_formatter(lambda v, _: f"{v:,.10g}"), ax.xaxis.set_minor_formatter(lambda v, _: "")
+        if logx:
+            ax.xaxis.set_major_formatter(lambda v, _: f"{v:,.10g}")
+            ax.xaxis.set_minor_formatter(lambda v, _: "")
     return fig
 
 # %% ../nbs/00_plots.ipynb #a02df9e5
@@ -222,9 +247,9 @@ def points(
 ):
     "One point a row."
     with canvas(5, 3.6) as (fig, ax):
-        groups = _groups(table, group)
-        for (name, rows), k in zip(groups, _look(groups)):
-            ax.plot(rows[x], rows[y], MARKERS[k], color=CYCLE[k], alpha=.7, ms=5, label=None if name is None else str(name))
+        groups = _grouped_rows(table, group)
+        for (_, rows), look in zip(groups, _series_looks(groups)):
+            ax.plot(rows[x], rows[y], ls="", alpha=.7, ms=5, **look)
         if diagonal:
             ends = [min(table[x].min(), table[y].min()), max(table[x].max(), table[y].max())]
             ax.plot(ends, ends, color=GREY, lw=1, zorder=0)
@@ -240,8 +265,9 @@ def hist(
     "A histogram, with an observed value marked."
     edges = np.histogram_bin_edges(table[value].dropna(), bins=bins)
     with canvas(6, 3) as (fig, ax):
-        for i, (name, rows) in enumerate(_groups(table, group)):
-            ax.hist(rows[value].dropna(), bins=edges, color=CYCLE[i % 5] if group else GREY, alpha=.6, label=name if group else "null")
+        for i, (name, rows) in enumerate(_grouped_rows(table, group)):
+            look = dict(color=CYCLE[i % 5], label=name) if group else dict(color=GREY, label="null")
+            ax.hist(rows[value].dropna(), bins=edges, alpha=.6, **look)
         if mark is not None: ax.axvline(mark, color=BLUE, lw=2.5, label=mark_label)
         if group or mark is not None: ax.legend()
         ax.set(xlabel=xlabel or value, ylabel="count", title=title)
@@ -249,32 +275,37 @@ def hist(
 
 # %% ../nbs/00_plots.ipynb #912c9eaa
 def heat(
-    table: pd.DataFrame, row: str, col: str, value: str, xlabel: str = "", ylabel: str = "", title: str = "",
-    centre: bool = False, # diverging colours about zero
+    table: pd.DataFrame, row: str, col: str, value: str,
+    xlabel: str = "", ylabel: str = "", title: str = "", centre: bool = False, # colours about zero
     fmt: str = ".2f",
 ):
-    "A matrix of values as a map; cells that no row of the table speaks of stay white."
-    m = table.pivot_table(index=row, columns=col, values=value, sort=False)
-    top, low = np.nanmax(np.abs(m.to_numpy(float))), np.nanmin(m.to_numpy(float))
-    kw = dict(cmap="RdBu", vmin=-top, vmax=top) if centre else dict(cmap="Blues")
-    with canvas(1.8 + .55 * max(4, m.shape[1]), 1.4 + .34 * max(3, m.shape[0])) as (fig, ax):
-        image = ax.imshow(m, aspect="auto", **kw)
-        fig.colorbar(image, ax=ax, shrink=.8)
+    "A matrix of values as a map; cells without a row stay white."
+    cells = table.pivot_table(index=row, columns=col, values=value, sort=False)
+    top = np.nanmax(np.abs(cells.to_numpy(float)))
+    colours = dict(cmap="RdBu", vmin=-top, vmax=top) if centre else dict(cmap="Blues")
+    n, k = cells.shape
+    with canvas(1.8 + .55 * max(4, k), 1.4 + .34 * max(3, n)) as (fig, ax):
+        fig.colorbar(ax.imshow(cells, aspect="auto", **colours), ax=ax, shrink=.8)
         ax.grid(False)
-        ax.set(xticks=range(m.shape[1]), yticks=range(m.shape[0]), yticklabels=labels(m.index, 36), xlabel=xlabel,
-            ylabel=ylabel, title=title)
-        ax.set_xticks(range(m.shape[1]), labels(m.columns, 18, "column"), rotation=40, ha="right")
-        for (i, j), v in np.ndenumerate(m.to_numpy(float)) if m.size <= 120 else []:
-            if np.isfinite(v):
-                ax.text(j, i, format(v, fmt), ha="center", va="center", fontsize=8, color="white"
-                    if (abs(v) > .65 * top if centre else v - low > .65 * (top - low)) else "black")
+        ax.set(yticks=range(n), yticklabels=labels(cells.index, 36), xlabel=xlabel, ylabel=ylabel, title=title)
+        ax.set_xticks(range(k), labels(cells.columns, 18, "column"), rotation=40, ha="right")
+        if cells.size <= 120: _cell_texts(ax, cells.to_numpy(float), fmt, centre)
     return fig
+
+# %% ../nbs/00_plots.ipynb #eb92b507
+def _cell_texts(ax, values, fmt, centre):
+    "The numbers, in white where the colour is dark."
+    top, low = np.nanmax(np.abs(values)), np.nanmin(values)
+    for (i, j), v in np.ndenumerate(values):
+        if not np.isfinite(v): continue
+        dark = abs(v) > .65 * top if centre else v - low > .65 * (top - low)
+        ax.text(j, i, format(v, fmt), ha="center", va="center", fontsize=8, color="white" if dark else "black")
 
 # %% ../nbs/00_plots.ipynb #190dc917
 def love(
-    table: pd.DataFrame, label: str = "label", before: str = "before", after: str = "after", # names of columns
-    threshold: float | None = None, # drawn on both sides of zero
-    xlabel: str = "correlation", title: str = "", most: int = 25, # rows drawn, from the top
+    table: pd.DataFrame, label: str = "label", before: str = "before", after: str = "after",
+    threshold: float | None = None, # on both sides of zero
+    xlabel: str = "correlation", title: str = "", most: int = 25, # rows drawn
 ):
     "Two marks a row: before and after."
     table = table.head(most)
@@ -284,27 +315,31 @@ def love(
         ax.plot(table[before], at, MARKERS[1], color=VERMILION, ms=6, label=before)
         ax.plot(table[after], at, MARKERS[0], color=BLUE, ms=6, label=after)
         ax.axvline(0, color=GREY, lw=1, zorder=0)
-        for t in [] if threshold is None else [-threshold, threshold]: ax.axvline(t, **THRESHOLD)
-        ax.set(yticks=at, yticklabels=labels(table[label]), xlabel=xlabel, title=title, ylim=(-.6, len(table) - .4))
+        for t in ([-threshold, threshold] if threshold else []): ax.axvline(t, **THRESHOLD)
+        ax.set(yticks=at, yticklabels=labels(table[label]), ylim=(-.6, len(table) - .4), xlabel=xlabel, title=title)
         fig.legend(loc="outside lower center", ncols=2)
     return fig
 
 # %% ../nbs/00_plots.ipynb #323e7a2a
+def _contour_lines(ax, grid, level, fmt):
+    "Grey lines with their values, and the one that matters."
+    at = grid.columns, grid.index, grid
+    ax.clabel(ax.contour(*at, levels=8, colors=GREY, linewidths=.9), fmt=fmt, fontsize=8)
+    if not grid.min(axis=None) < level < grid.max(axis=None): return
+    ax.contour(*at, levels=[level], colors=VERMILION, linewidths=2.2, linestyles="--")
+
+# %% ../nbs/00_plots.ipynb #17b498f2
 def contour(
-    table: pd.DataFrame, # a row per point of a regular grid, and further rows with a label: marks
-    x: str = "x", y: str = "y", value: str = "value", label: str = "label", # names of columns; label empty on the grid
+    table: pd.DataFrame, # a row per point of a grid, and rows with a label: marks
+    x: str = "x", y: str = "y", value: str = "value", label: str = "label", # columns
     level: float = 0., # the contour that matters, drawn bold
     xlabel: str = "", ylabel: str = "", title: str = "", fmt: str = "%.3g",
 ):
-    "Lines of equal value over two strengths, with named marks."
+    "Lines of equal value, with named marks."
     table, named = table.astype({c: float for c in (x, y, value)}), table[label].notna() & (table[label] != "")
     grid, marks = table[~named].pivot_table(index=y, columns=x, values=value), table[named]
     with canvas(6, 4.4) as (fig, ax):
-        lines = ax.contour(grid.columns, grid.index, grid, levels=8, colors=GREY, linewidths=.9)
-        ax.clabel(lines, fmt=fmt, fontsize=8)
-        if grid.min(axis=None) < level < grid.max(axis=None):
-            ax.contour(grid.columns, grid.index, grid, levels=[level], colors=VERMILION, linewidths=2.2,
-                linestyles="--")
+        _contour_lines(ax, grid, level, fmt)
         ax.plot(marks[x], marks[y], "D", color=BLUE, ms=6, clip_on=False)
         for name, at in zip(labels(marks[label], 34), marks[[x, y]].to_numpy()):
             ax.annotate(name, at, textcoords="offset points", xytext=(6, 4), fontsize=8)
@@ -314,31 +349,41 @@ def contour(
 # %% ../nbs/00_plots.ipynb #808c0abc
 _ROLE = dict(treatment=BLUE, outcome=GREEN, observed="#F0F0F0", hidden="white")
 
+# %% ../nbs/00_plots.ipynb #f8f8ef06
 def dag(
     edges: pd.DataFrame, # columns source, target
     nodes: pd.DataFrame, # columns node, x, y (in [0, 1]), role (treatment, outcome, observed, hidden)
     title: str = "",
 ):
-    "A causal graph; hidden nodes have a dashed ring, and so have the arrows that leave them."
+    "A causal graph; what is hidden is dashed."
     place, role = {n.node: (n.x, n.y) for n in nodes.itertuples()}, dict(zip(nodes.node, nodes.role))
     with canvas(7.2, 3.8) as (fig, ax):
-        ax.axis("off"); ax.set(xlim=(-.12, 1.12), ylim=(-.15, 1.15), title=title)
+        ax.axis("off")
+        ax.set(xlim=(-.12, 1.12), ylim=(-.15, 1.15), title=title)
         for e in edges.itertuples():
-            ax.annotate("", place[e.target], place[e.source], arrowprops=dict(
-                arrowstyle="-|>", color="#555555", lw=1.4, shrinkA=26, shrinkB=28, ls="--" if role[e.source] == "hidden" else "-"))
+            ax.annotate("", place[e.target], place[e.source], arrowprops=_ARROW | dict(ls=_dash(role[e.source])))
         for name, (x, y) in place.items():
             kind = role[name]
-            ax.text(x, y, name.replace(" ", "\n"), ha="center", va="center", fontsize=9, color="white" if kind in ("treatment", "outcome") else "black",
-                    bbox=dict(boxstyle="round,pad=.45", fc=_ROLE[kind], ec="#555555", ls="--" if kind == "hidden" else "-"))
+            box = dict(boxstyle="round,pad=.45", fc=_ROLE[kind], ec="#555555", ls=_dash(kind))
+            ax.text(x, y, name.replace(" ", "\n"), ha="center", va="center", fontsize=9, bbox=box,
+                    color="white" if kind in ("treatment", "outcome") else "black")
     return fig
 
+# %% ../nbs/00_plots.ipynb #9bde302e
+_ARROW = dict(arrowstyle="-|>", color="#555555", lw=1.4, shrinkA=26, shrinkB=28)
+
+def _dash(role): return "--" if role == "hidden" else "-"
+
 # %% ../nbs/00_plots.ipynb #482e8ac3
-FORMS = dict(forest=forest, bars=bars, lines=lines, points=points, hist=hist, heat=heat, love=love, contour=contour, dag=dag)
+FORMS = dict(forest=forest, bars=bars, lines=lines, points=points, hist=hist, heat=heat, love=love,
+             contour=contour, dag=dag)
 
 def draw(
     form: str, # a key of `FORMS`
     table: pd.DataFrame, **kwargs, # columns and labels, as the form takes them
 ):
     "Draw a table in the named form."
-    if form not in FORMS: raise ValueError(f"form must be one of {sorted(FORMS)}, got {form!r}; add a new form to the plots page if none serves")
+    if form not in FORMS:
+        raise ValueError(f"form must be one of {sorted(FORMS)}, got {form!r}; "
+                         "add a new form to the plots page if none serves")
     return FORMS[form](table, **kwargs)

@@ -74,9 +74,9 @@ def is_score(
 ) -> bool: # one of them at least is there, and all that are there can be read
     "Whether a column holds scores."
     there = [v for v in values if v is not None and v == v]
-    return bool(there) and all(map(_is_number, there))
+    return bool(there) and all(map(_reads_as_score, there))
 
-def _is_number(value):
+def _reads_as_score(value):
     "Whether a value can be read as a score; that it cannot is the answer here and no fault."
     try: return isinstance(scored(value, None, "")["score"], float)
     except LogError: return False

@@ -21,7 +21,8 @@ from .estimators import CausalReward, NaiveReward, ProductKernel, fitted_pca
 from .evaluation import prompt_cells, check_test, two_names, group_measures, predicted_effects
 from .plots import shorten
 from .residuals import holm, own_route
-from .triplets import REPEATED, Triplets
+from .design import REPEATED
+from .triplets import Triplets
 
 # %% ../nbs/13c_transport.ipynb #c3c8b420
 class _Once:

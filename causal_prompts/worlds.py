@@ -16,7 +16,7 @@ from scipy.special import softmax
 from .core import as_texts, content_id, rng
 from .triplets import Triplets
 from .world_texts import (BASELINE, IDEAS, KINDS, LEVEL_OF_NOTE, ideas_in, pick_one, read_query,
-                                       write_query)
+                                        write_query)
 
 # %% ../nbs/03a_worlds.ipynb #8de9cf0a
 @dataclass(frozen=True)

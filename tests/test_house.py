@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, NBS = ROOT/"causal_prompts", ROOT/"nbs"
 NAME = PACKAGE.name
 HEAVY = ["torch", "transformers", "sentence_transformers", "econml", "dowhy", "lightgbm", "shap", "openai", "ray", "xgboost"]
-LONGEST = 60 # lines of code in one exported cell
+LONGEST, FULLEST, WIDEST = 30, 1000, 120 # lines of code and characters in one exported cell, characters in one of its lines
 
 
 def settings(root=ROOT):
@@ -32,7 +32,9 @@ def cells(notebook, kind=None):
 
 def directives(cell): return re.findall(r"^#\|\s*(\w+)", cell["source"], re.MULTILINE) if cell["cell_type"] == "code" else []
 
-def code_lines(cell): return sum(bool(l.strip()) and not l.startswith("#|") for l in cell["source"].splitlines())
+def code_of(cell): return [l for l in cell["source"].splitlines() if l.strip() and not l.startswith("#|")]
+
+def exported(notebook): return [c for c in cells(notebook, "code") if {"export", "exports"} & {*directives(c)}]
 
 def module_of(notebook):
     "The module a notebook exports to, or None."
@@ -45,14 +47,26 @@ def floors(nbs=NBS):
     return {module_of(f): number for f, number in numbered if module_of(f)}
 
 def page_report(nbs=NBS):
-    "One row a notebook: cells, share of prose, words of prose a line exported, lengths of the exported cells."
+    "One row a notebook: cells, share of prose, words of prose a line exported, lines and characters of the exported cells, its widest line."
     rows = []
     for f in notebooks(nbs):
-        prose, exported = cells(f, "markdown"), sorted(code_lines(c) for c in cells(f, "code") if {"export", "exports"} & {*directives(c)})
-        words, n, total = sum(len(c["source"].split()) for c in prose), len(exported), sum(exported)
+        prose, code = cells(f, "markdown"), [code_of(c) for c in exported(f)]
+        lines, size = sorted(map(len, code)), sorted(len("\n".join(c)) for c in code)
+        words, n, total = sum(len(c["source"].split()) for c in prose), len(code), sum(lines)
         rows.append(dict(page=f.relative_to(nbs).as_posix(), cells=len(cells(f)), prose=len(prose) / max(1, len(cells(f))),
-            words=words / total if total else None, exported=n, median=exported[n // 2] if n else 0, p90=exported[int(.9 * n)] if n else 0, longest=max(exported, default=0)))
+            words=words / total if total else None, exported=n, lines=total, longest=max(lines, default=0),
+            median=size[n // 2] if n else 0, p90=size[int(.9 * n)] if n else 0, fullest=max(size, default=0), widest=max((len(l) for c in code for l in c), default=0)))
     return rows
+
+def too_dense(nbs=NBS):
+    "Exported cells that a reader cannot take in at once."
+    found = []
+    for f in notebooks(nbs):
+        for c in exported(f):
+            code = code_of(c)
+            size, wide = len("\n".join(code)), max(map(len, code), default=0)
+            if len(code) > LONGEST or size > FULLEST or wide > WIDEST: found.append(f"{f.name} {code[0][:50]!r}: {len(code)} lines, {size} characters, widest line {wide}")
+    return found
 
 def unrun(notebook):
     "What is wrong with the stored outputs of a notebook; empty where nothing is."
@@ -103,6 +117,43 @@ def private(package=PACKAGE):
     "Every name with an underscore that one module takes from another: what two pages want is public where it lives."
     return [f"{file.stem}: {node.module}.{a.name}" for file in sorted(package.glob("*.py")) for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
             if isinstance(node, ast.ImportFrom) and node.level for a in node.names if a.name.startswith("_") and not a.name.startswith("__")]
+
+
+def top_level(package=PACKAGE):
+    "(module, statement) for every statement at the top of a module."
+    for file in sorted(package.glob("*.py")):
+        if not file.stem.startswith("_"): yield from ((file.stem, node) for node in ast.parse(file.read_text(encoding="utf-8")).body)
+
+def is_patch(node): return any("patch" in ast.unparse(d) for d in node.decorator_list)
+
+def two_meanings(package=PACKAGE):
+    "Private names that more than one module defines, with these modules."
+    found = {}
+    for module, node in top_level(package):
+        names = [t.id for t in node.targets if isinstance(t, ast.Name)] if isinstance(node, ast.Assign) else []
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not is_patch(node): names = [node.name]
+        for name in names:
+            if name.startswith("_") and not name.startswith("__"): found.setdefault(name, set()).add(module)
+    return {name: sorted(modules) for name, modules in sorted(found.items()) if len(modules) > 1}
+
+def hung_on(package=PACKAGE):
+    "Methods given to a class from outside by assignment, whose name a reader of help or a traceback does not see."
+    targets = [(m, t) for m, node in top_level(package) if isinstance(node, ast.Assign) for t in node.targets]
+    flat = [(m, a) for m, t in targets for a in (t.elts if isinstance(t, ast.Tuple) else [t])]
+    return [f"{m}: {ast.unparse(a)}" for m, a in flat if isinstance(a, ast.Attribute)]
+
+ROUTES = {"naive", "within", "weighted", "dml"}
+
+def routes_by_name(package=PACKAGE):
+    "Comparisons with the name of a route, where the route should be asked."
+    found = []
+    for file in sorted(package.glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Compare): continue
+            names = {c.value for side in [node.left, *node.comparators] for c in ast.walk(side) if isinstance(c, ast.Constant) and isinstance(c.value, str)}
+            text = ast.unparse(node)
+            if names and names <= ROUTES and re.search(r"route|strategy|adjust", text): found.append(f"{file.stem}:{node.lineno} {text}")
+    return found
 
 
 # ---- what must not stand in the tree
@@ -197,6 +248,21 @@ def test_no_module_takes_a_private_name_of_another(tmp_path):
     (tmp_path/"high.py").write_text("from .low import _hidden, shown\nfrom . import __version__")
     assert private(tmp_path) == ["high: low._hidden"]
 
+def test_a_private_name_means_one_thing_in_the_house(tmp_path):
+    assert two_meanings() == {}
+    for name, source in dict(a="def _f(): 1\n_x = 1", b="class _f: 1\ndef _y(): 1", c="@patch\ndef _f(self: int): 1").items(): (tmp_path/f"{name}.py").write_text(source)
+    assert two_meanings(tmp_path) == {"_f": ["a", "b"]}
+
+def test_methods_carry_their_public_names(tmp_path):
+    assert hung_on() == []
+    (tmp_path/"a.py").write_text("class A: pass\ndef _g(self): pass\nA.f, A.g = 1, _g\nx = 1")
+    assert hung_on(tmp_path) == ["a: A.f", "a: A.g"]
+
+def test_a_route_is_asked_and_not_compared_by_name(tmp_path):
+    assert routes_by_name() == []
+    (tmp_path/"a.py").write_text("if r.route == 'dml' or strategy in ('within', 'naive'): pass\nif name == 'naive' or route.weighs: pass")
+    assert len(routes_by_name(tmp_path)) == 2
+
 def write_tree(tmp_path, **modules):
     "A package and its notebooks: keyword `_07_name` = source of module `name` on floor 07."
     package, nbs = tmp_path/"toy", tmp_path/"nbs"
@@ -276,6 +342,18 @@ def test_modules_of_checks_are_reached_through_the_package():
     done = python("import causal_prompts as cp\nprint(cp.confounding.__name__, cp.positivity.overlap.__name__)\nassert {*cp._MODULES} <= {*dir(cp)}")
     assert done.stdout.split() == [f"{NAME}.confounding", "overlap"], done.stderr
 
+@pytest.mark.parametrize("code, wanted", [
+    ("from causal_prompts import Trip", "Triplets"), ("import causal_prompts as cp\ncp.rank", "ranking"),
+    ("import causal_prompts as cp\nlog = cp.Triplets.read('log.csv')\nlog.spl", "split"), ("import causal_prompts as cp\ncp.Triplets(1).split()[0].des", "design"),
+    ("import causal_prompts as cp\ncp.CausalReward().fit(1).average_", "average_effect"), ("import causal_prompts as cp\ncp.positivity.overl", "overlap"),
+])
+def test_an_editor_completes_the_public_face(code, wanted):
+    import jedi
+    assert wanted in [c.name for c in jedi.Script(code, project=jedi.Project(ROOT)).complete()]
+
+def test_the_package_ships_its_types():
+    assert (PACKAGE/"py.typed").exists() and (PACKAGE/"__init__.pyi").exists() and '"*.pyi", "py.typed"' in (ROOT/"setup.py").read_text()
+
 def test_letters_order_pages_of_one_number(tmp_path):
     package, nbs = write_tree(tmp_path, _07_low="from toy import high", _08_high="")
     (nbs/"07_low.ipynb").rename(nbs/"07b_low.ipynb"), (nbs/"08_high.ipynb").rename(nbs/"07c_high.ipynb")
@@ -302,15 +380,16 @@ def test_bad_outputs_are_found(tmp_path):
     write([dict(output_type="display_data", data={"application/vnd.jupyter.widget-view+json": {}})]); assert "a stored widget" in unrun(page)[0]
     page.write_text(json.dumps(dict(cells=[], metadata=dict(widgets={})))); assert "widget state" in unrun(page)[0]
 
-def test_no_exported_cell_is_too_long():
-    assert [r for r in page_report() if r["longest"] > LONGEST] == []
+def test_no_exported_cell_is_too_long(): assert too_dense() == []
 
-def test_a_long_cell_is_measured(tmp_path):
-    long = dict(cell_type="code", source="#| export\n" + "x = 1\n\n" * 61, outputs=[])
-    lesson, prose = long | dict(source="x = 1\n" * 99), dict(cell_type="markdown", source="two words")
-    (tmp_path/"00_a.ipynb").write_text(json.dumps(dict(cells=[long, lesson, prose])))
+@pytest.mark.parametrize("source, what", [("x = 1\n\n" * 31, "31 lines"), ("x = 1 # " + "a" * 130, "widest line 138"), ("\n".join(["y = " + "1" * 90] * 12), "1139 characters")])
+def test_a_dense_cell_is_found(tmp_path, source, what):
+    dense = dict(cell_type="code", source="#| export\n" + source, outputs=[])
+    lesson, prose = dense | dict(source="x = 1\n" * 99), dict(cell_type="markdown", source="two words")
+    (tmp_path/"00_a.ipynb").write_text(json.dumps(dict(cells=[dense, lesson, prose])))
+    assert [what in found for found in too_dense(tmp_path)] == [True]
     row, = page_report(tmp_path)
-    assert row["longest"] == 61 and row["exported"] == 1 and row["prose"] == pytest.approx(1 / 3) and row["words"] == pytest.approx(2 / 61)
+    assert row["exported"] == 1 and row["prose"] == pytest.approx(1 / 3) and row["words"] == pytest.approx(2 / row["lines"])
 
 def test_nothing_written_names_a_machine():
     assert [hit for f in written_files() for hit in machine_paths(f)] == []
@@ -379,9 +458,9 @@ def test_the_proposer_in_contributing_serves_the_search():
 
 
 if __name__ == "__main__":
-    print(f"{'page':<32}{'cells':>6}{'prose':>7}{'words/line':>12}{'exported':>10}{'median':>8}{'p90':>5}{'longest':>9}")
+    print(f"{'page':<36}{'cells':>6}{'prose':>7}{'words/line':>12}{'exported':>10}{'lines':>7}{'longest':>9}{'characters: median':>20}{'p90':>6}{'most':>6}{'widest':>8}")
     for r in page_report():
         words = f"{r['words']:.1f}" if r["words"] else ""
-        print(f"{r['page']:<32}{r['cells']:>6}{r['prose']:>7.0%}{words:>12}{r['exported']:>10}{r['median']:>8}{r['p90']:>5}{r['longest']:>9}")
-    long = [r["page"] for r in page_report() if r["longest"] > LONGEST]
-    sys.exit(f"an exported cell is longer than {LONGEST} lines in: {', '.join(long)}; split it" if long else 0)
+        print(f"{r['page']:<36}{r['cells']:>6}{r['prose']:>7.0%}{words:>12}{r['exported']:>10}{r['lines']:>7}{r['longest']:>9}{r['median']:>20}{r['p90']:>6}{r['fullest']:>6}{r['widest']:>8}")
+    dense = too_dense()
+    sys.exit("\n".join([f"an exported cell has at most {LONGEST} lines, {FULLEST} characters and {WIDEST} characters a line; split these:", *dense]) if dense else 0)

@@ -4,7 +4,7 @@ import signal
 import pandas as pd
 import pytest
 
-from causal_prompts import core, covariates, from_promptfoo, graders, importers, messages, pools, record, serve, tabular, treesearch, triplets
+from causal_prompts import core, covariates, from_promptfoo, graders, importers, messages, pools, record, serve, tabular, treesearch, naming
 
 UNITS = ["a", " ", "\n", "1", "{", "<", "$", "\\(", "\\[", "\\", "*", "_", "`", "~", "#", "\"", "=", ",", ".", "-", "€", "@a[", "a.", "a ", "1 ", "1,", "1.", "1/",
     "1,111 ", "sk-", "Bearer ", "<a>", "{{", "{{_", "{{ ", "{{a|", "{%", "<<", "answer ", "\nthe ", "\nmy", "\n ", "<answer>", "\\boxed{", "not the ", "A or ", "\nA) ", "score: 1\n",
@@ -26,11 +26,11 @@ READERS = {
     "number": graded(graders.number(), "3"), "sequence": graded(graders.sequence(), "a b"), "formula": graders._math_answer, "key of a formula": lambda t: graders._key(t[:5000]),
     "two numbers": graders._TWO.fullmatch, "final answer": graders.final_answer, "plain": graders.plain,
     "keys in errors": lambda t: record.blot(t, guess=True), "pictures": record._small, "role": lambda t: serve._role([dict(role="user", content=t)]),
-    "markdown": core.as_markdown, "dates": stamps, "spans": covariates._SPAN.fullmatch,
+    "markdown": core.as_markdown, "dates": stamps, "spans": covariates._DURATION.fullmatch,
     "one query": matched("Q: {query} A:"), "a query twice": matched("{query} {query}"), "other fields": matched("{x} b {query} c {y}"), "fields in a row": matched("{x}{y}{query}"),
     "options": lambda t: importers.without_options(t, ["a", "1", "(A)"]), "variables": importers.variables_left, "holes": messages.holes_of, "own hole": lambda t: messages.mark_hole(t, "a"),
     "status": from_promptfoo.has_status, "named answers": tabular.named_answers, "value": lambda t: tabular.same_value(t, "34.65"), "digits": lambda t: tabular.decimals_asked("a", t),
-    "program": tabular.code_in, "placeholders": lambda t: treesearch.PLACEHOLDER.sub("", t), "ends of sentences": treesearch._NO_END.search, "words": pools._words, "names": triplets._bare}
+    "program": tabular.code_in, "placeholders": lambda t: treesearch.PLACEHOLDER.sub("", t), "ends of sentences": treesearch._NO_END.search, "words": pools._words, "names": naming.bare_name}
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarm on this system")
 @pytest.mark.parametrize("name", READERS)

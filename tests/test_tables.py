@@ -76,8 +76,8 @@ def test_zstd_is_read(tmp_path):
 
 
 def test_zstd_without_a_reader_names_the_remedy(tmp_path, monkeypatch):
-    from causal_prompts import triplets
-    monkeypatch.setattr(triplets, "_zstd_by_arrow", lambda raw: None)
+    from causal_prompts import files
+    monkeypatch.setattr(files, "_zstd_by_arrow", lambda raw: None)
     monkeypatch.setitem(sys.modules, "zstandard", None)
     (tmp_path / "t.csv.zst").write_bytes(b"\x28\xb5\x2f\xfdxxxx")
     with pytest.raises(ImportError, match="pip install zstandard, or unpack the file first"): Triplets.read(tmp_path / "t.csv.zst")
@@ -156,8 +156,8 @@ def test_broken_files_are_refused(name, raw, message, tmp_path):
 
 
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
-    from causal_prompts import triplets
-    monkeypatch.setattr(triplets, "MOST_BYTES", 10_000)
+    from causal_prompts import files
+    monkeypatch.setattr(files, "MOST_BYTES", 10_000)
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"x" * 100_000))
     (tmp_path / "t.zip").write_bytes(zipped({"t.csv": "x" * 100_000}))
     for name in ("t.csv.gz", "t.zip"):
@@ -322,8 +322,8 @@ def test_a_part_without_the_score_is_not_read_as_missing(tmp_path):
 
 
 def test_a_folder_of_everything_is_refused(tmp_path, monkeypatch):
-    from causal_prompts import triplets
-    monkeypatch.setattr(triplets, "MOST_FILES", 3)
+    from causal_prompts import files
+    monkeypatch.setattr(files, "MOST_FILES", 3)
     for i in range(5): table().to_csv(tmp_path / f"{i}.csv", index=False)
     with pytest.raises(LogError, match="a folder of more than 3 files; name the folder of the log"): Triplets.read(tmp_path)
     with pytest.raises((LogError, FileNotFoundError)): Triplets.read("")

@@ -1,6 +1,7 @@
 "Widgets without a browser: views are pure, every control changes what is shown, errors surface, nothing is computed twice."
 import base64, io
 from dataclasses import FrozenInstanceError, replace
+from html import escape
 from types import SimpleNamespace
 
 import ipywidgets as W
@@ -10,14 +11,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from causal_prompts import widgets
+from causal_prompts import confounding_steps as widgets
 from causal_prompts.core import Finding, NotIdentifiedError, as_markdown
 from causal_prompts.estimators import CausalReward, NaiveReward, contrasts
 from causal_prompts.residuals import residuals
 from causal_prompts.treesearch import EditProposer, search
 from causal_prompts.triplets import Triplets
-from causal_prompts.widgets import (ADJUST, PAGES, STEPS, VIEWS, ConfoundingSteps, Contrast, Evidence, Page, Positivity, PositivityExplorer, Replay, SearchReplay, View, adjustments, contrast,
-                                    effect_view, explained, left_over, naive_view, outcome_view, png, positivity_view, routes, search_view, stand_in, start_state, treatment_view)
+from causal_prompts.confounding_steps import (ADJUST, STEPS, VIEWS, ConfoundingSteps, Contrast, adjustments, contrast, effect_view, explained, left_over, naive_view, outcome_view, routes,
+                                              stand_in, start_state, treatment_view)
+from causal_prompts.positivity_explorer import PAGES, Positivity, PositivityExplorer, positivity_view
+from causal_prompts.views import Evidence, Page, View, png
+from causal_prompts.widgets import Replay, SearchReplay, _search_verdict, search_view
 from causal_prompts.worlds import World
 from fakes import Ideas, Words
 
@@ -313,7 +317,7 @@ def test_the_object_itself_is_what_is_shown(shells, monkeypatch):
 
 def test_pictures_speak_to_those_who_do_not_see_them(shells):
     for s in shells:
-        assert f'alt="{widgets.escape(s.view.reading)}"' in s.figure.value
+        assert f'alt="{escape(s.view.reading)}"' in s.figure.value
         assert Image.open(io.BytesIO(s.png)).size[0] > 300
 
 
@@ -406,7 +410,7 @@ def test_only_inside_the_support(study):
 
 def test_the_search_is_judged_as_the_study_judges():
     base = dict(round=1, lo=.1, hi=.3, inside=True)
-    judge = lambda state=Replay(round=1), **kw: widgets._search_verdict(pd.Series(base | kw), state)[0]
+    judge = lambda state=Replay(round=1), **kw: _search_verdict(pd.Series(base | kw), state)[0]
     assert judge() == "ok" and judge(inside=False) == "caution" and judge(lo=-.1) == "stop" and judge(round=0) == "stop" and judge(lo=np.nan) == "caution" and judge(Replay(), round=0) == "caution"
 
 
@@ -421,7 +425,8 @@ def test_the_replay_s_controls(study):
 
 
 def test_widgets_import_nothing_above_them_and_are_imported_by_none():
-    assert not {"report", "cli"} & set(vars(widgets))
+    from causal_prompts import widgets as top
+    assert not {"report", "cli"} & set(vars(top))
 
 @pytest.mark.parametrize("hostile", ["<script>x()</script>", "<img src=x onerror=x()>", "a* **b**", "[x](javascript:x())", "$x$ `y`", "\n\n# big"])
 def test_a_page_that_stands_still_shows_texts_as_they_are(monkeypatch, hostile):

@@ -1,0 +1,95 @@
+"""Write causal_prompts/__init__.pyi: the public face with its signatures, for editors and type checkers.
+
+The face is imported lazily, and methods come from several pages, so nothing that reads source alone can see either. This asks the running package."""
+import inspect, re, sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+import causal_prompts as cp
+
+HEAD = '''"Made by .ci/stub.py from the package itself: do not edit."
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as _np
+import pandas as _pd
+'''
+LONG = {"pandas.core.frame.DataFrame": "_pd.DataFrame", "pandas.core.series.Series": "_pd.Series",
+        "pandas.DataFrame": "_pd.DataFrame", "pandas.Series": "_pd.Series", "numpy.ndarray": "_np.ndarray", "pathlib.Path": "Path",
+        "pathlib._local.Path": "Path", "collections.abc.": "", "typing.": ""}
+KNOWN = {"Callable", "Iterable", "Iterator", "Path", "Any", "Self", "_np", "_pd", "ndarray", "DataFrame", "Series", "int", "float", "str", "bool", "bytes", "list", "dict",
+         "tuple", "set", "type", "None", "object", *cp._HOME}
+
+
+def annotation(value) -> str:
+    "A type as the stub writes it; `Any` where a name in it is not public."
+    text = value if isinstance(value, str) else inspect.formatannotation(value)
+    text = re.sub(r"\b(?<!_)(np|pd)\.", r"_\1.", text)
+    for long, short in LONG.items(): text = text.replace(long, short)
+    text = re.sub(r"causal_prompts\.\w+\.", "", text)
+    try: compile(text, "annotation", "eval")
+    except SyntaxError: return "Any"
+    return text if set(re.findall(r"[A-Za-z_]\w*", text)) <= KNOWN else "Any"
+
+
+def signature(f, back="Any") -> str:
+    "The parameters and what is returned, defaults left out."
+    try: found = inspect.signature(f)
+    except (TypeError, ValueError): return "(self, *args: Any, **kwargs: Any) -> Any"
+    parts, kinds, star = [], inspect.Parameter, False
+    for p in found.parameters.values():
+        mark = {kinds.VAR_POSITIONAL: "*", kinds.VAR_KEYWORD: "**"}.get(p.kind, "")
+        if p.kind is kinds.KEYWORD_ONLY and not star: parts.append("*")
+        star = star or p.kind in (kinds.KEYWORD_ONLY, kinds.VAR_POSITIONAL)
+        kind = "" if p.annotation is p.empty or p.name in ("self", "cls") else f": {annotation(p.annotation)}"
+        parts.append(f"{mark}{p.name}{kind}{'' if p.default is p.empty else ' = ...'}")
+    if found.return_annotation is not found.empty: back = annotation(found.return_annotation)
+    return f"({', '.join(parts)}) -> {back}"
+
+
+def function(name, f, indent="") -> str:
+    "A function or method, with its docstring where it has one of its own."
+    back = {"__init__": "None", "fit": "Self"}.get(name, "Any") # where the page does not say
+    head, doc = f"{indent}def {name}{signature(f, back)}:", (f.__doc__ or "").split("\n")[0]
+    return f"{head}\n{indent}    {doc!r}\n" if doc else f"{head} ...\n"
+
+
+def member(cls, name, value) -> str:
+    "One attribute of a class."
+    if isinstance(value, property): return f"    @property\n{function(name, value.fget, '    ')}"
+    if isinstance(value, staticmethod): return f"    @staticmethod\n{function(name, value.__func__, '    ')}"
+    if inspect.ismethod(getattr(cls, name, None)): return f"    @classmethod\n{function(name, getattr(cls, name).__func__, '    ')}"
+    if inspect.isfunction(value): return function(name, value, "    ")
+    kinds = {n: k for base in cls.__mro__ for n, k in getattr(base, "__annotations__", {}).items()}
+    return f"    {name}: {annotation(kinds[name]) if name in kinds else 'Any'}\n"
+
+
+def own_members(cls) -> dict:
+    "What the class and its forebears in the package define in public, and how it is made."
+    found = {}
+    for base in reversed(cls.__mro__):
+        if not base.__module__.startswith("causal_prompts"): continue
+        found |= {n: v for n, v in vars(base).items() if not n.startswith("_") or n == "__init__"}
+        found |= {n: None for n in getattr(base, "__annotations__", {}) if not n.startswith("_") and n not in found}
+    return found
+
+
+def face(name) -> str:
+    "One public name."
+    value = getattr(cp, name)
+    if inspect.isclass(value):
+        body = "".join(member(value, n, v) for n, v in sorted(own_members(value).items()))
+        return f"class {name}:\n    {(inspect.getdoc(value) or '').split(chr(10))[0]!r}\n{body or '    ...'}"
+    return function(name, value) if callable(value) else f"{name}: Any\n"
+
+
+def main():
+    modules = "".join(f"from . import {m} as {m}\n" for m in sorted(cp._MODULES))
+    text = "\n\n".join([HEAD + modules + "\n__version__: str", *map(face, cp._HOME)])
+    compile(text, "__init__.pyi", "exec")
+    (ROOT/"causal_prompts"/"__init__.pyi").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__": main()
