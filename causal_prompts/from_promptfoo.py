@@ -13,7 +13,8 @@ from .sources import (PACKING, cells_of, existing_file, files_of, foreign, is_ob
                                     objects_of, refusal)
 from .messages import fields_text, holes_of, mark_hole, mark_query, plain, query_of, template_of
 from .plots import shorten
-from .tool_logs import TOOLS, Tool, as_log, check_totals, judge_failed, missing, number_of, score_or_missing
+from .tool_logs import (TOOLS, Tool, as_log, check_totals, judge_failed, missing, number_of,
+                                      score_or_missing)
 from .triplets import Triplets
 
 # %% ../nbs/11d_from_promptfoo.ipynb #imp025
