@@ -17,7 +17,7 @@ from joblib import Parallel, delayed
 from causal_prompts import CausalReward, NaiveReward, TextEncoder, Triplets, World
 from causal_prompts.core import mean_interval, progress, rng
 from causal_prompts.estimators import contrasts
-from causal_prompts.worlds import _pick
+from causal_prompts.worlds import systematic_sample
 
 OUT = Path(__file__).parent/"results"/"interval_coverage.json"
 RANGE = .93, .97
@@ -79,7 +79,7 @@ def one_log(pool, k, recorded, n_queries, n_prompts, seed, rare=None):
     at, cols = r.choice(len(pool["q"]), n_queries, replace=False), np.r_[0, 1 + r.choice(len(pool["prompts"]) - 1, n_prompts - 1, replace=False)]
     q, prompts = pool["q"].iloc[at], pool["prompts"][cols]
     pi = rarely(world.propensity(q["query"], prompts, k), rare_prompts(rare, n_prompts))
-    i, j = _pick(pi, r)
+    i, j = systematic_sample(pi, r)
     score = world.draw(q["query"], prompts, seed=seed)[i, j, 0]
     frame = pd.DataFrame(dict(query=q["query"].to_numpy()[i], prompt=prompts[j], score=score))
     if recorded == "propensity": frame["propensity"] = pi[i, j]

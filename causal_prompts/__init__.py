@@ -6,13 +6,13 @@ from importlib import import_module
 
 _PUBLIC = {
     "core": ["Finding", "content_id"],
-    "triplets": ["Triplets"],
-    "worlds": ["World", "Grid", "load_dataset"],
+    "triplets": ["Triplets", "read"],
+    "worlds": ["World"],
+    "grids": ["Grid", "load_dataset"],
     "record": ["Record"],
     "serve": ["serve_world"],
     "llm": ["LLM", "Limits"],
-    "tasks": ["Task", "world_task"],
-    "benchmarks": ["load_task"],
+    "tasks": ["Task", "load_task", "world_task"],
     "embeddings": ["TextEncoder"],
     "graph": ["PromptGraph"],
     "estimators": ["CausalReward", "CPOReward", "NaiveReward", "load_reward"],
@@ -21,7 +21,7 @@ _PUBLIC = {
     "diagnostics": ["checkup"],
     "widgets": ["ConfoundingSteps", "PositivityExplorer", "SearchReplay"],
 }
-_MODULES = ["sandbox", "graders", "tasks", "dabench", "viseval", "pools", "collect", "importers", "eval_importers", "trace_importers", "covariates", "confounding", "refutation", "positivity", "stability", "transport", "report"] # reached as cp.confounding.balance(...)
+_MODULES = ["sandbox", "graders", "tasks", "tabular", "pools", "collect", "importers", "eval_importers", "trace_importers", "covariates", "confounding", "refutation", "positivity", "stability", "transport", "report"] # reached as cp.confounding.balance(...)
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = ["__version__", *_HOME, *_MODULES]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .columns import BLANKS, NAMES, NEEDED, Problems, refuse, show_value
-from .core import LogError
+from .columns import BLANKS, NAMES, NEEDED, Problems, refuse
 from .plots import shorten
+from .sources import json_lines
 
 # %% ../nbs/02b_files.ipynb #0b3a9023
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip") # endings of compressed files
@@ -166,22 +166,13 @@ def _file_text(path): return decoded_text(unpacked_bytes(path), path.name) # the
 def _file_cells(path): return _csv_cells(unpacked_bytes(path), path.name, set(NAMES))[:3] # cells, lines, where
 
 # %% ../nbs/02b_files.ipynb #00d205d5
-def _json_lines(text, name):
+_LINE_REMEDY = 'write one object {"query": ..., "prompt": ..., "score": ...} a line'
+
+def _lines_table(text, name):
     "One record a line, and the line of each."
     where = f"{name} (rows are lines of the file)"
-    lines = [(i, l) for i, l in enumerate(text.split("\n"), 1) if l.strip()]
-    records, problems = [], []
-    for i, line in lines:
-        try: records.append(json.loads(line))
-        except (ValueError, RecursionError): records.append(None)
-        if isinstance(records[-1], dict): continue
-        torn = i == lines[-1][0] and line.lstrip().startswith("{") and not text.endswith("\n")
-        got = ("a torn last line " if torn else "no JSON object ") + show_value(line)
-        do = 'write one object {"query": ..., "prompt": ..., "score": ...} a line'
-        if torn: do = "the writer was cut off: delete the line"
-        problems.append(dict(row=i, column="line", got=got, do=do))
-    if problems: raise LogError(problems, where)
-    return pd.DataFrame(records), [i for i, _ in lines], where
+    records, lines = json_lines(text, where, _LINE_REMEDY)
+    return pd.DataFrame(records), lines, where
 
 # %% ../nbs/02b_files.ipynb #27ed9536
 def _table_of_columns(x, known):
@@ -212,7 +203,7 @@ def _json_rows(raw, name, known):
     try: whole = json.loads(text)
     except (ValueError, RecursionError) as e:
         first = text.strip().split("\n")[0].strip()
-        if first not in ("{", "[") and not text.lstrip().startswith("["): return _json_lines(text, name)
+        if first not in ("{", "[") and not text.lstrip().startswith("["): return _lines_table(text, name)
         do = "copy or write the file again: it is cut off, or not JSON"
         raise refuse(name, f"no whole JSON ({e})", do) from None
     ours = [v for k, v in whole.items() if k.lower() in known] if isinstance(whole, dict) else []

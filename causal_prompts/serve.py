@@ -21,7 +21,8 @@ from .core import as_texts, content_id, rng
 from .faults import checked_faults, fault_at
 from .world_answers import embed, first_tokens, message_text, reference, role_of, task_reply, tokens
 from .world_answers import writer_reply
-from .worlds import BASELINE, World
+from .world_texts import BASELINE
+from .worlds import World
 
 # %% ../nbs/08d_serve.ipynb #serve038
 def _cut_and_spoiled(text, how, row):

@@ -14,7 +14,8 @@ from itertools import islice
 import numpy as np
 
 from .core import rng
-from .worlds import BASELINE, GRAMMAR, IDEAS, KINDS, SLOTS, World, pick_one, text_readers, template_regex
+from .world_texts import BASELINE, GRAMMAR, IDEAS, KINDS, pick_one, SLOTS, template_regex, text_readers
+from .worlds import World
 
 # %% ../nbs/08c_world_answers.ipynb #serve006
 _DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()

@@ -8,7 +8,8 @@ import pytest
 from causal_prompts import __version__, cli, demonstration, gains, studies
 from causal_prompts.core import Finding
 from causal_prompts.triplets import Triplets
-from causal_prompts.worlds import World, load_table
+from causal_prompts.grids import load_table
+from causal_prompts.worlds import World
 from test_report import Page
 
 

@@ -23,7 +23,8 @@ from causal_prompts.replies import CallError
 from causal_prompts.serve import serve_world
 from causal_prompts.tasks import Task, world_task
 from causal_prompts.triplets import Triplets
-from causal_prompts.worlds import IDEAS, World
+from causal_prompts.world_texts import IDEAS
+from causal_prompts.worlds import World
 from test_llm import answer, error, stub
 
 WORLD = World.preset("confounded-hidden")

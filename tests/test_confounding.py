@@ -10,7 +10,8 @@ import causal_prompts as cp
 from causal_prompts import agreement as ag, confounding as cf
 from causal_prompts.core import Finding, NotIdentifiedError, rng
 from causal_prompts.residuals import residuals
-from causal_prompts.worlds import Grid, World, load_dataset
+from causal_prompts.grids import Grid, load_dataset
+from causal_prompts.worlds import World
 from fakes import Words
 
 ENCODER = Words()

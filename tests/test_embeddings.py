@@ -12,10 +12,10 @@ from sklearn.metrics.pairwise import rbf_kernel
 
 from causal_prompts import embeddings as em, text_models as tm
 from causal_prompts.core import rng
-from causal_prompts.embeddings import TextEncoder, as_template, mask_query
-from causal_prompts.spaces import STRUCTURE, ConcatSpace, KernelSpace, PCASpace, StructureSpace, space_from_state, structure
+from causal_prompts.embeddings import as_template, mask_query, TextEncoder
+from causal_prompts.grids import load_table
+from causal_prompts.spaces import ConcatSpace, KernelSpace, PCASpace, space_from_state, structure, StructureSpace
 from causal_prompts.support import Support
-from causal_prompts.worlds import load_table
 
 ROOT = Path(__file__).resolve().parents[1]
 IDEAS = {

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from causal_prompts import eval_importers as ev
-from causal_prompts import reading
+from causal_prompts import reading, tool_logs
 from causal_prompts.core import LogError
 from causal_prompts.triplets import Triplets
 
@@ -306,11 +306,11 @@ def test_messages_of_other_makers():
     assert cat != dog and cat.startswith("What is this?\n[image_url ")
 
 @pytest.mark.parametrize("value, score", [(True, 1.), (np.bool_(False), 0.), ("yes", 1.), ("0.5", .5), (3, 3.), (None, np.nan), ("", np.nan), ("nan", np.nan)])
-def test_scores_that_can_be_read(value, score): assert reading.scored(value, None, "f")["score"] == pytest.approx(score, nan_ok=True)
+def test_scores_that_can_be_read(value, score): assert tool_logs.scored(value, None, "f")["score"] == pytest.approx(score, nan_ok=True)
 
 @pytest.mark.parametrize("value", ["good", [1.], dict(a=1)])
 def test_scores_that_cannot(value):
-    with refused("the score .*name a score that is a number or a truth value"): reading.scored(value, None, "f")
+    with refused("the score .*name a score that is a number or a truth value"): tool_logs.scored(value, None, "f")
 
 @pytest.mark.parametrize("template, name, ours", [("{{q}} x", None, "{query} x"), ("{q}", None, "{query}"), ("no holes", None, "no holes"), ("{a} {question}", None, "{a} {query}"), ("{a} {b}", "b", "{a} {query}"), ('{"k": 1} {{ x }}', None, '{"k": 1} {query}')])
 def test_variables_of_templates(template, name, ours): assert reading.with_query(template, name, "f") == ours

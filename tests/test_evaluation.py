@@ -13,7 +13,8 @@ from causal_prompts.evaluation import compare, ranking
 from causal_prompts.measures import by_query, tau_b
 from causal_prompts.naive import NaiveReward
 from causal_prompts.triplets import Triplets
-from causal_prompts.worlds import Grid, World
+from causal_prompts.grids import Grid
+from causal_prompts.worlds import World
 from fakes import Ideas
 
 

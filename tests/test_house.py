@@ -127,13 +127,13 @@ def top_level(package=PACKAGE):
 def is_patch(node): return any("patch" in ast.unparse(d) for d in node.decorator_list)
 
 def two_meanings(package=PACKAGE):
-    "Private names that more than one module defines, with these modules."
+    "Private names that more than one module defines, with these modules; `_all_` is nbdev's."
     found = {}
     for module, node in top_level(package):
         names = [t.id for t in node.targets if isinstance(t, ast.Name)] if isinstance(node, ast.Assign) else []
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not is_patch(node): names = [node.name]
         for name in names:
-            if name.startswith("_") and not name.startswith("__"): found.setdefault(name, set()).add(module)
+            if name.startswith("_") and not name.startswith("__") and name != "_all_": found.setdefault(name, set()).add(module)
     return {name: sorted(modules) for name, modules in sorted(found.items()) if len(modules) > 1}
 
 def hung_on(package=PACKAGE):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_prompts import importers as im
+from causal_prompts import from_inspect, from_lm_eval, importers as im, messages, sources
 from causal_prompts.core import LogError, content_id
 from causal_prompts.triplets import Triplets
 
@@ -164,7 +164,7 @@ def test_inspect_damaged_member_is_named(tmp_path):
 
 def test_inspect_log_of_a_run_that_was_stopped(tmp_path):
     with zipfile.ZipFile(FILES/"inspect/plain.eval") as z: names = [i for i in z.namelist() if i == "_journal/start.json" or i.startswith("samples/2")]
-    head, samples = im._eval_zip(FILES/"inspect/plain.eval")
+    head, samples = from_inspect.zip_log(FILES/"inspect/plain.eval")
     with zipfile.ZipFile(tmp_path/"part.eval", "w", zipfile.ZIP_DEFLATED) as z: # older logs are deflated; no header.json before the end
         z.writestr("_journal/start.json", json.dumps({k: head[k] for k in ("version", "eval", "plan")}))
         for s in samples[:3]: z.writestr(f"samples/{s['id']}_epoch_{s['epoch']}.json", json.dumps(s))
@@ -225,9 +225,9 @@ def test_own_prompts_for_every_query_are_suspicious(tmp_path):
     with pytest.warns(UserWarning, match="each of the 8 prompts met one query only"): im.lm_eval(tmp_path/"samples_x.jsonl", filter="strict")
 
 def test_lm_eval_example_turns_belong_to_the_prompt():
-    sent = im._sent(dict(gen_args_0=dict(arg_0=json.dumps([dict(role="user", content="2 + 2?"), dict(role="assistant", content="4"), dict(role="user", content="3 + 9?")]), arg_1={})))
+    sent = from_lm_eval.sent_messages(dict(gen_args_0=dict(arg_0=json.dumps([dict(role="user", content="2 + 2?"), dict(role="assistant", content="4"), dict(role="user", content="3 + 9?")]), arg_1={})))
     assert im.template_of(sent, "3 + 9?") == "2 + 2?\n\n4"
-    assert im._sent([["plain text", {}]]) == [dict(role="user", content="plain text")]
+    assert from_lm_eval.sent_messages([["plain text", {}]]) == [dict(role="user", content="plain text")]
 
 
 # ---- MLflow
@@ -538,7 +538,7 @@ def test_marks_of_windows_and_lines_under_another_name(tmp_path, logs):
         assert im.read(written(tmp_path/name, t)).frame.equals(logs["mlflow"].frame), name
 
 def test_what_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(im, "MOST", 100_000)
+    monkeypatch.setattr(sources, "MOST", 100_000)
     for pack in ("gz", "zst"):
         with refused("unpacks to more than 100,000 bytes.*unpack it"): im.read(written(tmp_path/f"bomb.json.{pack}", b" " * 10**6, pack))
     head = dict(version=2, status="success", eval=dict(task="t", model="m"), plan={})
@@ -578,7 +578,6 @@ def test_a_later_page_adds_its_importer(tmp_path, monkeypatch):
     assert im.tool_of(path) == "mine" and im.read(path, model="m").frame["model"].tolist() == ["m"] and {"score", "model", "score_range"} <= im.takes("mine")
     monkeypatch.setitem(im.TOOLS, "other", im.Tool(mine, lambda seen: {"my_mark"} <= seen.keys))
     with refused(r"marks of several tools, \['mine', 'other'\].*tool="): im.read(path)
-    monkeypatch.setattr(im, "LATER", ["no_such_page"])
     assert "promptfoo" in im.tools()
 
 
@@ -586,7 +585,7 @@ def test_a_later_page_adds_its_importer(tmp_path, monkeypatch):
 
 def test_options_belong_to_the_query_in_any_dress():
     options = ["red", "dark red", "blue"]
-    ask = lambda text: im._asked_with([dict(role="user", content=text)], "Which one?", options)
+    ask = lambda text: messages.template_with_options([dict(role="user", content=text)], "Which one?", options)
     assert ask("Pick.\n\nWhich one?\n\nA) red\nB) dark red\nC) blue") == "Pick.\n\n{query}"
     assert ask("Which one?\n(A) blue\n(B) red\n(C) dark red\nAnswer:") == "{query}\nAnswer:"
     assert ask("Which one? a. red, b. dark red, c. blue") == "{query}"
@@ -598,10 +597,10 @@ def test_options_belong_to_the_query_in_any_dress():
     dict(option_1="two", option_2="one"), dict(tags=["red", "thin"], possibilities=["one", "two"])])
 @pytest.mark.parametrize("listed", ["A) one\nB) two", "Option A: one\nOption B: two", "**A.** two\n**B.** one", "(A): one\n(B): two", "A - one\nB - two"])
 def test_options_are_found_in_the_items_own_fields(item, listed):
-    messages = [dict(role="user", content=f"Pick.\n\nWhich?\n\n{listed}\n\nSay a letter.")]
-    options = im._options(item, messages)
-    assert sorted(options) == ["one", "two"] and im._asked_with(messages, "Which?", options) == "Pick.\n\n{query}\n\nSay a letter."
-    assert im._options(item, [dict(role="user", content="Which? One or two.")]) == []
+    sent = [dict(role="user", content=f"Pick.\n\nWhich?\n\n{listed}\n\nSay a letter.")]
+    options = messages.options_of(item, sent)
+    assert sorted(options) == ["one", "two"] and messages.template_with_options(sent, "Which?", options) == "Pick.\n\n{query}\n\nSay a letter."
+    assert messages.options_of(item, [dict(role="user", content="Which? One or two.")]) == []
 
 def test_the_query_is_what_stands_at_its_mark():
     assert im.cut_query("Is it so? Say yes.\nThe mill closed.", "Is it so? Say yes.\n{query}") == "The mill closed."

@@ -4,7 +4,8 @@ import signal
 import pandas as pd
 import pytest
 
-from causal_prompts import answers, core, covariates, dabench, formulas, graders, identity, importers, naming, pools, proposers, world_answers
+from causal_prompts import answers, core, covariates, dabench, formulas, from_promptfoo, graders, identity, importers, messages, naming, pools, proposers
+from causal_prompts import tabular, world_answers
 
 UNITS = ["a", " ", "\n", "1", "{", "<", "$", "\\(", "\\[", "\\", "*", "_", "`", "~", "#", "\"", "=", ",", ".", "-", "€", "@a[", "a.", "a ", "1 ", "1,", "1.", "1/",
     "1,111 ", "sk-", "Bearer ", "<a>", "{{", "{{_", "{{ ", "{{a|", "{%", "<<", "answer ", "\nthe ", "\nmy", "\n ", "<answer>", "\\boxed{", "not the ", "A or ", "\nA) ", "score: 1\n",
@@ -28,8 +29,8 @@ READERS = {
     "keys in errors": lambda t: identity.blot(t, guess=True), "pictures": identity.media_hashed, "role": lambda t: world_answers.role_of([dict(role="user", content=t)]),
     "markdown": core.as_markdown, "dates": stamps, "spans": covariates._DURATION.fullmatch,
     "one query": matched("Q: {query} A:"), "a query twice": matched("{query} {query}"), "other fields": matched("{x} b {query} c {y}"), "fields in a row": matched("{x}{y}{query}"),
-    "options": lambda t: importers.without_options(t, ["a", "1", "(A)"]), "variables": importers.variables_left, "holes": importers._holes, "own hole": lambda t: importers._ours(t, "a"),
-    "status": importers._STATUS.match, "named answers": dabench.named_answers, "value": lambda t: dabench.same_value(t, "34.65"), "digits": lambda t: dabench.decimals_asked("a", t),
+    "options": lambda t: importers.without_options(t, ["a", "1", "(A)"]), "variables": importers.variables_left, "holes": messages.holes_of, "own hole": lambda t: messages.mark_hole(t, "a"),
+    "status": from_promptfoo.has_status, "named answers": dabench.named_answers, "value": lambda t: dabench.same_value(t, "34.65"), "digits": lambda t: dabench.decimals_asked("a", t),
     "program": tabular.code_in, "placeholders": lambda t: proposers.PLACEHOLDER.sub("", t), "ends of sentences": proposers._NO_END.search, "words": pools._word_list, "names": naming.bare_name}
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarm on this system")
@@ -53,8 +54,8 @@ def test_bounds_leave_short_texts_as_they_were():
     assert all(map(two, [" or ", ", ", " dollars to $", " - ", "% and "])) and not two(" is more than ")
     assert formulas.formula_key("hello world")[1] and not formulas.formula_key("abc")[1] and not formulas.formula_key("x1 with words")[1]
     assert formulas.tidy_formula(r"0.1\overline{3}") == r"\frac{2}{15}" and identity.blot("got sk-abcdefghijklmnop1", guess=True) == "got [key]"
-    assert importers._holes("{{ a }} {{- b | c -}} {{d.e}}") == {"a", "b", "d"}
-    assert importers._ours("{{ a }} {{a.b | f }} {{- a -}} {{ab}}", "a") == "{query} {query} {query} {{ab}}"
+    assert messages.holes_of("{{ a }} {{- b | c -}} {{d.e}}") == {"a", "b", "d"}
+    assert messages.mark_hole("{{ a }} {{a.b | f }} {{- a -}} {{ab}}", "a") == "{query} {query} {query} {{ab}}"
     assert importers.matched("Q:  two\nwords \nA:", ["Q: {query}\nA:"]) == ("Q: {query}\nA:", "two\nwords")
     assert importers.matched("ctx\nQ: one\nagain: one", ["{c}\nQ: {query}\nagain: {query}"])[1] == "one"
     assert importers.matched("B one A", ["A {query} B"]) is None

@@ -12,7 +12,8 @@ from causal_prompts.pools import toggles
 from causal_prompts.record import Record
 from causal_prompts.serve import serve_world
 from causal_prompts.tasks import with_examples
-from causal_prompts.worlds import BASELINE, IDEAS, World
+from causal_prompts.world_texts import BASELINE, IDEAS
+from causal_prompts.worlds import World
 
 
 class Writer:

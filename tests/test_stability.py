@@ -10,8 +10,8 @@ from causal_prompts.causal import CausalReward
 from causal_prompts.core import content_id, Finding, NotIdentifiedError
 from causal_prompts.naive import NaiveReward
 from causal_prompts.residuals import residuals
-from causal_prompts.rows import rows_kept
-from causal_prompts.worlds import IDEAS, World
+from causal_prompts.world_texts import IDEAS
+from causal_prompts.worlds import World
 from fakes import Ideas, Words
 
 

@@ -17,7 +17,8 @@ from causal_prompts.learning_curve import data_size
 from causal_prompts.naive import NaiveReward
 from causal_prompts.transport import drift, shift
 from causal_prompts.triplets import Triplets
-from causal_prompts.worlds import Grid, load_dataset, World
+from causal_prompts.grids import Grid, load_dataset
+from causal_prompts.worlds import World
 from fakes import Words
 
 WORLD = World.preset("randomised")

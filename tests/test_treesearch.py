@@ -14,7 +14,8 @@ from causal_prompts.naive import NaiveReward
 from causal_prompts.proposers import EditProposer, ideas_from, PLACEHOLDER, sentences
 from causal_prompts.treesearch import search
 from causal_prompts.triplets import Triplets
-from causal_prompts.worlds import load_dataset, World
+from causal_prompts.grids import load_dataset
+from causal_prompts.worlds import World
 from fakes import Ideas
 
 QUERIES = ["first query", "second query", "third query"]

@@ -8,10 +8,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.model_selection import cross_val_score
 
-from causal_prompts import worlds
+from causal_prompts import grids, worlds
 from causal_prompts.core import content_id
 from causal_prompts.triplets import Triplets
-from causal_prompts.worlds import Grid, World, data_folder, datasets, load_dataset, load_table
+from causal_prompts.grids import Grid, data_folder, datasets, load_dataset, load_table
+from causal_prompts.worlds import World
 
 SETTINGS = [dict(), dict(visible=False, noise=.3), dict(nonlinearity=1.), dict(nonlinearity=.4, noise=.1, visible=False), dict(graded=True, noise=.2)]
 
@@ -146,11 +147,11 @@ def test_quality_is_the_mean_over_the_worlds_queries():
 def test_inclusion_probabilities_are_exact():
     r = np.random.default_rng(0)
     for shares, k in ((r.dirichlet(np.ones(12) * .4), 4), (np.array([.9, .05, .03, .02, 0.]), 3), (np.ones(6) / 6, 6)):
-        pi = worlds._inclusion(np.tile(shares, (40_000, 1)), k)
+        pi = worlds.inclusion_probabilities(np.tile(shares, (40_000, 1)), k)
         assert np.allclose(pi.sum(1), k) and pi.max() <= 1 and (pi[:, shares == 0] == 0).all()
         free = (pi[0] < 1) & (pi[0] > 0)
         assert np.ptp(pi[0][free] / shares[free]) < 1e-9 if free.any() else True
-        row, col = worlds._pick(pi, np.random.default_rng(1))
+        row, col = worlds.systematic_sample(pi, np.random.default_rng(1))
         assert (np.bincount(row) == k).all() and not pd.DataFrame(dict(row=row, col=col)).duplicated().any()
         freq, se = np.bincount(col, minlength=len(shares)) / 40_000, np.sqrt(pi[0] * (1 - pi[0]) / 40_000)
         assert (abs(freq - pi[0]) <= 4.5 * se + 1e-12).all()
@@ -283,7 +284,7 @@ def test_grid_truth_is_the_mean_over_repeats(grid):
     assert "40 queries x 8 prompts, 3 scores a cell" in repr(grid)
 
 
-@pytest.mark.parametrize("policy", worlds.POLICIES)
+@pytest.mark.parametrize("policy", grids.POLICIES)
 def test_horvitz_thompson_recovers_the_grid_under_every_policy(grid, policy):
     runs = [grid.replay(policy, k=3, seed=s).frame for s in range(150)]
     weighted = pd.DataFrame([(f["score"] / f["propensity"]).groupby(f["prompt_id"]).sum().reindex(grid.quality.index, fill_value=0) / 40 for f in runs])
@@ -294,7 +295,7 @@ def test_horvitz_thompson_recovers_the_grid_under_every_policy(grid, policy):
     assert off.max() < 4.3 if policy == "random" else off.max() > 4.5
 
 
-@pytest.mark.parametrize("policy", worlds.POLICIES)
+@pytest.mark.parametrize("policy", grids.POLICIES)
 def test_replayed_rows_are_recorded_ones(grid, policy):
     log = grid.replay(policy, k=3, repeats=2, seed=1)
     f = log.frame
@@ -308,7 +309,7 @@ def test_replayed_rows_are_recorded_ones(grid, policy):
 
 def test_what_the_policies_lean_on(grid):
     lean = {}
-    for policy in worlds.POLICIES:
+    for policy in grids.POLICIES:
         f = pd.concat([grid.replay(policy, k=2, seed=s).frame for s in range(20)])
         d, q = grid.difficulty[f["query_id"]].to_numpy(), grid.quality[f["prompt_id"]].to_numpy()
         hard = d >= grid.difficulty.mean()
@@ -414,7 +415,7 @@ def test_datasets_is_complete():
 # seeds and errors
 
 def test_another_process_sees_the_same():
-    code = ("from causal_prompts.worlds import World, Grid; from causal_prompts.core import content_id\n"
+    code = ("from causal_prompts.worlds import World; from causal_prompts.grids import Grid; from causal_prompts.core import content_id\n"
             "w = World(visible=False, seed=5, noise=.1); l = w.log(60, propensities=True, covariates=True)\n"
             "g = Grid(World(prompts_per_query=6).log(30, n_prompts=6)).replay('adaptive', k=2)\n"
             "print(content_id(l.frame.to_csv(), g.frame.to_csv(), w.value(w.queries(9, 2)['query'], w.prompts(9, 3)).tolist()))")

@@ -53,7 +53,7 @@ def models(world, first="causal"):
 
 def crossed(seed):
     "A hidden world in full, and the log its policy would have left."
-    from causal_prompts.worlds import Grid
+    from causal_prompts.grids import Grid
     w = World.preset("confounded-hidden", seed=seed)
     full = w.log(800, prompts_per_query=12, n_prompts=12, seed=seed)
     return w, full, Grid(full).replay("better-to-harder", k=4, strength=4., floor=.02, seed=seed)
