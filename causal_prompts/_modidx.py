@@ -2075,6 +2075,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'causal_prompts.studies._opening': ('studies.html#_opening', 'causal_prompts/studies.py'),
                                         'causal_prompts.studies._plain_rows': ('studies.html#_plain_rows', 'causal_prompts/studies.py'),
                                         'causal_prompts.studies._prompt_named': ('studies.html#_prompt_named', 'causal_prompts/studies.py'),
+                                        'causal_prompts.studies._say_nothing': ('studies.html#_say_nothing', 'causal_prompts/studies.py'),
                                         'causal_prompts.studies._split_said': ('studies.html#_split_said', 'causal_prompts/studies.py'),
                                         'causal_prompts.studies._study_json': ('studies.html#_study_json', 'causal_prompts/studies.py'),
                                         'causal_prompts.studies._three_queries': ( 'studies.html#_three_queries',

@@ -367,6 +367,8 @@ def export(self: Study,
     return folder
 
 # %% ../nbs/17f_studies.ipynb #30a95338
+def _say_nothing(what): "Told what is being done, keeps it."
+
 def _file_name(source): return f"{Path(source).name}." if isinstance(source, (str, os.PathLike)) else ""
 
 def _fit_to_study(log):
@@ -387,7 +389,7 @@ def study(
     encoder=None, # None: TextEncoder()
     random_state: int = 0,
     about: str | None = None, # where the log comes from; None: its file
-    say: Callable = lambda what: None, # told what is done
+    say: Callable = _say_nothing, # told what is done
 ) -> Study:
     "What a log says of its prompts."
     about = _file_name(log) if about is None else about
