@@ -24,7 +24,8 @@ def _better_said(facts, best, baseline):
 # %% ../nbs/17e_conclusions.ipynb #7ff3ffe7
 def _none_better_said(facts, best, baseline):
     "That none is told to be better, and how near one comes."
-    worse = f" ({facts['sure_below']} are worse)" if facts["sure_below"] else ""
+    below = facts["sure_below"]
+    worse = f" ({below} {'is' if below == 1 else 'are'} worse)" if below else ""
     largest = f"the largest estimate is {_largest_said(best)}) for {shorten(best['prompt'], 70)!r}"
     if not np.isfinite(best["effect"]): largest = "nothing in it links any of them with the baseline"
     return (f"this log cannot tell any of the other {facts['prompts']} prompts to be better than the baseline "

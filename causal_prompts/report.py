@@ -19,34 +19,51 @@ from .core import Finding, printable, whole_file
 from .plots import shorten
 
 # %% ../nbs/17_report.ipynb #3b7d154d
-def _numbers(v, digits=3, plus=False):
-    "Texts for numbers that share a scale; an absent one is a dash."
-    v = np.asarray(v, float)
-    seen = v[np.isfinite(v)]
+def _digits_shown(seen, digits, plus):
+    "Digits after the point for numbers of one column: none for counts, few for large ones."
     top = np.abs(seen).max(initial=0)
-    digits = 0 if (seen == np.round(seen)).all() and top != 1 and not plus or top >= 1000 else 1 if top >= 10 else digits
-    v = np.round(v, digits) + 0. # no minus zero
-    return [f"{x:{'+' if plus else ''},.{digits}f}" if np.isfinite(x) else "–" for x in v]
+    counts = (seen == np.round(seen)).all() and top != 1 and not plus
+    if counts or top >= 1000: return 0
+    return 1 if top >= 10 else digits
 
+def _number_texts(values, digits=3, plus=False):
+    "Texts for numbers that share a scale; an absent one is a dash."
+    values = np.asarray(values, float)
+    digits = _digits_shown(values[np.isfinite(values)], digits, plus)
+    rounded = np.round(values, digits) + 0. # no minus zero
+    sign = "+" if plus else ""
+    return [f"{x:{sign},.{digits}f}" if np.isfinite(x) else "–" for x in rounded]
+
+# %% ../nbs/17_report.ipynb #a7c9ce96
 DIFFERENCES = ("effect", "gain", "difference", "predicted", "claimed", "truth") # columns whose numbers carry a plus
 
-def _texts(col, digits):
+def _no_value(value): return value is None or value is pd.NA or isinstance(value, float) and np.isnan(value)
+
+def _cell_texts(column, digits):
     "The cells of a column as texts, and whether they are numbers."
-    if col.dtype == bool: return ["yes" if v else "no" for v in col], False
-    if pd.api.types.is_numeric_dtype(col.dtype): return _numbers(col.to_numpy(float, na_value=np.nan), digits, col.name in DIFFERENCES), True
-    return ["–" if v is None or v is pd.NA or isinstance(v, float) and np.isnan(v) else str(v) for v in col], False
+    if column.dtype == bool: return ["yes" if v else "no" for v in column], False
+    if not pd.api.types.is_numeric_dtype(column.dtype):
+        return ["–" if _no_value(value) else str(value) for value in column], False
+    return _number_texts(column.to_numpy(float, na_value=np.nan), digits, column.name in DIFFERENCES), True
 
 # %% ../nbs/17_report.ipynb #7e592c2b
-def _pairs(table):
+def _interval_columns(table):
     "estimate -> (column of the lower end, column of the upper end)."
-    cols, out = list(table.columns), {}
-    for c in cols:
-        lo, hi = (f"{c}_lo", f"{c}_hi")
-        if lo in cols and hi in cols: out[c] = lo, hi
-    if "lo" in cols and "hi" in cols:
-        left = [c for c in cols[:cols.index("lo")] if c != "se" and c not in out and pd.api.types.is_numeric_dtype(table[c].dtype) and table[c].dtype != bool]
-        if left: out[left[-1]] = "lo", "hi"
-    return out
+    columns, out = list(table.columns), {}
+    for c in columns:
+        if f"{c}_lo" in columns and f"{c}_hi" in columns: out[c] = f"{c}_lo", f"{c}_hi"
+    if "lo" not in columns or "hi" not in columns: return out
+    number = lambda c: pd.api.types.is_numeric_dtype(table[c].dtype) and table[c].dtype != bool
+    left = [c for c in columns[:columns.index("lo")] if c != "se" and c not in out and number(c)]
+    return out | {left[-1]: ("lo", "hi")} if left else out
+
+# %% ../nbs/17_report.ipynb #b68fc32a
+def _with_interval(table, estimate, ends, digits):
+    "An estimate and its interval in one text, all of them with the same digits."
+    columns = [table[c].to_numpy(float) for c in (estimate, *ends)]
+    texts = _number_texts(np.concatenate(columns), digits, estimate in DIFFERENCES or ends != ("lo", "hi"))
+    mid, lo, hi = (texts[i * len(table):(i + 1) * len(table)] for i in range(3))
+    return [m if "–" in (l, h) else f"{m} [{l}, {h}]" for m, l, h in zip(mid, lo, hi)]
 
 # %% ../nbs/17_report.ipynb #eb08a4d4
 def readable(
@@ -54,37 +71,38 @@ def readable(
     digits: int = 3, # after the point, for numbers below 10
 ) -> tuple[pd.DataFrame, list[str]]: # the same rows as texts; the names of the columns that hold numbers
     "A table as a person reads it: estimates joined with their intervals, digits alike."
-    pairs, out, numbers = _pairs(table), {}, []
+    pairs, out, numbers = _interval_columns(table), {}, []
     gone = {c for ends in pairs.values() for c in ends} | ({"se"} if "lo" in table and pairs else set())
     for c in (c for c in table.columns if c not in gone):
-        cells, numeric = _texts(table[c], digits)
+        cells, numeric = _cell_texts(table[c], digits)
         name = str(c).replace("_", " ")
-        if c in pairs:
-            every = _numbers(np.concatenate([table[k].to_numpy(float) for k in (c, *pairs[c])]), digits, c in DIFFERENCES or pairs[c] != ("lo", "hi"))
-            mid, lo, hi = (every[i * len(table):(i + 1) * len(table)] for i in range(3))
-            cells, name = [m if "–" in (l, h) else f"{m} [{l}, {h}]" for m, l, h in zip(mid, lo, hi)], f"{name} [interval]"
+        if c in pairs: cells, name = _with_interval(table, c, pairs[c], digits), f"{name} [interval]"
         out[name] = cells
         if numeric: numbers.append(name)
     return pd.DataFrame(out), numbers
 
 # %% ../nbs/17_report.ipynb #ee56e31c
-def _section(s):
+def _section(section):
     "(heading or None, items), checked."
-    if isinstance(s, Finding): return None, [s]
-    if not isinstance(s, (tuple, list)) or not s or not isinstance(s[0], str): raise TypeError(f"a section must be (heading, *items) or a Finding, got {shorten(repr(s), 80)}")
-    for i in s[1:]:
-        if not isinstance(i, (str, Finding, pd.DataFrame)): raise TypeError(f"section {s[0]!r} must hold texts, Findings and DataFrames, got {type(i).__name__}; for a picture, give the Finding it belongs to")
-    return s[0], list(s[1:])
+    if isinstance(section, Finding): return None, [section]
+    if not isinstance(section, (tuple, list)) or not section or not isinstance(section[0], str):
+        raise TypeError(f"a section must be (heading, *items) or a Finding, got {shorten(repr(section), 80)}")
+    heading, *items = section
+    for item in items:
+        if not isinstance(item, (str, Finding, pd.DataFrame)):
+            raise TypeError(f"section {heading!r} must hold texts, Findings and DataFrames, got {type(item).__name__}; "
+                            "for a picture, give the Finding it belongs to")
+    return heading, items
 
-def _sections(x):
+def _checked_sections(given):
     "A list of checked sections, from one or several."
-    if isinstance(x, Finding) or isinstance(x, tuple) and x and isinstance(x[0], str): x = [x]
-    return [_section(s) for s in x]
+    one = isinstance(given, Finding) or isinstance(given, tuple) and given and isinstance(given[0], str)
+    return [_section(section) for section in ([given] if one else given)]
 
 # %% ../nbs/17_report.ipynb #a77228dc
-def _plain(text): return printable(" ".join(str(text).split()))
+def _on_one_line(text): return printable(" ".join(str(text).split()))
 
-def _widths(shown, numbers, width, least=16):
+def _column_widths(shown, numbers, width, least=16):
     "A width for each column, the columns of text sharing what the numbers leave; None where there is too little."
     need = {c: max([len(c), *map(len, shown[c])]) for c in shown}
     texts = [c for c in shown if c not in numbers]
@@ -95,35 +113,52 @@ def _widths(shown, numbers, width, least=16):
         room -= need[c]
     return need
 
+# %% ../nbs/17_report.ipynb #047f68cb
+def _that_fit(table, width):
+    "The columns that the width allows, as texts; which hold numbers; which were left out, the last texts first."
+    for digits in (3, 2):
+        shown, numbers = readable(table, digits)
+        shown, left = shown.map(_on_one_line), []
+        if _column_widths(shown, numbers, width): break
+    while len(shown.columns) > 1 and _column_widths(shown, numbers, width) is None:
+        further_texts = [c for c in shown if c not in numbers][1:]
+        dropped = (further_texts or list(shown)[1:])[-1]
+        shown = shown.drop(columns=dropped)
+        left.insert(0, dropped)
+    return shown, numbers, left
+
+# %% ../nbs/17_report.ipynb #9645444d
+def _aligned(shown, numbers, widths):
+    "A head, a rule, a line per row."
+    def cell(column, text):
+        short = shorten(text, widths[column]).replace("……", "…")
+        return f"{short:{'>' if column in numbers else '<'}{widths[column]}}"
+    lines = ["  ".join(cell(c, c) for c in shown), "  ".join("-" * widths[c] for c in shown)]
+    return lines + ["  ".join(map(cell, shown, row)) for row in shown.itertuples(index=False)]
+
 # %% ../nbs/17_report.ipynb #1d1436d5
 def _text_table(table, width, most=40):
     "Aligned columns within the width."
-    for digits in (3, 2):
-        shown, numbers = readable(table.head(most), digits)
-        shown, left = shown.map(_plain), []
-        if _widths(shown, numbers, width): break
-    while len(shown.columns) > 1 and _widths(shown, numbers, width) is None:
-        drop = ([c for c in shown if c not in numbers][1:] or list(shown)[1:])[-1]
-        shown = shown.drop(columns=drop); left.insert(0, drop)
-    w = _widths(shown, numbers, width) or {c: width for c in shown}
-    cell = lambda c, v: f"{shorten(v, w[c]).replace('……', '…'):{'>' if c in numbers else '<'}{w[c]}}"
-    lines = ["  ".join(cell(c, c) for c in shown), "  ".join("-" * w[c] for c in shown)]
-    lines += ["  ".join(cell(c, v) for c, v in zip(shown, row)) for row in shown.itertuples(index=False)]
+    shown, numbers, left = _that_fit(table.head(most), width)
+    widths = _column_widths(shown, numbers, width) or {c: width for c in shown}
+    lines = _aligned(shown, numbers, widths)
     if len(table) > most: lines.append(f"... {len(table) - most} more rows")
     if left: lines.append(f"(too wide for here: {', '.join(left)})")
-    return "\n".join(l.rstrip() for l in lines)
+    return "\n".join(line.rstrip() for line in lines)
 
 # %% ../nbs/17_report.ipynb #9b9f466c
-def _wrap(text, width): return "\n\n".join(textwrap.fill(_plain(p), width, break_on_hyphens=False)
-    for p in text.split("\n\n") if p.strip())
+def _wrap(text, width):
+    paragraphs = [_on_one_line(p) for p in text.split("\n\n") if p.strip()]
+    return "\n\n".join(textwrap.fill(p, width, break_on_hyphens=False) for p in paragraphs)
 
 def _text_item(item, width):
     "Prose, a table or a finding as lines."
     if isinstance(item, str): return _wrap(item, width)
     if isinstance(item, pd.DataFrame): return _text_table(item, width)
-    parts = [f"[{item.verdict}] {_plain(item.question)}", _wrap(item.reading, width), _text_table(item.table, width)]
-    return "\n".join(parts[:2]) + "\n\n" + parts[2] + (f"\n\n{_wrap(f'Next: {item.advice}', width)}" if item.advice
-        else "")
+    said = f"[{item.verdict}] {_on_one_line(item.question)}\n{_wrap(item.reading, width)}"
+    parts = [said, _text_table(item.table, width)]
+    if item.advice: parts.append(_wrap(f"Next: {item.advice}", width))
+    return "\n\n".join(parts)
 
 # %% ../nbs/17_report.ipynb #d64437b0
 def as_text(
@@ -132,8 +167,8 @@ def as_text(
 ) -> str:
     "Sections for a terminal."
     parts = []
-    for heading, items in _sections(sections):
-        head = [f"{_plain(heading)}\n{'=' * min(width, len(heading))}"] if heading else []
+    for heading, items in _checked_sections(sections):
+        head = [f"{_on_one_line(heading)}\n{'=' * min(width, len(heading))}"] if heading else []
         parts.append("\n\n".join(head + [_text_item(i, width) for i in items]))
     return "\n\n\n".join(parts)
 
@@ -143,15 +178,21 @@ def _html_cell(text, numeric, longest=240):
     if numeric: return f'<td class="n">{escape(text)}</td>'
     room = ' class="long"' if len(text) > 50 else ' class="mid"' if len(text) > 20 else ""
     if len(text) <= longest: return f"<td{room}>{escape(text)}</td>"
-    return f"<td{room}><details><summary>{escape(shorten(text, longest - 60))}</summary>{escape(text)}</details></td>"
+    start = escape(shorten(text, longest - 60))
+    return f"<td{room}><details><summary>{start}</summary>{escape(text)}</details></td>"
+
+# %% ../nbs/17_report.ipynb #5b5dbfd5
+def _html_row(columns, row, numbers):
+    return "<tr>" + "".join(_html_cell(v, c in numbers) for c, v in zip(columns, row)) + "</tr>\n"
 
 def _html_table(table, most=200):
     "A table that scrolls inside itself where the page is narrow."
     shown, numbers = readable(table.head(most))
     head = "".join(f'<th{" class=n" if c in numbers else ""}>{escape(c)}</th>' for c in shown)
-    rows = "".join("<tr>" + "".join(_html_cell(v, c in numbers) for c, v in zip(shown, row)) + "</tr>\n" for row in shown.itertuples(index=False))
+    rows = "".join(_html_row(shown, row, numbers) for row in shown.itertuples(index=False))
     more = f'<p class="small">{len(table) - most} more rows are not shown.</p>' if len(table) > most else ""
-    return f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>{more}'
+    whole = f"<table><thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table>"
+    return f'<div class="scroll" tabindex="0">{whole}</div>{more}'
 
 # %% ../nbs/17_report.ipynb #2759980e
 def _html_figure(finding, dpi=180):
@@ -159,19 +200,22 @@ def _html_figure(finding, dpi=180):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         fig = finding.plot()
-        for t in fig.findobj(mpl.text.Text): t.set_parse_math("mathdefault" in t.get_text())
+        for text in fig.findobj(mpl.text.Text): text.set_parse_math("mathdefault" in text.get_text())
         png = io.BytesIO()
         fig.savefig(png, format="png", dpi=dpi, metadata=dict(Software=None))
-    w, h = (round(96 * s) for s in fig.get_size_inches())
-    data = base64.b64encode(png.getvalue()).decode()
-    return f'<figure><img src="data:image/png;base64,{data}" width="{w}" height="{h}" alt="{escape(finding.reading)}"></figure>'
+    width, height = (round(96 * inches) for inches in fig.get_size_inches())
+    source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+    size = f'width="{width}" height="{height}"'
+    return f'<figure><img src="{source}" {size} alt="{escape(finding.reading)}"></figure>'
 
 # %% ../nbs/17_report.ipynb #a5994bfd
 def _badge(verdict): return f'<span class="badge {verdict}">{verdict}</span>'
 
+def _html_paragraphs(text): return "\n".join(f"<p>{escape(p)}</p>" for p in text.split("\n\n") if p.strip())
+
 def _html_item(item):
     "Prose, a table or a finding."
-    if isinstance(item, str): return "\n".join(f"<p>{escape(p)}</p>" for p in item.split("\n\n") if p.strip())
+    if isinstance(item, str): return _html_paragraphs(item)
     if isinstance(item, pd.DataFrame): return _html_table(item)
     out = [f"<h3>{_badge(item.verdict)} {escape(item.question)}</h3>", f"<p>{escape(item.reading)}</p>"]
     if item.form is not None: out.append(_html_figure(item))
@@ -183,17 +227,32 @@ def _html_item(item):
 # %% ../nbs/17_report.ipynb #de906fce
 _STYLE = """
 :root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: #1c1c1c; background: #fff; max-width: 60rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: .5rem 0 1rem; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; border-top: 1px solid #ddd; padding-top: 1rem; }
-h3 { font-size: 1rem; margin: 0 0 .25rem; } nav { font-size: .9rem; } nav a { margin-right: 1rem; white-space: nowrap; } a { color: #0072B2; }
-article, .lead { border-left: 4px solid #999; padding: .25rem 0 .25rem 1rem; margin: 1rem 0; } .lead { font-size: 1.1rem; background: #f6f6f6; padding: .75rem 1rem; } .lead p { margin: 0; }
+body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: #1c1c1c; background: #fff;
+  max-width: 60rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: .5rem 0 1rem; }
+h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; border-top: 1px solid #ddd; padding-top: 1rem; }
+h3 { font-size: 1rem; margin: 0 0 .25rem; }
+nav { font-size: .9rem; } nav a { margin-right: 1rem; white-space: nowrap; } a { color: #0072B2; }
+article, .lead { border-left: 4px solid #999; padding: .25rem 0 .25rem 1rem; margin: 1rem 0; }
+.lead { font-size: 1.1rem; background: #f6f6f6; padding: .75rem 1rem; } .lead p { margin: 0; }
+figure { margin: .75rem 0; } img { max-width: 100%; height: auto; }
+.small, footer { font-size: .85rem; color: #595959; }
+"""
+
+# %% ../nbs/17_report.ipynb #6cbc1846
+_PARTS_STYLE = """
 .ok { border-color: #1a7f37; } .caution { border-color: #b35900; } .stop { border-color: #b3261e; }
-.badge { color: #fff; font: 600 .8rem system-ui, sans-serif; padding: .1rem .5rem; border-radius: .6rem; margin-right: .3rem; }
+.badge { color: #fff; font: 600 .8rem system-ui, sans-serif; padding: .1rem .5rem; border-radius: .6rem;
+  margin-right: .3rem; }
 .badge.ok { background: #1a7f37; } .badge.caution { background: #b35900; } .badge.stop { background: #b3261e; }
-.scroll { overflow-x: auto; margin: .75rem 0; } figure { margin: .75rem 0; } img { max-width: 100%; height: auto; }
-table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; overflow-wrap: break-word; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid #e5e5e5; max-width: 24rem; } th { border-bottom: 2px solid #bbb; vertical-align: bottom; }
-.long { min-width: 15rem; } .mid { min-width: 8rem; } .n { text-align: right; white-space: nowrap; } details { white-space: pre-wrap; } summary { cursor: pointer; white-space: normal; } .small, footer { font-size: .85rem; color: #595959; }
+.scroll { overflow-x: auto; margin: .75rem 0; }
+table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums;
+  overflow-wrap: break-word; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid #e5e5e5;
+  max-width: 24rem; }
+th { border-bottom: 2px solid #bbb; vertical-align: bottom; }
+.long { min-width: 15rem; } .mid { min-width: 8rem; } .n { text-align: right; white-space: nowrap; }
+details { white-space: pre-wrap; } summary { cursor: pointer; white-space: normal; }
 """
 
 # %% ../nbs/17_report.ipynb #b452645a
@@ -217,14 +276,22 @@ _PAGE = """<!DOCTYPE html>
 """
 
 # %% ../nbs/17_report.ipynb #b1cf3231
+def _html_lead(lead):
+    "What opens the page."
+    if lead is None: return ""
+    if isinstance(lead, str): return f'<div class="lead"><p>{escape(lead)}</p></div>'
+    return f'<div class="lead {lead.verdict}"><p>{_badge(lead.verdict)} {escape(lead.reading)}</p></div>'
+
 def _html(sections, title, lead):
     "The page as text."
-    parts = _sections(sections)
-    top = "" if lead is None else f'<div class="lead"><p>{escape(lead)}</p></div>' if isinstance(lead, str) else f'<div class="lead {lead.verdict}"><p>{_badge(lead.verdict)} {escape(lead.reading)}</p></div>'
-    links = [f'<a href="#s{i}">{escape(h)}</a>' for i, (h, _) in enumerate(parts) if h]
-    nav, body = "<nav>" + "\n".join(links) + "</nav>" if len(links) > 2 else "", []
-    for i, (h, items) in enumerate(parts): body += ([f'<h2 id="s{i}">{escape(h)}</h2>'] if h else []) + [_html_item(x) for x in items]
-    return _PAGE.format(title=escape(title), style=_STYLE, lead=top, nav=nav, body="\n".join(body), version=__version__)
+    parts, body = _checked_sections(sections), []
+    links = [f'<a href="#s{i}">{escape(heading)}</a>' for i, (heading, _) in enumerate(parts) if heading]
+    nav = "<nav>" + "\n".join(links) + "</nav>" if len(links) > 2 else ""
+    for i, (heading, items) in enumerate(parts):
+        if heading: body.append(f'<h2 id="s{i}">{escape(heading)}</h2>')
+        body += [_html_item(item) for item in items]
+    return _PAGE.format(title=escape(title), style=_STYLE + _PARTS_STYLE, lead=_html_lead(lead), nav=nav,
+                        body="\n".join(body), version=__version__)
 
 # %% ../nbs/17_report.ipynb #6e082b54
 def report(

@@ -112,6 +112,8 @@ def reading(self: SideBySide) -> str:
             f"{facts['better']:,}, lower on {facts['worse']:,}, equal on {facts['equal']:,}.")
 
 # %% ../nbs/17d_side_by_side.ipynb #fdeabb7d
+_SHOWN = 12 # rows
+
 def _rows_shown(table, most):
     "The rows as they are shown: no id, differences with a sign."
     shown = table.drop(columns="query_id").head(most)
@@ -120,19 +122,20 @@ def _rows_shown(table, most):
 @patch
 def _repr_markdown_(self: SideBySide) -> str:
     a, b = (as_markdown(name) for name in self.names)
-    parts = [f"**{a} and {b}**", as_markdown(self.reading), _diff_text(self.diff, _MARKED, as_markdown)]
-    if len(self): parts.append(markdown_table(_rows_shown(self.table, 20), width=160))
-    if len(self) > 20: parts.append(f"{len(self) - 20:,} more rows are in `.table`.")
+    parts = [f"**a**: {a}  \n**b**: {b}", as_markdown(self.reading), _diff_text(self.diff, _MARKED, as_markdown)]
+    if len(self): parts.append(markdown_table(_rows_shown(self.table, _SHOWN), width=160))
+    if len(self) > _SHOWN: parts.append(f"{len(self) - _SHOWN:,} more rows are in `.table`.")
     return "\n\n".join(parts)
 
 # %% ../nbs/17d_side_by_side.ipynb #4225537c
 @patch
 def __repr__(self: SideBySide) -> str:
-    lines = [f"{self.names[0]} and {self.names[1]}", self.reading, _diff_text(self.diff, _PLAIN, printable)]
-    shown = _rows_shown(self.table, 20)
+    names = [f"{side}: {printable(name)}" for side, name in zip("ab", self.names)]
+    lines = [*names, printable(self.reading), _diff_text(self.diff, _PLAIN, printable)]
+    shown = _rows_shown(self.table, _SHOWN)
     shown = shown.map(lambda v: shorten(printable(v), 40) if isinstance(v, str) else v)
     if len(self): lines.append(shown.to_string(index=False, float_format="{:.3g}".format))
-    if len(self) > 20: lines.append(f"... {len(self) - 20:,} more rows in .table")
+    if len(self) > _SHOWN: lines.append(f"... {len(self) - _SHOWN:,} more rows in .table")
     return "\n".join(lines)
 
 # %% ../nbs/17d_side_by_side.ipynb #eaf8de53

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
+# %% ../nbs/17f_studies.ipynb #8ed9848c
 from . import __version__
 from .causal import CausalReward
 from .conclusions import conclusion
@@ -97,7 +98,7 @@ def train_and_test(
 # %% ../nbs/17f_studies.ipynb #f5c0ea62
 @dataclass(frozen=True, eq=False, repr=False)
 class _Question:
-    "What a study is of."
+    "What a study is of, and how its prompts were assigned."
     log: Triplets
     baseline: str # text of the prompt that gains are measured against
     chosen: str # why it is the baseline
@@ -108,6 +109,11 @@ class _Question:
     random_state: int
     about: str # where the log comes from
     say: Callable # told what is being done
+
+    @cached_property
+    def design(self):
+        self.say("describing the design")
+        return self.log.design(random_state=self.random_state)
 
 # %% ../nbs/17f_studies.ipynb #c6c71c05
 class _Models(_Question):
@@ -131,10 +137,6 @@ class _Models(_Question):
 class Study(_Models):
     "What a log says of its prompts; each part is computed when it is first asked for, and once."
     @cached_property
-    def design(self):
-        self.say("describing the design")
-        return self.log.design(random_state=self.random_state)
-    @cached_property
     def held_out(self):
         if self.parts is None: return []
         trained = self.trained
@@ -149,9 +151,11 @@ class Study(_Models):
     @cached_property
     def choices(self): return _choices_of(self)
     @cached_property
-    def answer(self): return conclusion(self.gains, self.held_out, self.models[1])
-    @cached_property
     def checked(self): return _check_model(self)
+    @cached_property
+    def answer(self):
+        "What the log says, in one sentence."
+        return conclusion(self.gains, self.held_out, self.models[1])
 
 # %% ../nbs/17f_studies.ipynb #12c136d3
 def _one_line(self):
@@ -237,8 +241,8 @@ def rows(self: Study,
     texts = [_prompt_named(self, asked, what) for asked, what in ((a, "a"), (b, "b"))]
     if texts[0] == texts[1]:
         raise ValueError(f"a and b must be two different prompts, got {shorten(texts[0], 80)!r} twice")
-    named = [repr(self.names[text]) for text in texts]
-    called = [f"the baseline {name}" if text == self.baseline else name for text, name in zip(texts, named)]
+    quoted = [f"'{self.names[text]}'" for text in texts]
+    called = [f"the baseline {name}" if text == self.baseline else name for text, name in zip(texts, quoted)]
     return side_by_side(self.log, *texts, tuple(called))
 
 # %% ../nbs/17f_studies.ipynb #12e97841
@@ -364,9 +368,11 @@ def export(self: Study,
     return folder
 
 # %% ../nbs/17f_studies.ipynb #30a95338
+def _say_nothing(what): "Told what is being done, keeps it."
+
 def _file_name(source): return f"{Path(source).name}." if isinstance(source, (str, os.PathLike)) else ""
 
-def _usable(log):
+def _fit_to_study(log):
     "The log, if it holds effects and is not too large."
     log.require_effects()
     if len(log) * len(log.prompts) > 4e8:
@@ -376,19 +382,19 @@ def _usable(log):
 
 # %% ../nbs/17f_studies.ipynb #3a287aea
 def study(
-    log, # a Triplets, a DataFrame, or the path of a file or folder
-    baseline: str | None = None, # a prompt of the log, or its id; None: called baseline, else the most frequent
-    fresh=None, # scored rows of other queries, in any of these forms, for the checkup
-    thorough: bool = False, # the checkup also refits the model many times
+    log, # a Triplets, a DataFrame, or a path
+    baseline: str | None = None, # a prompt of the log, or its id; None: by `baseline_of`
+    fresh=None, # scored rows of other queries, for the checkup
+    thorough: bool = False, # also the checks that refit the model
     *, prompts=None, # texts to try, beside those of the log
     encoder=None, # None: TextEncoder()
-    random_state: int = 0, # of every random step
-    about: str | None = None, # where the log comes from; None: the name of its file
-    say: Callable = lambda what: None, # told what is being done
+    random_state: int = 0,
+    about: str | None = None, # where the log comes from; None: its file
+    say: Callable = _say_nothing, # told what is done
 ) -> Study:
-    "What a log says of its prompts, ready to be asked."
+    "What a log says of its prompts."
     about = _file_name(log) if about is None else about
-    log, fresh = _usable(as_log(log)), None if fresh is None else as_log(fresh, "fresh")
+    log, fresh = _fit_to_study(as_log(log)), None if fresh is None else as_log(fresh, "fresh")
     prompts = () if prompts is None else tuple(as_texts(prompts, "prompts"))
     encoder = TextEncoder() if encoder is None else encoder
     return Study(log, *baseline_of(log, baseline), fresh, thorough, prompts, encoder, random_state, about, say)
