@@ -88,7 +88,7 @@ def _asked(self: CausalReward, wrong):
 def _best_open(self: CausalReward, wrong):
     "The best route that the log opens, and the reason."
     self.disbelieved_ = False
-    first, *others = Route.open_for(self.log_, self.random_state)
+    first, *others = Route.open_for(self.log_, wrong=wrong)
     aside = f". {wrong.rstrip('.')}, so they are not used" if wrong and first.route.within_query else ""
     if not first.route.weighs: return Opening(first.route, first.why + aside)
     kept = ess(1 / self.log_.frame["propensity"]) / len(self.log_)

@@ -162,7 +162,7 @@ def clustered(
     constant: bool = False, # a common mean was taken off
     spent: int = 0, # degrees of freedom spent on residuals
     few: int = 200, # queries below which df is worked out
-    left=None, # (n,) what residuals kept of their spread
+    left=None, # (n,) what residuals kept of spread
 ) -> dict: # beta, se, df: (k,) each; psi: (G, k) influences
     "Least squares, errors by query."
     beta, e, T, Z, half, alone = _sandwich(X, y, cluster, w, constant)

@@ -206,19 +206,22 @@ def why(cls: Backdoor, log, facts, wrong):
             "carry everything that both chose the prompt and moved the score, "
             f"and that none was written after the answer{some}")
 
-# %% ../nbs/05a_routes.ipynb #860d26ec
+# %% ../nbs/05a_routes.ipynb #089749da
 @patch(cls_method=True)
 def open_for(
     cls: Route,
     log: Triplets,
     random_state: int = 0, # of the test of the recorded propensities
+    wrong: str | None = None, # what that test found, '' nothing; None: it is made here
 ) -> list[Opening]: # least assumed first, never empty
     "The routes that a log opens, each with its reason."
     facts = log.design(permutations=0).facts
-    wrong = contradiction(log, random_state)
-    open_ones = [Weighted] if facts["known_propensity"] and wrong is None else []
+    if wrong is None:
+        found = contradiction(log, random_state)
+        wrong = "" if found is None else found.reading
+    open_ones = [Weighted] if facts["known_propensity"] and not wrong else []
     if facts["kind"] != "single": open_ones.append(Within)
-    return [Opening(kind(), kind.why(log, facts, wrong.reading if wrong else "")) for kind in [*open_ones, Backdoor]]
+    return [Opening(kind(), kind.why(log, facts, wrong)) for kind in [*open_ones, Backdoor]]
 
 # %% ../nbs/05a_routes.ipynb #b5076824
 @patch(cls_method=True)
