@@ -14,13 +14,16 @@ _PUBLIC = {
     "tasks": ["Task", "load_task", "world_task"],
     "embeddings": ["TextEncoder"],
     "graph": ["PromptGraph"],
-    "estimators": ["CausalReward", "CPOReward", "NaiveReward", "load_reward"],
-    "treesearch": ["search", "EditProposer"],
+    "naive": ["NaiveReward"],
+    "cpo": ["CPOReward"],
+    "causal": ["CausalReward", "load_reward"],
+    "proposers": ["EditProposer"],
+    "treesearch": ["search"],
     "evaluation": ["ranking", "compare"],
     "diagnostics": ["checkup"],
     "widgets": ["ConfoundingSteps", "PositivityExplorer", "SearchReplay"],
 }
-_MODULES = ["sandbox", "graders", "tasks", "tabular", "pools", "collect", "importers", "eval_importers", "trace_importers", "covariates", "checks", "confounding", "agreement", "placebos", "refutation", "positivity", "stability", "transport", "report"] # reached as cp.confounding.balance(...)
+_MODULES = ["sandbox", "graders", "tasks", "tabular", "pools", "collect", "importers", "eval_importers", "trace_importers", "covariates", "checks", "confounding", "agreement", "placebos", "refutation", "positivity", "stability", "learning_curve", "difficulty", "transport", "report"] # reached as cp.confounding.balance(...)
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = ["__version__", *_HOME, *_MODULES]
 

@@ -14,8 +14,8 @@ import pandas as pd
 from fastcore.basics import patch
 from sklearn.exceptions import NotFittedError
 
-from . import checks, confounding, agreement, placebos, refutation # these pages enter checks of their own
-from . import estimators, positivity, stability, transport
+from . import agreement, checks, confounding, difficulty, learning_curve, placebos, refutation, transport
+from . import estimators, positivity, stability # imported for the checks that they enter, as those above are
 from .checks import NEEDS, check
 from .core import VERDICTS, Finding, NotIdentifiedError, as_markdown, progress
 from .routes import Route
@@ -74,17 +74,6 @@ _enter("latent treatments", stability.latent_treatments, looks_at="what the comp
        clean=(), broken=())
 _enter("dimensions", stability.dimensions, looks_at="whether more or fewer components would serve better",
        needs="thorough", clean="many components", broken="one component")
-
-# %% ../nbs/13d_diagnostics.ipynb #eea63c7c
-_enter("data size", transport.data_size, looks_at="whether more data of this kind would help",
-       needs="thorough", clean="causal model judged", broken="naive model judged")
-_enter("hard subset", transport.hard_subset, looks_at="whether the ranking holds on hard queries",
-       needs="fresh", clean="fresh hard queries alike", broken="fresh hard queries inverted")
-_enter("shift", transport.shift, looks_at="whether the promised gains hold on other queries", needs="fresh",
-       clean=("fresh queries alike", "fresh queries alike"),
-       broken=("fresh effects inverted", "fresh queries of two kinds"))
-_enter("drift", transport.drift, looks_at="whether chosen prompts fall behind the baseline", needs="fresh",
-       clean=("fresh queries alike", "fresh weeks alike"), broken=("prompts have lost", "prompts lose in time"))
 
 # %% ../nbs/13d_diagnostics.ipynb #6f82d78a
 def _checks_asked(only, skip) -> list: # of Check

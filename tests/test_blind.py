@@ -11,7 +11,8 @@ from causal_prompts.diagnostics import checkup
 from causal_prompts.embeddings import TextEncoder, are_names, indistinct, name_vectors, same_distance
 from causal_prompts.estimators import CausalReward, NaiveReward, blindness, load_reward
 from causal_prompts.pools import parse_prompts, placeholders
-from causal_prompts.treesearch import PLACEHOLDER, search, sentences
+from causal_prompts.proposers import PLACEHOLDER, sentences
+from causal_prompts.treesearch import search
 from fakes import Words
 
 RULES = "You are a careful assistant. " + " ".join(f"Rule {i}: always look at item number {i} of the list." for i in range(60))

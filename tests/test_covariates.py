@@ -11,6 +11,7 @@ import causal_prompts as cp
 from causal_prompts.covariates import adjusted_for, as_times, code_covariate, code_covariates, design_columns, is_name
 from causal_prompts.estimators import contrasts, covariate_matrix, spread_kept, usable_covariates
 from causal_prompts.graph import PromptGraph
+from causal_prompts.two_prompts import not_held
 
 PLAIN, CAREFUL = "Answer.", "Answer politely and in detail."
 N = 1200
@@ -251,7 +252,7 @@ def test_levels_beyond_the_columns_within_a_query_and_in_the_graph_are_told():
     m, _ = effect(f, ["node"])
     assert m.route_ == "within" and "Levels beyond the 280 commonest are not held fixed within a query: node (20% of the rows)" in m.strategy_.reading
     log = cp.Triplets(f, covariates=["node"])
-    assert "14.3% of the rows lie beyond its 300 commonest levels" in cp.PromptGraph.from_log(log)._not_held(log)
+    assert "14.3% of the rows lie beyond its 300 commonest levels" in not_held(log, ["node"])
 
 @pytest.mark.parametrize("col", [pd.Series([None, 1.5, 2.5, 3.5] * 30), pd.Series([None, 101, 7, 33] * 30, dtype="Int64"), pd.Series([None, "a", "b", "c"] * 30), pd.Series([None, *[f"user {i}" for i in range(39)]] * 4), pd.Series([pd.NaT, *pd.date_range("2024", periods=39)] * 4)])
 def test_rows_without_a_value_are_counted_among_those_not_adjusted_for(col):

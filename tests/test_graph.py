@@ -320,7 +320,12 @@ def test_estimators_by_class_and_instance():
     for e in (mine, CausalForestDML(model_y=RidgeCV(), model_t=LogisticRegression(), discrete_treatment=True, n_estimators=100, random_state=0), TLearner(models=RidgeCV())):
         f = say(e)
         assert abs(f.facts["effect"] - GAIN) < .04 and f.facts["estimator"] == type(e).__name__
+        if isinstance(e, CausalForestDML): forest = f
     assert "no interval" in f.reading and np.isnan(f.facts["lo"]) and f.verdict == "caution" # the T-learner has none
+    assert "no interval, as TLearner gives none" in f.reading, "and the reader learns why"
+    said = lambda f: f.table.set_index("estimate")["interval"]
+    assert said(f)["adjusted"] == "none: TLearner gives none" and said(f)["naive"] == "clustered by query"
+    assert said(forest)["adjusted"] == "takes rows as independent" and said(say(mine))["adjusted"] == "clustered by query"
     with pytest.raises(AttributeError, match="_d_t_in"): mine.effect(np.zeros((1, 1)), T0=0, T1=1) # not fitted: a copy was
     assert abs(say(LinearDML).facts["effect"] - say(None).facts["effect"]) < 1e-12
 

@@ -40,8 +40,8 @@ def module_of(notebook):
     return found[0] if found else None
 
 def floors(nbs=NBS):
-    "Module -> number of its notebook, with its letter where it has one: '07', '13b'."
-    numbered = [(f, m[1]) for f in sorted(nbs.glob("*.ipynb")) if (m := re.match(r"(\d\d[a-z]?)_", f.name))]
+    "Module -> number of its notebook, with its letters where it has any: '07', '13b'."
+    numbered = [(f, m[1]) for f in sorted(nbs.glob("*.ipynb")) if (m := re.match(r"(\d\d[a-z]{0,2})_", f.name))]
     return {module_of(f): number for f, number in numbered if module_of(f)}
 
 def page_report(nbs=NBS):

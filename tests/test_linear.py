@@ -4,7 +4,7 @@ import signal
 import pandas as pd
 import pytest
 
-from causal_prompts import core, covariates, graders, importers, pools, record, serve, tabular, treesearch, triplets
+from causal_prompts import core, covariates, graders, importers, pools, proposers, record, serve, tabular, triplets
 
 UNITS = ["a", " ", "\n", "1", "{", "<", "$", "\\(", "\\[", "\\", "*", "_", "`", "~", "#", "\"", "=", ",", ".", "-", "€", "@a[", "a.", "a ", "1 ", "1,", "1.", "1/",
     "1,111 ", "sk-", "Bearer ", "<a>", "{{", "{{_", "{{ ", "{{a|", "{%", "<<", "answer ", "\nthe ", "\nmy", "\n ", "<answer>", "\\boxed{", "not the ", "A or ", "\nA) ", "score: 1\n",
@@ -30,7 +30,7 @@ READERS = {
     "one query": matched("Q: {query} A:"), "a query twice": matched("{query} {query}"), "other fields": matched("{x} b {query} c {y}"), "fields in a row": matched("{x}{y}{query}"),
     "options": lambda t: importers.without_options(t, ["a", "1", "(A)"]), "variables": importers.variables_left, "holes": importers._holes, "own hole": lambda t: importers._ours(t, "a"),
     "status": importers._STATUS.match, "named answers": tabular.named_answers, "value": lambda t: tabular.same_value(t, "34.65"), "digits": lambda t: tabular.decimals_asked("a", t),
-    "program": tabular.code_in, "placeholders": lambda t: treesearch.PLACEHOLDER.sub("", t), "ends of sentences": treesearch._NO_END.search, "words": pools._words, "names": triplets._bare}
+    "program": tabular.code_in, "placeholders": lambda t: proposers.PLACEHOLDER.sub("", t), "ends of sentences": proposers._NO_END.search, "words": pools._words, "names": triplets._bare}
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarm on this system")
 @pytest.mark.parametrize("name", READERS)

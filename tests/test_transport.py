@@ -6,11 +6,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
 
-from causal_prompts import transport as tp
+from causal_prompts import contrasts, difficulty, learning_curve, transport as tp
+from causal_prompts.contrasts import PromptContrasts
 from causal_prompts.core import Finding, NotIdentifiedError, mean_interval, rng
+from causal_prompts.difficulty import hard_subset
 from causal_prompts.estimators import CausalReward, NaiveReward
-from causal_prompts.transport import data_size, drift, hard_subset, shift
+from causal_prompts.learning_curve import data_size
+from causal_prompts.transport import drift, shift
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import Grid, World, load_dataset
 from fakes import Words
@@ -50,7 +54,7 @@ class StandIn:
         return self
 
     def effect(self, queries, prompts): return np.tile(self.effects[list(prompts)], (len(queries), 1))
-    def _encode(self, texts, role): return self.encoder_.encode(texts, role)
+    def encode(self, texts, role): return self.encoder_.encode(texts, role)
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +93,8 @@ def test_no_crossover_is_said_plainly(flat_log):
 
 def test_one_sign_change_of_a_noisy_curve_is_no_crossover():
     d = dict(mean=np.array([-.01, .02, .1]), se=np.full(3, .02), df=np.full(3, 20.), query=np.zeros((5, 3)), split=np.zeros((3, 3)))
-    assert tp._crossover(np.array([10., 100., 1000.]), d, np.array([.6, .3, .001]), .05, 0) is None
-    assert tp._crossing(np.array([10., 1000.]), [[-1., 1.], [1., 2.], [-2., -1.]], 1).tolist() == pytest.approx([100., 10., 1000.])
+    assert learning_curve._crossover(np.array([10., 100., 1000.]), d, np.array([.6, .3, .001]), .05, 0) is None
+    assert learning_curve._crossing(np.array([10., 1000.]), [[-1., 1.], [1., 2.], [-2., -1.]], 1).tolist() == pytest.approx([100., 10., 1000.])
 
 
 def test_intervals_over_splits_cover_though_the_splits_share_their_rows():
@@ -103,7 +107,7 @@ def test_intervals_over_splits_cover_though_the_splits_share_their_rows():
             order = r.permutation(N)
             train, test = order[:120], order[120:]
             values.append((a[train].mean() + b[test])[:, None]); ids.append(test); trains.append(set(train))
-        out = tp._across(values, ids, tp._overlap([set(i) for i in ids]), np.array([tp._overlap(trains)]))
+        out = learning_curve._across(values, ids, learning_curve._mean_overlap([set(i) for i in ids]), np.array([learning_curve._mean_overlap(trains)]))
         t = stats.t.ppf(.975, out["df"]) * out["se"]
         hit.append(abs(out["mean"][0]) <= t[0])
         between = np.std([v.mean() for v in values], ddof=1) / np.sqrt(S)
@@ -172,10 +176,10 @@ def test_predicted_difficulty_knows_nothing_of_the_test_scores_and_something_of_
     test = scored(300, k=8, seed=2)
     f = test.frame
     again = Triplets(f.assign(score=np.random.default_rng(0).permutation(f["score"])))
-    a, b = (tp._difficulty(reward, t, None)[0] for t in (test, again))
+    a, b = (difficulty._difficulty_of(reward, t, None)[0] for t in (test, again))
     assert (a == b).all() and np.corrcoef(a, level(list(test.queries["query"])))[0, 1] > .5
     mixed = Triplets(pd.concat([f, reward.log_.frame.iloc[:600]])[["query", "prompt", "score"]])
-    assert (tp._guessed(reward, mixed)[:300] != a.to_numpy()).any(), "training queries that stand in the test are left out"
+    assert (difficulty._predicted_difficulty(reward, mixed)[:300] != a.to_numpy()).any(), "training queries that stand in the test are left out"
 
 
 def test_hard_subset_is_quiet_on_equal_effects_and_rings_where_hard_queries_differ(reward):
@@ -195,9 +199,9 @@ def test_a_naive_reward_is_compared_with_the_causal_one(reward):
 
 
 def test_the_hardest_part_keeps_ties_together():
-    assert tp._hardest(np.repeat([0, .2, .4, .6, .8, 1.], 10), 1 / 3).sum() == 20
-    assert tp._hardest(np.arange(300.), .1).sum() == 30
-    with pytest.raises(NotIdentifiedError, match="equally difficult"): tp._hardest(np.ones(9), .3)
+    assert difficulty._hardest(np.repeat([0, .2, .4, .6, .8, 1.], 10), 1 / 3).sum() == 20
+    assert difficulty._hardest(np.arange(300.), .1).sum() == 30
+    with pytest.raises(NotIdentifiedError, match="equally difficult"): difficulty._hardest(np.ones(9), .3)
 
 
 def test_hard_subset_refuses(reward):
@@ -213,7 +217,7 @@ def test_hard_subset_refuses(reward):
 
 def test_on_a_full_grid_a_contrast_is_the_plain_paired_difference():
     log = scored(60, k=12)
-    e = tp._Effects(log)
+    e = PromptContrasts(log)
     a = np.zeros(12); a[[1, 2]], a[0] = .5, -1
     got = e.contrast(a, log.frame["score"], .05)
     wide = log.frame.pivot(index="query_id", columns="prompt", values="score")[e.prompts].to_numpy()
@@ -225,11 +229,17 @@ def test_contrasts_cover_in_a_sparse_log():
     truth, hit = WORLD.value(list(WORLD.queries(2000, 9)["query"]), POOL).mean(0), []
     a = np.zeros(12); a[[3, 4, 5]], a[0] = 1 / 3, -1
     for seed in range(60):
-        e = tp._Effects(scored(120, k=4, seed=seed))
+        e = PromptContrasts(scored(120, k=4, seed=seed))
         at = pd.Series(a, index=POOL).reindex(e.prompts).to_numpy()
         c = e.contrast(at, e.frame["score"], .1)
         hit.append(c["lo"] <= a @ truth <= c["hi"])
     assert .8 <= np.mean(hit) <= .98
+
+
+def test_many_areas_under_the_curve_at_once_are_those_of_scikit_learn():
+    r = np.random.default_rng(0)
+    label, score = r.integers(0, 2, (60, 8)), r.integers(0, 9, (60, 8)) # with ties
+    assert np.allclose(tp._aucs(label, score), [roc_auc_score(*at) for at in zip(label.T, score.T)], rtol=0, atol=1e-12)
 
 
 def test_shift_is_quiet_on_the_same_source_and_rings_on_changed_effects_and_other_queries(reward):
@@ -258,8 +268,8 @@ def test_the_best_of_the_fresh_set_is_not_flattered():
     same, split, flattered = flat(.5, .5), [], []
     for seed in range(40):
         log = scored(40, k=12, seed=seed, value=same)
-        e = tp._Effects(log)
-        split.append(tp._best_half(e, log, pd.Series(.5, index=POOL[3:5]), POOL[0], 2, .05, np.random.default_rng(seed))[0]["mean"])
+        e = PromptContrasts(log)
+        split.append(contrasts.best_of_half(e, log, pd.Series(.5, index=POOL[3:5]), POOL[0], 2, .05, np.random.default_rng(seed))[0]["mean"])
         m = log.frame.groupby("prompt")["score"].mean()
         flattered.append(m.drop(POOL[0]).nlargest(2).mean() - m[POOL[0]])
     assert abs(np.mean(split)) < .04 < np.mean(flattered)

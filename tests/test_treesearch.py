@@ -10,7 +10,8 @@ from sklearn.exceptions import NotFittedError
 from causal_prompts.core import content_id, rng
 from causal_prompts.embeddings import TextEncoder
 from causal_prompts.estimators import CausalReward, NaiveReward
-from causal_prompts.treesearch import PLACEHOLDER, EditProposer, ideas_from, search, sentences
+from causal_prompts.proposers import PLACEHOLDER, EditProposer, ideas_from, sentences
+from causal_prompts.treesearch import search
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import World, load_dataset
 from fakes import Ideas
@@ -193,7 +194,8 @@ SCRIPT = """
 import sys; sys.path.insert(0, {here!r})
 from test_treesearch import Numbers, QUERIES
 from causal_prompts.core import content_id
-from causal_prompts.treesearch import EditProposer, search
+from causal_prompts.proposers import EditProposer
+from causal_prompts.treesearch import search
 from causal_prompts.worlds import World
 print(content_id(*[search(Numbers(), QUERIES, EditProposer(World().rephrasings), random_state=s).candidates.to_json() for s in (0, 1)]))
 """
