@@ -14,14 +14,10 @@ import pandas as pd
 from fastcore.basics import patch
 from sklearn.exceptions import NotFittedError
 
-from . import agreement, calibration, checks, components, confounding, estimators # their checks
-from . import coverage, difficulty, learning_curve, patterns, positivity # enter the list when
-from . import power_analysis, refutation, stability, transport # their pages are imported
+from . import agreement, checks, confounding, difficulty, learning_curve, placebos, refutation, transport
+from . import estimators, positivity, stability # imported for the checks that they enter, as those above are
 from .checks import NEEDS, check
 from .core import VERDICTS, Finding, NotIdentifiedError, as_markdown, progress
-from .estimators import own_route
-from . import checks, confounding, agreement, placebos, refutation # these pages enter checks of their own
-from . import estimators, positivity, stability, transport
 from .routes import Route
 from .triplets import Triplets
 
@@ -53,6 +49,31 @@ def _enter(name, function, **says):
 
 _enter("encoder", estimators.blindness, looks_at="whether the encoder can tell the texts apart",
        clean="texts apart", broken="texts that share vectors")
+
+# %% ../nbs/13d_diagnostics.ipynb #e50ac0b8
+_enter("power", positivity.power, looks_at="how small an effect the log can show",
+       clean="many rows of few prompts", broken="few rows of many prompts", about_size=True)
+_enter("overlap", positivity.overlap, looks_at="whether every prompt could meet every query",
+       clean="randomised, naive", broken="no overlap")
+_enter("gaps", positivity.gaps, looks_at="which kinds of queries never met which prompts",
+       clean="randomised, naive", broken="no overlap, 1,000 queries")
+_enter("residual variance", positivity.residual_variance, looks_at="how much of the prompt the query leaves open",
+       clean="randomised, one prompt a query", broken="prompt follows the query")
+_enter("extrapolation", positivity.extrapolation, looks_at="whether proposed prompts lie where the log has been",
+       needs="prompts", clean="proposals like the log's", broken="foreign proposals")
+
+# %% ../nbs/13d_diagnostics.ipynb #ebaeab3b
+_enter("embedding stability", stability.embedding_stability, looks_at="whether retraining keeps the ranking",
+       clean=("prompts with meaning", "randomised, 1,200 queries"), broken=("random vectors", "no effects"),
+       about_size=True)
+_enter("calibration", stability.calibration, looks_at="whether predicted effects come true",
+       clean=("randomised", "hidden confounding"), broken=("effects tripled", "hidden confounding, boosting"))
+_enter("coverage", stability.coverage, looks_at="whether intervals hold what they should",
+       clean="randomised, 500 queries", broken="intervals too short")
+_enter("latent treatments", stability.latent_treatments, looks_at="what the components mean in words",
+       clean=(), broken=())
+_enter("dimensions", stability.dimensions, looks_at="whether more or fewer components would serve better",
+       needs="thorough", clean="many components", broken="one component")
 
 # %% ../nbs/13d_diagnostics.ipynb #6f82d78a
 def _checks_asked(only, skip) -> list: # of Check

@@ -88,7 +88,7 @@ def _bias_and_spread(t):
        clean=("randomised", "rows logged once"), broken=("hidden confounding, naive", "rows logged three times"))
 def shuffled_prompts(
     reward, # any fitted reward model
-    shuffles: int = 20, # how often prompts are shuffled
+    shuffles: int = 20, # how many
     alpha: float = thresholds.alpha, # 1 - coverage of the intervals
     random_state: int = 0,
 ) -> Finding: # facts: coverage, p, bias, spread
@@ -133,31 +133,31 @@ _SWAPPED = dict(within="inside each query",
                 across="between the queries of a model and task, which breaks confounding as well")
 
 # %% ../nbs/07b_placebos.ipynb #8b998638
-def _shuffle_alarm(f):
+def _shuffle_alarm(facts):
     "What makes intervals miss 0, what to do, and whether it is a bias."
-    if f["bias"]**2 > max(f["spread"]**2 - 1, 0):
-        return (f" Estimates lie off 0 on the same side at every shuffle ({f['bias']:.1f} standard errors): "
+    if facts["bias"]**2 > max(facts["spread"]**2 - 1, 0):
+        return (f" Estimates lie off 0 on the same side at every shuffle ({facts['bias']:.1f} standard errors): "
                 "what makes a query hard also chose its prompts, and this model does not hold it fixed.",
                 "Compare prompts within a query (CausalReward, strategy='within'), "
                 "or record what the policy looked at.", True)
-    return (f" The t values scatter by {f['spread']:.2f} instead of 1: the standard errors are too small, "
+    return (f" The t values scatter by {facts['spread']:.2f} instead of 1: the standard errors are too small, "
             "as where rows that depend on each other count as separate queries.",
             "Give rows that came from one query one query_id "
             "(or leave query_id out: equal texts then make one query), and fit again.", False)
 
 # %% ../nbs/07b_placebos.ipynb #e3103d59
-def _shuffle_finding(table, t, f, alpha):
+def _shuffle_finding(table, t, facts, alpha):
     "The finding about shuffled prompts."
     verdict, why, advice = "ok", "", ""
-    if f["p"] < thresholds.level:
-        why, advice, biased = _shuffle_alarm(f)
-        verdict = "stop" if biased or f["coverage"] < 1 - 4 * alpha else "caution"
-    reading = (f"With prompts shuffled {f['shuffles']} times {_SWAPPED[f['where']]}, {f['coverage']:.1%} of "
-               f"{f['intervals']:,} intervals that should cover 0 in {1 - alpha:.0%} did "
-               f"({f['clusters']:,} queries; one-sided p = {f['p']:.2g}).{why}")
+    if facts["p"] < thresholds.level:
+        why, advice, biased = _shuffle_alarm(facts)
+        verdict = "stop" if biased or facts["coverage"] < 1 - 4 * alpha else "caution"
+    reading = (f"With prompts shuffled {facts['shuffles']} times {_SWAPPED[facts['where']]}, {facts['coverage']:.1%} "
+               f"of {facts['intervals']:,} intervals that should cover 0 in {1 - alpha:.0%} did "
+               f"({facts['clusters']:,} queries; one-sided p = {facts['p']:.2g}).{why}")
     return Finding(
         "Do the intervals cover 0 once prompts are shuffled?", table, verdict, reading,
-        f"share of intervals missing 0 not above {alpha:.0%}, one-sided p >= .01 over shuffles", advice, f,
+        f"share of intervals missing 0 not above {alpha:.0%}, one-sided p >= .01 over shuffles", advice, facts,
         ("hist", dict(value="t", xlabel="estimate / standard error, prompts shuffled")),
         pd.DataFrame(dict(t=t[~np.isnan(t)])))
 

@@ -188,7 +188,7 @@ def _refuter_rows(row, where, null, top, halves, dw, named):
        clean="randomised", broken="hidden confounding, naive")
 def refute(
     reward, # any fitted reward model
-    prompt: str | None = None, # of the log; None: the one whose effect stands out most
+    prompt: str | None = None, # of the log; None: the clearest
     simulations: int = 100, # shuffles and halves; 20 for DoWhy's placebo
     alpha: float = thresholds.alpha, # 1 - coverage of the interval
     random_state: int = 0,
@@ -219,24 +219,24 @@ def _contrast_facts(r, table, j, columns):
         contrasts=len(table), route=r.route, clusters=len(np.unique(r.rows.cluster)))
 
 # %% ../nbs/07e_refutation.ipynb #990b35fb
-def _among_shuffles(f):
+def _among_shuffles(facts):
     "How many shuffles show as much."
-    if f["named"]: return f"{f['p']:.0%} of the shuffled effects of this prompt are as large"
-    return f"in {f['p']:.0%} of the shuffles the largest of {f['contrasts']} contrasts is as clear"
+    if facts["named"]: return f"{facts['p']:.0%} of the shuffled effects of this prompt are as large"
+    return f"in {facts['p']:.0%} of the shuffles the largest of {facts['contrasts']} contrasts is as clear"
 
 # %% ../nbs/07e_refutation.ipynb #a15b66a7
 _UNCLEAR = ("No effect of this log is clear enough to need refuting; "
             "what is tried here is the machinery, on the largest. ")
 
-def _refute_reading(bad, table, f, alpha):
+def _refute_reading(bad, table, facts, alpha):
     "The sentence, with its numbers; bad: the refuters that object."
-    unclear, objections = f["p"] > thresholds.no_effect and not f["named"], "No refuter objects."
+    unclear, objections = facts["p"] > thresholds.no_effect and not facts["named"], "No refuter objects."
     if len(bad):
         objections = f"{len(bad)} of {len(table)} refuters object: {'; '.join(bad.refuter + ': ' + bad.reads_as)}."
-    blind = f["where"] == "across" and not f["route"].weighs
-    return (f"{_UNCLEAR if unclear else ''}“{shorten(f['prompt'], 70)}” is worth {f['effect']:+.3f} over the baseline "
-            f"({1 - alpha:.0%} interval {f['lo']:+.3f} to {f['hi']:+.3f}, {f['clusters']:,} queries); "
-            f"{_among_shuffles(f)}. {objections}"
+    blind = facts["where"] == "across" and not facts["route"].weighs
+    return (f"{_UNCLEAR if unclear else ''}“{shorten(facts['prompt'], 70)}” is worth {facts['effect']:+.3f} "
+            f"over the baseline ({1 - alpha:.0%} interval {facts['lo']:+.3f} to {facts['hi']:+.3f}, "
+            f"{facts['clusters']:,} queries); {_among_shuffles(facts)}. {objections}"
             + (" One prompt a query: none of this can see a hidden cause." if blind else ""))
 
 # %% ../nbs/07e_refutation.ipynb #3e727b3b
@@ -247,18 +247,19 @@ def _refute_verdict(bad):
     return "caution", "Give rows that came from one query one query_id, and fit again."
 
 # %% ../nbs/07e_refutation.ipynb #1139358d
-def _refute_finding(table, f, null, alpha):
+def _refute_finding(table, facts, null, alpha):
     "The finding about one contrast."
     bad = table[table.alarm]
     verdict, advice = _refute_verdict(bad)
-    which = "this effect" if f["named"] else "the clearest effect"
-    form = dict(value="effect", mark=float(f["effect"]), mark_label="estimate", xlabel="effect with prompts shuffled")
+    which = "this effect" if facts["named"] else "the clearest effect"
+    form = dict(value="effect", mark=float(facts["effect"]), mark_label="estimate",
+                xlabel="effect with prompts shuffled")
     return Finding(
-        f"Does {which} survive attempts to refute it?", table, verdict, _refute_reading(bad, table, f, alpha),
+        f"Does {which} survive attempts to refute it?", table, verdict, _refute_reading(bad, table, facts, alpha),
         f"placebo effects within {thresholds.placebo_bias:g} standard errors of 0; a random cause moves the estimate "
         "by less than half its standard error; "
         f"halves scatter at most {thresholds.halves_scatter:g} times as much as it says",
-        advice, f, ("hist", form), pd.DataFrame(dict(effect=null)))
+        advice, facts, ("hist", form), pd.DataFrame(dict(effect=null)))
 
 # %% ../nbs/07e_refutation.ipynb #aec24dae
 def robustness_value(
@@ -454,12 +455,12 @@ def _sensitivity_facts(r, table, j, strengths):
         standing=int(table.stands_out.sum()), fragile=int(table.fragile.sum()), benchmarks=bench)
 
 # %% ../nbs/07e_refutation.ipynb #e73499ec
-def _needed_words(f, alpha):
+def _needed_words(facts, alpha):
     "What it would take to explain the contrast drawn away."
-    said = (f"To take the effect of “{shorten(f['prompt'], 70)}” ({f['effect']:+.3f}, {1 - alpha:.0%} interval "
-            f"{f['lo']:+.3f} to {f['hi']:+.3f}, {f['clusters']:,} queries) to 0, {f['route'].unseen} "
-            f"would have to explain {f['rv']:.1%} of what is left of both its choice and the score")
-    if f["rv_alpha"] > 0: return f"{said}, and {f['rv_alpha']:.1%} for the interval to cover 0"
+    said = (f"To take the effect of “{shorten(facts['prompt'], 70)}” ({facts['effect']:+.3f}, {1 - alpha:.0%} interval "
+            f"{facts['lo']:+.3f} to {facts['hi']:+.3f}, {facts['clusters']:,} queries) to 0, {facts['route'].unseen} "
+            f"would have to explain {facts['rv']:.1%} of what is left of both its choice and the score")
+    if facts["rv_alpha"] > 0: return f"{said}, and {facts['rv_alpha']:.1%} for the interval to cover 0"
     return f"{said}, and its interval covers 0 as it is"
 
 def _nothing_on_record(route):
@@ -470,32 +471,33 @@ def _nothing_on_record(route):
     return "; where those are right there is no such cause." if route.weighs else "."
 
 # %% ../nbs/07e_refutation.ipynb #3b47202e
-def _measured_words(f):
+def _measured_words(facts):
     "How what it would take compares with the traits on record."
-    if not f["strongest"] and not f["benchmarks"]: return _nothing_on_record(f["route"])
-    if not f["strongest"]:
+    if not facts["strongest"] and not facts["benchmarks"]: return _nothing_on_record(facts["route"])
+    if not facts["strongest"]:
         return ("; no recorded trait had a measurable say in the choice of this prompt, "
                 "so one as strong as any of them would take nothing away.")
-    said = f"; one as strong as {f['strongest']} would explain at most {f['r2_prompt']:.1%} and {f['r2_score']:.1%}"
-    if f["left"] > 0: return f"{said}, and would leave {f['left']:.3f} between the interval and 0."
-    return f"{said}, and could make it cover 0." if f["rv_alpha"] > 0 else f"{said}."
+    said = (f"; one as strong as {facts['strongest']} would explain at most {facts['r2_prompt']:.1%} "
+            f"and {facts['r2_score']:.1%}")
+    if facts["left"] > 0: return f"{said}, and would leave {facts['left']:.3f} between the interval and 0."
+    return f"{said}, and could make it cover 0." if facts["rv_alpha"] > 0 else f"{said}."
 
 # %% ../nbs/07e_refutation.ipynb #1328ea91
-def _short_yardstick(table, f):
+def _short_yardstick(table, facts):
     "Whether the traits on record explain too little of choice or score to measure an unseen cause by."
-    if not f["benchmarks"] or not f["standing"] or f["fragile"] or f["route"].within_query: return False
+    if not facts["benchmarks"] or not facts["standing"] or facts["fragile"] or facts["route"].within_query: return False
     return table.r2_prompt.max() < thresholds.yardstick or table.r2_score.max() < thresholds.yardstick
 
 # %% ../nbs/07e_refutation.ipynb #d0227954
-def _standing_words(table, f):
+def _standing_words(table, facts):
     "How many effects stand out, and how many of them a cause could explain away."
-    if not f["standing"]:
-        return f"None of {f['contrasts']} average effects stands out, so there is nothing to explain away. "
-    said = (f"{f['fragile']} of {f['standing']} effects that stand out could be explained away "
+    if not facts["standing"]:
+        return f"None of {facts['contrasts']} average effects stands out, so there is nothing to explain away. "
+    said = (f"{facts['fragile']} of {facts['standing']} effects that stand out could be explained away "
             "by a cause once as strong as the strongest trait on record. ")
-    if not f["benchmarks"]:
+    if not facts["benchmarks"]:
         said += "No trait is on record to measure an unseen cause by, so this check cannot ring here. "
-    if _short_yardstick(table, f):
+    if _short_yardstick(table, facts):
         said += ("But no recorded trait goes with both choice and score, so this yardstick is short: "
                  "what chose the prompts may be on no record. ")
     return said
@@ -505,13 +507,13 @@ _CONTOUR = dict(x="r2_prompt", y="r2_score", value="left", level=0., title="what
                 xlabel="share of the choice of the prompt explained (partial R²)",
                 ylabel="share of the score explained (partial R²)")
 
-def _sensitivity_finding(table, data, f, alpha):
+def _sensitivity_finding(table, data, facts, alpha):
     "The finding about unseen causes."
     advice = ("Score some queries under several prompts or record the propensity; "
               "else name what the policy could have looked at, and record it.")
     return Finding(
-        "How strong would an unseen cause have to be?", table, "caution" if f["fragile"] else "ok",
-        _standing_words(table, f) + _needed_words(f, alpha) + _measured_words(f),
+        "How strong would an unseen cause have to be?", table, "caution" if facts["fragile"] else "ok",
+        _standing_words(table, facts) + _needed_words(facts, alpha) + _measured_words(facts),
         f"a cause once as strong as the strongest recorded trait leaves the {1 - alpha:.0%} interval of every effect "
         "that stands out (p x contrasts < .05) clear of 0",
-        advice if f["fragile"] else "", f, ("contour", _CONTOUR), data)
+        advice if facts["fragile"] else "", facts, ("contour", _CONTOUR), data)
