@@ -51,7 +51,7 @@ def _without_others(rows, y, keep, named):
     return rows, y - expected(rows, y), keep # the mean of a query is taken anew
 
 # %% ../nbs/05c_inference.ipynb #de57703f
-def _indicators(rows, cols, base):
+def _contrast_indicators(rows, cols, base):
     "Indicators of the prompts compared; one column more where other prompts than these and the baseline occur."
     onehot, rest = (rows.p[:, None] == cols[None]).astype(float), ~np.isin(rows.p, [*cols, base])
     return np.c_[onehot, rest] if rest.any() else onehot
@@ -62,13 +62,13 @@ def residual_indicators(
     base: int, # index of the baseline prompt
 ) -> np.ndarray: # (n, k) or, where other prompts than these and the baseline occur, (n, k + 1)
     "Each prompt's indicator minus the share expected of it; shares that were learned are scaled to sum to one."
-    F, at_base = _indicators(rows, cols, base), (rows.p == base).astype(float)
+    F, at_base = _contrast_indicators(rows, cols, base), (rows.p == base).astype(float)
     if not rows.strategy.learns_prompt: return F - expected(rows, F)
     share = expected(rows, np.c_[F, at_base])
     return F - (share / np.maximum(share.sum(1, keepdims=True), .5))[:, :-1]
 
 # %% ../nbs/05c_inference.ipynb #c0ef68e3
-def _batches(cluster, width, most=10**7):
+def _clusters_of_a_size(cluster, width, most=10**7):
     "Row numbers of the clusters of one size after the other: (m, s) each."
     order, size = np.argsort(cluster, kind="stable"), np.bincount(cluster)
     start = np.cumsum(size) - size
@@ -80,7 +80,7 @@ def _batches(cluster, width, most=10**7):
 def _levered(Z, cluster, power):
     "Z with each cluster's rows times (I - H)^-power; and the directions that hang on one cluster."
     U, lone = np.empty_like(Z), [np.zeros((0, Z.shape[1]))] # Z (n, k) has orthonormal columns
-    for at in _batches(cluster, Z.shape[1]):
+    for at in _clusters_of_a_size(cluster, Z.shape[1]):
         z, tall = Z[at], at.shape[1] > Z.shape[1]
         l, V = np.linalg.eigh(z.transpose(0, 2, 1) @ z if tall else z @ z.transpose(0, 2, 1))
         gone = l > 1 - 1e-8
@@ -90,6 +90,16 @@ def _levered(Z, cluster, power):
         lone.append(V[c, :, j] if tall else np.einsum("ms,msk->mk", V[c, :, j], z[c]))
     return U, np.vstack(lone)
 
+# %% ../nbs/05c_inference.ipynb #6cfb7ffa
+def _by_cluster(cluster):
+    "The matrix that sums rows over each cluster."
+    return sparse.csr_matrix((np.ones(len(cluster)), (cluster, np.arange(len(cluster)))))
+
+def _carriers(d, most, part):
+    "The queries that carry an estimate: of many the largest, and no more than make up its variance."
+    on = np.argsort(-d, kind="stable")[:most]
+    return on if len(d) <= most else on[: np.searchsorted(np.cumsum(d[on]), part * d.sum()) + 1]
+
 # %% ../nbs/05c_inference.ipynb #c7f00390
 def _satterthwaite(T, Z, w, sums, few, most=100, part=.999):
     "Degrees of freedom of each column's variance if all rows varied alike, and the queries it rests on."
@@ -97,9 +107,7 @@ def _satterthwaite(T, Z, w, sums, few, most=100, part=.999):
     rests = d.sum(0)**2 / np.maximum((d**2).sum(0), 1e-300)
     df = rests.copy() # of more than `few` queries their number will do
     for j in np.flatnonzero(rests < few):
-        on = np.argsort(-d[:, j], kind="stable")[:most]
-        if len(d) > most: # the queries that carry the estimate
-            on = on[: np.searchsorted(np.cumsum(d[on, j]), part * d[:, j].sum()) + 1]
+        on = _carriers(d[:, j], most, part)
         own = sums[on]
         own.data = T[own.indices, j]
         R = own @ Z
@@ -112,7 +120,7 @@ def _satterthwaite(T, Z, w, sums, few, most=100, part=.999):
     return np.maximum(df, 1.), rests
 
 # %% ../nbs/05c_inference.ipynb #14bdb8c6
-def _root(A):
+def _inverse_root(A):
     "Inverse square root of a symmetric matrix, on the space it spans."
     l, V = np.linalg.eigh(A)
     good = l > 1e-10 * max(l.max(initial=0), 1e-300)
@@ -122,13 +130,15 @@ def _with_constant(Z, half, r):
     "The common mean that was taken off: one more column, of no interest itself."
     one = r - Z @ (Z.T @ r)
     size = np.sqrt(one @ one)
-    return (Z, half) if size < 1e-8 * np.sqrt(r @ r) else (np.c_[Z, one / size], np.vstack([half, np.zeros(half.shape[1])]))
+    if size < 1e-8 * np.sqrt(r @ r): return Z, half
+    return np.c_[Z, one / size], np.vstack([half, np.zeros(half.shape[1])])
 
+# %% ../nbs/05c_inference.ipynb #500cee46
 def _moderated(own, pooled, rests, weight=5):
     "A variance that rests on few queries leans on the pooled one, which counts for `weight` queries; upwards only."
     return (rests * own + weight * np.maximum(own, pooled)) / (rests + weight)
 
-def _pooled(F, e, w, spent):
+def _pooled_variance(F, e, w, spent):
     "Variance of each column's estimate, were all rows to vary alike and on their own."
     return e @ e / w.sum() * len(e) / max(len(e) - spent, 1) * (F**2 * w[:, None]).sum(0)
 
@@ -136,7 +146,7 @@ def _pooled(F, e, w, spent):
 def _sandwich(X, y, cluster, w, constant):
     "Coefficients, residuals times the root of w, rows as they enter the estimates, and what hangs on one cluster."
     r = np.sqrt(w)
-    half = _root(X.T @ (X * w[:, None]))
+    half = _inverse_root(X.T @ (X * w[:, None]))
     Z = (X * r[:, None]) @ half
     beta = half @ (Z.T @ (r * y))
     if constant: Z, half = _with_constant(Z, half, r)
@@ -147,22 +157,19 @@ def _sandwich(X, y, cluster, w, constant):
 # %% ../nbs/05c_inference.ipynb #798d7591
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def clustered(
-    X: np.ndarray, # (n, k) residual features
-    y: np.ndarray, # (n,) residual scores
-    cluster: np.ndarray, # (n,) query of each row, counted from 0
-    w: np.ndarray, # (n,) weights
-    constant: bool = False, # whether a common mean was taken off
+    X: np.ndarray, y: np.ndarray, # (n, k) residual features, (n,) residual scores
+    cluster: np.ndarray, w: np.ndarray, # (n,) query of each row from 0, weights
+    constant: bool = False, # a common mean was taken off
     spent: int = 0, # degrees of freedom spent on residuals
-    few: int = 200, # queries below which df is worked out; above, their number will do
-    left: np.ndarray | None = None, # (n,) share of its spread that each residual kept; None: all
-) -> dict: # beta, se, df: (k,) each; psi: (G, k) influence of each query
-    "Least squares with errors by query that hold where few queries matter."
+    few: int = 200, # queries below which df is worked out
+    left=None, # (n,) what residuals kept of their spread
+) -> dict: # beta, se, df: (k,) each; psi: (G, k) influences
+    "Least squares, errors by query."
     beta, e, T, Z, half, alone = _sandwich(X, y, cluster, w, constant)
-    if left is not None: e = e / np.sqrt(left)
-    sums = sparse.csr_matrix((np.ones(len(y)), (cluster, np.arange(len(y)))))
-    df, rests = _satterthwaite(T, Z, w, sums, few)
-    psi, var = sums @ (T * e[:, None]), _pooled(Z @ half, e, w, X.shape[1] + spent)
-    se = np.sqrt(_moderated((psi**2).sum(0), var, rests))
+    e, sums = e if left is None else e / np.sqrt(left), _by_cluster(cluster)
+    (df, rests), psi = _satterthwaite(T, Z, w, sums, few), sums @ (T * e[:, None])
+    pooled = _pooled_variance(Z @ half, e, w, X.shape[1] + spent)
+    se = np.sqrt(_moderated((psi**2).sum(0), pooled, rests))
     return dict(beta=beta, se=np.where(alone, np.nan, se), df=df, psi=psi)
 
 # %% ../nbs/05c_inference.ipynb #2ab5d44f
@@ -197,6 +204,7 @@ def _fits_in_memory(n, k):
         raise ValueError(f"average effects of {k:,} prompts on {n:,} rows need about {n * k * 24 / 1e9:.0f} GB; "
                          "take fewer rows or prompts with log.take(...)")
 
+# %% ../nbs/05c_inference.ipynb #6b971006
 def _fitted_contrasts(rows, y, keep, cols, base):
     "Effects of the prompts `cols` over the baseline, on the rows kept."
     _fits_in_memory(len(y), len(cols))

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['Route', 'Nothing', 'Within', 'Weighted', 'Backdoor', 'Between', 'usable_covariates', 'Opening', 'contradiction']
 
-# %% ../nbs/05a_routes.ipynb #1bbb2668
+# %% ../nbs/05a_routes.ipynb #24b46760
 import warnings
 from typing import NamedTuple
 
+import numpy as np
 from fastcore.basics import patch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
@@ -16,16 +17,16 @@ from sklearn.exceptions import NotFittedError
 from .covariates import adjusted_for, code_covariates
 from .triplets import Triplets
 
-# %% ../nbs/05a_routes.ipynb #73269086
+# %% ../nbs/05a_routes.ipynb #ec254001
 class Route(str):
-    "What an effect holds fixed. A route is also its own name: it is looked up, printed and stored as one."
+    "What an effect holds fixed. A route is also its own name."
     name = "" # the word that stands for it
     declarable = True # whether a reward model may declare it
     adjusts = True # whether anything is held fixed
     within_query = False # prompts are compared inside a query
     conditions = False # what is expected of a prompt differs from query to query
     weighs = False # rows are weighted by one over their recorded propensity
-    learns_score = False # the expected score is learned from text and covariates, out of fold
+    learns_score = False # the expected score is learned from text and covariates
     learns_prompt = False # so is the expected prompt
     assumes_unconfounded = False # right only if text and covariates carry all that moved choice and score
     kinds = {} # name -> class
@@ -33,6 +34,9 @@ class Route(str):
     def __init_subclass__(cls): Route.kinds[cls.name] = cls
 
     def __new__(cls, name=None): return super().__new__(cls, cls.name) # pickle hands the name in
+
+    @property
+    def assumption(self): return "; ".join(self.assumptions)
 
 # %% ../nbs/05a_routes.ipynb #50b4ac1a
 class Nothing(Route):
@@ -109,21 +113,22 @@ def of(
     if isinstance(name, str) and name in Route.kinds: return Route.kinds[name]()
     raise ValueError(f"route must be one of {tuple(Route.kinds)}, got {name!r}")
 
-# %% ../nbs/05a_routes.ipynb #7ee80f5f
+# %% ../nbs/05a_routes.ipynb #b2d26bca
 @patch(cls_method=True)
 def declared_by(
     cls: Route,
     reward, # a reward model
 ) -> Route:
-    "What a reward model says that its effects hold fixed."
+    "What a model says that its effects hold fixed."
     route = getattr(reward, "route_", None)
-    if isinstance(route, str) and route in Route.kinds and Route.kinds[route].declarable: return Route.of(route)
+    may_be = {name: kind.held for name, kind in Route.kinds.items() if kind.declarable}
+    if isinstance(route, str) and route in may_be: return Route.of(route)
     who = type(reward).__name__
     if isinstance(reward, BaseEstimator) and not hasattr(reward, "log_"):
         raise NotFittedError(f"{who} is not fitted; call .fit(log) with a Triplets log first")
-    words = ", ".join(f"{n!r} ({kind.held})" for n, kind in Route.kinds.items() if kind.declarable)
-    raise ValueError(f"{who} must declare what its effects hold fixed, got route_={route!r}; "
-                     f"set route_ in the class (subclasses inherit it) to one of {words}")
+    words = ", ".join(f"{name!r} ({held})" for name, held in may_be.items())
+    raise ValueError(f"{who} must declare what its effects hold fixed, got route_={route!r}; set route_ in the class "
+                     f"(subclasses inherit it) to one of {words}")
 
 # %% ../nbs/05a_routes.ipynb #93f1f0ff
 def usable_covariates(
@@ -131,18 +136,20 @@ def usable_covariates(
 ) -> list[str]: # names
     "The log's covariates, without functions of the prompt and what nearly every query has for itself."
     frame, coded = log.frame, code_covariates(log.frame, log.covariates)
-    ids = [c.name for c in coded if c.kind == "text"]
-    if ids:
+    if ids := [c.name for c in coded if c.kind == "text"]:
         warnings.warn(f"{ids} differ in nearly every query and are not adjusted for; "
                       "drop ids, bin or embed the rest", stacklevel=4)
     names = [c.name for c in coded if c.kind not in ("text", "constant")]
     if frame["prompt"].nunique() > len(frame) / 2: return names
-    of_prompt = [c for c in names if frame[c].nunique() > 1
-                 and frame.groupby("prompt")[c].nunique(dropna=False).max() == 1]
-    if of_prompt:
-        warnings.warn(f"{of_prompt} take one value for each prompt: they describe the prompt and are not adjusted for",
-                      stacklevel=4)
+    if of_prompt := [c for c in names if _of_prompt(frame, c)]:
+        warnings.warn(f"{of_prompt} take one value for each prompt: "
+                      "they describe the prompt and are not adjusted for", stacklevel=4)
     return [c for c in names if c not in of_prompt]
+
+# %% ../nbs/05a_routes.ipynb #1ad6f56f
+def _of_prompt(frame, column):
+    "Whether a column varies and takes one value for each prompt."
+    return frame[column].nunique() > 1 and frame.groupby("prompt")[column].nunique(dropna=False).max() == 1
 
 # %% ../nbs/05a_routes.ipynb #51858b6b
 class Opening(NamedTuple):
@@ -177,20 +184,26 @@ def why(cls: Nothing, log, facts, wrong):
     "What plain averages can say for themselves."
     return "plain averages can always be taken"
 
-# %% ../nbs/05a_routes.ipynb #91afbc84
+# %% ../nbs/05a_routes.ipynb #fabe9217
+def _adjusted_for(log):
+    "The covariates that would be adjusted for; what is wrong with others is said where they are."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return adjusted_for(code_covariates(log.frame, usable_covariates(log)))
+
+# %% ../nbs/05a_routes.ipynb #1b25ffdc
 @patch(cls_method=True)
 def why(cls: Backdoor, log, facts, wrong):
-    "The reason for adjusting, and what it assumes of the columns that the log holds."
-    coded = code_covariates(log.frame, usable_covariates(log)) if facts["kind"] == "single" else []
-    held, lacking, some = adjusted_for(coded), "", ""
+    "The reason for adjusting, and what it assumes."
+    held, lacking, some = _adjusted_for(log) if facts["kind"] == "single" else "", "", ""
     if wrong: lacking = f"{wrong} So the recorded probabilities are not used, and "
     elif facts["kind"] == "single" and not facts["known_propensity"]:
         lacking = "too few queries repeat and no propensity is recorded, so "
     if facts["kind"] == "single" and facts["n_multi"]:
-        some = (f"; {facts['n_multi']:,} queries did meet two prompts, "
-                "and strategy='within' would compare those alone")
-    return (f"{lacking}prompts are compared between queries that look alike in text{f' and {held}' if held else ''}: "
-            "this assumes that these carry everything that both chose the prompt and moved the score, "
+        some = f"; {facts['n_multi']:,} queries did meet two prompts, and strategy='within' would compare those alone"
+    alike = f"text and {held}" if held else "text"
+    return (f"{lacking}prompts are compared between queries that look alike in {alike}: this assumes that these "
+            "carry everything that both chose the prompt and moved the score, "
             f"and that none was written after the answer{some}")
 
 # %% ../nbs/05a_routes.ipynb #860d26ec
@@ -215,6 +228,6 @@ def computable(
 ) -> list[Route]:
     "The routes that can be computed at all, sound or not: what somebody may look at side by side."
     frame = log.frame
-    several = frame.groupby(log.groups.to_numpy())["prompt_id"].nunique().max() > 1
+    several = frame.groupby(np.asarray(log.groups))["prompt_id"].nunique().max() > 1
     found = {Nothing: True, Backdoor: frame["query"].nunique() >= 10, Within: several, Weighted: "propensity" in frame}
     return [kind() for kind, possible in found.items() if possible]

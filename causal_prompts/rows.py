@@ -138,6 +138,7 @@ def group_means(
     size = np.maximum(np.bincount(g), 1).reshape(-1, *[1] * (F.ndim - 1))
     return np.asarray((M @ F) / size)[g]
 
+# %% ../nbs/05b_rows.ipynb #0d0185ac
 def fold_numbers(
     n: int, k: int, # things, folds
     random_state: int, name: str, # seed and the stream's name
@@ -159,7 +160,7 @@ def fold_predictions(
 # %% ../nbs/05b_rows.ipynb #2f63091a
 def regressor(
     kind: str, # 'boosting', 'lightgbm', 'ridge' or 'xgboost'
-    binary: bool, # whether the outcome has two values; the paper's boosting is then a classifier
+    binary: bool, # whether the outcome has two values; 'boosting' then classifies
     random_state: int,
 ):
     "A fresh sklearn-style regressor."
@@ -175,11 +176,11 @@ def regressor(
     if kind == "xgboost": return _xgboost(random_state)
     raise ValueError(f"learner must be 'boosting', 'lightgbm', 'ridge' or 'xgboost', got {kind!r}")
 
+# %% ../nbs/05b_rows.ipynb #8f36aef5
 QUIET_LIGHTGBM = dict(n_jobs=1, verbose=-1, deterministic=True, force_row_wise=True)
 
 def is_binary(y) -> bool: return set(np.unique(y)) <= {0., 1.}
 
-# %% ../nbs/05b_rows.ipynb #41ede2ab
 def _xgboost(random_state):
     try: from xgboost import XGBRegressor
     except ImportError:
@@ -187,6 +188,7 @@ def _xgboost(random_state):
                           "pip install 'causal_prompts[xgboost]'") from None
     return XGBRegressor(n_estimators=200, max_depth=5, learning_rate=.1, random_state=random_state, n_jobs=1)
 
+# %% ../nbs/05b_rows.ipynb #32349f26
 def fitted_pca(
     texts: list, E: np.ndarray, # n texts, (n, d) their vectors
     d: int, # components wanted
@@ -307,12 +309,7 @@ def add_conditions(
     folds: int, random_state: int, # cross-fitting folds of whole queries, and their seed
 ) -> Rows:
     "Add to the rows the features that a learned expectation conditions on, and folds of whole queries."
-    n = len(np.unique(rows.q))
-    if n < 10:
-        raise NotIdentifiedError(
-            "Prompts can be compared between queries only where there are at least 10 different query texts "
-            f"to learn from, got {n}.",
-            "scoring the same queries under several prompts (and, if many ids share one text, leave query_id out).")
+    _enough_queries(len(np.unique(rows.q)))
     X = fitted_pca(rows.queries, rows.E_q, 30).transform(rows.queries, rows.E_q)
     S = StructureSpace().fit(rows.queries, rows.E_q).transform(rows.queries, rows.E_q)
     names = usable_covariates(log)
@@ -320,6 +317,14 @@ def add_conditions(
     fold = fold_numbers(len(rows.queries), folds, random_state, "nuisance")[rows.q]
     return replace(rows, H=np.c_[H, covariate_matrix(log.frame, names)], fold=fold,
                    levels=many_levels(log.frame, names))
+
+# %% ../nbs/05b_rows.ipynb #7f6a3710
+def _enough_queries(n, least=10):
+    if n >= least: return
+    raise NotIdentifiedError(
+        f"Prompts can be compared between queries only where there are at least {least} different query texts "
+        f"to learn from, got {n}.",
+        "scoring the same queries under several prompts (and, if many ids share one text, leave query_id out).")
 
 # %% ../nbs/05b_rows.ipynb #35ebe4f9
 def varying_covariates(
@@ -352,7 +357,7 @@ def open(self: Within, reward) -> Rows: # a fitted reward model, or a log
     "Rows with the covariates that differ between the draws of a query."
     rows, log = replace(training_rows(reward), strategy=self), source_of(reward).log_
     if not comparable(rows, least=1):
-        raise NotIdentifiedError("No query met two prompts with different texts.",
+        raise NotIdentifiedError("No query met two prompts.",
                                  "comparisons between queries (route 'dml').")
     drawn = varying_covariates(log, rows.g)
     return replace(rows, H=_drawn(log.frame, drawn)) if drawn else rows
@@ -373,6 +378,7 @@ def open(self: Weighted, reward) -> Rows: # a fitted reward model, or a log
     w = 1 / frame["propensity"].to_numpy(float)
     return _conditioned(reward, replace(training_rows(reward), strategy=self, w=w / w.mean()))
 
+# %% ../nbs/05b_rows.ipynb #22f7b336
 @patch
 def open(self: Backdoor, reward) -> Rows: # a fitted reward model, or a log
     "Rows with the query's features and covariates, and folds of whole queries."

@@ -10,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 import causal_prompts as cp
 from causal_prompts import estimators as es
+from causal_prompts.kernel import reml
 from causal_prompts.core import NotIdentifiedError
 from causal_prompts.estimators import Rows, clustered, contrasts, expected, residual_indicators
 from fakes import Words
@@ -220,7 +221,7 @@ def test_variances_follow_the_data():
     r, n = np.random.default_rng(2), 4000
     F = r.normal(size=(n, 60))
     y = F[:, :30] @ r.normal(0, .3, 30) + r.normal(0, 1, n)
-    var, noise = es._reml(F.T @ F, F.T @ y, y @ y, n, [30, 30])
+    var, noise = reml(F.T @ F, F.T @ y, y @ y, n, [30, 30])
     assert abs(noise - 1) < .1 and .05 < var[0] * noise < .16 and var[1] * noise < .003
 
 

@@ -1,0 +1,111 @@
+"What a model of one's own is owed: the example of CONTRIBUTING.md goes through the whole interface, or is refused with what is missing."
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import causal_prompts as cp
+from causal_prompts.diagnostics import checkup
+from causal_prompts.evaluation import ranking
+from causal_prompts.inference import contrasts
+from causal_prompts.report import report
+from causal_prompts.rewards import Reward
+from causal_prompts.routes import Backdoor, Nothing, Route, Within
+from causal_prompts.treesearch import search
+from fakes import Words
+
+PAGE = Path(__file__).resolve().parents[1]/"CONTRIBUTING.md"
+
+
+def examples():
+    "The names that the Python examples of CONTRIBUTING.md define."
+    space = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(block, PAGE.name, "exec"), space)
+    return space
+
+
+@pytest.fixture(scope="module")
+def world(): return cp.World.preset("confounded-hidden")
+
+@pytest.fixture(scope="module")
+def log(world): return world.log(n_queries=200, n_prompts=6, prompts_per_query=3, seed=1)
+
+@pytest.fixture(scope="module")
+def reward(world, log): return examples()["OwnMean"](encoder=Words(), baseline=world.baseline).fit(log)
+
+
+def test_effect_support_and_best_follow_from_levels(reward, log):
+    prompts = list(log.prompts.prompt)
+    effect = reward.effect(["one query", "another"], [*prompts, "a prompt nobody tried"])
+    assert effect.shape == (2, len(prompts) + 1) and np.isfinite(effect).all()
+    assert effect[0, prompts.index(reward.baseline_)] == 0
+    assert reward.support(prompts).inside.all()
+    assert (reward.best(["one query"]).prompt == prompts[effect[0, :-1].argmax()]).all()
+
+def test_its_average_effects_are_the_contrasts_of_its_route(reward, log, world):
+    table = reward.average_effect()
+    rows, y = reward.residuals()
+    expected = contrasts(rows, y, rows.prompts.index(world.baseline)).set_index("prompt").effect
+    assert rows.strategy == "naive" and np.allclose(table.set_index("prompt").effect, expected)
+    means = log.frame.groupby("prompt").score.mean()
+    assert np.allclose(table.set_index("prompt").effect, (means - means[world.baseline])[table.prompt])
+    new = reward.average_effect(["a prompt nobody tried"]).iloc[0]
+    assert new.how == "not in the log, predicted" and np.isfinite(new.effect) and np.isnan(new.se)
+
+@pytest.mark.parametrize("route", [Nothing, Within, Backdoor])
+def test_another_declaration_is_another_route(world, log, route):
+    OwnMean = examples()["OwnMean"]
+    class Declared(OwnMean): route_ = route.name
+    mine = Declared(encoder=Words(), baseline=world.baseline).fit(log)
+    rows = route().open(mine)
+    left = route().residual(rows, rows.y)
+    assert Route.declared_by(mine) == route.name and mine.residuals()[0].strategy == route.name
+    if not route.learns_score: assert np.allclose(mine.residuals()[1], left)
+    assert mine.average_effect().effect.notna().all()
+
+def test_it_is_ranked_searched_checked_and_reported(reward, world, tmp_path):
+    fresh = world.log(n_queries=60, n_prompts=6, prompts_per_query=3, seed=2)
+    ranks = ranking(reward, fresh)
+    study = search(reward, ["one query"], proposer=examples()["politer"], rounds=1, children=2)
+    found = checkup(reward, only=["balance", "assignment", "placebo prompts", "encoder"])
+    assert ranks.verdict in ("ok", "caution", "stop") and len(study.candidates)
+    assert not found.skipped.why.str.startswith("FAILED").any() if len(found.skipped) else True
+    path = report(found.sections(), tmp_path/"report.html", lead=found.summary)
+    assert "own mean" in Path(path).read_text(encoding="utf-8")
+
+def test_the_checkup_breaks_on_none_of_its_checks(reward, recwarn):
+    found = checkup(reward, skip=["embedding stability", "latent treatments", "refuters"])
+    assert list(found.skipped.loc[found.skipped.why.str.startswith("FAILED"), "why"]) == []
+    assert len(found) > 8
+
+def test_what_it_does_not_give_is_refused_by_name(reward, tmp_path):
+    with pytest.raises(ValueError, match=r"OwnMean has no state\(\) and cannot be saved without pickle"): reward.save(tmp_path/"r.zip")
+    with pytest.raises(ValueError, match="OwnMean has no interval"): reward.effect_interval(["q"], ["p"])
+    class Bare(Reward):
+        name, route_, encoder, baseline = "bare", "naive", Words(), None
+        def fit(self, log): return self.open(log)
+    bare = Bare().fit(reward.log_)
+    for ask in (lambda: bare.effect(["q"], ["p"]), lambda: bare.best(["q"]), lambda: bare.average_effect(["new"])):
+        with pytest.raises(NotImplementedError, match=r"Bare must define levels\(queries, prompts\)"): ask()
+    assert bare.average_effect().effect.notna().all(), "averages of logged prompts need no predictions"
+
+def test_the_same_model_can_be_fitted_to_another_log(reward, log):
+    again = reward.refitted(log.take(np.arange(len(log)) < 300))
+    assert again is not reward and len(again.log_) == 300 < len(reward.log_) and again.baseline_ == reward.baseline_
+
+def test_models_written_with_the_older_names_still_work(log, world):
+    class Old(Reward):
+        name, route_ = "old", "naive"
+        def __init__(self, encoder=None, baseline=None): self.encoder, self.baseline = encoder, baseline
+        def fit(self, log): return self._open(log)
+        def _levels(self, queries, prompts): return np.tile(np.arange(len(prompts), dtype=float), (len(queries), 1))
+    old = Old(Words(), world.baseline).fit(log)
+    assert old.effect(["q"], ["a", "b"]).tolist() == [[-2, -1]]
+    assert len(old._residuals()[1]) == len(log) and old._encode(["q"], "query").shape == (1, 64)
+
+def test_the_route_by_which_effects_are_judged(reward, log, world):
+    assert reward.sound_route == "within"
+    causal = cp.CausalReward("dml", learner="kernel", folds=0, encoder=Words(), baseline=world.baseline).fit(log)
+    assert causal.sound_route == "dml" and causal.sound_route.learns_prompt
