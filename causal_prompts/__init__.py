@@ -22,7 +22,7 @@ _PUBLIC = {
     "diagnostics": ["checkup"],
     "widgets": ["ConfoundingSteps", "PositivityExplorer", "SearchReplay"],
 }
-_MODULES = ["sandbox", "graders", "tasks", "tabular", "pools", "collect", "importers", "eval_importers", "trace_importers", "covariates", "checks", "confounding", "agreement", "refutation", "positivity", "power_analysis", "calibration", "coverage", "stability", "components", "patterns", "transport", "report"] # reached as cp.confounding.balance(...)
+_MODULES = ["sandbox", "graders", "tasks", "tabular", "pools", "collect", "importers", "eval_importers", "trace_importers", "covariates", "checks", "confounding", "agreement", "placebos", "refutation", "positivity", "power_analysis", "calibration", "coverage", "stability", "components", "patterns", "transport", "report"] # reached as cp.confounding.balance(...)
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = ["__version__", *_HOME, *_MODULES]
 

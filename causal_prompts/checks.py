@@ -45,12 +45,21 @@ def _redefined(
     modules = {old.__module__, new.__module__}
     return old.__qualname__ == new.__qualname__ and (len(modules) == 1 or "__main__" in modules)
 
+def _refuse_taken(name, function):
+    "An error where another function has the name."
+    taken = CHECKS.get(name)
+    if taken is None or _redefined(taken.function, function): return
+    where = f"{taken.function.__module__}.{taken.function.__qualname__}"
+    raise ValueError(f"name must be the check's own, got {name!r}, which {where} has; give one of the two another name")
+
+# %% ../nbs/01b_checks.ipynb #8807e66f
 def _worlds(clean, broken, name):
     "Both as tuples of equal length."
     clean, broken = ((given,) if isinstance(given, str) else tuple(given) for given in (clean, broken))
     if len(clean) != len(broken):
-        raise ValueError(f"clean and broken must name as many worlds as one another, got {len(clean)} and {len(broken)} "
-                         f"for the check {name!r}; name for each broken world the clean one it is compared with")
+        raise ValueError("clean and broken must name as many worlds as one another, "
+                         f"got {len(clean)} and {len(broken)} for the check {name!r}; "
+                         "name for each broken world the clean one it is compared with")
     return clean, broken
 
 # %% ../nbs/01b_checks.ipynb #50a25d6c
@@ -67,10 +76,7 @@ def check(
     if needs not in NEEDS: raise ValueError(f"needs must be one of {list(NEEDS)}, got {needs!r} for the check {name!r}")
     clean, broken = _worlds(clean, broken, name)
     def enter(function):
-        taken = CHECKS.get(name)
-        if taken and not _redefined(taken.function, function):
-            where = f"{taken.function.__module__}.{taken.function.__qualname__}"
-            raise ValueError(f"name must be the check's own, got {name!r}, which {where} has; give one of the two another name")
+        _refuse_taken(name, function)
         CHECKS[name] = Check(name, function, looks_at, needs, clean, broken, about_size)
         return function
     return enter
@@ -85,7 +91,7 @@ _CHOICE = [
     ("correlation", .1, "balance: correlation of a prompt component with a trait that is still fine"),
     ("predictable", .002, "assignment: R2 over all columns below which a predictable choice is too small to matter"),
     ("below_mean", -.05, "nuisance: R2 below which an expectation is worse than the plain mean"),
-    ("effect_gap", .005, "fold gap, within and between: score per standard deviation of the prompt that no decision turns on"),
+    ("effect_gap", .005, "fold gap, within and between: score per deviation of the prompt that no decision turns on"),
 ]
 
 # %% ../nbs/01b_checks.ipynb #01b32591
@@ -94,7 +100,7 @@ _REFUTED = [
     ("placebo_bias", 3., "refuters: standard errors of the simulation by which shuffled effects may miss 0"),
     ("placebo_far", .75, "refuters: standard errors of the estimate by which DoWhy's placebo may miss 0"),
     ("random_cause", .5, "refuters: standard errors by which a random common cause may move the estimate"),
-    ("halves_scatter", 1.5, "refuters: scatter of halves of the queries, as a multiple of what the standard error says"),
+    ("halves_scatter", 1.5, "refuters: scatter of halves of the queries, in multiples of the standard error"),
     ("yardstick", .01, "sensitivity: share of choice and score a recorded trait must explain to measure by it"),
 ]
 

@@ -8,6 +8,7 @@ __all__ = ['READING_ORDER', 'check_list', 'check_table', 'checkup', 'Checkup']
 # %% ../nbs/13d_diagnostics.ipynb #edcd2b95
 import inspect, time, warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 from fastcore.basics import patch
@@ -15,10 +16,10 @@ from sklearn.exceptions import NotFittedError
 
 from . import checks, estimators, transport
 from . import agreement, calibration, components, confounding, coverage # their checks enter the list,
-from . import patterns, positivity, power_analysis, refutation, stability # and so do theirs
+from . import patterns, placebos, positivity, power_analysis, refutation, stability # and so do theirs
 from .checks import NEEDS, check
 from .core import VERDICTS, Finding, NotIdentifiedError, as_markdown, progress
-from .residuals import own_route
+from .routes import Route
 from .triplets import Triplets
 
 # %% ../nbs/13d_diagnostics.ipynb #b26dc243
@@ -35,10 +36,12 @@ def check_list() -> list: # of Check, in the order of reading
     place = {name: i for i, name in enumerate(READING_ORDER)}
     return sorted(checks.CHECKS.values(), key=lambda c: place.get(c.name, len(place)))
 
+# %% ../nbs/13d_diagnostics.ipynb #5688bd90
 def check_table() -> pd.DataFrame: # check, looks_at, needs, clean, broken
     "Every check, what it looks at, what it needs, and in which worlds its alarm is measured."
-    rows = [dict(check=c.name, looks_at=c.looks_at, needs=c.needs, clean=", ".join(c.clean), broken=", ".join(c.broken)) for c in check_list()]
-    return pd.DataFrame(rows)
+    return pd.DataFrame([
+        dict(check=c.name, looks_at=c.looks_at, needs=c.needs, clean=", ".join(c.clean), broken=", ".join(c.broken))
+        for c in check_list()])
 
 # %% ../nbs/13d_diagnostics.ipynb #b94c9eff
 def _enter(name, function, **says):
@@ -54,7 +57,8 @@ _enter("data size", transport.data_size, looks_at="whether more data of this kin
 _enter("hard subset", transport.hard_subset, looks_at="whether the ranking holds on hard queries",
        needs="fresh", clean="fresh hard queries alike", broken="fresh hard queries inverted")
 _enter("shift", transport.shift, looks_at="whether the promised gains hold on other queries", needs="fresh",
-       clean=("fresh queries alike", "fresh queries alike"), broken=("fresh effects inverted", "fresh queries of two kinds"))
+       clean=("fresh queries alike", "fresh queries alike"),
+       broken=("fresh effects inverted", "fresh queries of two kinds"))
 _enter("drift", transport.drift, looks_at="whether chosen prompts fall behind the baseline", needs="fresh",
        clean=("fresh queries alike", "fresh weeks alike"), broken=("prompts have lost", "prompts lose in time"))
 
@@ -62,9 +66,12 @@ _enter("drift", transport.drift, looks_at="whether chosen prompts fall behind th
 def _checks_asked(only, skip) -> list: # of Check
     "The checks to run, names checked."
     known = [c.name for c in check_list()]
-    only, skip = ([names] if isinstance(names, str) else list(names) for names in (known if only is None else only, skip))
+    if only is None: only = known
+    only, skip = ([names] if isinstance(names, str) else list(names) for names in (only, skip))
     unknown = [name for name in only + skip if name not in known]
-    if unknown: raise ValueError(f"only and skip must name checks of diagnostics.check_table(), got {unknown}; there are {known}")
+    if unknown:
+        raise ValueError("only and skip must name checks of diagnostics.check_table(), "
+                         f"got {unknown}; there are {known}")
     return [c for c in check_list() if c.name in only and c.name not in skip]
 
 def _call(c, reward, given, random_state):
@@ -85,6 +92,7 @@ def _finding_or_why(c, reward, given, random_state):
         if " GB" in str(e): return None, f"{_TOO_LARGE} ({e})"
         return None, f"FAILED: {type(e).__name__}: {e}"
 
+# %% ../nbs/13d_diagnostics.ipynb #cf01b340
 def _run_check(c, reward, given, random_state):
     "(finding or None, why not, its warnings)."
     if c.needs and given.get(c.needs) is None: return None, NEEDS[c.needs], []
@@ -99,14 +107,14 @@ def _refuse_unfit(reward, fresh):
     "An error for what no check could judge."
     if not hasattr(reward, "log_"):
         raise NotFittedError(f"reward must be a fitted reward model, got {type(reward).__name__}; call .fit(log) first")
-    own_route(reward) # a model that declares none is not checked as if it were another
+    Route.declared_by(reward) # a model that declares none is not checked as if it were another
     if fresh is not None and not isinstance(fresh, Triplets):
         raise TypeError(f"fresh must be a Triplets, got {type(fresh).__name__}; read it with Triplets.read(...)")
 
 def _about_model(reward) -> str: # size of the log, model, route
-    log, route = reward.log_, own_route(reward)
+    log, route = reward.log_, Route.declared_by(reward)
     about = f"{len(log):,} rows, {len(log.queries):,} queries, {len(log.prompts):,} prompts; model: {reward.name}"
-    return about + (f", route: {route}" if route != reward.name else "")
+    return about if route == reward.name else f"{about}, route: {route}"
 
 # %% ../nbs/13d_diagnostics.ipynb #335264d3
 def _worst_first(findings: dict) -> dict: # name of the check -> Finding
@@ -127,17 +135,37 @@ def checkup(
     "Every check that applies, worst first."
     _refuse_unfit(reward, fresh)
     given = dict(fresh=fresh, prompts=prompts, thorough=thorough or None)
-    done, skipped, seconds, notes = {}, [], {}, []
+    runs = []
     for c in progress(_checks_asked(only, skip), "checkup"):
-        start = time.perf_counter()
-        found, why, said = _run_check(c, reward, given, random_state)
-        seconds[c.name] = time.perf_counter() - start
-        notes += [note for note in said if note not in notes]
-        if found is not None: done[c.name] = found
-        else: skipped.append((c.name, c.looks_at, why))
-        if why.startswith("FAILED"): warnings.warn(f"the check {c.name!r} broke and says nothing: {why[8:]}", stacklevel=2)
-    skipped = pd.DataFrame(skipped, columns=["check", "looks_at", "why"])
-    return Checkup(_worst_first(done), skipped, _about_model(reward), tuple(notes), seconds)
+        runs.append(_Run(c, *_timed(c, reward, given, random_state)))
+        why = runs[-1].why
+        if why.startswith("FAILED"):
+            warnings.warn(f"the check {c.name!r} broke and says nothing: {why[8:]}", stacklevel=2)
+    return _gathered(runs, _about_model(reward))
+
+# %% ../nbs/13d_diagnostics.ipynb #660c3514
+class _Run(NamedTuple):
+    "One check that was asked for."
+    check: checks.Check
+    found: Finding | None
+    why: str # it has no finding
+    notes: list # warnings given on the way
+    seconds: float
+
+def _timed(c, reward, given, random_state):
+    "What `_run_check` gives, and the seconds it took."
+    start = time.perf_counter()
+    found, why, notes = _run_check(c, reward, given, random_state)
+    return found, why, notes, time.perf_counter() - start
+
+def _gathered(runs, about) -> "Checkup":
+    "The checkup of all runs."
+    skipped = [(run.check.name, run.check.looks_at, run.why) for run in runs if run.found is None]
+    return Checkup(
+        _worst_first({run.check.name: run.found for run in runs if run.found is not None}),
+        pd.DataFrame(skipped, columns=["check", "looks_at", "why"]), about,
+        tuple(dict.fromkeys(note for run in runs for note in run.notes)),
+        {run.check.name: run.seconds for run in runs})
 
 # %% ../nbs/13d_diagnostics.ipynb #d8b6df66
 @dataclass(frozen=True, repr=False)
@@ -159,9 +187,8 @@ class Checkup:
 @patch(as_prop=True)
 def table(self: Checkup) -> pd.DataFrame: # check, looks_at, verdict, reading, next
     "A row per check that ran, worst first."
-    columns = ["check", "looks_at", "verdict", "reading", "next"]
     rows = [(name, checks.CHECKS[name].looks_at, f.verdict, f.reading, f.advice) for name, f in self.findings.items()]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=["check", "looks_at", "verdict", "reading", "next"])
 
 @patch
 def by_verdict(self: Checkup) -> dict: # verdict -> names of checks; "broken" -> those that failed
@@ -212,7 +239,8 @@ def _repr_markdown_(self: Checkup) -> str:
     parts = [f"**{as_markdown(whole.question)}** — `{whole.verdict}`", as_markdown(whole.reading)]
     rows = ["| check | verdict | reading | next |", "|---|---|---|---|"]
     for r in self.table.itertuples():
-        rows.append(f"| {as_markdown(r.check)} | {_BOLD[r.verdict]} | {as_markdown(r.reading)} | {as_markdown(r.next)} |")
+        said = as_markdown(r.reading), as_markdown(r.next)
+        rows.append(f"| {as_markdown(r.check)} | {_BOLD[r.verdict]} | {' | '.join(said)} |")
     parts.append("\n".join(rows))
     skipped = "; ".join(f"{as_markdown(r.check)} ({as_markdown(r.why)})" for r in self.skipped.itertuples())
     if skipped: parts.append("Not run: " + skipped)

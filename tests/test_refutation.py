@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from causal_prompts import refutation as m
+from causal_prompts import placebos as pl, refutation as m
 from causal_prompts.core import Finding, NotIdentifiedError
 from causal_prompts.estimators import CausalReward, NaiveReward, contrasts
-from causal_prompts.refutation import confounding_bias, placebo_outcomes, placebo_prompts, refute, robustness_value, sensitivity, shuffled_prompts
+from causal_prompts.placebos import placebo_outcomes, placebo_prompts, shuffled_prompts
+from causal_prompts.refutation import confounding_bias, refute, robustness_value, sensitivity
 from causal_prompts.residuals import residuals
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import World
@@ -65,7 +66,7 @@ def sound(f, draw=True):
 
 def test_a_shuffle_swaps_prompts_inside_the_query_and_nothing_else(within):
     r = residuals(within)
-    where, draw = m._shuffler(r)
+    where, draw = pl.prompt_shuffler(r)
     p = draw(np.random.default_rng(0))
     assert where == "within" and (p != r.rows.p).mean() > .5
     for g in range(0, 300, 37): assert sorted(p[r.rows.q == g]) == sorted(r.rows.p[r.rows.q == g])
@@ -74,7 +75,7 @@ def test_rows_of_one_text_and_prompt_move_together_whatever_their_ids():
     log = world_log("randomised", prompts_per_query=1, n_queries=120)
     twice = pd.concat([log.frame.assign(query_id=log.frame.query_id + f"-{i}") for i in range(2)])[["query_id", "query", "prompt", "score"]]
     r = residuals(fit(Triplets(twice), "naive"))
-    where, draw = m._shuffler(r)
+    where, draw = pl.prompt_shuffler(r)
     p = draw(np.random.default_rng(0))
     assert where == "across" and (p != r.rows.p).any() and pd.Series(p).groupby(r.rows.q).nunique().max() == 1
 
@@ -82,7 +83,7 @@ def test_ids_that_share_a_handful_of_texts_are_shuffled_by_id():
     log = world_log("randomised", n_queries=60)
     few = log.frame.assign(query=np.array(["one text", "another text"])[pd.factorize(log.frame.query_id)[0] % 2])[["query_id", "query", "prompt", "score"]]
     r = residuals(fit(Triplets(few)))
-    p = m._shuffler(r)[1](np.random.default_rng(0))
+    p = pl.prompt_shuffler(r)[1](np.random.default_rng(0))
     assert all(sorted(p[r.rows.g == g]) == sorted(r.rows.p[r.rows.g == g]) for g in range(60)) and (p != r.rows.p).mean() > .4
 
 def test_swaps_across_stay_in_the_model():
@@ -92,7 +93,7 @@ def test_swaps_across_stay_in_the_model():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         r = residuals(fit(Triplets(f[["query", "prompt", "score", "model"]])))
-    p = m._shuffler(r)[1](np.random.default_rng(0))
+    p = pl.prompt_shuffler(r)[1](np.random.default_rng(0))
     assert all(sorted(p[r.rows.level == l]) == sorted(r.rows.p[r.rows.level == l]) for l in (0, 1)) and (p != r.rows.p).any()
 
 def test_shuffled_prompts_quiet_and_ringing(within, hidden_naive):
@@ -111,8 +112,8 @@ def test_lost_clusters_make_intervals_too_short():
 
 def test_the_test_of_coverage_keeps_its_level():
     r = np.random.default_rng(0)
-    p = [m._misses_more(r.binomial(11, .05, 20) / 11, .05, 11) for _ in range(2000)]
-    assert np.mean(np.array(p) < .01) < .02 and m._misses_more(r.binomial(11, .2, 20) / 11, .05, 11) < .01
+    p = [pl._misses_more(r.binomial(11, .05, 20) / 11, .05, 11) for _ in range(2000)]
+    assert np.mean(np.array(p) < .01) < .02 and pl._misses_more(r.binomial(11, .2, 20) / 11, .05, 11) < .01
 
 def test_shuffles_are_refused_when_few(within):
     with pytest.raises(ValueError, match="shuffles must be at least 3, got 2"): shuffled_prompts(within, 2)
@@ -123,9 +124,9 @@ def test_shuffles_are_refused_when_few(within):
 
 def test_pairs_are_found_by_sentence_by_wording_and_by_punctuation():
     rows = lambda prompts: type("R", (), dict(p=np.arange(len(prompts)), prompts=prompts))
-    assert m._pairs(rows(["Do it.", "Do it. Thanks a lot!", "Go.", "do  it. THANKS a lot!"]), ["Thanks a lot!"]).tolist() == [[1, 0], [3, 0]]
-    assert m._pairs(rows(["Do it.", "do it", "Do it, now", "Go"]), None).tolist() == [[0, 1]]
-    assert m._pairs(rows(["Do it. Step by step.", "Do it. One at a time.", "Do it."]), dict(steps=["Step by step.", "One at a time."])).tolist() in ([[0, 1]], [[1, 0]])
+    assert pl._twin_pairs(rows(["Do it.", "Do it. Thanks a lot!", "Go.", "do  it. THANKS a lot!"]), ["Thanks a lot!"]).tolist() == [[1, 0], [3, 0]]
+    assert pl._twin_pairs(rows(["Do it.", "do it", "Do it, now", "Go"]), None).tolist() == [[0, 1]]
+    assert pl._twin_pairs(rows(["Do it. Step by step.", "Do it. One at a time.", "Do it."]), dict(steps=["Step by step.", "One at a time."])).tolist() in ([[0, 1]], [[1, 0]])
 
 @pytest.mark.parametrize("kind", ["causal", "naive"])
 def test_a_pair_has_the_contrast_of_the_estimators(kind):
@@ -162,9 +163,9 @@ def test_placebo_outcomes_quiet_and_ringing(single):
 
 def test_the_trait_is_left_out_of_what_is_held_fixed(single):
     r = residuals(single)
-    traits, H = m._traits(single, r)
+    traits, H = pl._placebo_traits(single, r)
     F, drop = traits["query length"]
-    held, free = r.strip(F), m._without(r, H, drop)(F)
+    held, free = r.strip(F), pl.strip_without(r, H, drop)(F)
     assert len(drop) and held.var() < .3 * free.var()
     far = np.setdiff1d(np.arange(H.shape[1] - 15, H.shape[1]), drop)
     z = lambda v: (v - v.mean()) / (v.std() or np.inf)
@@ -196,12 +197,12 @@ def test_inside_a_query_draw_level_covariates_serve():
 def test_the_scalar_contrast_is_the_average_effect(name, request):
     reward = request.getfixturevalue(name)
     r = residuals(reward)
-    f = m._regression(r, m._base(reward, r.rows), .05)
+    f = m.regression(r, m.baseline_number(reward, r.rows), .05)
     own = reward.average_effect().set_index("prompt")
-    for j, row in f["table"].iterrows():
-        d = m._alone(f, j)
+    for j, row in f.table.iterrows():
+        d = m.scalar_treatment(f, j)
         assert (r.rows.w * d) @ r.y / ((r.rows.w * d) @ d) == pytest.approx(row.effect, abs=1e-8) == pytest.approx(own.effect[row.prompt], abs=1e-8)
-        assert (r.rows.w * d) @ d == pytest.approx(1 / f["B"][j, j])
+        assert (r.rows.w * d) @ d == pytest.approx(1 / f.B[j, j])
 
 def test_refute_quiet_and_ringing(within, hidden_naive):
     ok, bad = refute(within), refute(hidden_naive)
@@ -232,7 +233,7 @@ def test_a_placebo_that_does_not_vary_is_not_a_pass():
 def test_dowhys_refuters_of_the_scalar_vary():
     r = np.random.default_rng(0)
     d = r.normal(size=200); y = .3 * d + r.normal(size=200)
-    out = m._dowhy(y, d, 20, 0)
+    out = m.dowhy_refuters(y, d, 20, 0)
     assert np.isfinite(out["placebo_p"]) and out["placebo"] != 0 and out["estimate"] == pytest.approx(np.polyfit(d, y, 1)[0], abs=1e-8) and abs(out["common"] - out["estimate"]) < .02
 
 
@@ -291,16 +292,16 @@ def test_bounds_that_no_cause_can_have():
 def test_the_table_holds_the_closed_forms(chosen):
     f = sensitivity(chosen)
     r = residuals(chosen)
-    g = m._regression(r, m._base(chosen, r.rows), .05)
-    for j, row in g["table"].iterrows():
-        d = m._alone(g, j)
-        e = r.y - g["C"] @ g["table"].effect.to_numpy()
+    g = m.regression(r, m.baseline_number(chosen, r.rows), .05)
+    for j, row in g.table.iterrows():
+        d = m.scalar_treatment(g, j)
+        e = r.y - g.C @ g.table.effect.to_numpy()
         scale = np.linalg.norm(e) / np.linalg.norm(d)
         told = f.table.set_index("prompt").loc[row.prompt]
         assert told.rv == pytest.approx(robustness_value(abs(row.effect) / scale))
         assert confounding_bias(scale, told.rv_alpha, told.rv_alpha) == pytest.approx(max(0, max(row.lo, -row.hi)), abs=1e-9)
-        other = np.delete(np.arange(len(g["cols"])), j) # the partial R2 of prompt and score, by hand
-        y1, d1 = (v - g["C"][:, other] @ np.linalg.lstsq(g["C"][:, other], v, rcond=None)[0] for v in (r.y, g["C"][:, j]))
+        other = np.delete(np.arange(len(g.cols)), j) # the partial R2 of prompt and score, by hand
+        y1, d1 = (v - g.C[:, other] @ np.linalg.lstsq(g.C[:, other], v, rcond=None)[0] for v in (r.y, g.C[:, j]))
         r2 = (y1 @ d1)**2 / (y1 @ y1) / (d1 @ d1)
         assert told.rv == pytest.approx(robustness_value(np.sqrt(r2 / (1 - r2))))
 
