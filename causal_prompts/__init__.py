@@ -6,22 +6,23 @@ from importlib import import_module
 
 _PUBLIC = {
     "core": ["Finding", "content_id"],
-    "triplets": ["Triplets", "read"],
-    "worlds": ["World"],
-    "grids": ["Grid", "load_dataset"],
+    "triplets": ["Triplets"],
+    "worlds": ["World", "Grid", "load_dataset"],
     "record": ["Record"],
     "serve": ["serve_world"],
     "llm": ["LLM", "Limits"],
     "tasks": ["Task", "load_task", "world_task"],
     "embeddings": ["TextEncoder"],
     "graph": ["PromptGraph"],
-    "estimators": ["CausalReward", "CPOReward", "NaiveReward", "load_reward"],
+    "naive": ["NaiveReward"],
+    "cpo": ["CPOReward"],
+    "causal": ["CausalReward", "load_reward"],
     "treesearch": ["search", "EditProposer"],
     "evaluation": ["ranking", "compare"],
     "diagnostics": ["checkup"],
     "widgets": ["ConfoundingSteps", "PositivityExplorer", "SearchReplay"],
 }
-_MODULES = ["sandbox", "graders", "tasks", "tabular", "pools", "collect", "importers", "eval_importers", "trace_importers", "covariates", "confounding", "refutation", "positivity", "stability", "transport", "report"] # reached as cp.confounding.balance(...)
+_MODULES = ["sandbox", "graders", "tasks", "tabular", "pools", "collect", "importers", "eval_importers", "trace_importers", "covariates", "checks", "confounding", "agreement", "placebos", "refutation", "positivity", "power_analysis", "calibration", "coverage", "stability", "components", "patterns", "transport", "report"] # reached as cp.confounding.balance(...)
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = ["__version__", *_HOME, *_MODULES]
 

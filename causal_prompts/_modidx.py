@@ -2912,7 +2912,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'causal_prompts/refits.py'),
                                        'causal_prompts.refits.refit': ('refits.html#refit', 'causal_prompts/refits.py'),
                                        'causal_prompts.refits.seed_of': ('refits.html#seed_of', 'causal_prompts/refits.py'),
-                                       'causal_prompts.refits.sound_route': ('refits.html#sound_route', 'causal_prompts/refits.py'),
                                        'causal_prompts.refits.two_way_slope': ('refits.html#two_way_slope', 'causal_prompts/refits.py')},
             'causal_prompts.refutation': { 'causal_prompts.refutation.Contrasts': ( 'refutation.html#contrasts',
                                                                                     'causal_prompts/refutation.py'),

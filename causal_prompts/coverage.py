@@ -58,7 +58,7 @@ def _contrast_of(judge, C, cols, base, on, e):
 def _claim_kernel(fit, judge, every, contrast):
     "(m, D) weights of the kernel's coefficients in each contrast."
     model, rows, on = fit.model_, judge.rows, contrast["on"]
-    code = model._code(rows.prompts, rows.E_p)
+    code = model.code(rows.prompts, rows.E_p)
     R = judge.strip(code[rows.p])[on] if every is None else every[on] @ code
     queries, row = np.unique(rows.q[on], return_inverse=True)
     X = model.fx.transform([rows.queries[i] for i in queries], rows.E_q[queries])[row]

@@ -14,8 +14,9 @@ import pandas as pd
 from fastcore.basics import patch
 from sklearn.exceptions import NotFittedError
 
-from . import agreement, checks, confounding, difficulty, learning_curve, placebos, refutation, transport
-from . import estimators, positivity, stability # imported for the checks that they enter, as those above are
+from . import checks, estimators, transport
+from . import agreement, calibration, components, confounding, coverage # their checks enter the list,
+from . import patterns, placebos, positivity, power_analysis, refutation, stability # and so do theirs
 from .checks import NEEDS, check
 from .core import VERDICTS, Finding, NotIdentifiedError, as_markdown, progress
 from .routes import Route
@@ -49,6 +50,17 @@ def _enter(name, function, **says):
 
 _enter("encoder", estimators.blindness, looks_at="whether the encoder can tell the texts apart",
        clean="texts apart", broken="texts that share vectors")
+
+# %% ../nbs/13d_diagnostics.ipynb #eea63c7c
+_enter("data size", transport.data_size, looks_at="whether more data of this kind would help",
+       needs="thorough", clean="causal model judged", broken="naive model judged")
+_enter("hard subset", transport.hard_subset, looks_at="whether the ranking holds on hard queries",
+       needs="fresh", clean="fresh hard queries alike", broken="fresh hard queries inverted")
+_enter("shift", transport.shift, looks_at="whether the promised gains hold on other queries", needs="fresh",
+       clean=("fresh queries alike", "fresh queries alike"),
+       broken=("fresh effects inverted", "fresh queries of two kinds"))
+_enter("drift", transport.drift, looks_at="whether chosen prompts fall behind the baseline", needs="fresh",
+       clean=("fresh queries alike", "fresh weeks alike"), broken=("prompts have lost", "prompts lose in time"))
 
 # %% ../nbs/13d_diagnostics.ipynb #e50ac0b8
 _enter("power", positivity.power, looks_at="how small an effect the log can show",

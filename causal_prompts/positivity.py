@@ -307,7 +307,7 @@ def _query_features(reward, queries, random_state):
         return rows, rows.H, rows.H[at[rng(random_state, "asked").permutation(len(at))[:1000]]]
     queries = as_texts(queries, "queries") # whose covariates are not known
     spaces = [fitted_pca(rows.queries, rows.E_q, 30), StructureSpace().fit(rows.queries, rows.E_q)]
-    new, old = reward._encode(queries, "query"), rows.E_q
+    new, old = reward.encode(queries, "query"), rows.E_q
     X, A = ([s.transform(t, E) for s in spaces] for t, E in ((rows.queries, old), (queries, new)))
     scale = X[0].std(0).max() or 1.
     return rows, np.c_[X[0] / scale, X[1]][rows.q], np.c_[A[0] / scale, A[1]]
@@ -319,7 +319,7 @@ def _placement(reward, prompts, queries, components, level, random_state):
     _refuse_few_prompts(len(rows.prompts))
     k = max(1, min(components, (len(rows.prompts) - 1) // 2))
     own, edge = _own_distances(rows, H, k), _edge(reward.support_.reference_, level / len(prompts))
-    far = _Cloud(rows.prompts, rows.E_p, rows.p, H, k).distance(reward._encode(prompts, "prompt"), asked)
+    far = _Cloud(rows.prompts, rows.E_p, rows.p, H, k).distance(reward.encode(prompts, "prompt"), asked)
     limit = float(np.quantile(own, 1 - level))
     table = reward.support(prompts)[["prompt", "distance", "quantile"]]
     as_far = [(own >= np.median(f)).mean() for f in far.T]

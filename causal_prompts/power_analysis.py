@@ -133,7 +133,8 @@ def _visible_effects(log_or_reward, alpha, power, baseline):
     "A row per prompt, and how they were compared."
     rows, y, base, kept = _scatter(log_or_reward, baseline)
     table = _mde_table(rows, *_design_errors(rows, y, base), base, alpha, power, kept)
-    return table, dict(alpha=alpha, power=power, baseline=rows.prompts[base], route=rows.strategy)
+    route = rows.strategy if rows.strategy.adjusts else Weighted() # plain averages: rows of equal weight
+    return table, dict(alpha=alpha, power=power, baseline=rows.prompts[base], route=route)
 
 # %% ../nbs/07c_power_analysis.ipynb #9ae1603f
 def _power_facts(table, span):

@@ -141,7 +141,7 @@ def test_claimed_variance_is_the_posterior_variance_of_an_average(clean):
     r = residuals(clean, 1)
     C, cols = refits.common_indicators(r)
     S = np.zeros((1, len(cols))); i, j = 1, 0
-    code = clean.model_._code(r.rows.prompts, r.rows.E_p)
+    code = clean.model_.code(r.rows.prompts, r.rows.E_p)
     on = np.arange(len(r.y))
     L = coverage._claim_kernel(clean, r, None, dict(on=on, weights=np.eye(len(on))[:7]))
     m = clean.model_
