@@ -95,7 +95,7 @@ class TextEncoder(_Service):
         revision: str | None = None, # commit or tag on the hub
         trust_remote_code: bool = False, # let the model run its own code
         cache: bool | str | Path = True, # on disk: in the default folder, this one, or not
-        batch_size: int = 32, # texts a forward pass
+        batch_size: int = 32, # texts a pass
         device: str | None = "cpu", # as torch names it; None: the fastest found
         prefixes: dict | None = None, # role -> text put before; None: as in PREFIXES
         model=None, # an object with .encode(texts) -> (n, d), not loaded
