@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from causal_prompts import collect
+from causal_prompts import collecting
 from causal_prompts.chat_format import request_id
 from causal_prompts.connection import each, Limits, wait
 from causal_prompts.core import content_id, mean_interval
@@ -95,7 +95,7 @@ FAULTS = {
     "20% slow (beyond the timeout)": dict(slow=(.2, 6.)), "20% cut off": dict(truncated=.2), "20% malformed": dict(malformed=.2), "20% reset before the answer": dict(reset=.2), "20% reset in the answer": dict(reset_after=.2),
     "10% refused": dict(refused=.1), "10% empty": dict(empty=.1), "no usage counted": dict(usage=False)}
 
-def _cells(): return collect.plan(world_task(WORLD, n=100), WORLD.prompts(20), k=4)
+def _cells(): return collecting.plan(world_task(WORLD, n=100), WORLD.prompts(20), k=4)
 
 def faults(repeats):
     "One row a kind of fault and seed, against the good day of the same seed."
@@ -106,7 +106,7 @@ def faults(repeats):
             with serve_world(WORLD, faults=spec, seed=seed) as server, warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
                 warnings.simplefilter("ignore")
                 llm = LLM("world", server.base_url, dict(max_tokens=60, seed=0), record=Record(Path(folder)/"r.jsonl"), limits=Limits(concurrency=16, timeout=3., tries=8), alias="world")
-                got = collect.run(plan, llm, give_up=10**9, show=False)
+                got = collecting.run(plan, llm, give_up=10**9, show=False)
                 llm.record.close()
                 again = Record(Path(folder)/"r.jsonl")
                 sent = [r for r in server.requests if r["status"] == 200 and r["fault"] in ("", "truncated", "refused", "filtered")]
@@ -131,7 +131,7 @@ def show_faults(rows):
 def _collecting(folder, url):
     "A run, as a process of its own."
     llm = LLM("world", url, dict(max_tokens=60, seed=0), record=Record(Path(folder)/"r.jsonl"), limits=Limits(concurrency=8), alias="world")
-    collect.run(_cells(), llm, show=False)
+    collecting.run(_cells(), llm, show=False)
 
 def kills(n, seed=0):
     "Kill a run n times at random moments, then let it end; count what was lost and doubled."

@@ -2,7 +2,7 @@
 
     python benchmarks/interval_coverage.py [--quick] [--reps 200] [--queries 500] [--prompts 20] [--logs "randomised, 4 a query" ...] [--jobs 1]
 
-Each replication draws queries from a pool (embedded once), prompts from another, lets the world's policy choose and its grader score, fits `CausalReward(learner="kernel", folds=0)` with the strategy that the log calls for, and counts which
+Each replication draws queries from a pool (embedded once), prompts from another, lets the world's policy choose and its grader score, fits `CausalReward(learner="kernel", folds=0)` with the route that the log calls for, and counts which
 intervals hold the truth: of `average_effect` for the prompts of the log (truth: the mean of the exact effects over the replication's queries), and of `effect_interval` for single pairs, on queries of the log and on new ones, for prompts
 of the log and for new ones. In logs where prompts are rarely given (to `FEW` queries on average: the baseline, or half of the others, which alone are then counted) the averages alone are asked for: their intervals rest on few queries.
 Beside them the naive average, the difference of two raw means. Rows of one replication hang together, so the interval of a coverage counts replications. Prints a table and, where a coverage is not 93 to 97%,
@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-from causal_prompts import CausalReward, NaiveReward, TextEncoder, Triplets, World
+from causal_prompts import CausalReward, NaiveReward, Triplets, World
+from causal_prompts.embeddings import TextEncoder
 from causal_prompts.core import mean_interval, progress, rng
-from causal_prompts.estimators import contrasts
+from causal_prompts.inference import contrasts
 from causal_prompts.worlds import systematic_sample
 
 OUT = Path(__file__).parent/"results"/"interval_coverage.json"
@@ -115,12 +116,12 @@ def averages(pool, log, at, asked, seed):
     how = dict(baseline=pool["world"].baseline, encoder=pool["encoder"])
     met = [c for c in asked if texts[c] in set(log.prompts["prompt"])]
     for name, model in (("average", CausalReward(folds=0, **how)), ("naive", NaiveReward("ridge", **how))):
-        rows, y = model._open(log)._residuals()
+        rows, y = model.open(log).residuals()
         if model.baseline_ not in rows.prompts: raise ValueError("the baseline was given to no query")
         t = contrasts(rows, y, rows.prompts.index(model.baseline_)).set_index("prompt").reindex(texts[met])
         out[name] = summed(counted(t["effect"], t["lo"], t["hi"], pool["effect"][np.ix_(at, met)].mean(0)))
         if name == "average": route, seconds = model.route_, time.perf_counter() - start
-    return dict(seed=seed, strategy=route, seconds=seconds, **out)
+    return dict(seed=seed, route=route, seconds=seconds, **out)
 
 
 def fitted(pool, k, recorded, n_queries, n_prompts, seed, rare=None, some=100, fresh=20):
@@ -144,7 +145,7 @@ def fitted(pool, k, recorded, n_queries, n_prompts, seed, rare=None, some=100, f
     for name, (q, p) in asked.items():
         queries, prompts = list(pool["q"]["query"].iloc[q]), list(texts[p])
         out[name] = counted(reward.effect(queries, prompts), *reward.effect_interval(queries, prompts), effect[np.ix_(q, p)])
-    return dict(seed=seed, strategy=reward.route_, seconds=seconds, **{k: summed(t) for k, t in out.items()})
+    return dict(seed=seed, route=reward.route_, seconds=seconds, **{k: summed(t) for k, t in out.items()})
 
 
 def row(runs, what):
@@ -206,7 +207,7 @@ def main():
         good = [r for r in runs if "error" not in r]
         errors += [f"{name}, replication {r['seed']}: {r['error']}" for r in runs if "error" in r]
         fit = np.median([r["seconds"] for r in good]) if good else np.nan
-        print(f"{name} (strategy {', '.join(sorted({r['strategy'] for r in good})) or 'none'}; a fit takes {fit:.2f} s; {time.perf_counter() - start:.0f} s in all)")
+        print(f"{name} (route {', '.join(sorted({r['route'] for r in good})) or 'none'}; a fit takes {fit:.2f} s; {time.perf_counter() - start:.0f} s in all)")
         for what, r in rows.items():
             print(f"  {WHAT[what]:<42}{r['coverage']:>9.1%}{format(r['lo'], '.1%') + ' - ' + format(r['hi'], '.1%'):>15}{r['bias']:>+8.3f}{r['slope']:>7.2f}{r['rmse']:>7.3f}{r['width']:>7.3f}{r['failed']:>8.1%}", flush=True)
             said += [verdict(name, what, r)]

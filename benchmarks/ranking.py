@@ -32,13 +32,13 @@ def models(seed):
 
 def cells(log):
     "The grid of mean scores, queries x prompts, and their texts."
-    values = cp.Grid(log).values
+    values = cp.grids.Grid(log).values
     texts = lambda frame, key, text: frame.drop_duplicates(key).set_index(key)[text]
     return values, texts(log.frame, "query_id", "query")[values.index], texts(log.frame, "prompt_id", "prompt")[values.columns]
 
 
 def replay(train, policy, k, difficulty, seed):
-    grid = cp.Grid(train)
+    grid = cp.grids.Grid(train)
     log = grid.replay(policy, k=min(k, grid.values.shape[1]), seed=seed)
     base = ["query_id", "query", "prompt_id", "prompt", "score"]
     frame = log.frame[base].copy()

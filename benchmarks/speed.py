@@ -168,7 +168,7 @@ WORDS = "please read the question twice then write down each number and check ev
 
 def embed_part(args):
     "Texts a second: from the model, from the disk cache in a fresh encoder, from memory."
-    from causal_prompts import TextEncoder
+    from causal_prompts.embeddings import TextEncoder
     n = 64 if args.quick else 512
     TextEncoder(cache=False).encode(["load the libraries"])
     print(f"embedding {n} texts\n{'':<28}{'tokens':>8}{'texts/s':>10}{'min':>10}{'max':>10}")

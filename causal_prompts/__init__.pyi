@@ -6,28 +6,52 @@ from typing import Any, Self
 import numpy as _np
 import pandas as _pd
 from . import agreement as agreement
+from . import benchmarks as benchmarks
 from . import calibration as calibration
+from . import causal as causal
 from . import checks as checks
-from . import collect as collect
+from . import collecting as collecting
 from . import components as components
 from . import confounding as confounding
+from . import connection as connection
+from . import core as core
 from . import covariates as covariates
 from . import coverage as coverage
+from . import dabench as dabench
+from . import design as design
+from . import difficulty as difficulty
+from . import embeddings as embeddings
 from . import eval_importers as eval_importers
+from . import evaluation as evaluation
+from . import exporting as exporting
 from . import graders as graders
+from . import graph as graph
+from . import grids as grids
 from . import importers as importers
+from . import inference as inference
+from . import learning_curve as learning_curve
+from . import measures as measures
 from . import patterns as patterns
+from . import placebos as placebos
 from . import pools as pools
 from . import positivity as positivity
 from . import power_analysis as power_analysis
+from . import proposers as proposers
 from . import refutation as refutation
-from . import report as report
+from . import reporting as reporting
+from . import rewards as rewards
+from . import routes as routes
+from . import rows as rows
 from . import sandbox as sandbox
+from . import spaces as spaces
 from . import stability as stability
+from . import support as support
 from . import tabular as tabular
 from . import tasks as tasks
 from . import trace_importers as trace_importers
 from . import transport as transport
+from . import viseval as viseval
+from . import widgets as widgets
 
 __version__: str
 
@@ -50,10 +74,6 @@ class Finding:
     def to_dict(self) -> dict:
         'The finding as JSON-able data.'
     verdict: str
-
-
-def content_id(*parts) -> str:
-    'A stable id of one text, or of several in order.'
 
 
 class Triplets:
@@ -102,8 +122,12 @@ class Triplets:
         'Write the log as parquet; `Triplets.read` gives it back unchanged.'
 
 
+def read(source, **how) -> Triplets:
+    'A log from a file, a folder or a DataFrame, checked.'
+
+
 class World:
-    'A structural causal world that writes queries and prompts, logs scores, and knows every potential outcome.'
+    'A causal world that writes queries and prompts, logs scores, and knows every potential outcome.'
     def __init__(self, confounding: float = ..., visible: bool = ..., overlap: float = ..., noise: float = ..., nonlinearity: float = ..., repeats: int = ..., seed: int = ..., graded: bool = ..., prompts_per_query: int = ...) -> None: ...
     baseline: Any
     confounding: float
@@ -145,18 +169,12 @@ class World:
         '`n` different queries.'
     repeats: int
     @property
-    def rephrasings(self) -> Any: ...
+    def rephrasings(self) -> dict[str, list[str]]:
+        'The wordings of every idea.'
     seed: int
     def value(self, queries, prompts) -> _np.ndarray:
         'What each prompt would score on each query, exactly.'
     visible: bool
-
-
-class Grid:
-    'A fully crossed recording: the scores of every query under every prompt.'
-    def __init__(self, log: Triplets) -> None: ...
-    def replay(self, policy: str = ..., k: int = ..., floor: float = ..., strength: float = ..., seed: int = ..., repeats: int = ..., rounds: int = ...) -> Triplets:
-        'The log that a policy would have left of this grid.'
 
 
 def load_dataset(name: str, score: str | None = ..., part: str | None = ...) -> Triplets:
@@ -203,7 +221,7 @@ def serve_world(world: World, port: int = ..., latency: float = ..., faults: dic
 
 class LLM:
     'A model behind an OpenAI-style server, in one role.'
-    def __init__(self, model: str, base_url: str | None = ..., settings: dict | None = ..., *, role: str = ..., stage: int = ..., price: tuple | None = ..., record: Record | None = ..., limits: Limits = ..., api_key: str | None = ..., alias: str | None = ..., client: dict | None = ...) -> None: ...
+    def __init__(self, model: str, base_url: str | None = ..., settings: dict | None = ..., *, role: str = ..., stage: int = ..., price: tuple | None = ..., record: Record | None = ..., limits: Any = ..., api_key: str | None = ..., alias: str | None = ..., client: dict | None = ...) -> None: ...
     alias: str | None
     api_key: str | None
     def ask(self, messages, replicate: int = ...) -> Any:
@@ -212,24 +230,13 @@ class LLM:
         'Many answers at once, in the order asked for; those that failed have status "error".'
     base_url: str | None
     client: dict | None
-    limits: Limits
+    limits: Any
     model: str
     price: tuple | None
     record: Record | None
     role: str
     settings: dict | None
     stage: int
-
-
-class Limits:
-    'How patiently and how fast a model is asked.'
-    def __init__(self, concurrency: int = ..., rpm: float | None = ..., tpm: float | None = ..., tries: int = ..., timeout: float = ..., deadline: float = ...) -> None: ...
-    concurrency: int
-    deadline: float
-    rpm: float | None
-    timeout: float
-    tpm: float | None
-    tries: int
 
 
 class Task:
@@ -244,7 +251,8 @@ class Task:
     fields: tuple
     grade: Callable
     grader_version: str
-    def head(self, n) -> Any: ...
+    def head(self, n: int) -> Task:
+        'The first queries.'
     items: _pd.DataFrame
     def messages(self, prompt: str, item) -> list[dict]:
         'The final messages of a prompt on a query.'
@@ -256,90 +264,42 @@ class Task:
         'Some of the queries, in the order of the items.'
 
 
-def load_task(name: str, path = ..., n: int | None = ..., split: str = ..., seed: int = ..., examples: int = ..., revision: str | None = ..., sha256: str | None = ..., repo: str | None = ...) -> Task:
-    'A benchmark as a task.'
-
-
-def world_task(world, n: int = ..., seed: int = ..., examples: int = ...) -> Task:
-    'The task whose queries a served world answers.'
-
-
-class TextEncoder:
-    'Texts to unit vectors; each unique text passes the model once.'
-    def __init__(self, name: str = ..., revision: str | None = ..., trust_remote_code: bool = ..., cache: bool | str | Path = ..., batch_size: int = ..., device: str | None = ..., prefixes: dict | None = ..., model = ...) -> None: ...
-    @property
-    def cache_file(self) -> Path | None:
-        "The file that holds this model's vectors on disk; None without a disk cache."
-    @property
-    def dim(self) -> int:
-        'How many coordinates a vector has.'
-    def encode(self, texts, role: str = ...) -> _np.ndarray:
-        'Unit vectors of the texts, in their order.'
-    def state(self) -> dict:
-        'What makes the same vectors again: `TextEncoder(**state)`.'
-
-
-class PromptGraph:
-    'The causal graph assumed behind a log of prompts.'
-    def __init__(self, covariates: tuple = ..., draw: tuple = ..., after: tuple = ..., models: bool = ..., hidden: bool | str = ..., propensity: bool = ..., adaptive: bool = ..., within: bool = ...) -> None: ...
-    adaptive: bool
-    after: tuple
-    def backdoor_set(self) -> list | None:
-        'The recorded nodes to hold fixed, as DoWhy finds them.'
-    def contrast(self, log: Triplets, treated: str, control: str, query_features = ..., encoder = ..., components: int = ...) -> _pd.DataFrame:
-        'The rows under either prompt as a frame of numbers.'
-    covariates: tuple
-    def dowhy(self, frame: _pd.DataFrame, treatment: str | list = ..., outcome: str = ...) -> Any:
-        'The graph over a frame, as a DoWhy CausalModel; nodes without a column are unobserved.'
-    draw: tuple
-    @property
-    def edges(self) -> _pd.DataFrame:
-        'The arrows.'
-    def estimate(self, log: Triplets, treated: str, control: str, estimator = ..., query_features = ..., encoder = ..., components: int = ..., modifiers: list | None = ..., alpha: float = ..., random_state: int = ...) -> Finding:
-        'The effect of one prompt over another, beside the naive difference.'
-    @classmethod
-    def from_log(cls, log: Triplets, hidden: bool | str = ..., after: tuple = ...) -> PromptGraph:
-        'The graph of a log as its columns suggest it.'
-    hidden: bool | str
-    def identify(self, log: Triplets, design: Finding | None = ...) -> Finding:
-        'Whether, by which route and on which assumptions this log identifies the effect of a prompt.'
-    models: bool
-    def networkx(self, columns: dict | None = ...) -> Any:
-        'The graph as a networkx DiGraph.'
-    @property
-    def nodes(self) -> _pd.DataFrame:
-        'The nodes: place, role, whether recorded, and the columns that stand for each.'
-    @property
-    def open_paths(self) -> list:
-        'The open ones; a path through a recorded column is closed, so those columns can stay out.'
-    def paths(self) -> _pd.DataFrame:
-        'Every backdoor path from prompt to score, and whether it stays open with all recorded nodes held fixed.'
-    def plot(self, title: str = ...) -> Any:
-        'The graph as a picture.'
-    propensity: bool
-    within: bool
-
-
-class CausalReward:
-    'Effects of prompts by the route the log allows: within queries, weighted, or double machine learning.'
-    def __init__(self, strategy: str = ..., learner: str = ..., d_x: int = ..., d_t: int = ..., folds: int = ..., encoder = ..., baseline: str | None = ..., random_state: int = ...) -> None: ...
+class NaiveReward:
+    'Predicts the score from query and prompt; confounded where the log is.'
+    def __init__(self, learner: str = ..., d_x: int = ..., d_t: int = ..., encoder = ..., baseline: str | None = ..., random_state: int = ...) -> None: ...
     def average_effect(self, prompts = ..., by: str | None = ..., alpha: float = ...) -> _pd.DataFrame:
         'Average gain of each prompt over the baseline, with an interval clustered by query.'
+    def average_se(self, queries, E_q: _np.ndarray, share: _np.ndarray, prompts) -> _np.ndarray:
+        'Standard error of the mean predicted effect over the queries.'
     def best(self, queries, prompts = ..., alpha: float = ...) -> _pd.DataFrame:
         'The prompt with the largest predicted gain, for each query.'
     def effect(self, queries, prompts) -> _np.ndarray:
         'How much each prompt would raise the score of each query.'
-    def effect_interval(self, queries, prompts, alpha: float = ...) -> tuple[_np.ndarray, _np.ndarray]:
-        'Intervals of the gains over the baseline prompt, for each query and prompt.'
+    def effect_interval(self, queries, prompts, alpha: float = ...) -> Any:
+        'A model without an interval says so.'
+    def encode(self, texts, role: str) -> _np.ndarray:
+        'Texts as the vectors that the model sees.'
     def fit(self, log: Triplets) -> Self:
-        'Fit on the scored rows of a log; what was chosen and why is `strategy_`.'
-    @property
-    def has_interval(self) -> Any: ...
+        'Fit on the scored rows of a log.'
+    has_interval: Any
+    def levels(self, queries, prompts) -> Any:
+        'The predicted score of each query under each prompt.'
     name: Any
     names_: Any
+    def open(self, log: Triplets) -> Any:
+        'Keep scored rows, encoder, baseline and support; warn of what would go unnoticed.'
+    def refitted(self, log: Triplets) -> Any:
+        'The same model with its encoder and baseline, fitted to another log.'
+    def residuals(self, route: str | None = ...) -> Any:
+        'What is left of the score when what the route expects is taken off.'
     route_: Any
     def save(self, path) -> Any:
-        'Write the fitted reward and its log to one file.'
+        'Write the fitted reward and its log to one file, which `load_reward` reads.'
+    @property
+    def sound_route(self) -> Any:
+        'The route by which the effects are judged: within queries where the log opens it, else what assumes least.'
+    def state(self) -> dict:
+        'What a file must hold of the model: plain data and arrays.'
     def support(self, prompts) -> _pd.DataFrame:
         'How far each prompt lies from what the log has tried.'
 
@@ -348,99 +308,97 @@ class CPOReward:
     'Double machine learning with a causal forest on prompt components (arXiv 2602.01711, section 4).'
     def __init__(self, d_x: int = ..., d_t: int = ..., criterion: str = ..., grouped: bool = ..., estimator = ..., encoder = ..., baseline: str | None = ..., random_state: int = ...) -> None: ...
     def average_effect(self, prompts = ..., alpha: float = ...) -> _pd.DataFrame:
-        "Mean predicted effect over the logged queries, with EconML's interval."
+        'Mean predicted effect over logged queries.'
+    def average_se(self, queries, E_q: _np.ndarray, share: _np.ndarray, prompts) -> _np.ndarray:
+        'Standard error of the mean predicted effect over the queries.'
     def best(self, queries, prompts = ..., alpha: float = ...) -> _pd.DataFrame:
         'The prompt with the largest predicted gain, for each query.'
     def effect(self, queries, prompts) -> _np.ndarray:
         'How much each prompt would raise the score of each query.'
     def effect_interval(self, queries, prompts, alpha: float = ...) -> tuple[_np.ndarray, _np.ndarray]:
-        "EconML's own interval, pair by pair; nominal 90% covered 51-83% in simulations with vector treatments, so check before trusting it."
+        "EconML's own interval, pair by pair; it covered too seldom in simulations with vector treatments."
+    def encode(self, texts, role: str) -> _np.ndarray:
+        'Texts as the vectors that the model sees.'
     def fit(self, log: Triplets) -> Self:
         'Fit on the scored rows of a log.'
     @property
     def has_interval(self) -> Any: ...
+    def levels(self, queries, prompts) -> Any:
+        "theta(x)'z for each query and prompt."
     name: Any
     names_: Any
+    def open(self, log: Triplets) -> Any:
+        'Keep scored rows, encoder, baseline and support; warn of what would go unnoticed.'
+    def refitted(self, log: Triplets) -> Any:
+        'The same model with its encoder and baseline, fitted to another log.'
+    def residuals(self, route: str | None = ...) -> Any:
+        'What is left of the score when what the route expects is taken off.'
     route_: Any
+    def save(self, path) -> Any:
+        'Write the fitted reward and its log to one file, which `load_reward` reads.'
+    @property
+    def sound_route(self) -> Any:
+        'The route by which the effects are judged: within queries where the log opens it, else what assumes least.'
+    def state(self) -> dict:
+        'What a file must hold of the model: plain data and arrays.'
     def support(self, prompts) -> _pd.DataFrame:
         'How far each prompt lies from what the log has tried.'
 
 
-class NaiveReward:
-    'Predicts the score from query and prompt; confounded where the log is.'
-    def __init__(self, learner: str = ..., d_x: int = ..., d_t: int = ..., encoder = ..., baseline: str | None = ..., random_state: int = ...) -> None: ...
+class CausalReward:
+    'Effects of prompts by the route the log allows: within queries, weighted, or double machine learning.'
+    def __init__(self, route: str = ..., learner: str = ..., d_x: int = ..., d_t: int = ..., folds: int = ..., encoder = ..., baseline: str | None = ..., random_state: int = ...) -> None: ...
     def average_effect(self, prompts = ..., by: str | None = ..., alpha: float = ...) -> _pd.DataFrame:
         'Average gain of each prompt over the baseline, with an interval clustered by query.'
+    def average_se(self, queries, E_q, share, prompts) -> Any:
+        'Standard error of the mean predicted effect over the queries, where the learner has one.'
     def best(self, queries, prompts = ..., alpha: float = ...) -> _pd.DataFrame:
         'The prompt with the largest predicted gain, for each query.'
     def effect(self, queries, prompts) -> _np.ndarray:
         'How much each prompt would raise the score of each query.'
-    def effect_interval(self, queries, prompts, alpha = ...) -> Any: ...
+    def effect_interval(self, queries, prompts, alpha: float = ...) -> tuple[_np.ndarray, _np.ndarray]:
+        'Intervals of the gains over the baseline prompt, for each query and prompt.'
+    def encode(self, texts, role: str) -> _np.ndarray:
+        'Texts as the vectors that the model sees.'
     def fit(self, log: Triplets) -> Self:
-        'Fit on the scored rows of a log.'
-    has_interval: Any
+        'Fit on the scored rows of a log; what was chosen and why is `identification_`.'
+    @property
+    def has_interval(self) -> bool:
+        'Whether `effect_interval` can be asked for.'
+    def levels(self, queries, prompts) -> Any:
+        "The learner's scores, up to a term of the query alone."
     name: Any
     names_: Any
+    def open(self, log: Triplets) -> Any:
+        'Keep scored rows, encoder, baseline and support; warn of what would go unnoticed.'
+    def refitted(self, log) -> Any:
+        'The same model, its route and learner kept, fitted to another log; no race is run again.'
+    def residuals(self, route: str | None = ...) -> Any:
+        'What is left of the score when what the route expects is taken off.'
     route_: Any
-    set_fit_request: Any
+    def save(self, path) -> Any:
+        'Write the fitted reward and its log to one file, which `load_reward` reads.'
+    @property
+    def sound_route(self) -> Any:
+        'The route it chose.'
+    def state(self) -> dict:
+        'What a file must hold of the model: plain data and arrays.'
     def support(self, prompts) -> _pd.DataFrame:
         'How far each prompt lies from what the log has tried.'
-
-
-def load_reward(path, encoder = ...) -> CausalReward:
-    'A fitted reward from a file; runs no code from it.'
 
 
 def search(reward, queries, proposer = ..., rounds: int = ..., keep: int = ..., children: int = ..., start = ..., score = ..., alpha: float = ..., random_state: int = ...) -> Any:
     'Search a better prompt for each query, offline.'
 
 
-class EditProposer:
-    'Variants of a prompt by edits of known ideas.'
-    def __init__(self, ideas, rephrasings: dict | None = ..., weights: dict | None = ...) -> None: ...
-    operators: Any
-    def variants(self, prompt: str, n: int, random: Any) -> list[str]:
-        'Distinct variants of a prompt, one edit each.'
-
-
 def ranking(reward, test: Triplets, alpha: float = ..., by: str | None = ...) -> Finding:
     'Does the model rank prompts as held-out scores do, and what is its choice worth beside plain ones?'
-
-
-def compare(reward_a, reward_b, test: Triplets, alpha: float = ...) -> Finding:
-    'Which of two models ranks prompts better, and chooses better, query by query?'
 
 
 def checkup(reward, fresh: Triplets | None = ..., prompts: list | None = ..., thorough: bool = ..., only: str | list | None = ..., skip: str | list = ..., random_state: int = ...) -> Any:
     'Every check that applies, worst first.'
 
 
-class ConfoundingSteps:
-    'From the naive picture to an effect that was attacked, one question at a time.'
-    def __init__(self, reward, prompt: str | None = ..., baseline: str | None = ..., adjust: str | None = ...) -> None: ...
-    height: Any
-    def set(self, **changes) -> Any:
-        'A new state and its view; what goes wrong is shown.'
-    def static(self) -> Any:
-        'The current view, for readers without a kernel.'
-
-
-class PositivityExplorer:
-    'Overlap, effective sample, gaps, components, and what a proposed prompt would do.'
-    def __init__(self, reward, proposed: str | None = ...) -> None: ...
-    height: Any
-    def set(self, **changes) -> Any:
-        'A new state and its view; what goes wrong is shown.'
-    def static(self) -> Any:
-        'The current view, for readers without a kernel.'
-
-
-class SearchReplay:
-    'A search played back: score against support, round by round.'
-    def __init__(self, study) -> None: ...
-    height: Any
-    def set(self, **changes) -> Any:
-        'A new state and its view; what goes wrong is shown.'
-    def static(self) -> Any:
-        'The current view, for readers without a kernel.'
+def study(log, baseline: str | None = ..., fresh = ..., thorough: bool = ..., *, prompts = ..., encoder = ..., random_state: int = ..., about: str | None = ..., say: Callable = ...) -> Any:
+    'What a log says of its prompts.'
 

@@ -269,8 +269,8 @@ _HIDDEN = { # verdict and advice where a hidden trait is seen
     Weighted.name: ("caution", "Queries differ by something their text does not show and the choice followed it: "
                     "the effects hold only if the recorded propensities are exact."),
     Backdoor.name: ("stop", "Text and covariates do not carry what drives both score and choice: "
-                    "fit with strategy='within', or record what the choice looked at."),
-    Nothing.name: ("stop", "Fit CausalReward with strategy='within': only comparisons within a query hold here."),
+                    "fit with route='within', or record what the choice looked at."),
+    Nothing.name: ("stop", "Fit CausalReward with route='within': only comparisons within a query hold here."),
 }
 
 # %% ../nbs/07d_agreement.ipynb #268f3408

@@ -36,7 +36,7 @@ class CausalReward(Reward):
     name = "causal"
 
     def __init__(
-        self, strategy: str = "auto", # 'auto', 'within', 'weighted' or 'dml'
+        self, route: str = "auto", # 'auto', 'within', 'weighted' or 'dml'
         learner: str = "auto", # 'auto' (cross-validated), 'kernel', 'ranker' (within only) or 'forest'
         d_x: int = 12, d_t: int = 40, # smooth features of queries and of prompts
         folds: int = 5, # cross-fitting and the race; 0: no race, no comparison with the naive model
@@ -44,22 +44,22 @@ class CausalReward(Reward):
         baseline: str | None = None, # the prompt t0; None: the one logged most often
         random_state: int = 0,
     ):
-        self.strategy, self.learner, self.d_x, self.d_t, self.folds = strategy, learner, d_x, d_t, folds
+        self.route, self.learner, self.d_x, self.d_t, self.folds = route, learner, d_x, d_t, folds
         self.encoder, self.baseline, self.random_state = encoder, baseline, random_state
 
 # %% ../nbs/06e_causal.ipynb #35ebe4f9
 @patch
 def _check_parameters(self: CausalReward):
     "Parameters, before anything is computed."
-    may_be = dict(strategy=("auto", "within", "weighted", "dml"), learner=("auto", "kernel", "ranker", "forest"))
+    may_be = dict(route=("auto", "within", "weighted", "dml"), learner=("auto", "kernel", "ranker", "forest"))
     for name, allowed in may_be.items():
         if getattr(self, name) not in allowed:
             raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
     if self.folds < 0 or self.folds == 1:
         raise ValueError(f"folds must be 0 (no comparison) or at least 2, got {self.folds}")
-    if self.strategy != "auto" and LEARNERS.get(self.learner, ProductKernel).within_only and self.strategy != "within":
-        raise ValueError(f"learner={self.learner!r} compares prompts within a query and needs strategy='within', "
-                         f"got strategy={self.strategy!r}")
+    if self.route != "auto" and LEARNERS.get(self.learner, ProductKernel).within_only and self.route != "within":
+        raise ValueError(f"learner={self.learner!r} compares prompts within a query and needs route='within', "
+                         f"got route={self.route!r}")
 
 # %% ../nbs/06e_causal.ipynb #473fc815
 @patch(as_prop=True)
@@ -72,16 +72,16 @@ def has_interval(self: CausalReward) -> bool:
 def _asked(self: CausalReward, wrong):
     "The route asked for, or why the log does not allow it."
     facts = self.log_.design(permutations=0).facts
-    route = Route.of(self.strategy)
+    route = Route.of(self.route)
     if route.weighs and not facts["known_propensity"]:
-        raise ValueError("strategy='weighted' needs a column 'propensity' with a value in every row, got none; "
-                         "record it, or use strategy='auto'")
+        raise ValueError("route='weighted' needs a column 'propensity' with a value in every row, got none; "
+                         "record it, or use route='auto'")
     if route.within_query and facts["n_multi"] == 0:
-        raise ValueError("strategy='within' needs queries that met two or more prompts, got none; "
-                         "use strategy='dml' and read its assumptions")
+        raise ValueError("route='within' needs queries that met two or more prompts, got none; "
+                         "use route='dml' and read its assumptions")
     self.disbelieved_ = bool(wrong) and route.weighs # weights that the choices contradict
     doubt = f", and should not be believed: {wrong.rstrip('.')}" if self.disbelieved_ else ""
-    return Opening(route, f"strategy={self.strategy!r} was asked for{doubt}")
+    return Opening(route, f"route={self.route!r} was asked for{doubt}")
 
 # %% ../nbs/06e_causal.ipynb #c0ffee12
 @patch
@@ -122,10 +122,10 @@ def _typical_error(self: CausalReward, route):
 @patch
 def _choose_route(self: CausalReward):
     "Settle the route and its reason."
-    found = contradiction(self.log_, self.random_state) if self.strategy in ("auto", "weighted") else None
+    found = contradiction(self.log_, self.random_state) if self.route in ("auto", "weighted") else None
     if found is not None: warnings.warn(f"{found.reading} {found.advice}", stacklevel=4)
     wrong = found.reading if found is not None else ""
-    self.route_, self.why_ = self._best_open(wrong) if self.strategy == "auto" else self._asked(wrong)
+    self.route_, self.why_ = self._best_open(wrong) if self.route == "auto" else self._asked(wrong)
 
 @patch
 def _opened_rows(self: CausalReward):
@@ -165,7 +165,7 @@ def fit(
     self: CausalReward,
     log: Triplets,
 ):
-    "Fit on the scored rows of a log; what was chosen and why is `strategy_`."
+    "Fit on the scored rows of a log; what was chosen and why is `identification_`."
     self._check_parameters()
     self.open(log)
     _warn_pooled(self.log_)
@@ -176,7 +176,7 @@ def fit(
         self.learner_, table, slope = self._choose_learner(rows, m, makers)
         self.model_ = makers[self.learner_]().fit(rows, m)
     if hasattr(self.model_, "slope"): self.model_.slope = slope
-    self.strategy_ = _strategy_finding(self, rows, table)
+    self.identification_ = _identification_finding(self, rows, table)
     return self
 
 # %% ../nbs/06e_causal.ipynb #25d2679a
@@ -244,10 +244,10 @@ def _unraced_finding(reward, base, doubts):
         _ABOUT_ROUTE, pd.DataFrame(dict(learner=[reward.learner_], chosen=[True])),
         "stop" if reward.disbelieved_ else verdict,
         f"{base}; no comparison with the naive model was made ({why}).{doubts}",
-        facts=dict(strategy=reward.route_, learner=reward.learner_))
+        facts=dict(route=reward.route_, learner=reward.learner_))
 
 # %% ../nbs/06e_causal.ipynb #3c0559dd
-def _strategy_finding(reward, rows, table):
+def _identification_finding(reward, rows, table):
     "What was chosen and why, and how it did against naive."
     doubts, why = _doubts(reward, rows) + _blind_doubt(reward), reward.why_
     base = f"{why[0].upper()}{why[1:]}. Learner: {reward.learner_}"
@@ -259,7 +259,7 @@ def _strategy_finding(reward, rows, table):
         _ABOUT_ROUTE, _race_shown(table, reward.learner_), "stop" if reward.disbelieved_ else verdict,
         f"{base}. {_race_said(own, naive, gap)}.{doubts}", threshold=_BEATS_NAIVE,
         advice=_race_advice(nothing, gap), form=_RACE_FORM,
-        facts=dict(strategy=reward.route_, learner=reward.learner_, explained=own.explained,
+        facts=dict(route=reward.route_, learner=reward.learner_, explained=own.explained,
                    naive=naive.explained, gap=gap))
 
 # %% ../nbs/06e_causal.ipynb #bc0cd23e
@@ -292,7 +292,7 @@ def _race_advice(nothing, gap):
 @patch
 def levels(self: CausalReward, queries, prompts):
     "The learner's scores, up to a term of the query alone."
-    return self.model_.score(queries, self._encode(queries, "query"), prompts, self._encode(prompts, "prompt"))
+    return self.model_.score(queries, self.encode(queries, "query"), prompts, self.encode(prompts, "prompt"))
 
 # %% ../nbs/06e_causal.ipynb #f7f24777
 @patch
@@ -307,7 +307,7 @@ def effect_interval(
                          "intervals of single effects, or use average_effect")
     queries, prompts = as_texts(queries, "queries"), as_texts(prompts, "prompts")
     tau = self.effect(queries, prompts)
-    v = self.model_.variance(queries, self._encode(queries, "query"), *self._pairs(prompts))
+    v = self.model_.variance(queries, self.encode(queries, "query"), *self._pairs(prompts))
     half = stats.norm.ppf(1 - alpha / 2) * np.sqrt(np.maximum(v, 0))
     return tau - half, tau + half
 
@@ -316,7 +316,7 @@ def effect_interval(
 def _pairs(self: CausalReward, prompts):
     "Prompts and the baseline, each with its vectors."
     base = self.baseline_
-    return prompts, self._encode(prompts, "prompt"), base, self._encode([base], "prompt")
+    return prompts, self.encode(prompts, "prompt"), base, self.encode([base], "prompt")
 
 @patch
 def average_se(self: CausalReward, queries, E_q, share, prompts):
@@ -328,7 +328,7 @@ def average_se(self: CausalReward, queries, E_q, share, prompts):
 def refitted(self: CausalReward, log):
     "The same model, its route and learner kept, fitted to another log; no race is run again."
     out = clone(self).set_params(encoder=self.encoder_, baseline=self.baseline_)
-    out.set_params(folds=0, strategy=str(self.route_), learner=self.learner_).fit(log)
+    out.set_params(folds=0, route=str(self.route_), learner=self.learner_).fit(log)
     if hasattr(self.model_, "slope"): out.model_.slope = self.model_.slope
     return out
 
@@ -343,7 +343,7 @@ def state(self: CausalReward) -> dict:
     ours = isinstance(self.encoder_, TextEncoder) and not self.encoder_._given
     return dict(
         params=params, encoder=self.encoder_.state() if ours else None, baseline=self.baseline_, route=self.route_,
-        why=self.why_, nuisance=self.nuisance_, learner=self.learner_, strategy=self.strategy_.to_dict(),
+        why=self.why_, nuisance=self.nuisance_, learner=self.learner_, identification=self.identification_.to_dict(),
         support=self.support_.state(), kernel=self.model_.state())
 
 # %% ../nbs/06e_causal.ipynb #2839ecf2
@@ -357,7 +357,7 @@ def _restored(tree, log, encoder):
     out.log_, out.prompts_, out.baseline_ = log, log.prompts, as_texts(tree["baseline"], "baseline")[0]
     for name in ("route", "why", "nuisance", "learner"): setattr(out, f"{name}_", tree[name])
     out.route_ = Route.declared_by(out)
-    out.strategy_, out.support_ = Finding.from_dict(tree["strategy"]), space_from_state(tree["support"])
+    out.identification_, out.support_ = Finding.from_dict(tree["identification"]), space_from_state(tree["support"])
     out.model_ = ProductKernel.from_state(tree["kernel"])
     _refuse_misfits(out)
     return out

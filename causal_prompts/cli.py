@@ -19,7 +19,7 @@ from .core import Finding, LogError
 from .demonstration import demo
 from .flags import add_flags, named_values, number_pair, SCORE_RANGE
 from .proposers import EditProposer
-from .report import as_text, report
+from .reporting import as_text, report
 from .studies import study
 from .treesearch import search
 from .triplets import Triplets

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import collect, dabench, graders, importers, viseval
+from . import collecting, dabench, graders, importers, viseval
 from .benchmarks import TASKS, load_task
 from .core import LogError
 from .llm import LLM
-from . import collect, graders, tabular
+from . import collecting, graders, tabular
 from .connection import Limits
 from .flags import add_flags, add_numbers, number_pair
 from .llm import LLM
@@ -148,11 +148,11 @@ def _writer_asked(a, url, record):
 # %% ../nbs/17a_collect_cli.ipynb #40c577cc
 def _plan_asked(a, task, prompts):
     k = a.k or min(4, len({*prompts} - {task.baseline}))
-    return collect.plan(task, prompts, a.design, k=k, repeats=a.repeats, random_state=a.seed)
+    return collecting.plan(task, prompts, a.design, k=k, repeats=a.repeats, random_state=a.seed)
 
 def _run_plan(plan, llm, give_up, record):
     "The answers; an interrupt is told what is kept."
-    try: return collect.run(plan, llm, give_up=give_up)
+    try: return collecting.run(plan, llm, give_up=give_up)
     except KeyboardInterrupt:
         record.close()
         print(f"Interrupted with {len(record):,} answers in {record.path}; run the same command to go on.",
@@ -247,7 +247,7 @@ _DESIGN_NUMBERS = [
 
 def _add_design(parser):
     "Flags on how prompts meet queries, and where the log goes."
-    designs = [d for d in collect.DESIGNS if d != "pairs"]
+    designs = [d for d in collecting.DESIGNS if d != "pairs"]
     parser.add_argument("--design", default="random", choices=designs, help="how prompts are dealt to queries (random)")
     add_numbers(parser, _DESIGN_NUMBERS)
     parser.add_argument("--out", default="collected", metavar="DIR",

@@ -50,7 +50,7 @@ def fit(self: _Linear, rows, m=None):
     T, X = self.z.transform(rows.prompts, rows.E_p)[rows.p], self._x(rows.queries, rows.E_q)[rows.q]
     y, R = rows.y - (expected(rows, rows.y) if m is None else m), T - expected(rows, T)
     F = (R[:, :, None] * X[:, None, :]).reshape(len(R), -1)
-    free = len(y) - (rows.g.max() + 1 if rows.strategy.within_query else 1)
+    free = len(y) - (rows.g.max() + 1 if rows.route.within_query else 1)
     G, b = F.T @ (F * rows.w[:, None]), F.T @ (rows.w * y)
     self.w, self.cov = _ridge_by_gcv(G, b, float(rows.w @ y**2), free)
     return self

@@ -18,8 +18,7 @@ from sklearn.metrics import roc_auc_score
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, rng
 from .covariates import code_covariate
-from .estimators import contrasts, own_route
-from .inference import queries_met, reachable_prompts, residual_indicators, spread_kept
+from .inference import contrasts, queries_met, reachable_prompts, residual_indicators, spread_kept
 from .plots import shorten
 from .residuals import holm, joint_test, learned_direction, residuals, slopes
 from .routes import Backdoor, Nothing, Route, usable_covariates, Weighted, Within

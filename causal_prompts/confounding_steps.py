@@ -17,12 +17,12 @@ import pandas as pd
 
 from . import plots
 from .core import mean_interval, NotIdentifiedError
-from .estimators import contrasts, own_route
 from .graph import BACKDOOR, KNOWN, PromptGraph, WITHIN
-from .inference import residual_indicators
+from .inference import contrasts, residual_indicators
 from .naive import NaiveReward
 from .refutation import confounding_bias, refute, sensitivity
 from .residuals import holm, joint_test, residuals, row_source, slopes
+from .routes import Route
 from .views import control, Evidence, FORMS, in_a_row, numbered_choices, quoted, Shell, stepper, View
 
 # %% ../nbs/16a_confounding_steps.ipynb #7a2f3c06
@@ -148,7 +148,7 @@ def start_state(
     if len(prompts) < 2:
         raise NotIdentifiedError("Fewer than two prompts met two queries.", "the mean score of the log.")
     base = reward.baseline_ if reward.baseline_ in prompts else prompts[-1]
-    return Steps(next(p for p in prompts if p != base), base, own_route(reward))
+    return Steps(next(p for p in prompts if p != base), base, Route.declared_by(reward))
 
 # %% ../nbs/16a_confounding_steps.ipynb #92395c9d
 def _same_chance(design, log):
@@ -509,7 +509,7 @@ def stand_in(
     for k in ("_kept", "_left", "model_"): out.__dict__.pop(k, None)
     for k in ("log_", "prompts_", "encoder_", "support_"): setattr(out, k, getattr(reward, k))
     out.baseline_ = baseline
-    if route != "naive": out.strategy = out.route_ = route
+    if route != "naive": out.route = out.route_ = route
     return out
 
 def _refuted(reward, prompt, baseline, route): return refute(stand_in(reward, baseline, route), prompt=prompt)

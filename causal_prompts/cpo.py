@@ -64,10 +64,10 @@ def fit(
 
 # %% ../nbs/06b_cpo.ipynb #268aa7cc
 @patch
-def _x(self: CPOReward, queries): return self.x_.transform(queries, self._encode(queries, "query"))
+def _x(self: CPOReward, queries): return self.x_.transform(queries, self.encode(queries, "query"))
 
 @patch
-def _z(self: CPOReward, prompts): return self.z_.transform(prompts, self._encode(prompts, "prompt"))
+def _z(self: CPOReward, prompts): return self.z_.transform(prompts, self.encode(prompts, "prompt"))
 
 @patch
 def levels(self: CPOReward, queries, prompts):

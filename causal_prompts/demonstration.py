@@ -150,7 +150,7 @@ def demo(
     models = fitted(log, world.baseline, seed, encoder)
     gains = _gains_in_truth(world, models, log, prompts)
     yield _BESIDE_TRUTH, _NAMED_BY_IDEAS, gains, recommendations(gains)
-    yield "The route of the causal model", models[1].strategy_
+    yield "The route of the causal model", models[1].identification_
     yield from _on_new_queries(world, models, gains, prompts, queries, seed, say)
 
 # %% ../nbs/17g_demonstration.ipynb #e3cba645

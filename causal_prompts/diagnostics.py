@@ -14,10 +14,10 @@ import pandas as pd
 from fastcore.basics import patch
 from sklearn.exceptions import NotFittedError
 
-from . import checks, estimators, transport
-from . import agreement, calibration, components, confounding, coverage # their checks enter the list,
-from . import patterns, placebos, positivity, power_analysis, refutation, stability # and so do theirs
-from .checks import NEEDS, check
+from . import agreement, calibration, checks, components, confounding, coverage # their checks enter
+from . import difficulty, learning_curve, patterns, placebos, positivity # the list when their pages
+from . import power_analysis, refutation, rewards, stability, transport # are imported
+from .checks import NEEDS
 from .core import VERDICTS, Finding, NotIdentifiedError, as_markdown, progress
 from .routes import Route
 from .triplets import Triplets
@@ -42,50 +42,6 @@ def check_table() -> pd.DataFrame: # check, looks_at, needs, clean, broken
     return pd.DataFrame([
         dict(check=c.name, looks_at=c.looks_at, needs=c.needs, clean=", ".join(c.clean), broken=", ".join(c.broken))
         for c in check_list()])
-
-# %% ../nbs/13d_diagnostics.ipynb #b94c9eff
-def _enter(name, function, **says):
-    "Enter a check unless its own page has done so."
-    if name not in checks.CHECKS: check(name, **says)(function)
-
-_enter("encoder", estimators.blindness, looks_at="whether the encoder can tell the texts apart",
-       clean="texts apart", broken="texts that share vectors")
-
-# %% ../nbs/13d_diagnostics.ipynb #eea63c7c
-_enter("data size", transport.data_size, looks_at="whether more data of this kind would help",
-       needs="thorough", clean="causal model judged", broken="naive model judged")
-_enter("hard subset", transport.hard_subset, looks_at="whether the ranking holds on hard queries",
-       needs="fresh", clean="fresh hard queries alike", broken="fresh hard queries inverted")
-_enter("shift", transport.shift, looks_at="whether the promised gains hold on other queries", needs="fresh",
-       clean=("fresh queries alike", "fresh queries alike"),
-       broken=("fresh effects inverted", "fresh queries of two kinds"))
-_enter("drift", transport.drift, looks_at="whether chosen prompts fall behind the baseline", needs="fresh",
-       clean=("fresh queries alike", "fresh weeks alike"), broken=("prompts have lost", "prompts lose in time"))
-
-# %% ../nbs/13d_diagnostics.ipynb #e50ac0b8
-_enter("power", positivity.power, looks_at="how small an effect the log can show",
-       clean="many rows of few prompts", broken="few rows of many prompts", about_size=True)
-_enter("overlap", positivity.overlap, looks_at="whether every prompt could meet every query",
-       clean="randomised, naive", broken="no overlap")
-_enter("gaps", positivity.gaps, looks_at="which kinds of queries never met which prompts",
-       clean="randomised, naive", broken="no overlap, 1,000 queries")
-_enter("residual variance", positivity.residual_variance, looks_at="how much of the prompt the query leaves open",
-       clean="randomised, one prompt a query", broken="prompt follows the query")
-_enter("extrapolation", positivity.extrapolation, looks_at="whether proposed prompts lie where the log has been",
-       needs="prompts", clean="proposals like the log's", broken="foreign proposals")
-
-# %% ../nbs/13d_diagnostics.ipynb #ebaeab3b
-_enter("embedding stability", stability.embedding_stability, looks_at="whether retraining keeps the ranking",
-       clean=("prompts with meaning", "randomised, 1,200 queries"), broken=("random vectors", "no effects"),
-       about_size=True)
-_enter("calibration", stability.calibration, looks_at="whether predicted effects come true",
-       clean=("randomised", "hidden confounding"), broken=("effects tripled", "hidden confounding, boosting"))
-_enter("coverage", stability.coverage, looks_at="whether intervals hold what they should",
-       clean="randomised, 500 queries", broken="intervals too short")
-_enter("latent treatments", stability.latent_treatments, looks_at="what the components mean in words",
-       clean=(), broken=())
-_enter("dimensions", stability.dimensions, looks_at="whether more or fewer components would serve better",
-       needs="thorough", clean="many components", broken="one component")
 
 # %% ../nbs/13d_diagnostics.ipynb #6f82d78a
 def _checks_asked(only, skip) -> list: # of Check

@@ -134,7 +134,7 @@ def _strongest_plain(gains):
 
 # %% ../nbs/13_evaluation.ipynb #0b9d6628
 _RANKING_ADVICE = dict(
-    worse="The model ranks worse than chance: do not use its choice. Check the route of the fit (reward.strategy_) "
+    worse="The model ranks worse than chance: do not use its choice. Check the route of the fit (reward.identification_) "
           "and whether both logs mean the same by a score.",
     chance="Not told apart from chance: score more prompts per query, more queries, or more draws "
            "before you choose by this model.",

@@ -20,7 +20,7 @@ def reachable_prompts(
     base: int, # index of the baseline prompt
 ) -> np.ndarray: # (n_p,) bool
     "Which prompts are linked with the baseline: by queries that met both, or elsewhere by sharing a model and task."
-    P, unit = len(rows.prompts), rows.g if rows.strategy.within_query else rows.level
+    P, unit = len(rows.prompts), rows.g if rows.route.within_query else rows.level
     if not (rows.p == base).any(): return np.zeros(P, bool)
     N = sparse.csr_matrix((np.ones(len(rows.p)), (unit, rows.p)), shape=(unit.max() + 1, P))
     part = connected_components(N.T @ N, directed=False)[1]
@@ -46,7 +46,7 @@ def compared_prompts(
 def _without_others(rows, y, keep, named):
     "Rows of prompts that cannot be compared left out, so that they do not pass for the baseline."
     others = ~np.isin(rows.p, named)
-    if not rows.strategy.within_query or not others.any() or others.all(): return rows, y, keep
+    if not rows.route.within_query or not others.any() or others.all(): return rows, y, keep
     rows, y, keep = rows.take(~others), y[~others], keep[~others]
     return rows, y - expected(rows, y), keep # the mean of a query is taken anew
 
@@ -63,7 +63,7 @@ def residual_indicators(
 ) -> np.ndarray: # (n, k) or, where other prompts than these and the baseline occur, (n, k + 1)
     "Each prompt's indicator minus the share expected of it; shares that were learned are scaled to sum to one."
     F, at_base = _contrast_indicators(rows, cols, base), (rows.p == base).astype(float)
-    if not rows.strategy.learns_prompt: return F - expected(rows, F)
+    if not rows.route.learns_prompt: return F - expected(rows, F)
     share = expected(rows, np.c_[F, at_base])
     return F - (share / np.maximum(share.sum(1, keepdims=True), .5))[:, :-1]
 
@@ -193,8 +193,8 @@ def spread_kept(
     rows: Rows, # a log as arrays, opened by a route
 ) -> np.ndarray | None: # (n,) between 0.1 and 1; None: nothing is held fixed that costs one
     "The share of its spread that a residual keeps."
-    if rows.strategy.within_query and rows.H is not None: return np.maximum(1 - _leverage(rows), .1)
-    if rows.strategy.learns_prompt and rows.levels is not None: return np.maximum(1 - _levels_spent(rows), .1)
+    if rows.route.within_query and rows.H is not None: return np.maximum(1 - _leverage(rows), .1)
+    if rows.route.learns_prompt and rows.levels is not None: return np.maximum(1 - _levels_spent(rows), .1)
     return None
 
 # %% ../nbs/05c_inference.ipynb #d1613643
@@ -208,7 +208,7 @@ def _fits_in_memory(n, k):
 def _fitted_contrasts(rows, y, keep, cols, base):
     "Effects of the prompts `cols` over the baseline, on the rows kept."
     _fits_in_memory(len(y), len(cols))
-    route, part = rows.strategy, rows.take(keep)
+    route, part = rows.route, rows.take(keep)
     C, left = residual_indicators(rows, cols, base)[keep], spread_kept(rows)
     spent = len(np.unique(part.g)) if route.within_query else 1
     fit = clustered(C, y[keep], part.cluster, part.w, constant=not route.conditions, spent=spent,

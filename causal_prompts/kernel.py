@@ -137,7 +137,7 @@ def _solve(self: ProductKernel, rows, R, X, y):
     "Variances, then weights, with the noise raised by the design effect."
     self.dims = [self.fp.width, len(self.seen), self.crossed * X.shape[1]]
     G, b = self._cross_products(rows, R, X, y)
-    spent = len(np.unique(rows.g)) if rows.strategy.within_query else 1
+    spent = len(np.unique(rows.g)) if rows.route.within_query else 1
     used, self.var = np.flatnonzero(self.dims), np.zeros(len(self.dims))
     var, s2 = reml(G, b, float(rows.w @ y**2), max(len(y) - spent, 1), [self.dims[i] for i in used])
     self.var[used], self.cell = var * s2, _cell_variance(rows, s2)
@@ -196,8 +196,6 @@ def code(self: ProductKernel, texts, E):
     for i, text in enumerate(texts):
         if text in at: own[i, at[text]] = 1.
     return np.c_[self.fp.transform(texts, E), own]
-
-ProductKernel._code = ProductKernel.code
 
 @patch
 def unseen_variance(self: ProductKernel, prompts, baseline):

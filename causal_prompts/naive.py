@@ -94,8 +94,8 @@ def _prompt_features(self: NaiveReward, texts, E):
 @patch
 def levels(self: NaiveReward, queries, prompts):
     "The predicted score of each query under each prompt."
-    X = self._query_features(queries, self._encode(queries, "query"))
-    Z = self._prompt_features(prompts, self._encode(prompts, "prompt"))
+    X = self._query_features(queries, self.encode(queries, "query"))
+    Z = self._prompt_features(prompts, self.encode(prompts, "prompt"))
     return pair_predictions(self._predict, X, Z)
 
 @patch

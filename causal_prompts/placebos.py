@@ -138,7 +138,7 @@ def _shuffle_alarm(facts):
     if facts["bias"]**2 > max(facts["spread"]**2 - 1, 0):
         return (f" Estimates lie off 0 on the same side at every shuffle ({facts['bias']:.1f} standard errors): "
                 "what makes a query hard also chose its prompts, and this model does not hold it fixed.",
-                "Compare prompts within a query (CausalReward, strategy='within'), "
+                "Compare prompts within a query (CausalReward, route='within'), "
                 "or record what the policy looked at.", True)
     return (f" The t values scatter by {facts['spread']:.2f} instead of 1: the standard errors are too small, "
             "as where rows that depend on each other count as separate queries.",

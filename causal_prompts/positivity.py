@@ -17,7 +17,6 @@ from threadpoolctl import threadpool_limits
 
 from .checks import check, thresholds
 from .core import as_texts, Finding, NotIdentifiedError, rng
-from .estimators import own_route
 from .inference import queries_met, reachable_prompts
 from .meetings import meetings
 from .plots import shorten

@@ -71,7 +71,7 @@ def _design_errors(rows, y, base, most=300):
     WC = C * rows.w[:, None]
     bread = np.linalg.pinv(WC.T @ C, hermitian=True)
     e = y - C @ (bread @ (WC.T @ y))
-    free = len(y) - C.shape[1] - (len(np.unique(rows.g)) if rows.strategy.within_query else 1)
+    free = len(y) - C.shape[1] - (len(np.unique(rows.g)) if rows.route.within_query else 1)
     plain = (np.diag(bread @ (WC.T @ WC) @ bread) * (e @ e) / max(free, 1))[: len(cols)]
     S = np.zeros((rows.cluster.max() + 1, C.shape[1]))
     np.add.at(S, rows.cluster, WC * e[:, None])
@@ -133,7 +133,7 @@ def _visible_effects(log_or_reward, alpha, power, baseline):
     "A row per prompt, and how they were compared."
     rows, y, base, kept = _scatter(log_or_reward, baseline)
     table = _mde_table(rows, *_design_errors(rows, y, base), base, alpha, power, kept)
-    route = rows.strategy if rows.strategy.adjusts else Weighted() # plain averages: rows of equal weight
+    route = rows.route if rows.route.adjusts else Weighted() # plain averages: rows of equal weight
     return table, dict(alpha=alpha, power=power, baseline=rows.prompts[base], route=route)
 
 # %% ../nbs/07c_power_analysis.ipynb #9ae1603f

@@ -44,7 +44,7 @@ def sampled_rows(
 ) -> tuple[Rows, Triplets]: # rows with the reward's own embeddings; the log they come from
     "The rows of a log, or of whole queries that stand for it."
     log = _whole_queries(reward.log_, random_state)
-    return training_rows(SimpleNamespace(log_=log, _encode=reward._encode)), log
+    return training_rows(SimpleNamespace(log_=log, encode=reward.encode)), log
 
 # %% ../nbs/07b_propensities.ipynb #7abc4183
 def conditioned_rows(
@@ -57,7 +57,7 @@ def conditioned_rows(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning) # said when the reward was fitted
             rows, log = sampled_rows(reward, random_state)
-            return add_conditions(replace(rows, strategy="dml"), log, folds, random_state), log
+            return add_conditions(replace(rows, route="dml"), log, folds, random_state), log
     return _kept_with(reward, ("rows", folds, random_state), compute)
 
 # %% ../nbs/07b_propensities.ipynb #f56bf7ea

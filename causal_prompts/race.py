@@ -118,7 +118,7 @@ def _residual_prediction(model, rows, at):
     S = model.score([rows.queries[i] for i in qs], rows.E_q[qs], rows.prompts, rows.E_p)
     s = S[q, part.p]
     # a prompt a row: its probability cannot be learned, the score's expectation can
-    if not rows.strategy.learns_prompt or len(rows.prompts) > 300: return s - expected(part, s)
+    if not rows.route.learns_prompt or len(rows.prompts) > 300: return s - expected(part, s)
     onehot = np.zeros((len(rows.y), len(rows.prompts)))
     onehot[np.arange(len(rows.y)), rows.p] = 1.
     return s - (expected(rows, onehot)[at] * S[q]).sum(1)
@@ -126,7 +126,7 @@ def _residual_prediction(model, rows, at):
 # %% ../nbs/06d_race.ipynb #28d54685
 def _heat(makers, rows, m, train, test):
     "Residual predictions of the rows `test` by each rival, fitted to the rows `train`."
-    part, m_part = rows.take(train), None if rows.strategy.within_query else m[train]
+    part, m_part = rows.take(train), None if rows.route.within_query else m[train]
     fits = {name: make().fit(part, m_part) for name, make in makers.items()}
     return {name: _residual_prediction(fit, rows, test) for name, fit in fits.items()}
 

@@ -16,6 +16,8 @@ from .core import NotIdentifiedError
 from .inference import queries_met, spread_kept
 from .kernel import ProductKernel
 from .residuals import Residuals, residuals, slopes
+from .rows import expected
+from .rows import rows_kept
 
 # %% ../nbs/13a_refits.ipynb #66fb6b3c
 def judged(

@@ -82,7 +82,7 @@ def _shuffled_effects(r, f, j, simulations, random):
     "Where prompts were swapped; shuffled effects of one contrast; the largest |t| of all contrasts at each shuffle."
     where, draw = prompt_shuffler(r)
     rows = r.rows # swapped across queries, no column tells which prompt comes
-    if where == "across": rows = replace(rows, strategy=Weighted())
+    if where == "across": rows = replace(rows, route=Weighted())
     est, top = np.empty(simulations), np.empty(simulations)
     for i in range(simulations):
         p = draw(random)
@@ -315,7 +315,7 @@ def _given_columns(r, H, columns):
     "Residuals out of fold, given columns of H; deviations from the mean where there are none."
     if not len(columns): return lambda F: F - F.mean(0)
     fold = fold_numbers(len(r.rows.queries), 5, 0, "sensitivity")[r.rows.q]
-    rows = replace(r.rows, strategy=Backdoor(), H=H[:, columns], fold=fold)
+    rows = replace(r.rows, route=Backdoor(), H=H[:, columns], fold=fold)
     return lambda F: F - expected(rows, F)
 
 def _gained_shares(small, big, cluster):

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from threadpoolctl import threadpool_limits
 
+from .checks import check
 from .core import as_texts, Finding
 from .embeddings import are_names, TextEncoder
 from .inference import contrasts
@@ -69,7 +70,7 @@ def effect(
     "How much each prompt would raise the score of each query."
     self._check()
     queries, prompts = as_texts(queries, "queries"), as_texts(prompts, "prompts")
-    levels = self._levels(queries, [*prompts, self.baseline_])
+    levels = self.levels(queries, [*prompts, self.baseline_])
     return levels[:, :-1] - levels[:, -1:]
 
 @patch
@@ -77,15 +78,6 @@ def effect_interval(self: Reward, queries, prompts, alpha: float = .05):
     "A model without an interval says so."
     raise ValueError(f"{type(self).__name__} has no interval for single effects; "
                      "use average_effect, or CausalReward(learner='kernel')")
-
-# %% ../nbs/06_rewards.ipynb #0e1d0a3e
-@patch
-def _levels(self: Reward, queries, prompts): return self.levels(queries, prompts)
-
-@patch
-def _residuals(self: Reward): return self.residuals()
-
-Reward._encode = Reward.encode
 
 # %% ../nbs/06_rewards.ipynb #09a612f7
 @patch
@@ -102,7 +94,7 @@ def open(
     self.encoder_ = TextEncoder() if self.encoder is None else self.encoder
     self.baseline_ = _settled_baseline(self.log_, self.baseline)
     _warn_texts(self.log_, self.baseline_)
-    self.support_ = Support().fit(self._encode(self.prompts_.prompt, "prompt"))
+    self.support_ = Support().fit(self.encode(self.prompts_.prompt, "prompt"))
     _warn_blind(self)
     _warn_shared_texts(self.log_)
     return self
@@ -110,8 +102,6 @@ def open(
 def _settled_baseline(log, baseline):
     if baseline is not None: return as_texts(baseline, "baseline")[0]
     return log.frame.groupby("prompt", sort=False).size().idxmax()
-
-Reward._open = Reward.open
 
 # %% ../nbs/06_rewards.ipynb #b29561c2
 def _warn_texts(log, baseline):
@@ -140,7 +130,7 @@ _GIVE_TEXTS = ("give their texts to the log: a column prompt with what was sent,
 def _indistinct_texts(reward):
     "Different prompts, and different queries, with one vector: role -> table."
     texts = dict(prompt=list(reward.prompts_.prompt.unique()), query=list(reward.log_.frame["query"].unique()))
-    return {role: indistinct(t, reward._encode(t, role), reward.encoder_) for role, t in texts.items()}
+    return {role: indistinct(t, reward.encode(t, role), reward.encoder_) for role, t in texts.items()}
 
 def _alike_clause(reward, table, role):
     n, why = reward.log_.frame[role].nunique(), "; ".join(table["why"].value_counts().index[:3])
@@ -161,6 +151,8 @@ def _warn_blind(reward):
                           "See blindness(reward)", stacklevel=4)
 
 # %% ../nbs/06_rewards.ipynb #38e6bf60
+@check("encoder", looks_at="whether the encoder can tell the texts apart",
+       clean="texts apart", broken="texts that share vectors")
 def blindness(
     reward, # a fitted reward model
 ) -> Finding: # table: role, group, text, why
@@ -200,7 +192,7 @@ def support(
     "How far each prompt lies from what the log has tried."
     self._check()
     prompts = as_texts(prompts, "prompts")
-    Z = self._encode(prompts, "prompt")
+    Z = self.encode(prompts, "prompt")
     out = self.support_.score(Z).reset_index(drop=True)
     out.insert(0, "prompt", prompts)
     points = self.support_.points_
@@ -291,7 +283,7 @@ ESTIMATES = ["effect", "se", "lo", "hi"]
 
 def _effects_on(reward, prompts, alpha, keep):
     "One row a prompt: compared in the log where that can be done, else predicted."
-    rows, y = reward._residuals()
+    rows, y = reward.residuals()
     base = rows.prompts.index(reward.baseline_) if reward.baseline_ in rows.prompts else None
     table = _no_contrasts(rows, keep) if base is None else contrasts(rows, y, base, alpha, keep)
     out, apart = _logged_averages(table, prompts, base is None)

@@ -200,7 +200,7 @@ def why(cls: Backdoor, log, facts, wrong):
     elif facts["kind"] == "single" and not facts["known_propensity"]:
         lacking = "too few queries repeat and no propensity is recorded, so "
     if facts["kind"] == "single" and facts["n_multi"]:
-        some = f"; {facts['n_multi']:,} queries did meet two prompts, and strategy='within' would compare those alone"
+        some = f"; {facts['n_multi']:,} queries did meet two prompts, and route='within' would compare those alone"
     alike = f"text and {held}" if held else "text"
     return (f"{lacking}prompts are compared between queries that look alike in {alike}: this assumes that these "
             "carry everything that both chose the prompt and moved the score, "

@@ -37,12 +37,12 @@ class Rows:
     g: np.ndarray; cluster: np.ndarray # (n,) comparison group, query
     w: np.ndarray # (n,) weights, mean 1
     level: np.ndarray # (n,) which model and task
-    strategy: Route = Within() # what is held fixed; a route's name will do
+    route: Route = Within() # what is held fixed; a route's name will do
     H: np.ndarray | None = None # (n, h) features that are conditioned on
     fold: np.ndarray | None = None # (n,) cross-fitting fold, whole queries together
     levels: np.ndarray | None = None # (n, m) levels of categories of many, -1 where a query is alone with its own
 
-    def __post_init__(self): object.__setattr__(self, "strategy", Route.of(self.strategy))
+    def __post_init__(self): object.__setattr__(self, "route", Route.of(self.route))
 
 # %% ../nbs/05b_rows.ipynb #77d8592c
 PER_ROW = ("q", "p", "y", "g", "cluster", "w", "level", "H", "fold", "levels") # the fields with an entry a row
@@ -87,7 +87,7 @@ class Source:
     @cached_property
     def names_(self): return are_names(self.log_.prompts.prompt)
 
-    def _encode(self, texts, role): return text_vectors(self.encoder_, texts, role, self.names_)
+    def encode(self, texts, role): return text_vectors(self.encoder_, texts, role, self.names_)
 
 # %% ../nbs/05b_rows.ipynb #900af1fc
 def source_of(
@@ -101,7 +101,7 @@ def training_rows(
 ) -> Rows:
     "The scored rows as arrays, embeddings included."
     source = source_of(reward)
-    frame, encode = source.log_.frame, source._encode
+    frame, encode = source.log_.frame, source.encode
     (q, queries), (p, prompts) = pd.factorize(frame["query"]), pd.factorize(frame["prompt"])
     of_level = [c for c in ("model", "task") if c in frame] or np.zeros(len(frame), int)
     return Rows(
@@ -124,7 +124,7 @@ def comparable(
     least: int = 10, # groups that must hold two prompts, where prompts are compared inside them
 ) -> bool:
     "Whether enough groups, or the rows at all, hold two prompts."
-    if not rows.strategy.within_query: return len(np.unique(rows.p)) > 1
+    if not rows.route.within_query: return len(np.unique(rows.p)) > 1
     first, group = np.unique(rows.g, return_index=True, return_inverse=True)[1:]
     differs = rows.p != rows.p[first][group]
     return len(np.unique(rows.g[differs])) >= least
@@ -255,7 +255,7 @@ def expected(
     F: np.ndarray, # (n,) or (n, k) columns
 ) -> np.ndarray: # same shape
     "What each column was expected to be, by the route that the rows were opened for."
-    return rows.strategy.expected(rows, F)
+    return rows.route.expected(rows, F)
 
 # %% ../nbs/05b_rows.ipynb #e68f43a7
 def _learned_score(rows):
@@ -286,7 +286,7 @@ def expected_score(
     rows: Rows,
 ) -> tuple[np.ndarray, str]: # (n,) points of score, and how it was made
     "The expected score of each row, by the route that the rows were opened for."
-    return rows.strategy.expected_score(rows)
+    return rows.route.expected_score(rows)
 
 # %% ../nbs/05b_rows.ipynb #23334609
 def covariate_matrix(
@@ -351,12 +351,12 @@ def _drawn(frame, names):
 def open(self: Nothing, reward) -> Rows: # a fitted reward model, or a log
     "The rows as they are; all of them are compared with all."
     rows = training_rows(reward)
-    return replace(rows, strategy=self, level=np.zeros(len(rows.y), int))
+    return replace(rows, route=self, level=np.zeros(len(rows.y), int))
 
 @patch
 def open(self: Within, reward) -> Rows: # a fitted reward model, or a log
     "Rows with the covariates that differ between the draws of a query."
-    rows, log = replace(training_rows(reward), strategy=self), source_of(reward).log_
+    rows, log = replace(training_rows(reward), route=self), source_of(reward).log_
     if not comparable(rows, least=1):
         raise NotIdentifiedError("No query met two prompts.",
                                  "comparisons between queries (route 'dml').")
@@ -377,13 +377,13 @@ def open(self: Weighted, reward) -> Rows: # a fitted reward model, or a log
     if "propensity" not in frame:
         raise NotIdentifiedError("No propensity is recorded.", "the routes 'within' and 'dml'.")
     w = 1 / frame["propensity"].to_numpy(float)
-    return _conditioned(reward, replace(training_rows(reward), strategy=self, w=w / w.mean()))
+    return _conditioned(reward, replace(training_rows(reward), route=self, w=w / w.mean()))
 
 # %% ../nbs/05b_rows.ipynb #22f7b336
 @patch
 def open(self: Backdoor, reward) -> Rows: # a fitted reward model, or a log
     "Rows with the query's features and covariates, and folds of whole queries."
-    return _conditioned(reward, replace(training_rows(reward), strategy=Backdoor()))
+    return _conditioned(reward, replace(training_rows(reward), route=Backdoor()))
 
 # %% ../nbs/05b_rows.ipynb #3f91b8ff
 @patch

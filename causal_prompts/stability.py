@@ -15,7 +15,6 @@ from threadpoolctl import threadpool_limits
 from .causal import CausalReward
 from .checks import check, thresholds
 from .core import Finding, mean_interval, NotIdentifiedError, rng
-from .estimators import own_route
 from .inference import queries_met, spread_kept
 from .kernel import kernel_rows, ProductKernel
 from .measures import tau_b

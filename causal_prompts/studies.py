@@ -28,7 +28,7 @@ from .embeddings import TextEncoder
 from .gains import better_in_log, both_averages, first_rows, fitted, gains_finding, judged
 from .gains import recommendations, short_names
 from .plots import shorten
-from .report import report as write_report
+from .reporting import report as write_report
 from .rewards import blindness
 from .side_by_side import side_by_side, SideBySide
 from .triplets import Triplets
@@ -282,9 +282,9 @@ def sections(self: Study):
     yield _opening(self)
     yield "What this log can tell", self.design
     if self.parts:
-        yield "The route of the causal model", self.trained[1].strategy_
+        yield "The route of the causal model", self.trained[1].identification_
         yield "On held-out queries", _split_said(*self.parts), *self.held_out
-    else: yield "The route of the causal model", _NOT_HELD_OUT, self.models[1].strategy_
+    else: yield "The route of the causal model", _NOT_HELD_OUT, self.models[1].identification_
     seen = blindness(self.models[1])
     if seen.verdict != "ok": yield "What the encoder cannot tell apart", seen
     yield "What the prompts bring, by the whole log", self.gains, recommendations(self.gains)
@@ -299,7 +299,7 @@ def checkup_sections(self: Study):
     yield _opening(self)
     yield "What this log can tell", self.log.design(random_state=self.random_state)
     reward, found = self.checked
-    yield "The route of the causal model", reward.strategy_
+    yield "The route of the causal model", reward.identification_
     average = reward.average_effect().drop(columns="se")
     others = average[average["prompt"] != self.baseline].sort_values("effect", ascending=False, kind="stable")
     over = (f"Average gain over the baseline prompt {shorten(self.baseline, 200)!r}, by this route; below stands "
@@ -326,7 +326,7 @@ def findings(self: Study,
     checkup: bool = False, # with every check that applies
 ) -> dict: # name -> Finding
     "The findings of the study by name."
-    out = dict(answer=self.answer, design=self.design, route=self.models[1].strategy_, effects=self.gains)
+    out = dict(answer=self.answer, design=self.design, route=self.models[1].identification_, effects=self.gains)
     if len(self.held_out) == 3: out |= dict(zip(("comparison", "ranking", "naive ranking"), self.held_out))
     out |= {"search": item for item in self.searched if isinstance(item, Finding)}
     return out | ({f"checkup: {name}": f for name, f in self.checkup().findings.items()} if checkup else {})

@@ -14,12 +14,11 @@ from scipy import stats
 
 from .causal import CausalReward
 from .checks import check, thresholds
-from .contrasts import (PromptContrasts, against_promise, best_of_half, promise_variance, require_unseen,
+from .prompt_contrasts import (PromptContrasts, against_promise, best_of_half, promise_variance, require_unseen,
                                       t_interval, top_prompts)
 from .core import Finding, NotIdentifiedError, as_texts, mean_interval, rng
 from .difficulty import difference_of_means, text_numbers
 from .embeddings import TextEncoder
-from .estimators import own_route
 from .evaluation import two_names
 from .kernel import ProductKernel
 from .measures import check_test, group_measures, predicted_effects, prompt_cells

@@ -138,9 +138,9 @@ def test_an_average_of_an_untried_prompt_with_a_tried_ones_vector_says_so(blind)
     assert list(how) == ["not in the log, and the encoder cannot tell it from a logged prompt", "not in the log, predicted", "compared in the log"]
 
 def test_no_claim_is_won_by_sight_alone(blind):
-    f = blind.strategy_.facts
+    f = blind.identification_.facts
     assert f["naive"] > .01, "the rival sees which text it was too"
-    assert blind.strategy_.verdict == "caution" and "4 of 4 prompts have the same vector" in blind.strategy_.reading
+    assert blind.identification_.verdict == "caution" and "4 of 4 prompts have the same vector" in blind.identification_.reading
 
 
 def test_the_naive_model_sees_texts_that_share_a_vector():

@@ -123,8 +123,8 @@ def test_weighting_balances_and_wrong_propensities_stop():
     assert model.route_ == "weighted" and cf.balance(model).verdict == "ok" and cf.assignment(model).verdict == "ok" and cf.nuisance(model).verdict == "ok"
     even = cp.Triplets(log.frame.assign(propensity=1 / 12))
     assert causal(even).route_ == "dml" and "contradict" in causal(even).why_
-    wrong = causal(even, strategy="weighted")
-    assert wrong.strategy_.verdict == "stop"
+    wrong = causal(even, route="weighted")
+    assert wrong.identification_.verdict == "stop"
     assert cf.balance(wrong).verdict == "stop" and cf.assignment(wrong).verdict == "caution"
 
 
@@ -277,7 +277,7 @@ def test_many_rare_prompts_are_judged_along_their_components():
 
 def test_hidden_traits_ring_and_the_verdict_follows_the_route(rewards, logs):
     within, plain = rewards["hidden"]
-    dml = causal(logs["hidden"], strategy="dml")
+    dml = causal(logs["hidden"], route="dml")
     for check in (ag.within_between, ag.fold_gap):
         assert [check(m).verdict for m in (within, plain, dml)] == ["caution", "stop", "stop"]
         assert "single prompt" in check(within).advice

@@ -9,7 +9,7 @@ import causal_prompts as cp
 from causal_prompts.diagnostics import checkup
 from causal_prompts.evaluation import ranking
 from causal_prompts.inference import contrasts
-from causal_prompts.report import report
+from causal_prompts.reporting import report
 from causal_prompts.rewards import Reward
 from causal_prompts.routes import Backdoor, Nothing, Route, Within
 from causal_prompts.treesearch import search
@@ -48,7 +48,7 @@ def test_its_average_effects_are_the_contrasts_of_its_route(reward, log, world):
     table = reward.average_effect()
     rows, y = reward.residuals()
     expected = contrasts(rows, y, rows.prompts.index(world.baseline)).set_index("prompt").effect
-    assert rows.strategy == "naive" and np.allclose(table.set_index("prompt").effect, expected)
+    assert rows.route == "naive" and np.allclose(table.set_index("prompt").effect, expected)
     means = log.frame.groupby("prompt").score.mean()
     assert np.allclose(table.set_index("prompt").effect, (means - means[world.baseline])[table.prompt])
     new = reward.average_effect(["a prompt nobody tried"]).iloc[0]
@@ -61,7 +61,7 @@ def test_another_declaration_is_another_route(world, log, route):
     mine = Declared(encoder=Words(), baseline=world.baseline).fit(log)
     rows = route().open(mine)
     left = route().residual(rows, rows.y)
-    assert Route.declared_by(mine) == route.name and mine.residuals()[0].strategy == route.name
+    assert Route.declared_by(mine) == route.name and mine.residuals()[0].route == route.name
     if not route.learns_score: assert np.allclose(mine.residuals()[1], left)
     assert mine.average_effect().effect.notna().all()
 
@@ -94,16 +94,6 @@ def test_what_it_does_not_give_is_refused_by_name(reward, tmp_path):
 def test_the_same_model_can_be_fitted_to_another_log(reward, log):
     again = reward.refitted(log.take(np.arange(len(log)) < 300))
     assert again is not reward and len(again.log_) == 300 < len(reward.log_) and again.baseline_ == reward.baseline_
-
-def test_models_written_with_the_older_names_still_work(log, world):
-    class Old(Reward):
-        name, route_ = "old", "naive"
-        def __init__(self, encoder=None, baseline=None): self.encoder, self.baseline = encoder, baseline
-        def fit(self, log): return self._open(log)
-        def _levels(self, queries, prompts): return np.tile(np.arange(len(prompts), dtype=float), (len(queries), 1))
-    old = Old(Words(), world.baseline).fit(log)
-    assert old.effect(["q"], ["a", "b"]).tolist() == [[-2, -1]]
-    assert len(old._residuals()[1]) == len(log) and old._encode(["q"], "query").shape == (1, 64)
 
 def test_the_route_by_which_effects_are_judged(reward, log, world):
     assert reward.sound_route == "within"

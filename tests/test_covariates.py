@@ -9,9 +9,8 @@ from fakes import Words
 
 import causal_prompts as cp
 from causal_prompts.covariates import adjusted_for, as_times, code_covariate, code_covariates, design_columns, is_name
-from causal_prompts.estimators import contrasts
 from causal_prompts.graph import PromptGraph
-from causal_prompts.inference import spread_kept
+from causal_prompts.inference import contrasts, spread_kept
 from causal_prompts.routes import usable_covariates
 from causal_prompts.rows import covariate_matrix
 from causal_prompts.two_prompts import not_held
@@ -173,7 +172,7 @@ def test_rows_that_are_not_adjusted_for_are_counted():
     log = cp.Triplets(f.assign(user=name), covariates=["user"])
     m, _ = effect(f.assign(user=name), ["user"])
     said = f"{code_covariate(log.frame['user']).left:.1%} of the rows have a value of their own and are not adjusted for"
-    assert said in m.strategy_.reading and m.strategy_.verdict == "caution" and said in " ".join(log.design(permutations=0).table["value"])
+    assert said in m.identification_.reading and m.identification_.verdict == "caution" and said in " ".join(log.design(permutations=0).table["value"])
 
 @pytest.mark.parametrize("levels", [False, True])
 def test_what_differs_between_the_draws_of_a_query_is_adjusted_for_within_it(levels):
@@ -220,8 +219,8 @@ def paired(seed, m, k=120, spread=1.5):
 
 def average(frame):
     "The average effect alone."
-    m = cp.CausalReward(baseline=PLAIN, encoder=Words(), folds=0)._open(cp.Triplets(frame, covariates=["user"]))
-    rows, y = m._residuals()
+    m = cp.CausalReward(baseline=PLAIN, encoder=Words(), folds=0).open(cp.Triplets(frame, covariates=["user"]))
+    rows, y = m.residuals()
     t = contrasts(rows, y, rows.prompts.index(PLAIN)).set_index("prompt").loc[CAREFUL]
     return t.effect, t.se
 
@@ -238,8 +237,8 @@ def test_levels_of_two_or_three_rows_are_held_fixed_and_the_error_counts_what_th
 
 def test_what_levels_cost_is_the_share_of_a_row_in_the_mean_of_its_level():
     u, f = paired(0, 2, 60)
-    m = cp.CausalReward(baseline=PLAIN, encoder=Words(), folds=0)._open(cp.Triplets(f.assign(user=[f"user {i}" for i in u]), covariates=["user"]))
-    rows, _ = m._residuals()
+    m = cp.CausalReward(baseline=PLAIN, encoder=Words(), folds=0).open(cp.Triplets(f.assign(user=[f"user {i}" for i in u]), covariates=["user"]))
+    rows, _ = m.residuals()
     assert np.allclose(spread_kept(rows), .5)
     assert np.allclose(spread_kept(replace(rows, levels=np.full((120, 1), -1))), 1) and spread_kept(replace(rows, levels=None)) is None
     assert np.allclose(spread_kept(replace(rows, levels=np.c_[rows.levels, rows.levels])), .1), "never nothing"
@@ -253,7 +252,7 @@ def test_levels_beyond_the_columns_within_a_query_and_in_the_graph_are_told():
     node, q = np.repeat(np.arange(350), 4), r.permutation(1400) % 350
     f = pd.DataFrame(dict(query=[f"Ticket {i} about {i % 17}" for i in q], prompt=np.where(r.random(1400) < .5, CAREFUL, PLAIN), score=r.random(1400), node=[f"node {i}" for i in node]))
     m, _ = effect(f, ["node"])
-    assert m.route_ == "within" and "Levels beyond the 280 commonest are not held fixed within a query: node (20% of the rows)" in m.strategy_.reading
+    assert m.route_ == "within" and "Levels beyond the 280 commonest are not held fixed within a query: node (20% of the rows)" in m.identification_.reading
     log = cp.Triplets(f, covariates=["node"])
     assert "14.3% of the rows lie beyond its 300 commonest levels" in not_held(log, ["node"])
 
@@ -268,7 +267,7 @@ def test_rows_without_a_value_are_counted_among_those_not_adjusted_for(col):
 @pytest.mark.filterwarnings("ignore")
 def test_weights_that_the_choices_contradict_stop_whatever_the_sentence_says():
     f = pd.DataFrame(dict(query=[f"Ticket {i} about {i % 17}" for i in range(200)], prompt=np.where(np.arange(200) % 10 < 9, PLAIN, CAREFUL), score=np.random.default_rng(0).random(200)))
-    fit = lambda p, how: cp.CausalReward(strategy=how, learner="kernel", encoder=Words(), folds=0).fit(cp.Triplets(f.assign(propensity=p)))
+    fit = lambda p, how: cp.CausalReward(route=how, learner="kernel", encoder=Words(), folds=0).fit(cp.Triplets(f.assign(propensity=p)))
     wrong, right, auto = fit(.5, "weighted"), fit(np.where(f["prompt"] == PLAIN, .9, .1), "weighted"), fit(.5, "auto")
     assert (wrong.disbelieved_, right.disbelieved_, auto.disbelieved_) == (True, False, False)
-    assert wrong.strategy_.verdict == "stop" != right.strategy_.verdict and auto.route_ == "dml"
+    assert wrong.identification_.verdict == "stop" != right.identification_.verdict and auto.route_ == "dml"

@@ -12,7 +12,7 @@ from causal_prompts import cli
 from causal_prompts.checks import CHECKS
 from causal_prompts.core import Finding, NotIdentifiedError
 from causal_prompts.diagnostics import Checkup, checkup
-from causal_prompts.report import report
+from causal_prompts.reporting import report
 from fakes import Words
 
 FAST = ["power", "overlap", "balance", "naive gap"]

@@ -9,10 +9,9 @@ from scipy import stats
 from sklearn.exceptions import NotFittedError
 
 import causal_prompts as cp
-from causal_prompts import estimators as es
+from causal_prompts.kernel import ProductKernel
 from causal_prompts.core import NotIdentifiedError
-from causal_prompts.estimators import contrasts
-from causal_prompts.inference import clustered, residual_indicators
+from causal_prompts.inference import clustered, contrasts, residual_indicators
 from causal_prompts.kernel import reml
 from causal_prompts.rows import expected, Rows
 from fakes import Words
@@ -70,7 +69,7 @@ def test_dml_recovers_a_recorded_difficulty_and_fails_without_it():
     told = kernel(baseline=world.baseline).fit(log)
     bare = kernel(baseline=world.baseline).fit(cp.Triplets(log.frame.drop(columns=["difficulty", "kind"])))
     z, zb = (z_scores(m.average_effect(), truth, world.baseline) for m in (told, bare))
-    assert told.route_ == bare.route_ == "dml" and told.strategy_.verdict == "caution"
+    assert told.route_ == bare.route_ == "dml" and told.identification_.verdict == "caution"
     assert np.abs(z).max() < 3.5
     assert np.abs(zb).max() > 4
 
@@ -142,11 +141,11 @@ def test_a_query_of_many_rows_counts_as_it_would_in_small_matrices():
     assert np.allclose((fit["psi"]**2).sum(0), var) and np.allclose(fit["df"], df)
 
 
-def _arms(p, y, strategy="weighted", g=None):
+def _arms(p, y, route="weighted", g=None):
     "Rows of a log of numbered prompts, a query a row unless `g` says otherwise."
     g = np.arange(len(p)) if g is None else g
     rows = Rows(queries=[f"query {i}" for i in range(g.max() + 1)], prompts=[f"prompt {i}" for i in range(p.max() + 1)], E_q=None, E_p=None,
-                q=g, p=p, y=y, g=g, cluster=g, w=np.ones(len(p)), level=np.zeros(len(p), int), strategy=strategy)
+                q=g, p=p, y=y, g=g, cluster=g, w=np.ones(len(p)), level=np.zeros(len(p), int), route=route)
     return rows, y - expected(rows, y)
 
 
@@ -194,7 +193,7 @@ def test_learned_shares_sum_to_one_so_that_a_rare_baseline_is_not_drowned():
     H = r.normal(size=(n, 20))
     p = np.where(r.random(n) < .02, 0, 1 + (H[:, :k] + r.gumbel(size=(n, k))).argmax(1))
     rows, _ = _arms(p, r.random(n))
-    rows = replace(rows, strategy="dml", H=H, fold=np.arange(n) % 2)
+    rows = replace(rows, route="dml", H=H, fold=np.arange(n) % 2)
     cols = np.arange(1, k + 1)
     share = residual_indicators(rows, cols, 0).sum(1) + (p == 0) # what is left for the baseline
     alone = (rows.p[:, None] == cols).astype(float)
@@ -244,8 +243,8 @@ def test_cpo_is_econml(hidden):
     log = log.take(np.arange(600))
     m = cp.CPOReward(d_x=5, d_t=3, criterion="het", encoder=Words(), baseline=world.baseline, random_state=1).fit(log)
     queries, prompts = list(log.queries["query"][:6]), list(log.prompts.prompt)
-    X = m.x_.transform(queries, m._encode(queries, "query"))
-    Z, z0 = (m.z_.transform(t, m._encode(t, "prompt")) for t in (prompts, [world.baseline]))
+    X = m.x_.transform(queries, m.encode(queries, "query"))
+    Z, z0 = (m.z_.transform(t, m.encode(t, "prompt")) for t in (prompts, [world.baseline]))
     by_library = np.stack([m.model_.effect(X, T0=np.repeat(z0, 6, 0), T1=np.tile(z, (6, 1))).ravel() for z in Z], 1)
     assert np.allclose(m.effect(queries, prompts), by_library)
     lo, hi = m.effect_interval(queries, prompts[:2])
@@ -278,20 +277,20 @@ def _log(n=60, k=2, **columns):
 ])
 def test_route_by_design(log, route):
     m = kernel().fit(log)
-    assert m.route_ == route and route in m.strategy_.facts["strategy"]
+    assert m.route_ == route and route in m.identification_.facts["route"]
 
 
 def test_unwanted_weights_are_named():
     m = kernel().fit(_log(k=2, propensity=np.r_[np.full(116, .9), np.full(4, .001)]))
-    assert "effective sample" in m.strategy_.reading and "not used" in m.strategy_.reading
+    assert "effective sample" in m.identification_.reading and "not used" in m.identification_.reading
 
 
 def test_auto_races_the_rivals_and_the_naive_model(hidden):
     world, log = hidden
     m = cp.CausalReward(folds=3, encoder=Words(), baseline=world.baseline).fit(log.take(np.arange(1200)))
-    assert set(m.strategy_.table.learner) == {"kernel", "forest", "ranker", "naive"} and m.strategy_.table.chosen.sum() == 1
-    assert m.strategy_.facts["gap"]["lo"] > 0, "on a confounded log the causal choice must beat naive boosting out of fold"
-    assert "naive boosting" in m.strategy_.reading and m.strategy_.plot() is not None
+    assert set(m.identification_.table.learner) == {"kernel", "forest", "ranker", "naive"} and m.identification_.table.chosen.sum() == 1
+    assert m.identification_.facts["gap"]["lo"] > 0, "on a confounded log the causal choice must beat naive boosting out of fold"
+    assert "naive boosting" in m.identification_.reading and m.identification_.plot() is not None
 
 
 def test_race_admits_when_there_is_nothing():
@@ -299,8 +298,8 @@ def test_race_admits_when_there_is_nothing():
     log = world.log(n_queries=200, n_prompts=8, seed=0)
     f = log.frame.copy(); f["score"] = np.random.default_rng(1).permutation(f["score"].to_numpy())
     m = cp.CausalReward(folds=3, learner="kernel", encoder=Words()).fit(cp.Triplets(f))
-    own = m.strategy_.table.set_index("learner").loc["kernel"]
-    assert m.strategy_.verdict == "caution" and own.lo <= 0
+    own = m.identification_.table.set_index("learner").loc["kernel"]
+    assert m.identification_.verdict == "caution" and own.lo <= 0
 
 
 @pytest.mark.parametrize("learner", ["ranker", "forest"])
@@ -354,7 +353,7 @@ def _tall(n=200, prompts=4, k=2, effect=(), noise=.1, query_sd=.2, seed=0, **kw)
 def test_two_open_routes_take_the_sharper():
     hard = kernel().fit(_tall(n=300, prompts=6, k=3, query_sd=1., propensity=.5))
     flat = kernel().fit(_tall(n=300, prompts=6, k=2, query_sd=0., propensity=1 / 3))
-    assert (hard.route_, flat.route_) == ("within", "weighted") and "less sharp" in hard.strategy_.reading
+    assert (hard.route_, flat.route_) == ("within", "weighted") and "less sharp" in hard.identification_.reading
 
 
 def test_refitting_forgets_the_earlier_log():
@@ -378,8 +377,8 @@ def test_more_prompts_than_own_parts_keep_honest_intervals():
     log = _tall(n=150, prompts=60, k=12, effect=r.normal(0, .2, 60))
     truth = dict(zip([f"prompt number {j} {'abcdefghijklmnopqrstuvwxyz'[j % 26] * 3}" for j in range(60)], np.random.default_rng(0).normal(0, .2, 60)))
     m = kernel().fit(log)
-    rows, y = m._residuals()
-    few = es.ProductKernel(own=20).fit(rows)
+    rows, y = m.residuals()
+    few = ProductKernel(own=20).fit(rows)
     m.model_ = few
     prompts = list(truth)
     lo, hi = m.effect_interval(["query 3"], prompts)
@@ -439,9 +438,9 @@ def test_a_covariate_that_differs_between_draws_is_held_fixed():
 
 
 def test_caveats_of_the_route_are_said():
-    assert "search chose" in kernel().fit(cp.Triplets(_log().frame, adaptive=True)).strategy_.reading
+    assert "search chose" in kernel().fit(cp.Triplets(_log().frame, adaptive=True)).identification_.reading
     f = _log(n=200, k=1, propensity=np.r_[np.full(196, .98), np.full(4, .001)])
-    thin = kernel().fit(f).strategy_
+    thin = kernel().fit(f).identification_
     assert thin.verdict == "caution" and "Few rows carry most of the weight" in thin.reading
 
 
@@ -453,7 +452,7 @@ def test_baseline_outside_the_log_is_said():
 def test_few_queries_skip_the_race_and_say_so():
     f = pd.DataFrame([(f"query {i}", f"prompt {j} {'ab'[j] * 3}", k, float((i + j + k) % 2)) for i in range(5) for j in range(2) for k in range(5)], columns=["query", "prompt", "repeat", "score"])
     with pytest.warns(UserWarning): m = cp.CausalReward(encoder=Words()).fit(cp.Triplets(f))
-    assert "fewer than ten queries" in m.strategy_.reading and m.strategy_.verdict == "caution"
+    assert "fewer than ten queries" in m.identification_.reading and m.identification_.verdict == "caution"
 
 
 def test_ids_that_hide_repeated_queries_are_noticed():
@@ -464,9 +463,9 @@ def test_ids_that_hide_repeated_queries_are_noticed():
 def test_an_encoder_with_a_model_of_its_own_must_be_passed_again(tmp_path):
     class Model:
         def encode(self, texts, **kw): return Words().encode(list(texts))
-    m = cp.CausalReward(learner="kernel", folds=0, encoder=cp.TextEncoder(model=Model(), cache=False)).fit(_log())
+    m = cp.CausalReward(learner="kernel", folds=0, encoder=cp.embeddings.TextEncoder(model=Model(), cache=False)).fit(_log())
     m.save(tmp_path/"r.zip")
-    with pytest.raises(ValueError, match="encoder of your own"): cp.load_reward(tmp_path/"r.zip")
+    with pytest.raises(ValueError, match="encoder of your own"): cp.causal.load_reward(tmp_path/"r.zip")
 
 
 def test_unseen_texts_are_embedded_and_scored(hidden):
@@ -497,13 +496,13 @@ def test_naive_learners(hidden, learner):
 def test_save_and_load_in_another_process(hidden, tmp_path):
     world, _ = hidden
     log = world.log(n_queries=80, n_prompts=6, seed=5)
-    m = cp.CausalReward(learner="kernel", folds=0, baseline=world.baseline, encoder=cp.TextEncoder(cache=tmp_path)).fit(log)
+    m = cp.CausalReward(learner="kernel", folds=0, baseline=world.baseline, encoder=cp.embeddings.TextEncoder(cache=tmp_path)).fit(log)
     m.save(tmp_path/"r.zip")
     queries, prompts = list(log.queries["query"][:3]), [*log.prompts.prompt[:2], "Answer in one word."]
-    code = f"import causal_prompts as cp, json; r = cp.load_reward({str(tmp_path/'r.zip')!r}); print(json.dumps([r.effect({queries!r}, {prompts!r}).tolist(), r.effect_interval({queries!r}, {prompts!r})[0].tolist(), r.average_effect({prompts!r}).effect.astype(float).tolist(), r.strategy_.reading]))"
+    code = f"import causal_prompts as cp, json; r = cp.causal.load_reward({str(tmp_path/'r.zip')!r}); print(json.dumps([r.effect({queries!r}, {prompts!r}).tolist(), r.effect_interval({queries!r}, {prompts!r})[0].tolist(), r.average_effect({prompts!r}).effect.astype(float).tolist(), r.identification_.reading]))"
     out = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert np.allclose(out[0], m.effect(queries, prompts), atol=1e-6) and np.allclose(out[1], m.effect_interval(queries, prompts)[0], atol=1e-6)
-    assert np.allclose(out[2], m.average_effect(prompts).effect.astype(float), atol=1e-6) and out[3] == m.strategy_.reading
+    assert np.allclose(out[2], m.average_effect(prompts).effect.astype(float), atol=1e-6) and out[3] == m.identification_.reading
 
 
 def test_saved_file_holds_no_pickle(hidden, tmp_path):
@@ -512,15 +511,15 @@ def test_saved_file_holds_no_pickle(hidden, tmp_path):
         assert {n.rsplit(".", 1)[1] for n in z.namelist()} == {"json", "npy", "parquet"}
         for n in z.namelist():
             if n.endswith("npy"): assert b"'O'" not in z.read(n)[:128]
-    with pytest.raises(ValueError, match="encoder of your own"): cp.load_reward(tmp_path/"r.zip")
-    again = cp.load_reward(tmp_path/"r.zip", encoder=Words())
+    with pytest.raises(ValueError, match="encoder of your own"): cp.causal.load_reward(tmp_path/"r.zip")
+    again = cp.causal.load_reward(tmp_path/"r.zip", encoder=Words())
     assert np.array_equal(again.effect(["a query"], ["a prompt"]), m.effect(["a query"], ["a prompt"]))
 
 
 def test_loading_something_else_is_refused(tmp_path):
     (tmp_path/"x.zip").write_bytes(b"not a zip")
-    with pytest.raises(ValueError, match="must be a file written by reward.save"): cp.load_reward(tmp_path/"x.zip")
-    with pytest.raises(FileNotFoundError): cp.load_reward(tmp_path/"none.zip")
+    with pytest.raises(ValueError, match="must be a file written by reward.save"): cp.causal.load_reward(tmp_path/"x.zip")
+    with pytest.raises(FileNotFoundError): cp.causal.load_reward(tmp_path/"none.zip")
 
 
 @pytest.fixture(scope="module")
@@ -556,8 +555,8 @@ DAMAGE = {"a list": lambda p: {"reward.json": b"[]"}, "a number": lambda p: {"re
           "an array missing": lambda p: {"0.npy": None}, "a part too many": lambda p: {"more.py": b"1"}, "NaN": lambda p: {_weights(p): _npy(np.full_like(np.load(io.BytesIO(p[_weights(p)])), np.nan))},
           "another shape": lambda p: {_weights(p): _npy(np.zeros(3))}, "complex numbers": lambda p: {_weights(p): _npy(np.zeros(3, complex))}, "pickle": lambda p: {_weights(p): _npy(np.array([Runs()], object), True)},
           "an absurd header": lambda p: {_weights(p): HEAD}, "a header of brackets": lambda p: {_weights(p): b"\x93NUMPY\x01\x00\xff\x7f" + b"(" * 32767}, "a cut array": lambda p: {_weights(p): p[_weights(p)][:200]},
-          "unknown parameters": _tree(params=dict(folds=0, shell="rm")), "wrong parameters": _tree(params=dict(strategy="magic")), "no baseline": _tree(baseline=None), "another route": _tree(route="naive"),
-          "no format": _tree(format=None), "text as format": _tree(format="1"), "a verdict missing": _tree(strategy={}), "support of another kind": _tree(support={"kind": "os"}), "a list for a kernel": _tree(kernel=[]),
+          "unknown parameters": _tree(params=dict(folds=0, shell="rm")), "wrong parameters": _tree(params=dict(route="magic")), "no baseline": _tree(baseline=None), "another route": _tree(route="naive"),
+          "no format": _tree(format=None), "text as format": _tree(format="1"), "a verdict missing": _tree(route={}), "support of another kind": _tree(support={"kind": "os"}), "a list for a kernel": _tree(kernel=[]),
           "an encoder that is none": _tree(encoder=[1]), "sizes as text": _kernel(d_i="12"), "prompts of elsewhere": _kernel(seen=["other"]), "dims that do not fit": _kernel(dims=[1, 2, 3]), "an index out of range": _kernel(w={"__array__": 99})}
 
 
@@ -571,25 +570,25 @@ def _pack(path, parts):
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_reward_file_is_refused_by_name(saved, tmp_path, damage):
     _pack(tmp_path/"whole.zip", saved)
-    assert np.isfinite(cp.load_reward(tmp_path/"whole.zip", encoder=Words()).effect(["a query"], ["a prompt"])).all()
+    assert np.isfinite(cp.causal.load_reward(tmp_path/"whole.zip", encoder=Words()).effect(["a query"], ["a prompt"])).all()
     with pytest.raises(ValueError, match=r"^bad\.zip must be a file written by reward\.save\(\.\.\.\), got something else .*save the reward again$"):
-        cp.load_reward(_pack(tmp_path/"bad.zip", saved | DAMAGE[damage](saved)), encoder=Words())
+        cp.causal.load_reward(_pack(tmp_path/"bad.zip", saved | DAMAGE[damage](saved)), encoder=Words())
 
 
 def test_a_cut_or_swollen_reward_file_is_refused_by_name(saved, tmp_path, monkeypatch):
     whole = _pack(tmp_path/"whole.zip", saved).read_bytes()
     for n in (0, 10, len(whole) // 2, len(whole) - 1):
         (tmp_path/"cut.zip").write_bytes(whole[:n])
-        with pytest.raises(ValueError, match="^cut.zip must be a file written by reward.save"): cp.load_reward(tmp_path/"cut.zip", encoder=Words())
+        with pytest.raises(ValueError, match="^cut.zip must be a file written by reward.save"): cp.causal.load_reward(tmp_path/"cut.zip", encoder=Words())
     (tmp_path/"cut.zip").write_bytes(whole[:300] + bytes(50) + whole[350:])
-    with pytest.raises(ValueError, match="^cut.zip must be a file written by reward.save"): cp.load_reward(tmp_path/"cut.zip", encoder=Words())
+    with pytest.raises(ValueError, match="^cut.zip must be a file written by reward.save"): cp.causal.load_reward(tmp_path/"cut.zip", encoder=Words())
     _pack(tmp_path/"bomb.zip", saved | {"reward.json": b" " * (2**28 + 1)})
     monkeypatch.setattr(zipfile.ZipFile, "read", lambda *a: pytest.fail("unfolded before its size was looked at"))
-    with pytest.raises(ValueError, match="^bomb.zip must be .* would unfold to 268,435,457 bytes"): cp.load_reward(tmp_path/"bomb.zip", encoder=Words())
+    with pytest.raises(ValueError, match="^bomb.zip must be .* would unfold to 268,435,457 bytes"): cp.causal.load_reward(tmp_path/"bomb.zip", encoder=Words())
 
 
 def test_a_newer_file_says_so_and_names_itself(saved, tmp_path):
-    with pytest.raises(ValueError, match="format must be 1, got 2 in new.zip; .*update causal_prompts"): cp.load_reward(_pack(tmp_path/"new.zip", saved | _tree(format=2)(saved)), encoder=Words())
+    with pytest.raises(ValueError, match="format must be 1, got 2 in new.zip; .*update causal_prompts"): cp.causal.load_reward(_pack(tmp_path/"new.zip", saved | _tree(format=2)(saved)), encoder=Words())
 
 
 def test_saving_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
@@ -606,15 +605,15 @@ def test_same_seed_same_numbers(hidden):
     part = log.take(np.arange(600))
     a, b = (cp.CausalReward(folds=2, encoder=Words(), random_state=4).fit(part) for _ in range(2))
     queries = list(part.queries["query"][:3])
-    assert np.array_equal(a.effect(queries, list(part.prompts.prompt)), b.effect(queries, list(part.prompts.prompt))) and a.strategy_.reading == b.strategy_.reading
+    assert np.array_equal(a.effect(queries, list(part.prompts.prompt)), b.effect(queries, list(part.prompts.prompt))) and a.identification_.reading == b.identification_.reading
 
 
 # ---- refusals
 
 @pytest.mark.parametrize("make, match", [
-    (lambda: kernel(strategy="magic"), "strategy must be one of"), (lambda: cp.CausalReward(learner="magic", encoder=Words()), "learner must be one of"),
-    (lambda: cp.CausalReward(folds=1, encoder=Words()), "folds must be 0"), (lambda: kernel(strategy="weighted"), "needs a column 'propensity'"),
-    (lambda: cp.CausalReward(learner="ranker", strategy="dml", encoder=Words()), "compares prompts within a query"),
+    (lambda: kernel(route="magic"), "route must be one of"), (lambda: cp.CausalReward(learner="magic", encoder=Words()), "learner must be one of"),
+    (lambda: cp.CausalReward(folds=1, encoder=Words()), "folds must be 0"), (lambda: kernel(route="weighted"), "needs a column 'propensity'"),
+    (lambda: cp.CausalReward(learner="ranker", route="dml", encoder=Words()), "compares prompts within a query"),
     (lambda: cp.NaiveReward("magic", encoder=Words()), "learner must be"), (lambda: kernel(baseline="  "), "must be a text with something in it"),
 ])
 def test_bad_parameters(make, match):
@@ -624,7 +623,7 @@ def test_bad_parameters(make, match):
 def test_other_refusals():
     with pytest.raises(TypeError, match="must be a Triplets, got DataFrame"): kernel().fit(pd.DataFrame())
     with pytest.raises(NotFittedError, match="not fitted"): kernel().effect(["q"], ["p"])
-    with pytest.raises(ValueError, match="met two or more prompts, got none"): kernel(strategy="within").fit(_log(k=1))
+    with pytest.raises(ValueError, match="met two or more prompts, got none"): kernel(route="within").fit(_log(k=1))
     with pytest.raises(NotIdentifiedError): kernel().fit(cp.Triplets(_log().frame.assign(score=1.)))
     m = kernel().fit(_log())
     with pytest.raises(ValueError, match="queries must hold at least one"): m.effect([], ["p"])

@@ -61,7 +61,7 @@ def confounded():
     train, test = world.log(300, prompts_per_query=16, n_prompts=16).split(queries=.4, seed=1)
     logged = Grid(train).replay("better-to-harder", k=4)
     truth = Known(world.effect, logged, "truth", world.baseline)
-    return truth, CausalReward(strategy="within", learner="kernel", folds=0, encoder=Ideas()).fit(logged), NaiveReward("lightgbm", encoder=Ideas()).fit(logged), test, world
+    return truth, CausalReward(route="within", learner="kernel", folds=0, encoder=Ideas()).fit(logged), NaiveReward("lightgbm", encoder=Ideas()).fit(logged), test, world
 
 
 # tau-b
@@ -168,7 +168,7 @@ def test_per_level_choice_uses_the_models_own_average_effects(confounded):
     kind = dict(zip(test.queries["query"], np.array(list("uvwxy"))[world._read(test.queries["query"])[0]]))
     train = causal.log_.frame
     train = Triplets(train.assign(kind=np.array(list("uvwxy"))[world._read(train["query"])[0]]))
-    fit = CausalReward(strategy="within", learner="kernel", folds=0, encoder=Ideas()).fit(train)
+    fit = CausalReward(route="within", learner="kernel", folds=0, encoder=Ideas()).fit(train)
     note = ranking(fit, Triplets(test.frame.assign(kind=test.frame["query"].map(kind))), by="kind").table.set_index("what").loc["best prompt per kind", "note"]
     assert note == "by average effect on the training log, 5 levels"
 

@@ -59,5 +59,5 @@ def test_bounds_leave_short_texts_as_they_were():
     assert importers.matched("Q:  two\nwords \nA:", ["Q: {query}\nA:"]) == ("Q: {query}\nA:", "two\nwords")
     assert importers.matched("ctx\nQ: one\nagain: one", ["{c}\nQ: {query}\nagain: {query}"])[1] == "one"
     assert importers.matched("B one A", ["A {query} B"]) is None
-    assert tabular.code_in("~~~~python\nprint(1)\n~~~~") == "print(1)" and answers._WRITES.search("write 12 prompts now")
+    assert tabular.code_in("~~~~python\nprint(1)\n~~~~") == "print(1)" and world_answers._WRITES.search("write 12 prompts now")
     assert covariates._one_spelling(pd.Series(["2020-01-01 10:00  (UTC)", "2020-01-01 10:00 Z"])).tolist() == ["2020-01-01 10:00Z"] * 2

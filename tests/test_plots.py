@@ -9,7 +9,7 @@ from matplotlib.text import Text
 
 from causal_prompts import plots
 from causal_prompts.core import Finding
-from causal_prompts.report import report
+from causal_prompts.reporting import report
 
 TEXTS = dict(plain="Answer briefly.", chinese="用一句话回答问题。", japanese="答えは一言で書いてください", korean="간단히 대답하세요", arabic="أجب عن السؤال بإيجاز", hebrew="תשובה קצרה", hindi="उत्तर संक्षेप में दें", thai="ตอบสั้นๆ", greek="Απάντησε σύντομα", emoji="Be kind 🙂👍🏽", joined="👩\u200d💻 writes ✍️",
              control="\x1b[31m red\x00 tab\t", private="\ue000 \U000f0000 of one's own", old="𓀀𓀁𓀂 𒀀𒀁", nothing="\uffff\u0378", dollars="costs $5 and $x^{$", mixed="Mixed 中文 and العربية")

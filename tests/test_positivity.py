@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 import causal_prompts as cp
 from causal_prompts import meetings, positivity as ps, power_analysis, propensities
 from causal_prompts.core import NotIdentifiedError, rng
-from causal_prompts.estimators import contrasts
+from causal_prompts.inference import contrasts
 from causal_prompts.rows import expected
 from fakes import Words
 
@@ -59,7 +59,7 @@ def found(log, gain, prompt, base, times=150):
     "Share of redrawn logs of this design in which a gain of one prompt is found at level .05."
     rows, hits = power_analysis._design_rows(log), 0
     left = rows.y - expected(rows, rows.y)
-    sd = np.sqrt(left @ left / (len(left) - len(np.unique(rows.g)) * (rows.strategy == "within")))
+    sd = np.sqrt(left @ left / (len(left) - len(np.unique(rows.g)) * (rows.route == "within")))
     at, b = rows.prompts.index(prompt), rows.prompts.index(base)
     for i in range(times):
         y = rng(1, "redrawn", i).normal(0, sd, len(left)) + gain * (rows.p == at)

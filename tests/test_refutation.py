@@ -9,7 +9,7 @@ from scipy import stats
 from causal_prompts import placebos as pl, refutation as m
 from causal_prompts.causal import CausalReward
 from causal_prompts.core import Finding, NotIdentifiedError
-from causal_prompts.estimators import contrasts
+from causal_prompts.inference import contrasts
 from causal_prompts.naive import NaiveReward
 from causal_prompts.placebos import placebo_outcomes, placebo_prompts, shuffled_prompts
 from causal_prompts.refutation import confounding_bias, refute, robustness_value, sensitivity

@@ -8,7 +8,7 @@ import pytest
 
 from causal_prompts import __version__
 from causal_prompts.core import Finding
-from causal_prompts.report import as_text, readable, report
+from causal_prompts.reporting import as_text, readable, report
 
 EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(1)> & <b>'bold'</b>"
 

@@ -6,9 +6,10 @@ from sklearn.exceptions import NotFittedError
 import causal_prompts as cp
 from causal_prompts.core import NotIdentifiedError
 from causal_prompts.diagnostics import checkup
-from causal_prompts.estimators import contrasts, own_route
+from causal_prompts.inference import contrasts
 from causal_prompts.residuals import holm, joint_test, learned_direction, residuals, ROUTES, slopes
 from causal_prompts.rewards import Reward
+from causal_prompts.routes import Route
 from fakes import Words
 
 
@@ -85,9 +86,9 @@ class Declared(Reward):
     name = "own mean"
     def __init__(self, encoder=None, baseline=None): self.encoder, self.baseline = encoder, baseline
     def fit(self, log):
-        self.means_ = self._open(log).prompts_.groupby("prompt")["mean"].mean()
+        self.means_ = self.open(log).prompts_.groupby("prompt")["mean"].mean()
         return self
-    def _levels(self, queries, prompts): return np.tile(self.means_.reindex(prompts).fillna(self.means_.mean()).to_numpy(), (len(queries), 1))
+    def levels(self, queries, prompts): return np.tile(self.means_.reindex(prompts).fillna(self.means_.mean()).to_numpy(), (len(queries), 1))
 
 class Plain(Declared): route_ = "naive"
 class Within(Declared): route_ = "within"
@@ -96,7 +97,7 @@ class Misspelt(Declared): route_ = "Within"
 def test_another_name_is_no_other_route(reward):
     log = reward.log_
     plain, mine, own = (m.fit(log) for m in (cp.NaiveReward("ridge", encoder=Words()), Renamed("ridge", encoder=Words()), Plain(encoder=Words())))
-    assert own_route(plain) == own_route(mine) == own_route(own) == "naive"
+    assert Route.declared_by(plain) == Route.declared_by(mine) == Route.declared_by(own) == "naive"
     assert np.allclose(residuals(mine).y, residuals(plain).y) and np.allclose(residuals(own).t, residuals(plain).t)
     assert np.allclose(own.average_effect().effect, plain.average_effect().effect)
     inside, causal = Within(encoder=Words()).fit(log), cp.CausalReward("within", learner="kernel", folds=0, encoder=Words()).fit(log)
@@ -106,17 +107,17 @@ def test_another_name_is_no_other_route(reward):
 def test_a_model_that_declares_no_route_is_refused(reward, model):
     own = model(encoder=Words()).fit(reward.log_)
     assert own.effect(["a query"], ["a prompt"]).shape == (1, 1), "predictions ask for no route"
-    for ask in (own_route, residuals, lambda m: residuals(m, route="naive"), checkup, lambda m: m.average_effect()):
+    for ask in (Route.declared_by, residuals, lambda m: residuals(m, route="naive"), checkup, lambda m: m.average_effect()):
         with pytest.raises(ValueError, match=rf"{model.__name__} must declare what its effects hold fixed.* set route_ in the class"): ask(own)
     own.route_ = "naive"
     assert residuals(own).route == "naive"
 
 def test_a_model_that_was_not_fitted_says_so():
-    with pytest.raises(NotFittedError, match="is not fitted"): own_route(cp.CausalReward())
+    with pytest.raises(NotFittedError, match="is not fitted"): Route.declared_by(cp.CausalReward())
 
 def test_routes_of_the_models(reward):
     log = reward.log_
-    assert own_route(cp.NaiveReward("ridge", encoder=Words()).fit(log)) == "naive" and own_route(reward) in ("within", "weighted")
+    assert Route.declared_by(cp.NaiveReward("ridge", encoder=Words()).fit(log)) == "naive" and Route.declared_by(reward) in ("within", "weighted")
 
 def test_a_refit_forgets_the_old_leftovers(reward):
     half = cp.CausalReward(learner="kernel", folds=0, encoder=Words()).fit(reward.log_)

@@ -34,7 +34,7 @@ class Same:
 
 class Loud(CausalReward):
     "Effects tripled."
-    def _levels(self, queries, prompts): return 3 * super()._levels(queries, prompts)
+    def levels(self, queries, prompts): return 3 * super().levels(queries, prompts)
 
 class Short(CausalReward):
     "Intervals of a third of their width."
@@ -101,7 +101,7 @@ def test_expected_predictions_are_taken_off_by_assignment_where_queries_do_not_r
 
 def test_a_model_without_effects_has_nothing_to_calibrate(clean):
     class Flat(CausalReward):
-        def _levels(self, queries, prompts): return np.zeros((len(queries), len(prompts)))
+        def levels(self, queries, prompts): return np.zeros((len(queries), len(prompts)))
     with pytest.raises(NotIdentifiedError, match="same effect for every prompt"): calibration.calibration(turned(clean, Flat))
 
 def test_the_slope_verdicts():

@@ -8,9 +8,9 @@ from scipy import stats
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
-from causal_prompts import contrasts, difficulty, learning_curve, transport as tp
+from causal_prompts import prompt_contrasts, difficulty, learning_curve, transport as tp
 from causal_prompts.causal import CausalReward
-from causal_prompts.contrasts import PromptContrasts
+from causal_prompts.prompt_contrasts import PromptContrasts
 from causal_prompts.core import Finding, mean_interval, NotIdentifiedError, rng
 from causal_prompts.difficulty import hard_subset
 from causal_prompts.learning_curve import data_size
@@ -271,7 +271,7 @@ def test_the_best_of_the_fresh_set_is_not_flattered():
     for seed in range(40):
         log = scored(40, k=12, seed=seed, value=same)
         e = PromptContrasts(log)
-        split.append(contrasts.best_of_half(e, log, pd.Series(.5, index=POOL[3:5]), POOL[0], 2, .05, np.random.default_rng(seed))[0]["mean"])
+        split.append(prompt_contrasts.best_of_half(e, log, pd.Series(.5, index=POOL[3:5]), POOL[0], 2, .05, np.random.default_rng(seed))[0]["mean"])
         m = log.frame.groupby("prompt")["score"].mean()
         flattered.append(m.drop(POOL[0]).nlargest(2).mean() - m[POOL[0]])
     assert abs(np.mean(split)) < .04 < np.mean(flattered)

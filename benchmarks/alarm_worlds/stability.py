@@ -13,7 +13,7 @@ class Dice:
 
 class Loud(cp.CausalReward):
     "Effects tripled."
-    def _levels(self, queries, prompts): return 3 * super()._levels(queries, prompts)
+    def levels(self, queries, prompts): return 3 * super().levels(queries, prompts)
 
 class Short(cp.CausalReward):
     "Intervals of a third of their width."
