@@ -18,12 +18,9 @@ from .columns import NAMES
 from .core import Finding, LogError
 from .demonstration import demo
 from .flags import add_flags, named_values, number_pair, SCORE_RANGE
-from .proposers import EditProposer
 from .reporting import as_text, report
 from .studies import study
-from .treesearch import search
 from .triplets import Triplets
-from .worlds import World
 
 # %% ../nbs/18_cli.ipynb #457883c3
 def brief(

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import collecting, dabench, graders, importers, viseval
+from . import collecting, dabench, graders, viseval
 from .benchmarks import TASKS, load_task
-from .core import LogError
 from .llm import LLM
-from . import collecting, graders, tabular
+from . import collecting, graders
 from .connection import Limits
 from .flags import add_flags, add_numbers, number_pair
 from .llm import LLM

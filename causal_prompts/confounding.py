@@ -18,11 +18,9 @@ from sklearn.metrics import roc_auc_score
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, rng
 from .covariates import code_covariate
-from .inference import contrasts, queries_met, reachable_prompts, residual_indicators, spread_kept
-from .plots import shorten
-from .residuals import holm, joint_test, learned_direction, residuals, slopes
+from .residuals import holm, residuals
 from .routes import Backdoor, Nothing, Route, usable_covariates, Weighted, Within
-from .rows import add_conditions, ess, fitted_pca, fold_numbers, fold_predictions, QUIET_LIGHTGBM
+from .rows import add_conditions, ess, fitted_pca, fold_predictions, QUIET_LIGHTGBM
 from .spaces import structure
 
 # %% ../nbs/07a_confounding.ipynb #06dfd101

@@ -17,14 +17,12 @@ from threadpoolctl import threadpool_limits
 
 from .checks import check, thresholds
 from .core import as_texts, Finding, NotIdentifiedError, rng
-from .inference import queries_met, reachable_prompts
 from .meetings import meetings
 from .plots import shorten
 from .propensities import conditioned_rows, propensities_of, sampled_rows
-from .residuals import holm, prompt_components, residuals
+from .residuals import prompt_components, residuals
 from .routes import Route
-from .rows import add_conditions, ess, expected, fitted_pca, fold_predictions, Rows, rows_kept
-from .rows import training_rows
+from .rows import ess, fitted_pca, fold_predictions
 from .spaces import KernelSpace, StructureSpace
 from .support import nearest_distances
 from .triplets import Triplets

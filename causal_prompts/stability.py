@@ -14,14 +14,11 @@ from threadpoolctl import threadpool_limits
 
 from .causal import CausalReward
 from .checks import check, thresholds
-from .core import Finding, mean_interval, NotIdentifiedError, rng
-from .inference import queries_met, spread_kept
-from .kernel import kernel_rows, ProductKernel
+from .core import Finding, rng
 from .measures import tau_b
 from .refits import common_indicators, has_kernel, judged, seed_of
-from .residuals import holm, residuals, slopes
-from .rows import expected, fold_numbers, rows_kept
-from .spaces import KernelSpace, PCASpace, structure
+from .rows import fold_numbers
+from .spaces import KernelSpace, PCASpace
 
 # %% ../nbs/13b_stability.ipynb #9860394e
 def _bins(judge, C, bins, random_state):

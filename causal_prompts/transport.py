@@ -18,15 +18,9 @@ from .prompt_contrasts import (PromptContrasts, against_promise, best_of_half, p
                                       t_interval, top_prompts)
 from .core import Finding, NotIdentifiedError, as_texts, mean_interval, rng
 from .difficulty import difference_of_means, text_numbers
-from .embeddings import TextEncoder
-from .evaluation import two_names
-from .kernel import ProductKernel
-from .measures import check_test, group_measures, predicted_effects, prompt_cells
-from .naive import NaiveReward
+from .measures import predicted_effects
 from .plots import shorten
 from .residuals import holm
-from .rows import fitted_pca
-from .spaces import StructureSpace
 from .support import Support
 from .triplets import Triplets
 
