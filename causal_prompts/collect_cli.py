@@ -223,8 +223,8 @@ def arguments(
     _add_served(verbs.add_parser("serve-world", help=served))
 
 # %% ../nbs/17a_collect_cli.ipynb #d78a1c2e
-_TASKS_SAID = ("gsm8k, math, bbh:NAME; dabench or viseval (with --path); world or world:PRESET (served by the command); "
-               "or a .csv, .jsonl or .parquet file with columns query and reference")
+_TASKS_SAID = ("gsm8k, math, bbh:NAME; dabench or viseval (with --path); world or world:PRESET (served by the "
+               "command); or a .csv, .jsonl or .parquet file with columns query and reference")
 _QUERIES = [
     ("path", "PATH", "a local copy of the benchmark"),
     ("baseline", "TEXT", "for a file: the prompt that gains are measured against"),

@@ -326,9 +326,8 @@ def triplets(self: Collection,
     "The log of a collection; cells never asked are no part of it."
     asked, items = self.asked, self.plan.task.items
     dropped = _dropped(asked, refused=refused, limit=limit)
-    if not len(asked):
-        why = self.stopped or "nothing was asked"
-        raise ValueError(f"a log needs at least one answer, got none; the run stopped: {why}")
+    why = self.stopped or "nothing was asked"
+    if not len(asked): raise ValueError(f"a log needs at least one answer, got none; the run stopped: {why}")
     names = _covariate_names(items, covariates)
     frame = asked[["query_id", "query", "prompt_id", "prompt", "repeat", "propensity"]]
     frame = frame.assign(score=asked["score"].mask(dropped), task=self.plan.task.name)

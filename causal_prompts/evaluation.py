@@ -134,8 +134,8 @@ def _strongest_plain(gains):
 
 # %% ../nbs/13_evaluation.ipynb #0b9d6628
 _RANKING_ADVICE = dict(
-    worse="The model ranks worse than chance: do not use its choice. Check the route of the fit (reward.identification_) "
-          "and whether both logs mean the same by a score.",
+    worse="The model ranks worse than chance: do not use its choice. Check the route of the fit "
+          "(reward.identification_) and whether both logs mean the same by a score.",
     chance="Not told apart from chance: score more prompts per query, more queries, or more draws "
            "before you choose by this model.",
     plain="The ranking is real, but choosing per query is not shown to beat a plain choice: "

@@ -127,13 +127,11 @@ def retried_answers(
     mixed = answers[answers.groupby(inside)["again"].transform("nunique") > 1]
     n, queries = int(answers["again"].sum()), mixed["query_id"].nunique()
     retried = f"{n} of {len(answers):,} answers were retried"
-    if queries < 20:
-        few = f"{retried}; {queries} queries hold both kinds, too few to compare."
-        return Finding(_LIKE_OTHERS, means, "ok", few, _FEW)
+    few = f"{retried}; {queries} queries hold both kinds, too few to compare."
+    if queries < 20: return Finding(_LIKE_OTHERS, means, "ok", few, _FEW)
     facts = _retried_effect(mixed, inside)
-    if facts is None:
-        same = f"{retried}, always under the same prompts: nothing to compare."
-        return Finding(_LIKE_OTHERS, means, "ok", same, _NOTHING)
+    same = f"{retried}, always under the same prompts: nothing to compare."
+    if facts is None: return Finding(_LIKE_OTHERS, means, "ok", same, _NOTHING)
     return _retried_finding(means, n, len(answers), queries, facts)
 
 # %% ../nbs/10z_holes.ipynb #fb9ea63b

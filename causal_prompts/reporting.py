@@ -256,6 +256,7 @@ details { white-space: pre-wrap; } summary { cursor: pointer; white-space: norma
 """
 
 # %% ../nbs/17_reporting.ipynb #b452645a
+_FOOTER = "This file holds its figures, loads nothing and runs no script."
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -270,7 +271,7 @@ _PAGE = """<!DOCTYPE html>
 {lead}
 {nav}
 {body}
-<footer><p>Written by causal_prompts {version}. This file holds its figures, loads nothing and runs no script.</p></footer>
+<footer><p>Written by causal_prompts {version}. {footer}</p></footer>
 </body>
 </html>
 """
@@ -291,7 +292,7 @@ def _html(sections, title, lead):
         if heading: body.append(f'<h2 id="s{i}">{escape(heading)}</h2>')
         body += [_html_item(item) for item in items]
     return _PAGE.format(title=escape(title), style=_STYLE + _PARTS_STYLE, lead=_html_lead(lead), nav=nav,
-                        body="\n".join(body), version=__version__)
+                        body="\n".join(body), version=__version__, footer=_FOOTER)
 
 # %% ../nbs/17_reporting.ipynb #6e082b54
 def report(

@@ -151,6 +151,9 @@ def _warn_blind(reward):
                           "See blindness(reward)", stacklevel=4)
 
 # %% ../nbs/06_rewards.ipynb #38e6bf60
+_TOLD_APART = "ok: every two texts stand farther apart than a hundredth of the median distance"
+
+# %% ../nbs/06_rewards.ipynb #dd47081c
 @check("encoder", looks_at="whether the encoder can tell the texts apart",
        clean="texts apart", broken="texts that share vectors")
 def blindness(
@@ -164,9 +167,7 @@ def blindness(
     counted = pd.DataFrame(dict(texts=list(found), alike=[float(len(t)) for t in found.values()]))
     return Finding(
         "Can the encoder tell the texts of this log apart?", table, "caution" if len(table) else "ok",
-        _blind_reading(reward, found),
-        threshold="ok: every two texts stand farther apart than a hundredth of the median distance",
-        advice=_blind_advice(reward, table),
+        _blind_reading(reward, found), _TOLD_APART, _blind_advice(reward, table),
         facts=dict(prompts=len(found["prompt"]), queries=len(found["query"]), names=reward.names_),
         form=("bars", dict(label="texts", value="alike", xlabel="texts that share a vector")), data=counted)
 

@@ -356,9 +356,9 @@ def _fonts(walls):
 # %% ../nbs/09_sandbox.ipynb #sandbox047
 def run(
     code: str, # Python source, run as a script
-    files: dict[str, bytes | str | Path] | None = None, # name -> content, or a file to copy
+    files: dict[str, bytes | str | Path] | None = None, # name -> content, or a file
     timeout: float = 10., # seconds, from the first line of the code
-    memory: int = 1024, # MB of address space, libraries included
+    memory: int = 1024, # MB of address space
     *, fetch: list | tuple = (), # names of files to bring back
     disk: int = 64, # MB for all files together, beside `memory`
     output: int = 1_000_000, # most bytes of stdout and of stderr

@@ -14,8 +14,8 @@ from scipy import stats
 
 from .causal import CausalReward
 from .checks import check, thresholds
-from .prompt_contrasts import (PromptContrasts, against_promise, best_of_half, promise_variance, require_unseen,
-                                      t_interval, top_prompts)
+from .prompt_contrasts import PromptContrasts, against_promise, best_of_half, promise_variance
+from .prompt_contrasts import require_unseen, t_interval, top_prompts
 from .core import Finding, NotIdentifiedError, as_texts, mean_interval, rng
 from .difficulty import difference_of_means, text_numbers
 from .measures import predicted_effects
