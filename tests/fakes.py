@@ -1,4 +1,7 @@
 "Encoders without a model, shared by the tests."
+import re
+from pathlib import Path
+
 import numpy as np
 from sklearn.feature_extraction.text import HashingVectorizer
 
@@ -22,3 +25,17 @@ class Ideas:
             for w in t.lower().split(): E[i, int(content_id(w), 16) % 64] += .25
         if role == "prompt": E[:, 64:76] = 2 * World().parse(list(texts)).to_numpy()
         return (E / np.linalg.norm(E, axis=1, keepdims=True)).astype(np.float32)
+
+
+def examples():
+    "The names that the Python examples of CONTRIBUTING.md define, and what they entered in the lists of checks and tools, which are left as they were."
+    from causal_prompts import checks, tool_logs
+    lists = checks.CHECKS, tool_logs.TOOLS
+    kept, space = [dict(names) for names in lists], {}
+    text = (Path(__file__).resolve().parents[1]/"CONTRIBUTING.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL): exec(compile(block, "CONTRIBUTING.md", "exec"), space)
+    space["entered"] = [{name: v for name, v in names.items() if name not in before} for names, before in zip(lists, kept)]
+    for names, before in zip(lists, kept):
+        names.clear()
+        names.update(before)
+    return space

@@ -1,7 +1,4 @@
 "What a model of one's own is owed: the example of CONTRIBUTING.md goes through the whole interface, or is refused with what is missing."
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -13,18 +10,7 @@ from causal_prompts.reporting import report
 from causal_prompts.rewards import Reward
 from causal_prompts.routes import Backdoor, Nothing, Route, Within
 from causal_prompts.treesearch import search
-from fakes import Words
-
-PAGE = Path(__file__).resolve().parents[1]/"CONTRIBUTING.md"
-
-
-def examples():
-    "The names that the Python examples of CONTRIBUTING.md define."
-    space = {}
-    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
-        exec(compile(block, PAGE.name, "exec"), space)
-    return space
-
+from fakes import Words, examples
 
 @pytest.fixture(scope="module")
 def world(): return cp.World.preset("confounded-hidden")

@@ -8,6 +8,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from fakes import examples
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, NBS = ROOT/"causal_prompts", ROOT/"nbs"
 NAME = PACKAGE.name
@@ -42,8 +44,8 @@ def module_of(notebook):
     return found[0] if found else None
 
 def floors(nbs=NBS):
-    "Module -> number of its notebook, with its letters where it has any: '07', '13b'."
-    numbered = [(f, m[1]) for f in sorted(nbs.glob("*.ipynb")) if (m := re.match(r"(\d\d[a-z]{0,2})_", f.name))]
+    "Module -> number of its notebook, as written: its first digit is the room."
+    numbered = [(f, m[1]) for f in sorted(nbs.glob("*.ipynb")) if (m := re.match(r"(\d+)_", f.name))]
     return {module_of(f): number for f, number in numbered if module_of(f)}
 
 def page_report(nbs=NBS):
@@ -109,7 +111,7 @@ def upward(package=PACKAGE, nbs=NBS):
             if target not in floor: wrong.append(f"{at}, which is no module of a numbered notebook; import from the module that makes it")
             elif target == "widgets": wrong.append(f"{at}; nothing imports widgets")
             elif here == "plots": wrong.append(f"{at}; plots imports no module of the package")
-            elif floor[target] >= floor[here]: wrong.append(f"{at}: from floor {floor[here]} to {floor[target]}")
+            elif int(floor[target]) >= int(floor[here]): wrong.append(f"{at}: from floor {floor[here]} to {floor[target]}")
     return wrong
 
 
@@ -354,10 +356,10 @@ def test_an_editor_completes_the_public_face(code, wanted):
 def test_the_package_ships_its_types():
     assert (PACKAGE/"py.typed").exists() and (PACKAGE/"__init__.pyi").exists() and '"*.pyi", "py.typed"' in (ROOT/"setup.py").read_text()
 
-def test_letters_order_pages_of_one_number(tmp_path):
-    package, nbs = write_tree(tmp_path, _07_low="from toy import high", _08_high="")
-    (nbs/"07_low.ipynb").rename(nbs/"07b_low.ipynb"), (nbs/"08_high.ipynb").rename(nbs/"07c_high.ipynb")
-    assert upward(package, nbs) == ["low.py:1 imports high: from floor 07b to 07c"]
+def test_numbers_order_pages_and_not_their_spelling(tmp_path):
+    package, nbs = write_tree(tmp_path, _07_low="from toy import high", _08_high="from toy import low")
+    (nbs/"07_low.ipynb").rename(nbs/"99_low.ipynb"), (nbs/"08_high.ipynb").rename(nbs/"101_high.ipynb")
+    assert upward(package, nbs) == ["low.py:1 imports high: from floor 99 to 101"]
 
 def test_a_name_that_does_not_exist_is_said_to_be_missing():
     import causal_prompts
@@ -379,6 +381,10 @@ def test_bad_outputs_are_found(tmp_path):
     write([dict(output_type="error", ename="ZeroDivisionError", evalue="division by zero")]); assert "ZeroDivisionError" in unrun(page)[0]
     write([dict(output_type="display_data", data={"application/vnd.jupyter.widget-view+json": {}})]); assert "a stored widget" in unrun(page)[0]
     page.write_text(json.dumps(dict(cells=[], metadata=dict(widgets={})))); assert "widget state" in unrun(page)[0]
+
+def test_contributing_names_every_page_once():
+    named = re.findall(r"^\| `(\d+_\w+)` \| `(\w+)` \|", (ROOT/"CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert named == [(f.stem, module_of(f)) for f in notebooks() if f.parent == NBS and module_of(f)]
 
 def test_no_exported_cell_is_too_long(): assert too_dense() == []
 
@@ -408,12 +414,6 @@ def test_links_of_the_readme_lead_somewhere():
     assert [t for t in targets if not (ROOT/t).exists()] == []
 
 
-def examples():
-    "The names that the Python examples of CONTRIBUTING.md define."
-    space = {}
-    for block in re.findall(r"```python\n(.*?)```", (ROOT/"CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL): exec(compile(block, "CONTRIBUTING.md", "exec"), space)
-    return space
-
 class Letters:
     "An encoder that counts letters."
     def encode(self, texts, role="prompt"):
@@ -428,12 +428,25 @@ def toy_log():
             for q in range(12) for p in ("Answer.", "Think it through, then answer.", "Reply in a full sentence.")]
     return Triplets(pd.DataFrame(rows))
 
-def test_the_finding_in_contributing_works():
-    check = examples()["missingness"]
-    assert check(toy_log(), most=.1).verdict == "ok"
-    found = check(toy_log())
-    assert found.verdict == "caution" and found.facts["worst"] == pytest.approx(1 / 12) and "Answer." in found.table.prompt[0]
+def test_the_check_in_contributing_works_and_enters_the_list():
+    space = examples()
+    reward = space["OwnMean"](encoder=Letters(), baseline="Answer.").fit(toy_log())
+    entered = space["entered"][0]["thin prompts"]
+    assert entered.function is space["thin_prompts"] and entered.clean and entered.broken
+    assert entered.function(reward).verdict == "ok"
+    found = entered.function(reward, least=12)
+    assert found.verdict == "caution" and found.facts == dict(few=1, fewest=11) and found.table.prompt[0] == "Answer."
     assert found.plot().axes
+
+def test_the_importer_in_contributing_is_recognised(tmp_path, monkeypatch):
+    import pandas as pd
+    from causal_prompts import importers, tool_logs
+    for name, tool in examples()["entered"][1].items(): monkeypatch.setitem(tool_logs.TOOLS, name, tool)
+    cards = [dict(card=dict(asked=f"What is {i} plus 1?", how=how, points=i % 2, broken=None if i else "timeout")) for i in range(12) for how in ("Answer.", "Think.")]
+    (tmp_path/"cards.jsonl").write_text("\n".join(map(json.dumps, cards)))
+    log = importers.read(tmp_path/"cards.jsonl")
+    assert tool_logs.tool_of(tmp_path/"cards.jsonl") == "scorecards" and len(log) == 24
+    assert log.frame.score.isna().sum() == 2 and log.frame.score.sum() == 12
 
 def test_the_estimator_in_contributing_has_the_whole_interface():
     reward = examples()["OwnMean"](encoder=Letters(), baseline="Answer.").fit(toy_log())
@@ -442,9 +455,7 @@ def test_the_estimator_in_contributing_has_the_whole_interface():
     assert reward.best(["What is 5 plus 6?"]).prompt[0] != "Answer."
 
 def test_the_grader_in_contributing_grades_a_task():
-    import pandas as pd
-    from causal_prompts.tasks import Task
-    task = Task("capitals", pd.DataFrame(dict(query=["France?"], reference=["Paris"])), examples()["mentions"], "Name the capital.")
+    task = examples()["capitals"]()
     item = task.items.iloc[0]
     assert task.score("It is paris", item).score == 1 and task.score("Parish", item).score == 0 and "did not find 'Paris'" in task.score("", item).why
 

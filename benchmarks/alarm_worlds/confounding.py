@@ -1,4 +1,4 @@
-"Worlds of the page 07a_confounding, several of which serve other pages too."
+"Worlds of the page 501_confounding, several of which serve other pages too."
 from alarm_worlds import Simulated, Words, fitted, given
 import numpy as np, pandas as pd
 import causal_prompts as cp

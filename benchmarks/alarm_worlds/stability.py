@@ -1,4 +1,4 @@
-"Worlds of the page 13b_stability."
+"Worlds of the pages from 805_refits to 810_patterns."
 import numpy as np
 from alarm_worlds import Simulated, Words, fitted
 from fakes import Ideas
