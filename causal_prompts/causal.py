@@ -57,7 +57,8 @@ def _check_parameters(self: CausalReward):
             raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
     if self.folds < 0 or self.folds == 1:
         raise ValueError(f"folds must be 0 (no comparison) or at least 2, got {self.folds}")
-    if self.route != "auto" and LEARNERS.get(self.learner, ProductKernel).within_only and self.route != "within":
+    within_only = LEARNERS.get(self.learner, ProductKernel).within_only
+    if within_only and self.route != "auto" and not Route.of(self.route).within_query:
         raise ValueError(f"learner={self.learner!r} compares prompts within a query and needs route='within', "
                          f"got route={self.route!r}")
 

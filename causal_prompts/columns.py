@@ -319,7 +319,7 @@ def _numbered_draws(cell, repeat, problems):
     return repeat
 
 # %% ../nbs/101_columns.ipynb #cd3cd3f8
-def _coded_columns(frame, problems):
+def _codes_by_column(frame, problems):
     "Codes and levels of the texts, their ids, models and tasks."
     coded = {}
     for name in ("query", "prompt"):
@@ -339,7 +339,7 @@ def clean_frame(
     problems: Problems, # collects what is wrong
 ) -> pd.DataFrame: # raises LogError
     "A checked frame, ids and repeats filled in."
-    coded = _coded_columns(frame, problems)
+    coded = _codes_by_column(frame, problems)
     out = dict(score=_checked_scores(frame["score"], score_range, problems))
     if "propensity" in frame: out["propensity"] = _checked_propensities(frame["propensity"], problems)
     if "messages" in frame: out["messages"] = _message_texts(frame["messages"], problems)

@@ -86,7 +86,7 @@ def conclusion(
     "What the log can tell, and what not."
     told, verdict = _told_said(gains.facts, shorten(causal.baseline_, 70))
     choice, good = _choice_said(ranks)
-    assumed = _ASSUMED if causal.route_ == "dml" else ""
+    assumed = _ASSUMED if causal.route_.assumes_unconfounded else ""
     if verdict == "ok" and assumed: verdict = "caution"
     return Finding("What does this log say?", recommendations(gains), verdict,
                    f"{told[0].upper()}{told[1:]}; {choice}{assumed}.", threshold=_ANSWERED,

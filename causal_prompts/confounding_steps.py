@@ -22,30 +22,23 @@ from .inference import contrasts, residual_indicators
 from .naive import NaiveReward
 from .refutation import confounding_bias, refute, sensitivity
 from .residuals import holm, joint_test, residuals, row_source, slopes
-from .routes import Route
+from .routes import Backdoor, Nothing, Route, Weighted, Within
 from .views import control, Evidence, FORMS, in_a_row, numbered_choices, quoted, Shell, stepper, View
 
 # %% ../nbs/902_confounding_steps.ipynb #7a2f3c06
-ADJUST = {
-    "naive": "nothing",
-    "dml": "query traits (text, covariates)",
-    "within": "the query itself",
-    "weighted": "recorded propensities"}
+ADJUST = {route.name: route.held for route in (Nothing, Backdoor, Within, Weighted)}
 
 def adjustments(
     reward, # a fitted reward model
 ) -> list[str]: # keys of `ADJUST`
     "What this log allows to be held fixed."
-    f = reward.log_.frame
-    several = f.groupby(np.asarray(reward.log_.groups))["prompt_id"].nunique().max() > 1
-    allowed = dict(naive=True, dml=f["query"].nunique() >= 10, within=several, weighted="propensity" in f)
-    return [k for k in ADJUST if allowed[k]]
+    return [str(route) for route in Route.computable(reward.log_)]
 
 # %% ../nbs/902_confounding_steps.ipynb #c981a836
 @dataclass(frozen=True)
 class Contrast:
     "One prompt against another by one route. n rows, G queries."
-    route: str
+    route: Route
     effect: float; se: float; lo: float; hi: float
     y: np.ndarray; t: np.ndarray # (n,) what is left of the score, and of 'this prompt rather than the baseline'
     w: np.ndarray; cluster: np.ndarray # (n,) weight, query
@@ -245,7 +238,7 @@ FORMS["graph"] = _graph_form
 
 def _route_open(evidence, adjust):
     "Verdict on an adjustment as the graph sees it, and why."
-    if adjust == "naive": return _means_verdict(evidence.get(_design), evidence.reward.log_)
+    if not Route.of(adjust).adjusts: return _means_verdict(evidence.get(_design), evidence.reward.log_)
     found = evidence.get(_open_routes).table.set_index("route").loc[_GRAPH_ROUTE[adjust]]
     return _OPEN_VERDICT[found.open], f"{found.why[0].upper()}{found.why[1:]}."
 
@@ -272,7 +265,7 @@ def explained(
 ) -> float:
     "Share of the score's variance that was expected; under 'within', corrected for the means that were fitted."
     left, n = score - c.expected, len(score)
-    df = n - (len(np.unique(c.cluster)) if c.route == "within" else 1)
+    df = n - (len(np.unique(c.cluster)) if c.route.within_query else 1)
     apart = score - np.average(score, weights=c.w)
     whole = np.average(apart**2, weights=c.w) * n / (n - 1)
     return float(1 - np.average(left**2, weights=c.w) * n / max(df, 1) / whole)
@@ -284,11 +277,11 @@ def _which(c):
 # %% ../nbs/902_confounding_steps.ipynb #2bf829d2
 def _expected_verdict(c, share, gap, dealt):
     "Verdict on the expectations, and what they say."
-    if c.route == "naive" and dealt == "ok": return "ok", "Nothing is held fixed, and here nothing need be."
-    if c.route == "naive":
+    if not c.route.adjusts and dealt == "ok": return "ok", "Nothing is held fixed, and here nothing need be."
+    if not c.route.adjusts:
         return "caution", ("Nothing is held fixed, so every row is expected to score the same, "
             "and whatever made the queries differ stays in.")
-    if c.route == "weighted":
+    if c.route.weighs:
         return "ok", "The weights make the two groups of queries alike; expectations only sharpen the estimate."
     if share < .01:
         return "caution", ("The query's traits predict next to nothing of the score, "
@@ -491,7 +484,7 @@ def effect_view(
     c, naive = (evidence.get(contrast, state.prompt, state.baseline, a) for a in (state.adjust, "naive"))
     table = routes(evidence, state)
     verdict, why = _effect_verdict(evidence, state, table)
-    bins = _binned_rows(naive, "naive") + (_binned_rows(c, "causal") if state.adjust != "naive" else [])
+    bins = _binned_rows(naive, "naive") + (_binned_rows(c, "causal") if c.route.adjusts else [])
     estimates = _route_estimates(table, state)
     return _view(5, table.assign(adjust=table.adjust.map(ADJUST)), verdict, _effect_reading(c, naive, state, why),
         _EFFECT_THRESHOLD,
@@ -505,11 +498,12 @@ def stand_in(
     route: str, # a key of `ADJUST`
 ): # a reward that has residuals and predicts nothing
     "A reward on the same log with another route and baseline; it has residuals and predicts nothing."
-    out = copy(row_source(reward)) if route != "naive" else NaiveReward(random_state=reward.random_state)
+    route = Route.of(route)
+    out = copy(row_source(reward)) if route.adjusts else NaiveReward(random_state=reward.random_state)
     for k in ("_kept", "_left", "model_"): out.__dict__.pop(k, None)
     for k in ("log_", "prompts_", "encoder_", "support_"): setattr(out, k, getattr(reward, k))
     out.baseline_ = baseline
-    if route != "naive": out.route = out.route_ = route
+    if route.adjusts: out.route = out.route_ = route
     return out
 
 def _refuted(reward, prompt, baseline, route): return refute(stand_in(reward, baseline, route), prompt=prompt)

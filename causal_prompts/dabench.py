@@ -140,7 +140,7 @@ def _is_right(name, want, script, own, form, strict) -> bool:
     if strict or not got: return False
     return same_value(got[-1], want, decimals_asked(form, name), bool(_ORDER.search(form)))
 
-def _remarks(name, want, got: list, right: bool) -> list[str]:
+def _grade_remarks(name, want, got: list, right: bool) -> list[str]:
     "What is to be said of one named value."
     said = []
     if len({*got}) > 1: said.append(f"{name} given {len(got)} times, the last counts")
@@ -152,7 +152,7 @@ def _remarks(name, want, got: list, right: bool) -> list[str]:
 def _why_named(want, own, right):
     "How many named values are right, and what is to be said of the others."
     said = [f"{sum(right.values())} of {len(want)} right"]
-    for name, value in want.items(): said += _remarks(name, value, own.get(name.casefold(), []), right[name])
+    for name, value in want.items(): said += _grade_remarks(name, value, own.get(name.casefold(), []), right[name])
     return shorten("; ".join(said), 500)
 
 # %% ../nbs/620_dabench.ipynb #42fecb84

@@ -122,7 +122,7 @@ def _demo_conclusion(gains, ranks):
 _MADE = ("A simulated log: the policy that made it gave better prompts to harder queries, and how hard a query is "
          "cannot be read from its text.")
 
-def _refuse_few(queries):
+def _refuse_small(queries):
     if isinstance(queries, bool) or not isinstance(queries, int) or queries < 40:
         raise ValueError(f"queries must be a whole number >= 40, got {queries!r}; "
                          "the default of 500 takes under a minute")
@@ -141,7 +141,7 @@ def demo(
     say=lambda what: None, # told what is being done
 ):
     "The main job on a log whose truth is known, section by section; the last one holds the conclusion."
-    _refuse_few(queries)
+    _refuse_small(queries)
     encoder = TextEncoder() if encoder is None else encoder
     world, prompts, log = _demo_log(seed, queries)
     yield first_rows(log, _MADE)

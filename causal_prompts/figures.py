@@ -151,7 +151,7 @@ def _note_figure(figure, seen):
     except Exception as e: found = [dict(unread=f"{type(e).__name__}: {e}"[:300])]
     if found: seen[id(figure)] = found
 
-def _watched(seen):
+def _watched_program(seen):
     "The list of figures, as they will be made; each is looked at before it is cleared."
     from matplotlib.figure import Figure
     made, init, clear = [], Figure.__init__, Figure.clear
@@ -170,7 +170,7 @@ def _run_and_read(code, picture):
     import matplotlib
     import matplotlib.pyplot as plt
     seen = {}
-    made = _watched(seen)
+    made = _watched_program(seen)
     plt.switch_backend("Agg")
     plt.show = plt.switch_backend = matplotlib.use = lambda *args, **kwargs: None
     main = sys.modules["__main__"] = type(sys)("__main__")
@@ -184,7 +184,7 @@ def _run_and_read(code, picture):
 
 # %% ../nbs/621_figures.ipynb #79ca6940
 _READER = (_meaning_of, _axis_facts, _colour, _bars, _wedges, _spots, _line_series, _cloud_series, _legend, _marks_in,
-           figure_axes, _note_figure, _watched, _run_and_read)
+           figure_axes, _note_figure, _watched_program, _run_and_read)
 PICTURE = "figure-of-the-reply.png" # what the picture of a run is called among its files
 
 @lru_cache

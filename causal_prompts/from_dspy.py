@@ -64,14 +64,14 @@ def _evaluated(source, failure_score, score):
     metric = _metric_column(rows, score, path.name)
     found = zip(rows, _without_prediction(rows, metric))
     failed = lambda r, gone: gone and number_of(r.get(metric), path.name) == failure_score
-    return [(_example(r, metric), failed(r, gone), r.get(metric)) for r, gone in found]
+    return [(_example_fields(r, metric), failed(r, gone), r.get(metric)) for r, gone in found]
 
 # %% ../nbs/710_from_dspy.ipynb #39dffaa9
 def _is_absent(prediction):
     "Whether a prediction holds nothing."
     return not len(dict(prediction.items())) if hasattr(prediction, "items") else prediction is None
 
-def _example(row, metric):
+def _example_fields(row, metric):
     "The example of a row: what is neither prediction nor metric."
     return {k.removeprefix("example_"): v for k, v in row.items() if not k.startswith("pred_") and k != metric}
 

@@ -163,7 +163,7 @@ def _identified(self: PromptGraph, states, facts):
     reading = f"Route: {route}. {_SAY[route](self, state, facts, held)}{_granted(route, held)}"
     missing = [] if verdict == "ok" else [_ROUTES[r].needs for r, (s, _) in states.items() if s != "yes"]
     told = self._identified_facts(route, state, facts, held) | dict(missing=missing)
-    return Finding(_IDENTIFIES, _route_table(states), verdict, reading,
+    return Finding(_WHAT_IS_IDENTIFIED, _route_table(states), verdict, reading,
                    "a route is open without a condition that the log cannot check",
                    _what_settles(route, verdict, facts), told)
 
@@ -182,7 +182,7 @@ def _identified_facts(self: PromptGraph, route, state, facts, held):
         design=facts["kind"], n_multi=facts["n_multi"], adaptive=self.adaptive, backdoor_set=held,
         open_paths=self.open_paths)
 
-_IDENTIFIES = "Can this log identify the effect of a prompt?"
+_WHAT_IS_IDENTIFIED = "Can this log identify the effect of a prompt?"
 
 # %% ../nbs/306_graph.ipynb #12d44559
 def _granted(route, held):
@@ -219,7 +219,7 @@ def _nothing(self: PromptGraph, refusal):
     states = {route: ("no", refusal.reason) for route in _ROUTES}
     facts = dict(route=NONE, identified="no", backdoor_set=None, open_paths=[],
                  missing=[known.needs for known in _ROUTES.values()])
-    return Finding(_IDENTIFIES, _route_table(states), "stop", f"Route: {NONE}. {refusal.reason}",
+    return Finding(_WHAT_IS_IDENTIFIED, _route_table(states), "stop", f"Route: {NONE}. {refusal.reason}",
                    "at least two prompts with scores that vary", f"This log still serves for {refusal.still}", facts)
 
 # %% ../nbs/306_graph.ipynb #16109635

@@ -23,15 +23,15 @@ def uneven_p(
     if not gone.any() or gone.all() or table["prompt_id"].nunique() < 2: return None
     random = rng(random_state, "missing")
     query, prompt = pd.factorize(table["query_id"])[0], pd.factorize(table["prompt_id"])[0]
-    by_query, observed, as_wide = np.argsort(query, kind="stable"), _spread(prompt, gone), 0
+    by_query, observed, as_wide = np.argsort(query, kind="stable"), _score_spread(prompt, gone), 0
     for _ in range(permutations):
         shuffled = np.empty(len(query), bool)
         shuffled[by_query] = gone[np.lexsort((random.random(len(query)), query))]
-        as_wide += _spread(prompt, shuffled) >= observed - 1e-12
+        as_wide += _score_spread(prompt, shuffled) >= observed - 1e-12
     return float((1 + as_wide) / (1 + permutations))
 
 # %% ../nbs/626_holes.ipynb #922fbaae
-def _spread(codes, marks):
+def _score_spread(codes, marks):
     "How far the shares of marks lie apart between groups."
     n = np.bincount(codes)
     return np.sum((np.bincount(codes, marks) - n * marks.mean())**2 / n)
@@ -109,7 +109,7 @@ def _retried_effect(mixed, inside):
 
 # %% ../nbs/626_holes.ipynb #cccc15d9
 _LIKE_OTHERS = "Do retried answers score like others?"
-_NOTHING = "ok: nothing to compare"
+_NONE_COMPARED = "ok: nothing to compare"
 _FEW = "ok: fewer than 20 queries with both kinds, or the interval holds 0"
 
 def _means_by_tries(answers):
@@ -131,7 +131,7 @@ def retried_answers(
     if queries < 20: return Finding(_LIKE_OTHERS, means, "ok", few, _FEW)
     facts = _retried_effect(mixed, inside)
     same = f"{retried}, always under the same prompts: nothing to compare."
-    if facts is None: return Finding(_LIKE_OTHERS, means, "ok", same, _NOTHING)
+    if facts is None: return Finding(_LIKE_OTHERS, means, "ok", same, _NONE_COMPARED)
     return _retried_finding(means, n, len(answers), queries, facts)
 
 # %% ../nbs/626_holes.ipynb #fb9ea63b

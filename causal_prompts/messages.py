@@ -91,9 +91,9 @@ def said(
     "The text of a message's content; other parts by their kind."
     if content is None: return ""
     if not isinstance(content, list): return str(content)
-    return "\n".join(_part_text(p, full) for p in content)
+    return "\n".join(_content_text(p, full) for p in content)
 
-def _part_text(part, full):
+def _content_text(part, full):
     "One part of a message as text."
     if isinstance(part, str): return part
     if not isinstance(part, Mapping): return str(part)

@@ -177,7 +177,7 @@ def _name_rows(ax, row, texts):
     names = sorted(row, key=row.get)[::-1]
     ax.set(yticks=[row[n] for n in names], yticklabels=labels(names), ylim=(-.6, len(row) - .4), **texts)
 
-def _side_by_side(groups):
+def _groups_side_by_side(groups):
     "Rows, look and height above the middle of each group that shares a row."
     middle = (len(groups) - 1) / 2
     pairs = zip(groups, _series_looks(groups))
@@ -192,7 +192,7 @@ def forest(
     "Dots with intervals, a row per label, the first on top; groups share a row; dashed at `level`."
     groups, row = _grouped_rows(table, group), {name: i for i, name in enumerate(pd.unique(table[label])[::-1])}
     with canvas(6.8, 1.1 + .32 * max(3, len(row)) * (1 + .25 * (len(groups) - 1))) as (fig, ax):
-        for rows, look, shift in _side_by_side(groups):
+        for rows, look, shift in _groups_side_by_side(groups):
             _dots(ax, rows[lo], rows[hi], rows[value], _heights(rows[label], row) + shift, look)
         if truth: ax.plot(table[truth], _heights(table[label], row), "|", **_TRUTH)
         _upright_lines(ax, zero, level)

@@ -72,7 +72,7 @@ def _declined(refusal):
         refusal = next((refusal[name] for name in names if name in refusal), "")
     return refusal if isinstance(refusal, str) else ""
 
-def _tool_calls(message):
+def _called_tools(message):
     "Calls of tools as text."
     old = [dict(function=message["function_call"])] if message.get("function_call") else []
     made = [call.get("function") or call["custom"] for call in message.get("tool_calls") or old]
@@ -111,7 +111,7 @@ def _said_and_end(choice):
     if message.get("refusal") or any(kind == "refusal" for kind, _ in pieces):
         declined = "".join(t for kind, t in pieces if kind == "refusal")
         return text or declined or _declined(message.get("refusal")), "refused"
-    if status == "ok" and not text.strip(): text = _tool_calls(message) or text
+    if status == "ok" and not text.strip(): text = _called_tools(message) or text
     return text, status
 
 # %% ../nbs/608_replies.ipynb #b7a1c007

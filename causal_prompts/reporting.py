@@ -39,7 +39,7 @@ DIFFERENCES = ("effect", "gain", "difference", "predicted", "claimed", "truth") 
 
 def _no_value(value): return value is None or value is pd.NA or isinstance(value, float) and np.isnan(value)
 
-def _cell_texts(column, digits):
+def _table_texts(column, digits):
     "The cells of a column as texts, and whether they are numbers."
     if column.dtype == bool: return ["yes" if v else "no" for v in column], False
     if not pd.api.types.is_numeric_dtype(column.dtype):
@@ -58,7 +58,7 @@ def _interval_columns(table):
     return out | {left[-1]: ("lo", "hi")} if left else out
 
 # %% ../nbs/905_reporting.ipynb #b68fc32a
-def _with_interval(table, estimate, ends, digits):
+def _interval_cells(table, estimate, ends, digits):
     "An estimate and its interval in one text, all of them with the same digits."
     columns = [table[c].to_numpy(float) for c in (estimate, *ends)]
     texts = _number_texts(np.concatenate(columns), digits, estimate in DIFFERENCES or ends != ("lo", "hi"))
@@ -74,9 +74,9 @@ def readable(
     pairs, out, numbers = _interval_columns(table), {}, []
     gone = {c for ends in pairs.values() for c in ends} | ({"se"} if "lo" in table and pairs else set())
     for c in (c for c in table.columns if c not in gone):
-        cells, numeric = _cell_texts(table[c], digits)
+        cells, numeric = _table_texts(table[c], digits)
         name = str(c).replace("_", " ")
-        if c in pairs: cells, name = _with_interval(table, c, pairs[c], digits), f"{name} [interval]"
+        if c in pairs: cells, name = _interval_cells(table, c, pairs[c], digits), f"{name} [interval]"
         out[name] = cells
         if numeric: numbers.append(name)
     return pd.DataFrame(out), numbers
@@ -100,7 +100,7 @@ def _checked_sections(given):
     return [_section(section) for section in ([given] if one else given)]
 
 # %% ../nbs/905_reporting.ipynb #a77228dc
-def _on_one_line(text): return printable(" ".join(str(text).split()))
+def _joined_lines(text): return printable(" ".join(str(text).split()))
 
 def _column_widths(shown, numbers, width, least=16):
     "A width for each column, the columns of text sharing what the numbers leave; None where there is too little."
@@ -118,7 +118,7 @@ def _that_fit(table, width):
     "The columns that the width allows, as texts; which hold numbers; which were left out, the last texts first."
     for digits in (3, 2):
         shown, numbers = readable(table, digits)
-        shown, left = shown.map(_on_one_line), []
+        shown, left = shown.map(_joined_lines), []
         if _column_widths(shown, numbers, width): break
     while len(shown.columns) > 1 and _column_widths(shown, numbers, width) is None:
         further_texts = [c for c in shown if c not in numbers][1:]
@@ -148,14 +148,14 @@ def _text_table(table, width, most=40):
 
 # %% ../nbs/905_reporting.ipynb #9b9f466c
 def _wrap(text, width):
-    paragraphs = [_on_one_line(p) for p in text.split("\n\n") if p.strip()]
+    paragraphs = [_joined_lines(p) for p in text.split("\n\n") if p.strip()]
     return "\n\n".join(textwrap.fill(p, width, break_on_hyphens=False) for p in paragraphs)
 
 def _text_item(item, width):
     "Prose, a table or a finding as lines."
     if isinstance(item, str): return _wrap(item, width)
     if isinstance(item, pd.DataFrame): return _text_table(item, width)
-    said = f"[{item.verdict}] {_on_one_line(item.question)}\n{_wrap(item.reading, width)}"
+    said = f"[{item.verdict}] {_joined_lines(item.question)}\n{_wrap(item.reading, width)}"
     parts = [said, _text_table(item.table, width)]
     if item.advice: parts.append(_wrap(f"Next: {item.advice}", width))
     return "\n\n".join(parts)
@@ -168,7 +168,7 @@ def as_text(
     "Sections for a terminal."
     parts = []
     for heading, items in _checked_sections(sections):
-        head = [f"{_on_one_line(heading)}\n{'=' * min(width, len(heading))}"] if heading else []
+        head = [f"{_joined_lines(heading)}\n{'=' * min(width, len(heading))}"] if heading else []
         parts.append("\n\n".join(head + [_text_item(i, width) for i in items]))
     return "\n\n\n".join(parts)
 

@@ -154,25 +154,28 @@ def _warn_blind(reward):
 _TOLD_APART = "ok: every two texts stand farther apart than a hundredth of the median distance"
 
 # %% ../nbs/402_rewards.ipynb #dd47081c
-@check("encoder", looks_at="whether the encoder can tell the texts apart",
-       clean="texts apart", broken="texts that share vectors")
+@check("encoder", looks_at="whether the encoder can tell the texts apart", clean="texts apart",
+       broken="texts that share vectors")
 def blindness(
     reward, # fitted
 ) -> Finding: # table: role, group, text, why
     "Which prompts and which queries the encoder cannot tell apart."
     reward._check()
     found = _indistinct_texts(reward)
-    table = pd.concat([t.assign(role=role) for role, t in found.items()], ignore_index=True)
-    table = table[["role", "group", "text", "why"]]
-    counted = pd.DataFrame(dict(texts=list(found), alike=[float(len(t)) for t in found.values()]))
+    alike = {role: float(len(t)) for role, t in found.items()}
+    table, counted = _by_role(found), pd.DataFrame(dict(texts=alike.keys(), alike=alike.values()))
     verdict = "caution" if len(table) else "ok"
     return Finding(
         "Can the encoder tell the texts of this log apart?", table, verdict, _blind_reading(reward, found),
         _TOLD_APART, _blind_advice(reward, table),
-        facts=dict(prompts=len(found["prompt"]), queries=len(found["query"]), names=reward.names_),
+        facts=dict(prompts=int(alike["prompt"]), queries=int(alike["query"]), names=reward.names_),
         form=("bars", dict(label="texts", value="alike", xlabel="texts that share a vector")), data=counted)
 
 # %% ../nbs/402_rewards.ipynb #f8ceb5d9
+def _by_role(found):
+    table = pd.concat([t.assign(role=role) for role, t in found.items()], ignore_index=True)
+    return table[["role", "group", "text", "why"]]
+
 def _blind_reading(reward, found):
     clauses = [_alike_clause(reward, table, role) for role, table in found.items() if len(table)]
     if reward.names_:

@@ -97,7 +97,7 @@ def train_and_test(
 
 # %% ../nbs/912_studies.ipynb #f5c0ea62
 @dataclass(frozen=True, eq=False, repr=False)
-class _Question:
+class _Asked:
     "What a study is of, and how its prompts were assigned."
     log: Triplets
     baseline: str # text of the prompt that gains are measured against
@@ -116,7 +116,7 @@ class _Question:
         return self.log.design(random_state=self.random_state)
 
 # %% ../nbs/912_studies.ipynb #c6c71c05
-class _Models(_Question):
+class _Models(_Asked):
     "The models of a study, each fitted when it is first asked for."
     @cached_property
     def names(self): return short_names(list(self.log.prompts["prompt"].unique()))
@@ -158,21 +158,21 @@ class Study(_Models):
         return conclusion(self.gains, self.held_out, self.models[1])
 
 # %% ../nbs/912_studies.ipynb #12c136d3
-def _one_line(self):
+def _shown_on_a_line(self):
     rows = repr(self.log).removeprefix("Triplets: ")
     return f"{rows}; gains are over the baseline {shorten(self.baseline, 200)!r} ({self.chosen})"
 
 @patch
 def __repr__(self: Study) -> str:
     "The log and the baseline; the answer once it is known."
-    if "answer" not in self.__dict__: return f"Study: {_one_line(self)}."
-    return f"Study: {_one_line(self)}.\n[{self.answer.verdict}] {self.answer.reading}"
+    if "answer" not in self.__dict__: return f"Study: {_shown_on_a_line(self)}."
+    return f"Study: {_shown_on_a_line(self)}.\n[{self.answer.verdict}] {self.answer.reading}"
 
 @patch
 def _repr_markdown_(self: Study) -> str:
     table = self.effects.drop(columns=["prompt", "sure_lo", "sure_hi"])
     head = f"**{as_markdown(self.answer.question)}** — `{self.answer.verdict}`\n\n{as_markdown(self.answer.reading)}"
-    return f"{head}\n\n*{as_markdown(_one_line(self))}*\n\n{markdown_table(table, most=30)}"
+    return f"{head}\n\n*{as_markdown(_shown_on_a_line(self))}*\n\n{markdown_table(table, most=30)}"
 
 # %% ../nbs/912_studies.ipynb #a662c4aa
 def _told_words(table):

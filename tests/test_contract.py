@@ -1,4 +1,6 @@
 "What a model of one's own is owed: the example of CONTRIBUTING.md goes through the whole interface, or is refused with what is missing."
+from pathlib import Path
+
 import numpy as np
 import pytest
 

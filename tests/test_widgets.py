@@ -22,6 +22,7 @@ from causal_prompts.naive import NaiveReward
 from causal_prompts.positivity_explorer import PAGES, Positivity, positivity_view, PositivityExplorer
 from causal_prompts.proposers import EditProposer
 from causal_prompts.residuals import residuals
+from causal_prompts.routes import Route
 from causal_prompts.treesearch import search
 from causal_prompts.triplets import Triplets
 from causal_prompts.views import Evidence, Page, png, View
@@ -193,7 +194,7 @@ def test_explained_is_corrected_for_the_means_that_were_fitted():
     rng = np.random.default_rng(0)
     cluster, y = np.repeat(np.arange(500), 4), rng.normal(size=2000)
     mean = (np.bincount(cluster, y) / 4)[cluster]
-    c = Contrast("within", 0, 0, 0, 0, y - mean, y, np.ones(2000), cluster, y > 0, y < 0, mean, np.zeros((500, 1)))
+    c = Contrast(Route.of("within"), 0, 0, 0, 0, y - mean, y, np.ones(2000), cluster, y > 0, y < 0, mean, np.zeros((500, 1)))
     assert abs(explained(c, y)) < .05 and 1 - np.var(y - mean) / np.var(y) > .2
 
 
