@@ -119,7 +119,8 @@ def _overlap_reading(facts, worst, own, lacking, route):
             f"(propensity above {facts['floor']:g} of the prompt's fair share); "
             f"weighting leaves a typical prompt {facts['kept']:.0%} of its rows, the worst {facts['kept_min']:.0%} "
             f"({worst[f'ess{own}']:.0f} of {worst['n']:.0f}), and the heaviest single row carries "
-            f"{facts['heaviest']:.0%} of a prompt's weight{recorded}{absent}.{_NO_WEIGHTS if route.within_query else ''}")
+            f"{facts['heaviest']:.0%} of a prompt's weight{recorded}{absent}."
+            f"{_NO_WEIGHTS if route.within_query else ''}")
 
 # %% ../nbs/507_positivity.ipynb #c6ac7877
 def _overlap_advice(lacking):

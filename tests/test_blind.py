@@ -14,6 +14,8 @@ from causal_prompts.naive import NaiveReward
 from causal_prompts.pools import parse_prompts, placeholders
 from causal_prompts.proposers import PLACEHOLDER, sentences
 from causal_prompts.treesearch import search
+from causal_prompts.rewards import blindness
+from causal_prompts.support import indistinct, same_distance
 from fakes import Words
 
 RULES = "You are a careful assistant. " + " ".join(f"Rule {i}: always look at item number {i} of the list." for i in range(60))

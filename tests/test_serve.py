@@ -12,6 +12,9 @@ from causal_prompts import serve, world_answers
 from causal_prompts.chat_format import request_id
 from causal_prompts.core import rng
 from causal_prompts.world_texts import BASELINE, IDEAS
+from causal_prompts.faults import fault_at
+from causal_prompts.serve import serve_world
+from causal_prompts.world_answers import asked, embed, plausible, prompt_variants, reference, tokens
 from causal_prompts.worlds import World
 
 WORLD = World(seed=5)

@@ -12,6 +12,7 @@ from causal_prompts.naive import NaiveReward
 from causal_prompts.residuals import residuals
 from causal_prompts.world_texts import IDEAS
 from causal_prompts.worlds import World
+from causal_prompts.rows import rows_kept
 from fakes import Ideas, Words
 
 

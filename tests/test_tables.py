@@ -148,7 +148,7 @@ def test_the_home_folder_is_known(tmp_path, monkeypatch):
     ("t.csv.gz", lambda: gzip.compress(csv_of().encode())[:-40], "a compressed file that is cut off or damaged"), ("t.csv.xz", lambda: lzma.compress(csv_of().encode())[:-10], "cut off or damaged"), ("t.csv.bz2", lambda: bz2.compress(csv_of().encode())[:-9], "cut off or damaged"),
     ("t.csv.gz", lambda: b"\x1f\x8b" + b"x" * 50, "cut off or damaged"), ("t.csv.gz", lambda: gzip.compress(b""), "an empty file"), ("t.zip", lambda: b"PK\3\4xx", "no archive that can be read"), ("t.zip", lambda: zipped({"a.csv": "x", "b.csv": "y"}), "an archive of 2 files; unpack it"),
     ("t.zip", lambda: zipped({"a.exe": "x"}), "t.zip/a.exe: .*\n.*the ending '.exe'"), ("t.json", lambda: b'{"a": 1}\n', "JSON that is no table|no such column"), ("t.json", lambda: b"[1, 2]", "JSON that is no table"), ("t.json", lambda: b'[{"query": "q",', "no whole JSON"),
-    ("t.json", lambda: b'{\n "query": "q",\n', "no whole JSON"), ("t.json", lambda: b'{"train": [{"query": "q"}], "test": [{"query": "q"}]}', r"several lists of objects, \['train', 'test'\]"), ("t.json", lambda: b"[" * 100_000, "no whole JSON"), ("t.jsonl", lambda: b'{"a":' * 100_000 + b"\n{}\n", "no JSON object")])
+    ("t.json", lambda: b'{\n "query": "q",\n', "no whole JSON"), ("t.json", lambda: b'{"train": [{"query": "q"}], "test": [{"query": "q"}]}', r"several lists of objects, \['train', 'test'\]"), ("t.json", lambda: b"[" * 100_000, "no whole JSON"), ("t.jsonl", lambda: b'{"a":' * 100_000 + b"\n{}\n", "JSON nested too deeply to be a log")])
 def test_broken_files_are_refused(name, raw, message, tmp_path):
     (tmp_path / name).write_bytes(raw())
     with pytest.raises(LogError, match=message) as e: Triplets.read(tmp_path / name)

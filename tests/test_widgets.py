@@ -69,7 +69,7 @@ def test_a_contrast_is_the_slope_of_its_residuals_and_agrees_with_contrasts(rewa
     assert np.sqrt((c.psi**2).sum() * used / (used - 1)) == pytest.approx(t.se, rel=1e-9)
 
 
-def test_the_reward_s_Route.declared_by_gives_its_average_effect(reward, state):
+def test_the_reward_s_own_route_gives_its_average_effect(reward, state):
     own = contrast(reward, state.prompt, reward.baseline_)
     assert own.route == reward.route_ and own.effect == pytest.approx(reward.average_effect([state.prompt])["effect"][0])
 
