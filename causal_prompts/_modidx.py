@@ -471,7 +471,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'causal_prompts.columns.id_text': ('columns.html#id_text', 'causal_prompts/columns.py'),
                                         'causal_prompts.columns.is_kind': ('columns.html#is_kind', 'causal_prompts/columns.py'),
                                         'causal_prompts.columns.level_codes': ('columns.html#level_codes', 'causal_prompts/columns.py'),
-                                        'causal_prompts.columns.refuse': ('columns.html#refuse', 'causal_prompts/columns.py'),
                                         'causal_prompts.columns.row_codes': ('columns.html#row_codes', 'causal_prompts/columns.py'),
                                         'causal_prompts.columns.show_value': ('columns.html#show_value', 'causal_prompts/columns.py'),
                                         'causal_prompts.columns.unit_codes': ('columns.html#unit_codes', 'causal_prompts/columns.py')},

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .columns import BLANKS, NAMES, NEEDED, Problems, refuse
+from .columns import BLANKS, NAMES, NEEDED, Problems
 from .plots import shorten
-from .sources import json_lines
+from .sources import json_lines, refusal
 
 # %% ../nbs/103_files.ipynb #0b3a9023
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip") # endings of compressed files
@@ -48,13 +48,13 @@ def _zip_member(path):
             inside = [i for i in archive.infolist() if not i.is_dir() and not _is_hidden(Path(i.filename))]
             if len(inside) != 1:
                 got = f"an archive of {len(inside)} files"
-                raise refuse(path.name, got, "unpack it and name the file, or the folder")
+                raise refusal(path.name, got, "unpack it and name the file, or the folder")
             if inside[0].file_size > MOST_BYTES:
-                raise refuse(path.name, "a file too large to unpack here", "unpack it first")
+                raise refusal(path.name, "a file too large to unpack here", "unpack it first")
             return Path(inside[0].filename).name, archive.read(inside[0])
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error) as e:
         got = f"no archive that can be read ({e})"
-        raise refuse(path.name, got, "copy the file again, or unpack it first") from None
+        raise refusal(path.name, got, "copy the file again, or unpack it first") from None
 
 # %% ../nbs/103_files.ipynb #03aac6ca
 def unpacked_bytes(
@@ -68,8 +68,8 @@ def unpacked_bytes(
     try: out = bytes(_open_packed(raw, kind).read(MOST_BYTES + 1))
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as e:
         got = f"a compressed file that is cut off or damaged ({e})"
-        raise refuse(path.name, got, "copy the file again") from None
-    if len(out) > MOST_BYTES: raise refuse(path.name, "a file too large to unpack here", "unpack it first")
+        raise refusal(path.name, got, "copy the file again") from None
+    if len(out) > MOST_BYTES: raise refusal(path.name, "a file too large to unpack here", "unpack it first")
     return unpacked_bytes(path, out, depth + 1)
 
 # %% ../nbs/103_files.ipynb #60c3e079
@@ -95,10 +95,10 @@ def decoded_text(
         torn = e.reason in ("unexpected end of data", "truncated data")
         got = "a file cut off inside a character" if torn else f"the byte 0x{raw[e.start]:02x}, which is not UTF-8"
         at = raw[:e.start].count(b"\n") + 1
-        raise refuse(name, got, "delete the last line" if torn else "save the file as UTF-8", at) from None
-    if not text.strip("\ufeff \t\r\n"): raise refuse(name, "an empty file", "check the path, or write the log again")
+        raise refusal(name, got, "delete the last line" if torn else "save the file as UTF-8", at) from None
+    if not text.strip("\ufeff \t\r\n"): raise refusal(name, "an empty file", "check the path, or write the log again")
     if "\0" in text[:200]:
-        raise refuse(name, "zero bytes, as in a file that is no text", "save the table as csv in UTF-8", 1)
+        raise refusal(name, "zero bytes, as in a file that is no text", "save the table as csv in UTF-8", 1)
     return text
 
 # %% ../nbs/103_files.ipynb #08e7ab8b
@@ -130,7 +130,7 @@ def _rows_of_cells(text, cut, name, quoting=csv.QUOTE_MINIMAL):
         if cut == "\t" and quoting != csv.QUOTE_NONE:
             return _rows_of_cells(text, cut, name, csv.QUOTE_NONE) # tsv often quotes nothing
         do = "close the quotation mark that opens in it"
-        raise refuse(name, f"a row that cannot be read ({e})", do, at) from None
+        raise refusal(name, f"a row that cannot be read ({e})", do, at) from None
     finally: csv.field_size_limit(limit)
     return table, lines
 
@@ -190,11 +190,11 @@ def _json_table(x, name, known):
     inside = [k for k, v in x.items() if objects(v)] if isinstance(x, dict) else []
     try: found = _table_of_columns(x, known) if isinstance(x, dict) else None
     except (ValueError, TypeError) as e:
-        raise refuse(name, f"columns that make no table ({e})", "give every column as many cells") from None
+        raise refusal(name, f"columns that make no table ({e})", "give every column as many cells") from None
     if found is not None: return found
     if len(inside) == 1: return pd.DataFrame(x[inside[0]])
-    if inside: raise refuse(name, f"several lists of objects, {inside}", "keep the one that is the log")
-    raise refuse(name, "JSON that is no table", 'give a list of objects {"query": ..., "prompt": ..., "score": ...}')
+    if inside: raise refusal(name, f"several lists of objects, {inside}", "keep the one that is the log")
+    raise refusal(name, "JSON that is no table", 'give a list of objects {"query": ..., "prompt": ..., "score": ...}')
 
 # %% ../nbs/103_files.ipynb #6ba3acd4
 def _json_rows(raw, name, known):
@@ -205,7 +205,7 @@ def _json_rows(raw, name, known):
         first = text.strip().split("\n")[0].strip()
         if first not in ("{", "[") and not text.lstrip().startswith("["): return _lines_table(text, name)
         do = "copy or write the file again: it is cut off, or not JSON"
-        raise refuse(name, f"no whole JSON ({e})", do) from None
+        raise refusal(name, f"no whole JSON ({e})", do) from None
     ours = [v for k, v in whole.items() if k.lower() in known] if isinstance(whole, dict) else []
     row = any(not isinstance(v, (list, dict)) for v in ours)
     frame = pd.DataFrame([whole]) if row else _json_table(whole, name, known)
@@ -256,11 +256,11 @@ def _parquet_table(source, name):
     try: table = pq.ParquetFile(source).read()
     except (pa.ArrowException, OSError) as e:
         do = "copy or write the file again: it is truncated, or not parquet"
-        raise refuse(name, f"no whole parquet file ({shorten(e, 120)})", do) from None
+        raise refusal(name, f"no whole parquet file ({shorten(e, 120)})", do) from None
     meta = json.loads((table.schema.metadata or {}).get(META_KEY, b"{}"))
     if meta.get("schema", 0) > SCHEMA:
         do = "update causal_prompts, or write the log with this version"
-        raise refuse(name, f"schema version {meta['schema']}, newer than {SCHEMA}", do)
+        raise refusal(name, f"schema version {meta['schema']}, newer than {SCHEMA}", do)
     return table.to_pandas(), meta
 
 # %% ../nbs/103_files.ipynb #3af4d974
@@ -285,8 +285,8 @@ def _sheet_cells(raw, name):
     "The cells of a workbook, the row of each, how they are counted, and a note where other sheets were left out."
     try: title, rows, others = _first_sheet(_workbook(raw, name))
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as e:
-        raise refuse(name, f"no workbook that can be read ({e})", "save it again as .xlsx, or as .csv") from None
-    if not rows: raise refuse(name, "an empty workbook", "check the path")
+        raise refusal(name, f"no workbook that can be read ({e})", "save it again as .xlsx, or as .csv") from None
+    if not rows: raise refusal(name, "an empty workbook", "check the path")
     (_, head), *body = rows
     names = ["" if c is None else str(c).strip() for c in head]
     frame = pd.DataFrame([r for _, r in body], columns=names, dtype=object)
@@ -307,8 +307,8 @@ def _read_file(path, columns):
     if path.suffix.lower() == ".zip":
         inner, raw = _zip_member(path)
         kind, name = _file_kind(inner), f"{path.name}/{inner}"
-    if kind not in READERS: raise refuse(name, f"the ending {kind or 'of no name'!r}", _WHAT_TO_GIVE)
-    if not path.stat().st_size: raise refuse(name, "an empty file", "check the path, or write the log again")
+    if kind not in READERS: raise refusal(name, f"the ending {kind or 'of no name'!r}", _WHAT_TO_GIVE)
+    if not path.stat().st_size: raise refusal(name, "an empty file", "check the path, or write the log again")
     if raw is None and (kind, path.suffix.lower()) != (".parquet", ".parquet"): raw = unpacked_bytes(path)
     known = {*NAMES, *(c.strip().lower() for c in (columns or {}).values())}
     return READERS[kind](path if raw is None else io.BytesIO(raw), raw, name, known, columns)
@@ -347,7 +347,7 @@ def _files_inside(folder):
         folders[:] = sorted(f for f in folders if not _is_hidden(Path(f)))
         found += [Path(at, f) for f in sorted(files) if not _is_hidden(Path(f))]
         if len(found) <= MOST_FILES: continue
-        raise refuse(folder.name, f"a folder of more than {MOST_FILES:,} files", "name the folder of the log")
+        raise refusal(folder.name, f"a folder of more than {MOST_FILES:,} files", "name the folder of the log")
     return found
 
 # %% ../nbs/103_files.ipynb #c32f83e3
@@ -355,10 +355,10 @@ def _folder_parts(folder):
     "The files of a folder that make one table, all of one kind."
     found = [p for p in _files_inside(folder) if _file_kind(p.name) in READERS or p.suffix.lower() == ".zip"]
     kinds = sorted({_file_kind(p.name) for p in found})
-    if not found: raise refuse(folder.name, "a folder without a table", _WHAT_TO_GIVE)
+    if not found: raise refusal(folder.name, "a folder without a table", _WHAT_TO_GIVE)
     if len(kinds) == 1: return found
     got = f"a folder with files of several kinds, {', '.join(kinds)}"
-    raise refuse(folder.name, got, "name one file, or keep one kind in the folder")
+    raise refusal(folder.name, got, "name one file, or keep one kind in the folder")
 
 # %% ../nbs/103_files.ipynb #22b95dd7
 def _same_columns(frame, frames, columns, where):
@@ -367,7 +367,7 @@ def _same_columns(frame, frames, columns, where):
     other = [c for c in names if frames and (c in frame) != (c in frames[0])]
     do = f"give all files of the folder the columns {names}, or read them one by one"
     got = lambda: f"columns {list(frame.columns)} where the first file has {list(frames[0].columns)}"
-    if other: raise refuse(where, got(), do, column=other[0])
+    if other: raise refusal(where, got(), do, column=other[0])
 
 # %% ../nbs/103_files.ipynb #feb2f0c5
 def _read_folder(folder, columns):
@@ -396,6 +396,6 @@ def open_source(
     if path.is_dir(): return _read_folder(path, columns)
     if not path.is_file():
         if _file_kind(path.name) not in READERS and path.suffix.lower() != ".zip":
-            raise refuse(path.name, f"the ending {path.suffix.lower() or 'of no name'!r}", _WHAT_TO_GIVE)
+            raise refusal(path.name, f"the ending {path.suffix.lower() or 'of no name'!r}", _WHAT_TO_GIVE)
         raise FileNotFoundError(f"there must be a log at {str(source)!r}, got no such file; check the path")
     return _read_file(path, columns)

@@ -11,8 +11,9 @@ import re
 import numpy as np
 import pandas as pd
 
-from .columns import NAMES, NEEDED, Problems, is_kind, refuse
+from .columns import NAMES, NEEDED, Problems, is_kind
 from .plots import shorten
+from .sources import refusal
 
 # %% ../nbs/102_naming.ipynb #94dc8adf
 _COLUMN_WORDS = dict( # what others call the three columns, the plainest first
@@ -151,5 +152,5 @@ def ready_frame(
     twice = frame.columns[frame.columns.duplicated()].unique()
     for c in twice: problems.say(c, "two columns of this name", "drop or rename one")
     problems.check()
-    if not len(frame): raise refuse(problems.where, "a header and no rows", "give at least one row", column="file")
+    if not len(frame): raise refusal(problems.where, "a header and no rows", "give at least one row", column="file")
     return frame

@@ -17,7 +17,7 @@ from causal_prompts.confounding_steps import ADJUST, adjustments, ConfoundingSte
 from causal_prompts.confounding_steps import explained, left_over, naive_view, outcome_view, routes, stand_in
 from causal_prompts.confounding_steps import start_state, STEPS, treatment_view, VIEWS
 from causal_prompts.core import as_markdown, Finding, NotIdentifiedError
-from causal_prompts.estimators import contrasts
+from causal_prompts.inference import contrasts
 from causal_prompts.naive import NaiveReward
 from causal_prompts.positivity_explorer import PAGES, Positivity, positivity_view, PositivityExplorer
 from causal_prompts.proposers import EditProposer
