@@ -69,7 +69,7 @@ def one(name, policy, split, chosen):
         reward = make().fit(logged)
         seconds = time.perf_counter() - began
         record = dict(set=name, policy=policy, split=split, model=label, rows=len(logged), seconds=seconds, **scores(reward.effect(list(queries), list(prompts)), V, seen))
-        if hasattr(reward, "route_"): record |= dict(route=reward.route_, learner=reward.learner_)
+        if hasattr(reward, "route_"): record |= dict(route=reward.route_, learner=getattr(reward, "learner_", ""))
         out.append(record)
     full, ids = train.frame.groupby("prompt_id")["score"].mean(), prompts.index
     order = np.tile(full.reindex(ids).to_numpy(), (len(V), 1))

@@ -6,52 +6,74 @@ from typing import Any, Self
 import numpy as _np
 import pandas as _pd
 from . import agreement as agreement
+from . import answers as answers
 from . import benchmarks as benchmarks
 from . import calibration as calibration
 from . import causal as causal
 from . import checks as checks
 from . import collecting as collecting
+from . import columns as columns
 from . import components as components
 from . import confounding as confounding
 from . import connection as connection
 from . import core as core
 from . import covariates as covariates
 from . import coverage as coverage
+from . import cpo as cpo
 from . import dabench as dabench
 from . import design as design
+from . import diagnostics as diagnostics
 from . import difficulty as difficulty
 from . import embeddings as embeddings
 from . import eval_importers as eval_importers
 from . import evaluation as evaluation
 from . import exporting as exporting
+from . import files as files
+from . import gains as gains
 from . import graders as graders
 from . import graph as graph
 from . import grids as grids
+from . import identity as identity
 from . import importers as importers
 from . import inference as inference
+from . import kernel as kernel
 from . import learning_curve as learning_curve
+from . import llm as llm
 from . import measures as measures
+from . import naive as naive
 from . import patterns as patterns
 from . import placebos as placebos
+from . import plots as plots
 from . import pools as pools
 from . import positivity as positivity
 from . import power_analysis as power_analysis
+from . import propensities as propensities
 from . import proposers as proposers
+from . import race as race
+from . import record as record
 from . import refutation as refutation
 from . import reporting as reporting
+from . import residuals as residuals
 from . import rewards as rewards
 from . import routes as routes
 from . import rows as rows
 from . import sandbox as sandbox
+from . import serve as serve
+from . import sources as sources
 from . import spaces as spaces
 from . import stability as stability
+from . import studies as studies
 from . import support as support
 from . import tabular as tabular
 from . import tasks as tasks
+from . import templates as templates
 from . import trace_importers as trace_importers
 from . import transport as transport
+from . import treesearch as treesearch
+from . import triplets as triplets
 from . import viseval as viseval
 from . import widgets as widgets
+from . import worlds as worlds
 
 __version__: str
 
@@ -400,5 +422,5 @@ def checkup(reward, fresh: Triplets | None = ..., prompts: list | None = ..., th
 
 
 def study(log, baseline: str | None = ..., fresh = ..., thorough: bool = ..., *, prompts = ..., encoder = ..., random_state: int = ..., about: str | None = ..., say: Callable = ...) -> Any:
-    'What a log says of its prompts.'
+    'What a log says of its prompts: .answer .effects .ranking .choices .checkup() .rows(a, b) .report(path)'
 

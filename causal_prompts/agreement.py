@@ -327,7 +327,7 @@ def _fold_finding(table, one, r2, facts, alpha):
     "The finding about the two kinds of folds."
     by_query, by_row = r2
     rang = _looks_ring(table, facts)
-    verdict, advice = _HIDDEN[facts["route"]] if rang else ("ok", "")
+    verdict, advice = Route.of(facts["route"]).choose(_HIDDEN) if rang else ("ok", "")
     facts |= dict(gap=-one.gap, R2_score=[by_query[0], by_row[0]], R2_prompt=[by_query[1], by_row[1]])
     return Finding(
         "Does a query's own level, beyond its text, drive both score and choice?", _fold_table(table, by_query, by_row),
@@ -378,7 +378,7 @@ def _hausman_reading(one, facts, rang, alpha):
 # %% ../nbs/502_agreement.ipynb #67468d43
 def _hausman_advice(route):
     "Verdict and advice where the two comparisons differ."
-    verdict, advice = _HIDDEN[route]
+    verdict, advice = route.choose(_HIDDEN)
     if route.within_query: advice += " Between queries, prompts look different because they met different queries."
     return verdict, advice
 

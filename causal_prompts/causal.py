@@ -51,7 +51,8 @@ class CausalReward(Reward):
 @patch
 def _check_parameters(self: CausalReward):
     "Parameters, before anything is computed."
-    may_be = dict(route=("auto", "within", "weighted", "dml"), learner=("auto", "kernel", "ranker", "forest"))
+    routes = [name for name, kind in Route.kinds.items() if kind.declarable and kind.adjusts]
+    may_be = dict(route=("auto", *routes), learner=("auto", *LEARNERS))
     for name, allowed in may_be.items():
         if getattr(self, name) not in allowed:
             raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
@@ -123,7 +124,8 @@ def _typical_error(self: CausalReward, route):
 @patch
 def _choose_route(self: CausalReward):
     "Settle the route and its reason."
-    found = contradiction(self.log_, self.random_state) if self.route in ("auto", "weighted") else None
+    rests_on = self.route == "auto" or Route.of(self.route).weighs # the recorded probabilities
+    found = contradiction(self.log_, self.random_state) if rests_on else None
     if found is not None: warnings.warn(f"{found.reading} {found.advice}", stacklevel=4)
     wrong = found.reading if found is not None else ""
     self.route_, self.why_ = self._best_open(wrong) if self.route == "auto" else self._asked(wrong)
@@ -195,15 +197,22 @@ def _makers(self: CausalReward):
 def _choose_learner(self: CausalReward, rows, m, makers):
     "The learner that explains most out of fold, the table of the race, and the ranker's unit."
     if np.bincount(rows.g).max() > 10_000: makers = {k: v for k, v in makers.items() if k != "ranker"} or makers
-    if not self.folds or rows.cluster.max() + 1 < 10:
-        return ("kernel" if "kernel" in makers else next(iter(makers))), None, 1.
+    enough = rows.cluster.max() + 1 >= 10
     rows, m = sampled(rows, m, self.random_state)
+    if not self.folds or not enough:
+        only = "kernel" if "kernel" in makers else next(iter(makers))
+        if only != "ranker" or not enough: return only, None, 1.
+        return only, None, _unit_of_ranks(race({only: makers[only]}, rows, m, 3, self.random_state), rows.y - m)
     rivals = makers | dict(naive=lambda: NaiveRival.of(self))
     predictions, y = race(rivals, rows, m, self.folds, self.random_state), rows.y - m
     table = race_table(y, predictions, rows)
+    return winner(table, list(makers)), table, _unit_of_ranks(predictions, y)
+
+# %% ../nbs/407_causal.ipynb #4fbabda7
+def _unit_of_ranks(predictions, y):
+    "Points of score for a unit of the ranker's predictions, from held-out queries; 1 where it does not take part."
     s = predictions.get("ranker")
-    slope = 1. if s is None else float(y @ s / max(s @ s, 1e-12))
-    return winner(table, list(makers)), table, slope
+    return 1. if s is None else float(y @ s / max(s @ s, 1e-12))
 
 # %% ../nbs/407_causal.ipynb #4ab35e27
 def _levels_not_held(frame, names):

@@ -179,7 +179,7 @@ def _balance_finding(r, traits, pairs, threshold):
         _balance_reading(r.route, pairs, traits.shape[1], _n_varying(r, traits), flagged),
         f"no correlation above {threshold:g} after adjusting that is also beyond chance "
         f"(p <= {thresholds.level:g} over all pairs)",
-        _BALANCE_ADVICE[r.route] if flagged else "", _balance_facts(r, pairs, flagged),
+        r.route.choose(_BALANCE_ADVICE) if flagged else "", _balance_facts(r, pairs, flagged),
         ("love", dict(label="trait", threshold=threshold, title="Balance before and after adjusting",
                       xlabel=f"largest correlation with one of {len(r.names)} prompt components")))
 
@@ -336,7 +336,7 @@ def _choice_verdict(route, raw, left):
     if route.within_query or judged is None or judged.p > thresholds.level: return "ok", ""
     large = judged.r2 >= thresholds.predictable
     if route.adjusts and not large: return "ok", ""
-    return "stop" if large and not route.adjusts else "caution", _CHOICE_ADVICE[route]
+    return "stop" if large and not route.adjusts else "caution", route.choose(_CHOICE_ADVICE)
 
 # %% ../nbs/501_confounding.ipynb #38f3d7a8
 def _choice_reading(route, raw, left):
@@ -525,7 +525,8 @@ def nuisance(
 ) -> Finding: # a row per target (score, prompt components) and learner
     "Were the expected score and the expected prompt learned well enough to adjust by?"
     route = Route.declared_by(reward)
-    if not route.learns_score: raise NotIdentifiedError(_NOTHING_LEARNED[route], "every other check of this page.")
+    if not route.learns_score:
+        raise NotIdentifiedError(route.choose(_NOTHING_LEARNED), "every other check of this page.")
     r = residuals(reward, components=components)
     table, losses = _nuisance_table(reward, r, alpha)
     return _nuisance_finding(r, table, *_missed_shape(losses), alpha)

@@ -66,7 +66,10 @@ _TOO_LARGE = "does not apply: the log is too large for this check"
 
 def _finding_or_why(c, reward, given, random_state):
     "(finding or None, why not)."
-    try: return _call(c, reward, given, random_state), ""
+    try:
+        found = _call(c, reward, given, random_state)
+        if isinstance(found, Finding): return found, ""
+        raise TypeError(f"the check {c.name!r} must return a Finding, got {type(found).__name__}")
     except NotIdentifiedError as e: return None, f"does not apply: {e.reason}"
     except MemoryError: return None, f"{_TOO_LARGE}; give it a part, log.take(...)"
     except Exception as e: # kept under its name and warned of by `checkup`

@@ -160,11 +160,6 @@ def _csv_cells(raw, name, known):
     frame = pd.DataFrame(body, columns=head, dtype=object)
     return frame.loc[:, [bool(h) for h in head]], lines[1:], problems.where, cut
 
-# %% ../nbs/103_files.ipynb #e81ac6f6
-def _file_text(path): return decoded_text(unpacked_bytes(path), path.name) # the text of a file
-
-def _file_cells(path): return _csv_cells(unpacked_bytes(path), path.name, set(NAMES))[:3] # cells, lines, where
-
 # %% ../nbs/103_files.ipynb #00d205d5
 _LINE_REMEDY = 'write one object {"query": ..., "prompt": ..., "score": ...} a line'
 

@@ -333,7 +333,7 @@ def _twin_finding(r, table, m, wanted, alpha):
         "Do prompts that differ in nothing that matters get the same effect?", table, "stop" if rings else "ok",
         _twin_reading(worst, m, rings, alpha),
         f"Holm p >= {alpha:g} for every pair{' and their mean' if len(table) > m else ''}",
-        f"{_TWIN_ADVICE[r.route]} Until then read every effect of this size as noise." if rings else "", facts,
+        f"{r.route.choose(_TWIN_ADVICE)} Until then read every effect of this size as noise." if rings else "", facts,
         ("forest", dict(label="pair", xlabel="effect of what cannot matter")))
 
 # %% ../nbs/503_placebos.ipynb #23381a59
@@ -496,7 +496,7 @@ def _outcome_reading(worst, table, r, rings):
     return (f"{int(table.alarm.sum())} of {len(table)} traits that no prompt can change seem to respond; clearest is "
             f"“{worst.trait}”: prompts explain {max(worst.explained, 0):.1%} of what is left of it "
             f"(Holm p = {worst.p_holm:.2g}, {len(np.unique(r.rows.cluster)):,} queries)."
-            + (f" {_OUTCOME_MEANS[r.route]}" if rings else ""))
+            + (f" {r.route.choose(_OUTCOME_MEANS)}" if rings else ""))
 
 # %% ../nbs/503_placebos.ipynb #473ce967
 def _outcome_finding(table, r, alpha):
@@ -510,6 +510,6 @@ def _outcome_finding(table, r, alpha):
         "Do prompts seem to change what was fixed before them?", table, alarm if rings else "ok",
         _outcome_reading(worst, table, r, rings),
         f"Holm p >= {alpha:g}, or less than {thresholds.placebo_explains:.1%} explained, for every trait",
-        _OUTCOME_ADVICE[r.route] if rings else "", facts,
+        r.route.choose(_OUTCOME_ADVICE) if rings else "", facts,
         ("bars", dict(label="trait", value="explained", mark="alarm",
                       xlabel="share of the trait explained by the prompt")))

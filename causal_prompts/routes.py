@@ -114,6 +114,15 @@ def of(
     raise ValueError(f"route must be one of {tuple(Route.kinds)}, got {name!r}")
 
 # %% ../nbs/301_routes.ipynb #b2d26bca
+@patch
+def choose(
+    self: Route,
+    table: dict, # name of a route -> what is said of it
+):
+    "What a table says of this kind of route, or of the kind that it is made from."
+    return next(table[kind.name] for kind in type(self).__mro__ if getattr(kind, "name", None) in table)
+
+# %% ../nbs/301_routes.ipynb #d6bfe7a9
 @patch(cls_method=True)
 def declared_by(
     cls: Route,

@@ -6,7 +6,7 @@
 __all__ = ['PER_ROW', 'QUIET_LIGHTGBM', 'Rows', 'rows_kept', 'text_vectors', 'Source', 'source_of', 'training_rows', 'ess',
            'comparable', 'group_means', 'fold_numbers', 'fold_predictions', 'regressor', 'is_binary', 'fitted_pca',
            'expected', 'expected_score', 'covariate_matrix', 'many_levels', 'add_conditions', 'varying_covariates',
-           'most_levels', 'rows_for_route']
+           'most_levels']
 
 # %% ../nbs/302_rows.ipynb #bf8071f7
 import warnings
@@ -392,10 +392,3 @@ def residual(self: Between, rows, F):
     left = Backdoor().residual(rows, F)
     first = np.unique(rows.g, return_index=True)[1]
     return group_means(left, rows.g)[first]
-
-def rows_for_route(
-    reward, # a fitted reward model, or a log
-    route: str,
-) -> Rows:
-    "Rows prepared for a route."
-    return Route.of(route).open(reward)

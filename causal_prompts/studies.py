@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
+from .rewards import named_baseline
 
 # %% ../nbs/912_studies.ipynb #8ed9848c
 from . import __version__
@@ -63,22 +64,13 @@ def prompt_of(
                      f"the nearest is {shorten(near[0], 100)!r}")
 
 # %% ../nbs/912_studies.ipynb #c939d25b
-_SAYS_BASELINE = r"(?i)(?<![a-z])baseline(?![a-z])"
-
 def baseline_of(
     log: Triplets,
     asked: str | None = None, # a prompt of the log, or its id
 ) -> tuple: # the text of the baseline prompt, and why it is the baseline
     "The prompt that gains are measured against: asked for, or called baseline, or logged most often."
-    prompts = log.scored.prompts
-    if asked is not None: return prompt_of(log.scored, asked, "baseline"), "as asked"
-    bare_name = ~prompts["prompt"].str.contains(r"\s")
-    called = prompts["prompt_id"].str.contains(_SAYS_BASELINE)
-    called |= bare_name & prompts["prompt"].str.contains(_SAYS_BASELINE)
-    among = prompts[called] if called.any() else prompts
-    text = among["prompt"].iloc[among["n"].to_numpy().argmax()]
-    if not called.any(): return text, "the prompt logged most often"
-    return text, "its name says so" if len(among) == 1 else "the most frequent of those whose name says so"
+    if asked is None: return named_baseline(log)
+    return prompt_of(log.scored, asked, "baseline"), "as asked"
 
 # %% ../nbs/912_studies.ipynb #393b3f53
 def train_and_test(
@@ -392,7 +384,8 @@ def study(
     about: str | None = None, # where the log comes from; None: its file
     say: Callable = _say_nothing, # told what is done
 ) -> Study:
-    "What a log says of its prompts."
+    """What a log says of its prompts: .answer .effects .ranking .choices .checkup() .rows(a, b) .report(path)
+    .export(folder). Gains are over `baseline`; each part is computed when it is first asked for."""
     about = _file_name(log) if about is None else about
     log, fresh = _fit_to_study(as_log(log)), None if fresh is None else as_log(fresh, "fresh")
     prompts = () if prompts is None else tuple(as_texts(prompts, "prompts"))

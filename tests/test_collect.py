@@ -368,7 +368,7 @@ def _collecting(path, url):
 
 def test_fifty_sigkills_lose_nothing_and_double_nothing_but_what_was_in_the_air(tmp_path):
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["causal_prompts.collecting", "causal_prompts.estimators", "openai", "filelock", "test_collect"])
+    context.set_forkserver_preload(["causal_prompts.collecting", "causal_prompts.causal", "openai", "filelock", "test_collect"])
     ours, theirs = context.Pipe()
     server, r, path = context.Process(target=_serving, args=(theirs,), daemon=True), random.Random(0), tmp_path/"r.jsonl"
     server.start()

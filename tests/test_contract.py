@@ -87,3 +87,36 @@ def test_the_route_by_which_effects_are_judged(reward, log, world):
     assert reward.sound_route == "within"
     causal = cp.CausalReward("dml", learner="kernel", folds=0, encoder=Words(), baseline=world.baseline).fit(log)
     assert causal.sound_route == "dml" and causal.sound_route.learns_prompt
+
+
+def test_levels_of_another_shape_are_refused(log, world):
+    class Turned(Reward):
+        name, route_ = "turned", "naive"
+        def __init__(self, encoder=None, baseline=None): self.encoder, self.baseline = encoder, baseline
+        def fit(self, log): return self.open(log)
+        def levels(self, queries, prompts): return np.zeros((len(prompts), len(queries)))
+    model = Turned(Words(), world.baseline).fit(log)
+    with pytest.raises(ValueError, match=r"Turned.levels must give \(queries, prompts\) = \(2, 4\) scores, got \(4, 2\)"): model.effect(["a", "b"], ["x", "y", "z"])
+
+def test_the_baseline_is_the_prompt_called_so_else_the_one_logged_most_often(log):
+    frame = log.frame.assign(prompt_id=log.frame["prompt"].map({p: f"v{i}" for i, p in enumerate(log.prompts["prompt"])}))
+    rare = frame["prompt"].value_counts().index[-1]
+    named = cp.Triplets(frame.assign(prompt_id=frame["prompt_id"].mask(frame["prompt"] == rare, "the baseline")))
+    OwnMean = examples()["OwnMean"]
+    assert OwnMean(encoder=Words()).fit(named).baseline_ == rare == cp.studies.baseline_of(named)[0]
+    assert OwnMean(encoder=Words()).fit(cp.Triplets(frame)).baseline_ == frame["prompt"].value_counts().index[0] or frame["prompt"].value_counts().iloc[:2].nunique() == 1
+
+def test_a_route_of_ones_own_goes_through_the_checks_in_the_words_of_its_kind(reward, monkeypatch):
+    monkeypatch.setattr(Route, "kinds", dict(Route.kinds))
+    class Nearby(Backdoor):
+        name, title = "nearby", "queries nearby"
+    assert Route.of("nearby").choose({"naive": 1, "dml": 2}) == 2 and Within().choose({"within": 3}) == 3
+    with pytest.raises(StopIteration): Nothing().choose({"within": 3})
+    monkeypatch.setattr(type(reward), "route_", "nearby")
+    found = checkup(reward, only=["balance", "assignment", "placebo outcomes", "within and between"])
+    assert not len(found.skipped) or not found.skipped["why"].str.startswith("FAILED").any()
+
+def test_a_ranker_without_a_race_predicts_points_of_the_score(world):
+    log = world.log(n_queries=300, n_prompts=6, prompts_per_query=6)
+    model = cp.CausalReward(learner="ranker", folds=0, encoder=Words(), baseline=world.baseline).fit(log)
+    assert model.model_.slope != 1 and np.abs(model.effect(log.queries["query"], log.prompts["prompt"])).max() <= 1

@@ -95,3 +95,10 @@ def test_the_commands_refusals_speak_its_own_words(tmp_path, capsys):
     pd.DataFrame(dict(query=["a"], prompt=["b"], score=[7])).to_csv(tmp_path/"log.csv", index=False)
     assert cli.main(["checkup", str(tmp_path/"log.csv"), "--out", str(tmp_path)]) == 2
     assert "--score-range 1,10 " in capsys.readouterr().err
+
+def test_a_check_that_gives_no_finding_is_named(clean, monkeypatch):
+    from causal_prompts import checks
+    monkeypatch.setitem(checks.CHECKS, "idle", checks.Check("idle", lambda reward: (1, 2), "nothing"))
+    reward = fit("randomised", 60)
+    with pytest.warns(UserWarning): found = checkup(reward, only=["idle"])
+    assert "the check 'idle' must return a Finding, got tuple" in found.skipped["why"].iloc[0]

@@ -265,6 +265,18 @@ def test_a_route_is_asked_and_not_compared_by_name(tmp_path):
     (tmp_path/"a.py").write_text("if r.route == 'dml' or route in ('within', 'naive'): pass\nif name == 'naive' or route.weighs: pass")
     assert len(routes_by_name(tmp_path)) == 2
 
+def absent_modules(files):
+    "Modules of the package that a file names and no page makes, wherever they are named."
+    there = {f.stem for f in PACKAGE.glob("*.py")}
+    named = re.compile(r"(?:from |import |\"|')causal_prompts\.(\w+)")
+    texts = ((f, json.dumps([c["source"] for c in cells(f)]) if f.suffix == ".ipynb" else f.read_text(encoding="utf-8")) for f in files)
+    return sorted(f"{f.name}: {name}" for f, text in texts for name in {*named.findall(text)} - there)
+
+def test_every_module_that_is_named_is_there(tmp_path):
+    assert absent_modules([*notebooks(), *(ROOT/"tests").glob("*.py"), *(ROOT/"benchmarks").rglob("*.py")]) == []
+    (tmp_path/"a.py").write_text("import causal_prompts.core\nfrom causal_prompts" + ".gone import x")
+    assert absent_modules([tmp_path/"a.py"]) == ["a.py: gone"]
+
 def write_tree(tmp_path, **modules):
     "A package and its notebooks: keyword `_07_name` = source of module `name` on floor 07."
     package, nbs = tmp_path/"toy", tmp_path/"nbs"
@@ -437,6 +449,11 @@ def test_the_check_in_contributing_works_and_enters_the_list():
     found = entered.function(reward, least=12)
     assert found.verdict == "caution" and found.facts == dict(few=1, fewest=11) and found.table.prompt[0] == "Answer."
     assert found.plot().axes
+
+def test_examples_in_contributing_keep_the_measure_of_the_house():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT/"CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
+    lines = [[l for l in block.splitlines() if l.strip()] for block in blocks]
+    assert len(blocks) > 4 and max(len(l) for block in lines for l in block) <= WIDEST and max(map(len, lines)) <= LONGEST
 
 def test_the_importer_in_contributing_is_recognised(tmp_path, monkeypatch):
     import pandas as pd

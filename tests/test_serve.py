@@ -427,7 +427,7 @@ def blocks(text):
     return [(int(i), body) for i, body in re.findall(r'<prompt id="(\d+)">(.*?)</prompt>', text, re.S)]
 
 @pytest.mark.parametrize("n", [1, 2, 7, 40])
-def test_numberedprompt_variants(server, n):
+def test_numbered_variants(server, n):
     text = say(server, META.format(n=n, parent=PARENT, query=QUERIES[0]))
     got = blocks(text)
     assert [i for i, _ in got] == list(range(1, n + 1)) and len({b for _, b in got}) == n and PARENT not in [b for _, b in got]
