@@ -3548,6 +3548,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'causal_prompts.studies._opening': ('studies.html#_opening', 'causal_prompts/studies.py'),
                                         'causal_prompts.studies._plain_rows': ('studies.html#_plain_rows', 'causal_prompts/studies.py'),
                                         'causal_prompts.studies._prompt_named': ('studies.html#_prompt_named', 'causal_prompts/studies.py'),
+                                        'causal_prompts.studies._read_for_study': ( 'studies.html#_read_for_study',
+                                                                                    'causal_prompts/studies.py'),
                                         'causal_prompts.studies._say_nothing': ('studies.html#_say_nothing', 'causal_prompts/studies.py'),
                                         'causal_prompts.studies._shown_on_a_line': ( 'studies.html#_shown_on_a_line',
                                                                                      'causal_prompts/studies.py'),

@@ -375,19 +375,24 @@ def _fit_to_study(log):
 # %% ../nbs/912_studies.ipynb #3a287aea
 def study(
     log, # a Triplets, a DataFrame, or a path
-    baseline: str | None = None, # a prompt of the log, or its id; None: by `baseline_of`
+    baseline: str | None = None, # of the log, or its id; None: by `baseline_of`
     fresh=None, # scored rows of other queries, for the checkup
-    thorough: bool = False, # also the checks that refit the model
+    thorough: bool = False, # also the checks that refit
     *, prompts=None, # texts to try, beside those of the log
     encoder=None, # None: TextEncoder()
     random_state: int = 0,
-    about: str | None = None, # where the log comes from; None: its file
+    about: str | None = None, # where the log comes from
     say: Callable = _say_nothing, # told what is done
 ) -> Study:
     """What a log says of its prompts: .answer .effects .ranking .choices .checkup() .rows(a, b) .report(path)
-    .export(folder). Gains are over `baseline`; each part is computed when it is first asked for."""
+    .export(folder). Gains are over `baseline`; a part is computed when first asked for."""
     about = _file_name(log) if about is None else about
-    log, fresh = _fit_to_study(as_log(log)), None if fresh is None else as_log(fresh, "fresh")
-    prompts = () if prompts is None else tuple(as_texts(prompts, "prompts"))
+    log, fresh, prompts = _read_for_study(log, fresh, prompts)
     encoder = TextEncoder() if encoder is None else encoder
     return Study(log, *baseline_of(log, baseline), fresh, thorough, prompts, encoder, random_state, about, say)
+
+# %% ../nbs/912_studies.ipynb #e586b4a2
+def _read_for_study(log, fresh, prompts):
+    "The logs, checked, and the texts to try."
+    fresh = None if fresh is None else as_log(fresh, "fresh")
+    return _fit_to_study(as_log(log)), fresh, () if prompts is None else tuple(as_texts(prompts, "prompts"))
