@@ -378,7 +378,7 @@ def study(
     baseline: str | None = None, # of the log, or its id; None: by `baseline_of`
     fresh=None, # scored rows of other queries, for the checkup
     thorough: bool = False, # also the checks that refit
-    *, prompts=None, # texts to try, beside those of the log
+    *, prompts=None, # texts to try, beside the log's
     encoder=None, # None: TextEncoder()
     random_state: int = 0,
     about: str | None = None, # where the log comes from
