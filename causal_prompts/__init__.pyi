@@ -405,6 +405,9 @@ class CausalReward:
         'The route it chose.'
     def state(self) -> dict:
         'What a file must hold of the model: plain data and arrays.'
+    @property
+    def strategy_(self) -> Finding:
+        'The former name of `identification_`.'
     def support(self, prompts) -> _pd.DataFrame:
         'How far each prompt lies from what the log has tried.'
 

@@ -193,6 +193,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'causal_prompts/causal.py'),
                                        'causal_prompts.causal.CausalReward.state': ( 'causal.html#causalreward.state',
                                                                                      'causal_prompts/causal.py'),
+                                       'causal_prompts.causal.CausalReward.strategy_': ( 'causal.html#causalreward.strategy_',
+                                                                                         'causal_prompts/causal.py'),
                                        'causal_prompts.causal._blind_doubt': ('causal.html#_blind_doubt', 'causal_prompts/causal.py'),
                                        'causal_prompts.causal._doubts': ('causal.html#_doubts', 'causal_prompts/causal.py'),
                                        'causal_prompts.causal._identification_finding': ( 'causal.html#_identification_finding',

@@ -272,6 +272,14 @@ def _identification_finding(reward, rows, table):
         facts=dict(route=reward.route_, learner=reward.learner_, explained=own.explained,
                    naive=naive.explained, gap=gap))
 
+# %% ../nbs/407_causal.ipynb #42580cc2
+@patch(as_prop=True)
+def strategy_(self: CausalReward) -> Finding:
+    "The former name of `identification_`."
+    told = "strategy_ is now identification_; the former name goes with version 0.2"
+    warnings.warn(told, FutureWarning, stacklevel=2)
+    return self.identification_
+
 # %% ../nbs/407_causal.ipynb #bc0cd23e
 _BEATS_NAIVE = "ok: beats naive boosting on held-out queries, 95% interval above 0, by a route without caveat"
 _RACE_FORM = ("forest", dict(label="learner", value="explained",
