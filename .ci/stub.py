@@ -67,27 +67,43 @@ def member(cls, name, value) -> str:
 
 
 def own_members(cls) -> dict:
-    "What the class and its forebears in the package define in public, and how it is made."
-    found = {}
-    for base in reversed(cls.__mro__):
-        if not base.__module__.startswith("causal_prompts"): continue
-        found |= {n: v for n, v in vars(base).items() if not n.startswith("_") or n == "__init__"}
-        found |= {n: None for n in getattr(base, "__annotations__", {}) if not n.startswith("_") and n not in found}
-    return found
+    "What the class itself defines in public, and how it is made."
+    found = {n: v for n, v in vars(cls).items() if not n.startswith("_") or n == "__init__"}
+    return found | {n: None for n in vars(cls).get("__annotations__", {}) if not n.startswith("_") and n not in found}
+
+
+def ours(cls) -> list:
+    "The classes of the package that a class is made from, the nearest first."
+    return [base for base in cls.__mro__[1:] if base.__module__.startswith("causal_prompts")]
+
+
+def stub_name(cls) -> str: return cls.__name__ if cls.__name__ in cp._HOME else f"_{cls.__name__}"
+
+
+def described(cls) -> str:
+    "A class with its own members."
+    base = f"({stub_name(ours(cls)[0])})" if ours(cls) else ""
+    body = "".join(member(cls, n, v) for n, v in sorted(own_members(cls).items()))
+    return f"class {stub_name(cls)}{base}:\n    {(inspect.getdoc(cls) or '').split(chr(10))[0]!r}\n{body}"
 
 
 def face(name) -> str:
     "One public name."
     value = getattr(cp, name)
-    if inspect.isclass(value):
-        body = "".join(member(value, n, v) for n, v in sorted(own_members(value).items()))
-        return f"class {name}:\n    {(inspect.getdoc(value) or '').split(chr(10))[0]!r}\n{body or '    ...'}"
+    if inspect.isclass(value): return described(value)
     return function(name, value) if callable(value) else f"{name}: Any\n"
+
+
+def forebears() -> list:
+    "The classes that public ones are made from and that are not public themselves, each once, the deepest first."
+    classes = [value for value in map(cp.__getattr__, cp._HOME) if inspect.isclass(value)]
+    found = [base for cls in classes for base in reversed(ours(cls)) if base.__name__ not in cp._HOME]
+    return list(dict.fromkeys(found))
 
 
 def main():
     modules = "".join(f"from . import {m} as {m}\n" for m in sorted(cp._MODULES))
-    text = "\n\n".join([HEAD + modules + "\n__version__: str", *map(face, cp._HOME)])
+    text = "\n\n".join([HEAD + modules + "\n__version__: str", *map(described, forebears()), *map(face, cp._HOME)])
     compile(text, "__init__.pyi", "exec")
     (ROOT/"causal_prompts"/"__init__.pyi").write_text(text + "\n", encoding="utf-8")
 

@@ -77,6 +77,43 @@ from . import worlds as worlds
 
 __version__: str
 
+class _Reward:
+    'What every reward model has in common: texts in, gains over the baseline prompt out.'
+    def average_effect(self, prompts = ..., by: str | None = ..., alpha: float = ...) -> _pd.DataFrame:
+        'Average gain of each prompt over the baseline, with an interval clustered by query.'
+    def average_se(self, queries, E_q: _np.ndarray, share: _np.ndarray, prompts) -> _np.ndarray:
+        'Standard error of the mean predicted effect over the queries.'
+    def best(self, queries, prompts = ..., alpha: float = ...) -> _pd.DataFrame:
+        'The prompt with the largest predicted gain, for each query.'
+    def effect(self, queries, prompts) -> _np.ndarray:
+        'How much each prompt would raise the score of each query.'
+    def effect_interval(self, queries, prompts, alpha: float = ...) -> Any:
+        'A model without an interval says so.'
+    def encode(self, texts, role: str) -> _np.ndarray:
+        'Texts as the vectors that the model sees.'
+    has_interval: Any
+    def levels(self, queries, prompts) -> _np.ndarray:
+        'What each prompt is expected to score on each query. Every model gives its own.'
+    name: Any
+    names_: Any
+    def open(self, log: Triplets) -> Any:
+        'Keep scored rows, encoder, baseline and support; warn of what would go unnoticed.'
+    def refitted(self, log: Triplets) -> Any:
+        'The same model with its encoder and baseline, fitted to another log.'
+    def residuals(self, route: str | None = ...) -> Any:
+        'What is left of the score when what the route expects is taken off.'
+    route_: Any
+    def save(self, path) -> Any:
+        'Write the fitted reward and its log to one file, which `load_reward` reads.'
+    @property
+    def sound_route(self) -> Any:
+        'The route by which the effects are judged: within queries where the log opens it, else what assumes least.'
+    def state(self) -> dict:
+        'What a file must hold of the model: plain data and arrays.'
+    def support(self, prompts) -> _pd.DataFrame:
+        'How far each prompt lies from what the log has tried.'
+
+
 class Finding:
     'One answer about a log or a model: table, verdict, reading, picture.'
     def __init__(self, question: str, table: _pd.DataFrame, verdict: str, reading: str, threshold: str = ..., advice: str = ..., facts: dict = ..., form: tuple | None = ..., data: _pd.DataFrame | None = ...) -> None: ...
@@ -286,61 +323,24 @@ class Task:
         'Some of the queries, in the order of the items.'
 
 
-class NaiveReward:
+class NaiveReward(_Reward):
     'Predicts the score from query and prompt; confounded where the log is.'
     def __init__(self, learner: str = ..., d_x: int = ..., d_t: int = ..., encoder = ..., baseline: str | None = ..., random_state: int = ...) -> None: ...
-    def average_effect(self, prompts = ..., by: str | None = ..., alpha: float = ...) -> _pd.DataFrame:
-        'Average gain of each prompt over the baseline, with an interval clustered by query.'
-    def average_se(self, queries, E_q: _np.ndarray, share: _np.ndarray, prompts) -> _np.ndarray:
-        'Standard error of the mean predicted effect over the queries.'
-    def best(self, queries, prompts = ..., alpha: float = ...) -> _pd.DataFrame:
-        'The prompt with the largest predicted gain, for each query.'
-    def effect(self, queries, prompts) -> _np.ndarray:
-        'How much each prompt would raise the score of each query.'
-    def effect_interval(self, queries, prompts, alpha: float = ...) -> Any:
-        'A model without an interval says so.'
-    def encode(self, texts, role: str) -> _np.ndarray:
-        'Texts as the vectors that the model sees.'
     def fit(self, log: Triplets) -> Self:
         'Fit on the scored rows of a log.'
-    has_interval: Any
     def levels(self, queries, prompts) -> Any:
         'The predicted score of each query under each prompt.'
     name: Any
-    names_: Any
-    def open(self, log: Triplets) -> Any:
-        'Keep scored rows, encoder, baseline and support; warn of what would go unnoticed.'
-    def refitted(self, log: Triplets) -> Any:
-        'The same model with its encoder and baseline, fitted to another log.'
-    def residuals(self, route: str | None = ...) -> Any:
-        'What is left of the score when what the route expects is taken off.'
     route_: Any
-    def save(self, path) -> Any:
-        'Write the fitted reward and its log to one file, which `load_reward` reads.'
-    @property
-    def sound_route(self) -> Any:
-        'The route by which the effects are judged: within queries where the log opens it, else what assumes least.'
-    def state(self) -> dict:
-        'What a file must hold of the model: plain data and arrays.'
-    def support(self, prompts) -> _pd.DataFrame:
-        'How far each prompt lies from what the log has tried.'
 
 
-class CPOReward:
+class CPOReward(_Reward):
     'Double machine learning with a causal forest on prompt components (arXiv 2602.01711, section 4).'
     def __init__(self, d_x: int = ..., d_t: int = ..., criterion: str = ..., grouped: bool = ..., estimator = ..., encoder = ..., baseline: str | None = ..., random_state: int = ...) -> None: ...
     def average_effect(self, prompts = ..., alpha: float = ...) -> _pd.DataFrame:
         'Mean predicted effect over logged queries.'
-    def average_se(self, queries, E_q: _np.ndarray, share: _np.ndarray, prompts) -> _np.ndarray:
-        'Standard error of the mean predicted effect over the queries.'
-    def best(self, queries, prompts = ..., alpha: float = ...) -> _pd.DataFrame:
-        'The prompt with the largest predicted gain, for each query.'
-    def effect(self, queries, prompts) -> _np.ndarray:
-        'How much each prompt would raise the score of each query.'
     def effect_interval(self, queries, prompts, alpha: float = ...) -> tuple[_np.ndarray, _np.ndarray]:
         "EconML's own interval, pair by pair; it covered too seldom in simulations with vector treatments."
-    def encode(self, texts, role: str) -> _np.ndarray:
-        'Texts as the vectors that the model sees.'
     def fit(self, log: Triplets) -> Self:
         'Fit on the scored rows of a log.'
     @property
@@ -348,40 +348,16 @@ class CPOReward:
     def levels(self, queries, prompts) -> Any:
         "theta(x)'z for each query and prompt."
     name: Any
-    names_: Any
-    def open(self, log: Triplets) -> Any:
-        'Keep scored rows, encoder, baseline and support; warn of what would go unnoticed.'
-    def refitted(self, log: Triplets) -> Any:
-        'The same model with its encoder and baseline, fitted to another log.'
-    def residuals(self, route: str | None = ...) -> Any:
-        'What is left of the score when what the route expects is taken off.'
     route_: Any
-    def save(self, path) -> Any:
-        'Write the fitted reward and its log to one file, which `load_reward` reads.'
-    @property
-    def sound_route(self) -> Any:
-        'The route by which the effects are judged: within queries where the log opens it, else what assumes least.'
-    def state(self) -> dict:
-        'What a file must hold of the model: plain data and arrays.'
-    def support(self, prompts) -> _pd.DataFrame:
-        'How far each prompt lies from what the log has tried.'
 
 
-class CausalReward:
+class CausalReward(_Reward):
     'Effects of prompts by the route the log allows: within queries, weighted, or double machine learning.'
     def __init__(self, route: str = ..., learner: str = ..., d_x: int = ..., d_t: int = ..., folds: int = ..., encoder = ..., baseline: str | None = ..., random_state: int = ...) -> None: ...
-    def average_effect(self, prompts = ..., by: str | None = ..., alpha: float = ...) -> _pd.DataFrame:
-        'Average gain of each prompt over the baseline, with an interval clustered by query.'
     def average_se(self, queries, E_q, share, prompts) -> Any:
         'Standard error of the mean predicted effect over the queries, where the learner has one.'
-    def best(self, queries, prompts = ..., alpha: float = ...) -> _pd.DataFrame:
-        'The prompt with the largest predicted gain, for each query.'
-    def effect(self, queries, prompts) -> _np.ndarray:
-        'How much each prompt would raise the score of each query.'
     def effect_interval(self, queries, prompts, alpha: float = ...) -> tuple[_np.ndarray, _np.ndarray]:
         'Intervals of the gains over the baseline prompt, for each query and prompt.'
-    def encode(self, texts, role: str) -> _np.ndarray:
-        'Texts as the vectors that the model sees.'
     def fit(self, log: Triplets) -> Self:
         'Fit on the scored rows of a log; what was chosen and why is `identification_`.'
     @property
@@ -390,16 +366,10 @@ class CausalReward:
     def levels(self, queries, prompts) -> Any:
         "The learner's scores, up to a term of the query alone."
     name: Any
-    names_: Any
-    def open(self, log: Triplets) -> Any:
-        'Keep scored rows, encoder, baseline and support; warn of what would go unnoticed.'
     def refitted(self, log) -> Any:
         'The same model, its route and learner kept, fitted to another log; no race is run again.'
     def residuals(self, route: str | None = ...) -> Any:
         'What is left of the score when what the route expects is taken off.'
-    route_: Any
-    def save(self, path) -> Any:
-        'Write the fitted reward and its log to one file, which `load_reward` reads.'
     @property
     def sound_route(self) -> Any:
         'The route it chose.'
@@ -408,8 +378,6 @@ class CausalReward:
     @property
     def strategy_(self) -> Finding:
         'The former name of `identification_`.'
-    def support(self, prompts) -> _pd.DataFrame:
-        'How far each prompt lies from what the log has tried.'
 
 
 def search(reward, queries, proposer = ..., rounds: int = ..., keep: int = ..., children: int = ..., start = ..., score = ..., alpha: float = ..., random_state: int = ...) -> Any:

@@ -258,7 +258,7 @@ def _unraced_finding(reward, base, doubts):
 
 # %% ../nbs/407_causal.ipynb #3c0559dd
 def _identification_finding(reward, rows, table):
-    "What was chosen and why, and how it did against naive."
+    "What was chosen and why; how it did against naive."
     doubts, why = _doubts(reward, rows) + _blind_doubt(reward), reward.why_
     base = f"{why[0].upper()}{why[1:]}. Learner: {reward.learner_}"
     if table is None: return _unraced_finding(reward, base, doubts)

@@ -323,7 +323,7 @@ def triplets(self: Collection,
     refused: str = "score", limit: str = "score", # or "missing"
     covariates: list | None = None, # columns of the items; None: level or difficulty
 ) -> Triplets:
-    "The log of a collection; cells never asked are no part of it."
+    "The log of a collection, without cells never asked."
     asked, items = self.asked, self.plan.task.items
     dropped = _dropped(asked, refused=refused, limit=limit)
     why = self.stopped or "nothing was asked"

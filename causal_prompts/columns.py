@@ -329,7 +329,7 @@ def clean_frame(
     asked: list, # further columns named as covariates
     problems: Problems, # collects what is wrong
 ) -> pd.DataFrame: # raises LogError
-    "A checked frame, ids and repeats filled in."
+    "A checked frame, ids and repeats filled."
     coded = _codes_by_column(frame, problems)
     out = dict(score=_checked_scores(frame["score"], score_range, problems))
     if "propensity" in frame: out["propensity"] = _checked_propensities(frame["propensity"], problems)

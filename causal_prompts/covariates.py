@@ -197,8 +197,7 @@ def _category(name, values, units):
     (codes, names), d = _shared_levels(values, units), values.nunique()
     gone = values.isna().to_numpy()
     alone = (codes < 0) & ~gone
-    left = float(alone.mean())
-    more = {f"{name} missing": gone.astype(float)} if gone.any() else {}
+    more, left = {f"{name} missing": gone.astype(float)} if gone.any() else {}, float(alone.mean())
     if d + gone.any() < 2: return Coded(name, "constant", "one value", _no_numbers(len(values)))
     if d > 20 and left >= .5:
         return Coded(name, "text", f"{d:,} values, nearly one a row: not adjusted for",

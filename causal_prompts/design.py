@@ -294,7 +294,7 @@ def check_propensities(
     _check_claim(log.frame, permutations)
     whole = prompts_offered(log) == log.frame["prompt_id"].nunique()
     counts = [_miscounted(log.frame, inclusion) if whole else "" for inclusion in (False, True)]
-    uneven = np.ptp(np.bincount(unit_codes(log.frame))) > 0 # a draw and being among a query's rows differ
+    uneven = np.ptp(np.bincount(unit_codes(log.frame))) > 0 # a draw, or being among a query's rows
     totals = [False, True] if uneven else [False]
     with threadpool_limits(1, "blas"):
         left = [_predictability(log, query_features, permutations, random_state, True, t) for t in totals]

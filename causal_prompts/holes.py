@@ -120,7 +120,7 @@ def _means_by_tries(answers):
 def retried_answers(
     table: pd.DataFrame, # query_id, prompt_id, repeat, score, tries
 ) -> Finding:
-    "Do retried answers score like those of a first try?"
+    "Do retried answers score like first tries?"
     answers = table.assign(again=(table["tries"] > 1).astype(float))
     means = _means_by_tries(answers)
     inside = ["query_id", "prompt_id"] if answers["repeat"].max() > 0 else ["query_id"]

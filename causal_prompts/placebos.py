@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from .checks import check, thresholds
-from .core import as_texts, Finding, NotIdentifiedError, rng
+from .core import as_texts, Finding, NotIdentifiedError, rng, plain_words
 from .inference import contrasts, queries_met, reachable_prompts, residual_indicators, spread_kept
 from .plots import shorten
 from .residuals import holm, joint_test, learned_direction, Residuals, residuals, slopes
@@ -164,8 +164,6 @@ def _shuffle_finding(table, t, facts, alpha):
 # %% ../nbs/503_placebos.ipynb #48b582a1
 _PUNCTUATION = r"[.,;:!?'\"“”‘’`…()\u2013\u2014-]"
 
-def _plain_words(text): return " ".join(text.lower().split())
-
 def _named_sentences(sentences):
     "Each sentence that cannot matter, and the name that stands for it; a list has none."
     if not isinstance(sentences, dict): return {s: "" for s in as_texts(sentences, "sentences")}
@@ -173,12 +171,12 @@ def _named_sentences(sentences):
 
 def _without_sentences(prompts, sentences):
     "Each prompt without what cannot matter; equal ones should have equal effects."
-    if sentences is None: return [_plain_words(re.sub(_PUNCTUATION, " ", p)) for p in prompts]
+    if sentences is None: return [plain_words(re.sub(_PUNCTUATION, " ", p)) for p in prompts]
     named = _named_sentences(sentences)
-    out = [_plain_words(p) for p in prompts]
+    out = [plain_words(p) for p in prompts]
     for s in sorted(named, key=len, reverse=True):
-        stand_in = f" [{_plain_words(named[s])}] " if named[s] else " "
-        out = [_plain_words(p.replace(_plain_words(s), stand_in)) for p in out]
+        stand_in = f" [{plain_words(named[s])}] " if named[s] else " "
+        out = [plain_words(p.replace(plain_words(s), stand_in)) for p in out]
     return out
 
 # %% ../nbs/503_placebos.ipynb #09cfb60d

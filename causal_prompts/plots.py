@@ -185,11 +185,11 @@ def _groups_side_by_side(groups):
 
 # %% ../nbs/001_plots.ipynb #638a0cbe
 def forest(
-    table: pd.DataFrame, # one row per estimate
+    table: pd.DataFrame, # a row per estimate
     label="prompt", value="effect", lo="lo", hi="hi", group=None, truth=None, # columns
     xlabel="effect on the score", title="", zero: float | None = 0., level: float | None = None,
 ):
-    "Dots with intervals, a row per label, the first on top; groups share a row; dashed at `level`."
+    "Dots with intervals, a row per label, the first on top; groups share rows; `level` dashed."
     groups, row = _grouped_rows(table, group), {name: i for i, name in enumerate(pd.unique(table[label])[::-1])}
     with canvas(6.8, 1.1 + .32 * max(3, len(row)) * (1 + .25 * (len(groups) - 1))) as (fig, ax):
         for rows, look, shift in _groups_side_by_side(groups):

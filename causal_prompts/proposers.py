@@ -13,8 +13,9 @@ from functools import lru_cache
 import numpy as np
 from fastcore.basics import patch
 
-from .core import as_texts
+from .core import as_texts, plain_words
 from .triplets import Triplets
+from .world_texts import pick_one
 
 # %% ../nbs/801_proposers.ipynb #4cbe0816
 _JINJA = (r"\{\{(?:[^{}]|\{(?!\{)|\}(?!\}))*\}\}" # a new opening gives up the earlier one
@@ -96,10 +97,6 @@ def _placeholders(sentence):
 
 def _addable(sentence): return not _is_open(sentence) and not _placeholders(sentence)
 
-def _same_words(sentence):
-    "A sentence without regard to case and white space, to compare by."
-    return " ".join(sentence.lower().split())
-
 # %% ../nbs/801_proposers.ipynb #90cfd083
 def ideas_from(
     log, # a Triplets, or a list of prompts
@@ -115,7 +112,7 @@ def ideas_from(
             idea = f"around {' '.join(_placeholders(s))}"
             if _is_open(s): idea += ", open"
         elif _is_open(s): idea = "open ending"
-        elif len(where) < len(prompts): idea = _same_words(s)
+        elif len(where) < len(prompts): idea = plain_words(s)
         else: continue
         ideas.setdefault(idea, []).append(s)
     return ideas
@@ -132,7 +129,7 @@ class EditProposer:
     ):
         self.ideas = _all_wordings(ideas, rephrasings or {})
         self.weights = _operator_weights(weights, self.operators)
-        self._home = {_same_words(w): k for k, v in self.ideas.items() for w in v}
+        self._home = {plain_words(w): k for k, v in self.ideas.items() for w in v}
         self._free = {k: [w for w in v if _addable(w)] for k, v in self.ideas.items()}
 
     def __call__(self, query, prompt, n, rng):
@@ -150,8 +147,8 @@ def _all_wordings(ideas, rephrasings):
     if not ideas:
         raise ValueError("ideas must hold at least one idea, got none; "
                          "pass e.g. {'check': ['Check your result.']} or ideas_from(log)")
-    more = {_same_words(s): as_texts(v, "rephrasings") for s, v in rephrasings.items()}
-    further = {k: [w for s in v for w in more.get(_same_words(s), [])] for k, v in ideas.items()}
+    more = {plain_words(s): as_texts(v, "rephrasings") for s, v in rephrasings.items()}
+    further = {k: [w for s in v for w in more.get(plain_words(s), [])] for k, v in ideas.items()}
     return {k: list(dict.fromkeys([*v, *further[k]])) for k, v in ideas.items()}
 
 # %% ../nbs/801_proposers.ipynb #e0fcc65c
@@ -165,34 +162,32 @@ def _operator_weights(weights, operators):
     return chances
 
 # %% ../nbs/801_proposers.ipynb #1b77681f
-def _one_of(items, random): return items[int(random.integers(len(items)))]
-
 def _end_of(s):
     "Where the last sentence may be put: nothing goes behind an open ending."
     return len(s) - 1 if s and _is_open(s[-1]) else len(s)
 
 @patch
 def _add(self: EditProposer, s, gaps, random):
-    here = {self._home.get(_same_words(x)) for x in s}
+    here = {self._home.get(plain_words(x)) for x in s}
     new = [k for k, v in self._free.items() if v and k not in here]
     if not new: return None
     at = int(random.integers(_end_of(s) + 1))
     gap = next((g for g in gaps[:-1] if g), " ")
-    idea = _one_of(new, random)
-    more = [*s[:at], _one_of(self._free[idea], random), *s[at:]]
+    idea = pick_one(new, random)
+    more = [*s[:at], pick_one(self._free[idea], random), *s[at:]]
     return more, [*gaps[:at], gap, *gaps[at:]] if at < len(s) else [*gaps[:-1], gap, gaps[-1]]
 
 # %% ../nbs/801_proposers.ipynb #9318f3f4
 @patch
 def _movable(self: EditProposer, s):
     "Positions of sentences that can be dropped or moved."
-    return [i for i in range(_end_of(s)) if self._home.get(_same_words(s[i])) and not _placeholders(s[i])]
+    return [i for i in range(_end_of(s)) if self._home.get(plain_words(s[i])) and not _placeholders(s[i])]
 
 @patch
 def _drop(self: EditProposer, s, gaps, random):
     at = self._movable(s)
     if not at or len(s) < 2: return None
-    i = _one_of(at, random)
+    i = pick_one(at, random)
     return s[:i] + s[i + 1:], gaps[:i] + gaps[i + 1:] if i < len(s) - 1 else [*gaps[:-2], gaps[-1]]
 
 # %% ../nbs/801_proposers.ipynb #dbeac082
@@ -200,22 +195,23 @@ def _drop(self: EditProposer, s, gaps, random):
 def _fitting(self: EditProposer, sentence):
     "Other wordings of a sentence's idea, with the same placeholders and the same kind of ending."
     same = lambda w: _placeholders(w) == _placeholders(sentence) and _is_open(w) == _is_open(sentence)
-    wordings = self.ideas[self._home[_same_words(sentence)]]
-    return [w for w in wordings if _same_words(w) != _same_words(sentence) and same(w)]
+    wordings = self.ideas[self._home[plain_words(sentence)]]
+    return [w for w in wordings if plain_words(w) != plain_words(sentence) and same(w)]
 
 @patch
 def _rephrase(self: EditProposer, s, gaps, random):
-    at = [i for i, x in enumerate(s) if _same_words(x) in self._home and self._fitting(x)]
+    at = [i for i, x in enumerate(s) if plain_words(x) in self._home and self._fitting(x)]
     if not at: return None
-    i = _one_of(at, random)
-    return [*s[:i], _one_of(self._fitting(s[i]), random), *s[i + 1:]], gaps
+    i = pick_one(at, random)
+    return [*s[:i], pick_one(self._fitting(s[i]), random), *s[i + 1:]], gaps
 
+# %% ../nbs/801_proposers.ipynb #5f42eacb
 @patch
 def _reorder(self: EditProposer, s, gaps, random):
     at, last = self._movable(s), _end_of(s)
     if not at or last < 2: return None
-    i = _one_of(at, random)
-    j = _one_of([j for j in range(last) if j != i], random)
+    i = pick_one(at, random)
+    j = pick_one([j for j in range(last) if j != i], random)
     rest = s[:i] + s[i + 1:]
     return [*rest[:j], s[i], *rest[j:]], gaps
 
@@ -231,14 +227,14 @@ def variants(
     names = [k for k in self.operators if self.weights.get(k)]
     p = np.array([self.weights[k] for k in names], float)
     s, gaps = sentences(prompt)
-    out, seen, misses = [], {_same_words(prompt)}, 0
+    out, seen, misses = [], {plain_words(prompt)}, 0
     while len(out) < n and misses < 20 + 10 * n:
         edit = getattr(self, f"_{names[random.choice(len(p), p=p / p.sum())]}")
         made = edit(s, gaps, random)
         text = "" if made is None else "".join(x for pair in zip(*made) for x in pair)
-        if not text.strip() or _same_words(text) in seen:
+        if not text.strip() or plain_words(text) in seen:
             misses += 1
             continue
-        seen.add(_same_words(text))
+        seen.add(plain_words(text))
         out.append(text)
     return out

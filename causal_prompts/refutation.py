@@ -7,8 +7,7 @@ __all__ = ['Contrasts', 'regression', 'scalar_treatment', 'dowhy_refuters', 'ref
            'sensitivity']
 
 # %% ../nbs/504_refutation.ipynb #93f6a68e
-import logging, warnings
-from contextlib import contextmanager
+import warnings
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -103,18 +102,6 @@ def _half_estimates(r, f, j, simulations, random):
     return out
 
 # %% ../nbs/504_refutation.ipynb #05e32e14
-@contextmanager
-def _dowhy_silent():
-    "DoWhy without its warnings and its log."
-    log = logging.getLogger("dowhy")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), quiet_dowhy():
-            warnings.simplefilter("ignore")
-            yield
-    finally: log.setLevel(level)
-
 def _dowhy_estimate(y, d):
     "DoWhy's model of a score and a scalar treatment, what it identifies, and its estimate."
     model = PromptGraph(hidden=False, within=True).dowhy(pd.DataFrame(dict(prompt=d, score=y)))
@@ -134,7 +121,7 @@ def dowhy_refuters(
     "DoWhy's estimate of the scalar contrast, and what its placebo and its random common cause give."
     import_quietly("dowhy")
     how = dict(random_state=random_state, show_progress_bar=False)
-    with _dowhy_silent():
+    with quiet_dowhy(everything=True):
         model, estimand, estimate = _dowhy_estimate(y, d)
         placebo = model.refute_estimate(estimand, estimate, "placebo_treatment_refuter",
                                         num_simulations=simulations, placebo_type="permute", **how)

@@ -377,11 +377,11 @@ def study(
     log, # a Triplets, a DataFrame, or a path
     baseline: str | None = None, # of the log, or its id; None: by `baseline_of`
     fresh=None, # scored rows of other queries, for the checkup
-    thorough: bool = False, # also the checks that refit
-    *, prompts=None, # texts to try, beside the log's
+    thorough: bool = False, # also checks that refit
+    *, prompts=None, # texts to try beside the log's
     encoder=None, # None: TextEncoder()
     random_state: int = 0,
-    about: str | None = None, # where the log comes from
+    about: str | None = None, # whence the log
     say: Callable = _say_nothing, # told what is done
 ) -> Study:
     """What a log says of its prompts: .answer .effects .ranking .choices .checkup() .rows(a, b) .report(path)

@@ -67,7 +67,7 @@ def with_texts(
     prompts, # texts by name: a dict, a table, a file, a folder
     problems: Problems, # collects what is wrong
 ) -> pd.DataFrame:
-    "The frame with texts for names of prompts; the names become ids."
+    "The frame with texts for names, which become ids."
     texts, given = _texts_by_name(prompts), frame["prompt"].map(_bare_id)
     known, whole = given.isin(texts), {t.strip(): n for n, t in texts.items()}
     gone = [g for g in given[~known].unique() if g and g not in whole]

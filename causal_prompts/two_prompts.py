@@ -148,15 +148,18 @@ def _numbers_frame(rows, group, treated, X, covariates, weighted):
 
 # %% ../nbs/304_two_prompts.ipynb #7280e277
 @contextmanager
-def quiet_dowhy():
-    "Hold back two messages that DoWhy causes: of unobserved nodes, and of a treatment given as one column."
-    log = logging.getLogger("dowhy.causal_model")
+def quiet_dowhy(
+    everything: bool = False, # all that it logs and warns of; else two messages
+):
+    "Hold back what DoWhy says of unobserved nodes, and of a treatment given as one column."
+    log = logging.getLogger("dowhy" if everything else "dowhy.causal_model")
     level = log.level
     log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             for said in (r"\d+ variables are assumed unobserved", "A column-vector y was passed"):
                 warnings.filterwarnings("ignore", message=said)
+            if everything: warnings.simplefilter("ignore")
             yield
     finally: log.setLevel(level)
 

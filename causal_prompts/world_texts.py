@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import pandas as pd
 
-from .core import as_texts
+from .core import as_texts, plain_words
 
 # %% ../nbs/201_world_texts.ipynb #c8625858
 SLOTS = dict( # slot -> what may stand there
@@ -241,8 +241,6 @@ def ideas_in(
     prompts, # texts
 ) -> pd.DataFrame: # (n_prompts, n_ideas) booleans, rows in the order given
     "Which ideas each prompt carries."
-    texts = [_as_one_line(t) for t in as_texts(prompts, "prompts")]
-    found = {idea: [_as_one_line(w) for w in wordings] for idea, wordings in IDEAS.items()}
+    texts = [plain_words(t) for t in as_texts(prompts, "prompts")]
+    found = {idea: [plain_words(w) for w in wordings] for idea, wordings in IDEAS.items()}
     return pd.DataFrame({idea: [any(w in t for w in wordings) for t in texts] for idea, wordings in found.items()})
-
-def _as_one_line(text): return " ".join(text.lower().split())
