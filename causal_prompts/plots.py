@@ -304,10 +304,10 @@ def _cell_texts(ax, values, fmt, centre):
 # %% ../nbs/001_plots.ipynb #190dc917
 def love(
     table: pd.DataFrame, label: str = "label", before: str = "before", after: str = "after",
-    threshold: float | None = None, # on both sides of zero
+    threshold: float | None = None, # either side of zero
     xlabel: str = "correlation", title: str = "", most: int = 25, # rows drawn
 ):
-    "Two marks a row: before and after."
+    "Two marks a row, before and after."
     table = table.head(most)
     at = np.arange(len(table))[::-1]
     with canvas(6.8, 1.2 + .28 * max(3, len(table))) as (fig, ax):
@@ -315,7 +315,7 @@ def love(
         ax.plot(table[before], at, MARKERS[1], color=VERMILION, ms=6, label=before)
         ax.plot(table[after], at, MARKERS[0], color=BLUE, ms=6, label=after)
         ax.axvline(0, color=GREY, lw=1, zorder=0)
-        for t in ([-threshold, threshold] if threshold else []): ax.axvline(t, **THRESHOLD)
+        for t in [] if threshold is None else [-threshold, threshold]: ax.axvline(t, **THRESHOLD)
         ax.set(yticks=at, yticklabels=labels(table[label]), ylim=(-.6, len(table) - .4), xlabel=xlabel, title=title)
         fig.legend(loc="outside lower center", ncols=2)
     return fig

@@ -90,3 +90,8 @@ def test_a_figure_of_a_finding_and_its_page(few, tmp_path):
         warnings.simplefilter("error")
         page = report([Finding("q", t, "ok", "r", form=("forest", {}))], tmp_path/"r.html").read_text(encoding="utf-8")
     assert "中文" in page
+
+def test_a_threshold_of_zero_is_drawn_and_none_is_not():
+    table = pd.DataFrame(dict(label=["a", "b"], before=[.3, -.2], after=[.1, .0]))
+    dashed = lambda threshold: sum(line.get_linestyle() != "-" for line in plots.love(table, threshold=threshold).axes[0].lines if len(line.get_xdata()) == 2 and line.get_xdata()[0] == line.get_xdata()[1])
+    assert dashed(0.) == 2 and dashed(.1) == 2 and dashed(None) == 0
