@@ -41,7 +41,7 @@ class CausalReward(Reward):
         d_x: int = 12, d_t: int = 40, # smooth features of queries and of prompts
         folds: int = 5, # cross-fitting and the race; 0: no race, no comparison with the naive model
         encoder=None, # any object with .encode(texts, role=...); None: TextEncoder()
-        baseline: str | None = None, # the prompt t0; None: the one logged most often
+        baseline: str | None = None, # t0; None: the prompt called so, else the most logged
         random_state: int = 0,
     ):
         self.route, self.learner, self.d_x, self.d_t, self.folds = route, learner, d_x, d_t, folds
