@@ -19,7 +19,7 @@ from .core import Finding, LogError
 from .demonstration import demo
 from .flags import add_flags, named_values, number_pair, SCORE_RANGE
 from .reporting import as_text, report
-from .studies import study
+from .studies import checkup_sections, study
 from .triplets import Triplets
 
 # %% ../nbs/914_cli.ipynb #457883c3
@@ -171,7 +171,7 @@ def _study_job(a, say, notes):
         sections, title, shown = study(log, a.baseline, **given).sections(), f"What {name} says of its prompts", {}
     else:
         fresh = _open_log(argparse.Namespace(**vars(a) | dict(log=a.fresh)))[0] if a.fresh else None
-        sections = study(log, a.baseline, fresh, a.thorough, **given).checkup_sections()
+        sections = checkup_sections(study(log, a.baseline, fresh, a.thorough, **given))
         title, shown = f"Can {name} be believed?", dict(shown=brief)
     verdict = _print_and_write(sections, Path(a.out), title, notes, **shown)
     return _EXIT[verdict] if a.strict else 0

@@ -75,7 +75,7 @@ def better_in_truth(
     good = mean["truth"]["causal"] > max(0, mean["truth"]["naive"])
     facts = dict(outside=outside, predicted=mean["predicted"].to_dict(), truth=mean["truth"].to_dict())
     reading = _winners_said(found, mean, len(queries), outside, len(table))
-    return with_winners(found["causal"].finding(), table, reading, verdict="ok" if good else "caution",
+    return with_winners(found["causal"].finding(), table, world.baseline, reading, verdict="ok" if good else "caution",
                         threshold=_TRULY, facts=facts, advice=_SCORE_FIRST)
 
 # %% ../nbs/913_demonstration.ipynb #669dc621
@@ -84,7 +84,7 @@ def _who_won(versus):
     order, score = versus["all prompts"], versus["score"]
     if order["lo"] > 0 and score["lo"] > 0: return "the causal model did better", True
     if order["hi"] < 0 and score["hi"] < 0: return "the naive model did better", False
-    return "the two models were not clearly told apart", False
+    return "the models were not clearly told apart", False
 
 def _both_in_truth(gains, ranks):
     "A row per model: what it recommends and claims, what is so, how it ranks and chooses."
@@ -100,21 +100,20 @@ def _both_in_truth(gains, ranks):
 def _ranked_said(causal, naive):
     "How both order the prompts and what their picks score, beside a random and the best possible pick."
     plain = {what: causal["score"]["mean"] - causal["gains"][what]["mean"] for what in ("random prompt", "oracle")}
-    return (f"on {causal['queries']} new queries the causal order of the prompts agrees with the truth at tau-b "
-            f"{causal['tau']['mean']:+.2f} (naive {naive['tau']['mean']:+.2f}), its picks score "
-            f"{causal['score']['mean']:.3f} (naive {naive['score']['mean']:.3f}, a random prompt "
-            f"{plain['random prompt']:.3f}, the best possible pick {plain['oracle']:.3f})")
+    return (f"tau-b {causal['tau']['mean']:+.2f}, naive {naive['tau']['mean']:+.2f}.\n"
+            f"Causal picks score {causal['score']['mean']:.3f}, naive {naive['score']['mean']:.3f}, a random prompt "
+            f"{plain['random prompt']:.3f}, the best possible pick {plain['oracle']:.3f}.")
 
 # %% ../nbs/913_demonstration.ipynb #16cc7f64
 _WON = "ok: the causal model ranks and chooses better, both paired intervals above 0"
 
 def _demo_conclusion(gains, ranks):
-    "Who was right, in numbers, whoever it was."
+    "Who was right, in three short lines, whoever it was."
     versus, causal, naive = (finding.facts for finding in ranks)
     known, (word, wins) = gains.facts, _who_won(versus)
-    held = (f"{known['held']['causal']} of {known['prompts']} of its intervals hold the true effect "
-            f"(naive {known['held']['naive']})")
-    reading = f"In this world {word}: {_ranked_said(causal, naive)}, and {held}."
+    held = (f"Causal: {known['held']['causal']} of {known['prompts']} of its intervals hold the truth, "
+            f"naive: {known['held']['naive']}.")
+    reading = f"In this world {word}: {_ranked_said(causal, naive)}\n{held}"
     table = _both_in_truth(known, dict(naive=naive, causal=causal))
     return Finding("Who was right?", table, "ok" if wins else "caution", reading, _WON, facts=dict(wins=bool(wins)))
 
@@ -170,4 +169,4 @@ def _on_new_queries(world, models, gains, prompts, queries, seed, say):
     say("searching a better prompt for three queries")
     three = list(world.queries(3, seed + 2)["query"])
     yield "A better prompt for three queries", better_in_truth(*models, three, world, seed)
-    yield "In one sentence", _demo_conclusion(gains, ranks)
+    yield "The answer", _demo_conclusion(gains, ranks)

@@ -83,16 +83,16 @@ def both_averages(
     naive, causal, # fitted to the same log
     names: dict, # prompt -> name
     alpha: float = .05, # 1 - coverage
-) -> pd.DataFrame: # prompt (its name), text, n, both effects with ends, sure (1, 0, -1), sure_lo, sure_hi
-    "A row per prompt, both models side by side; sure says what holds for that many comparisons."
+) -> pd.DataFrame: # prompt (its name), text, n, both effects with ends, significant (1, 0, -1), simultaneous ends
+    "A row per prompt, both models side by side; simultaneous intervals hold for all."
     prompts = list(causal.prompts_["prompt"].unique())
     rows = causal.log_.frame["prompt"].value_counts().reindex(prompts).to_numpy()
     out = pd.DataFrame(dict(prompt=[names[p] for p in prompts], text=prompts, n=rows))
     for name, reward in (("naive", naive), ("causal", causal)):
         out[[name, f"{name}_lo", f"{name}_hi"]] = _with_ends(reward.average_effect(prompts, alpha=alpha))
     widened = causal.average_effect(prompts, alpha=alpha / max(1, len(prompts) - 1))
-    ends = widened[["lo", "hi"]].astype(float)
-    return out.assign(sure=_beyond_doubt(widened), sure_lo=ends["lo"], sure_hi=ends["hi"])
+    ends = widened[["lo", "hi"]].astype(float).add_prefix("simultaneous_")
+    return out.assign(significant=_beyond_doubt(widened)).join(ends)
 
 # %% ../nbs/909_gains.ipynb #0b00f262
 def recommended(
@@ -123,12 +123,14 @@ def _one_below_the_other(table):
     for model in ("causal", "naive"):
         part = pd.DataFrame(dict(prompt=table["prompt"], model=model, effect=table[model],
                                  lo=table[f"{model}_lo"], hi=table[f"{model}_hi"]))
+        for end in ("simultaneous_lo", "simultaneous_hi"): part[end] = table[end] if model == "causal" else np.nan
         parts.append(part.assign(truth=table["truth"]) if "truth" in table else part)
     return pd.concat(parts, ignore_index=True)
 
-def _forest_of_both(table):
+def _forest_of_both(table, baseline):
     truth = "truth" if "truth" in table else None
-    return "forest", dict(group="model", truth=truth, xlabel="average gain over the baseline prompt")
+    over = f"average gain over the baseline\n{shorten(baseline, 36)!r}"
+    return "forest", dict(group="model", truth=truth, xlabel=over)
 
 # %% ../nbs/909_gains.ipynb #2d92fc3d
 def _columns_shown(table):
@@ -151,7 +153,9 @@ def _claim(row, model):
 def _best_facts(row, model):
     "The same for programs."
     facts = dict(prompt=row["text"], name=row["prompt"], effect=row[model])
-    return facts | dict(lo=row[f"{model}_lo"], hi=row[f"{model}_hi"], truth=row.get("truth"))
+    facts |= dict(lo=row[f"{model}_lo"], hi=row[f"{model}_hi"], truth=row.get("truth"))
+    if model == "naive": return facts
+    return facts | {end: row[end] for end in ("simultaneous_lo", "simultaneous_hi")}
 
 # %% ../nbs/909_gains.ipynb #a0c3ca64
 def _truth_said(best, n, held, corr, alpha):
@@ -180,8 +184,9 @@ def _counts_in_log(others):
     known = others[["naive", "causal"]].dropna()
     agree = known["naive"].corr(known["causal"], method="spearman") if len(known) > 3 else np.nan
     return dict(prompts=len(others), above=int((others["causal_lo"] > 0).sum()),
-                below=int((others["causal_hi"] < 0).sum()), sure_above=int((others["sure"] == 1).sum()),
-                sure_below=int((others["sure"] == -1).sum()), agree=agree)
+                below=int((others["causal_hi"] < 0).sum()), agree=agree,
+                significant_above=int((others["significant"] == 1).sum()),
+                significant_below=int((others["significant"] == -1).sum()))
 
 # %% ../nbs/909_gains.ipynb #cda27bb4
 def _best_in_log(best):
@@ -192,24 +197,33 @@ def _best_in_log(best):
 
 # %% ../nbs/909_gains.ipynb #dbf85050
 def _log_said(best, facts, apart, alpha):
-    "What both models put first, how many prompts are told from the baseline, how far the models agree."
+    "What both models put first, how many prompts differ from the baseline, how far the models agree."
     n = facts["prompts"]
     reading = (f"{_best_in_log(best)}Of {n} prompts {facts['above']} lie above and {facts['below']} below the baseline "
-               f"by their own {1 - alpha:.0%} interval, {facts['sure_above']} and {facts['sure_below']} when the "
-               f"intervals are widened for {n} comparisons.")
+               f"by their own {1 - alpha:.0%} interval, {facts['significant_above']} and "
+               f"{facts['significant_below']} when the intervals are widened for {n} comparisons.")
     if apart: reading += f" {apart} of them cannot be compared with the baseline: nothing in the log links them."
     if not np.isfinite(facts["agree"]): return reading
     return f"{reading} The two models order the prompts with a rank correlation of {facts['agree']:+.2f}."
 
 # %% ../nbs/909_gains.ipynb #2f5bf3fb
-_TOLD_IN_LOG = ("ok: at least one prompt is told from the baseline with intervals widened for all comparisons, "
-                "and most can be compared")
+_SHOWN_IN_LOG = ("ok: at least one prompt differs from the baseline with intervals widened for all comparisons, "
+                 "and most can be compared")
 
+def _to_recommend(others, best):
+    "The prompt with the largest estimate, if its widened interval lies above 0; else the largest of those whose does."
+    above = others[others["significant"] == 1]
+    if not len(above): return None
+    row = best["causal"] if best["causal"]["significant"] == 1 else above.loc[above["causal"].idxmax()]
+    return _best_facts(row, "causal")
+
+# %% ../nbs/909_gains.ipynb #66186770
 def _in_log(others, best, alpha):
     "Reading, verdict, threshold and facts where they are not."
     facts, apart = _counts_in_log(others), int(others["causal"].isna().sum())
-    good = (facts["sure_above"] or facts["sure_below"]) and apart < len(others) / 2
-    return _log_said(best, facts, apart, alpha), "ok" if good else "caution", _TOLD_IN_LOG, facts
+    good = (facts["significant_above"] or facts["significant_below"]) and apart < len(others) / 2
+    said, facts["recommended"] = _log_said(best, facts, apart, alpha), _to_recommend(others, best)
+    return said, "ok" if good else "caution", _SHOWN_IN_LOG, facts
 
 # %% ../nbs/909_gains.ipynb #d5bac08c
 def gains_finding(
@@ -217,15 +231,16 @@ def gains_finding(
     baseline: str, # text of the baseline prompt
     alpha: float = .05, # 1 - coverage, as of the table
 ) -> Finding:
-    "What does each prompt bring on average, and do the two models agree?"
+    "What each prompt brings on average, and whether both models agree."
     best = {model: recommended(table, model, baseline) for model in ("naive", "causal")}
     judge, others = _in_truth if "truth" in table else _in_log, table[table["text"] != baseline]
     reading, verdict, threshold, facts = judge(others, best, alpha)
+    facts |= dict(alpha=alpha)
     facts |= {model: _best_facts(row, model) for model, row in best.items()}
     shown = _deciding(table, baseline)
-    return Finding("What does each prompt bring on average?", _columns_shown(shown), verdict,
-                   f"Gains over {shorten(baseline, 80)!r}. {reading}", threshold=threshold, facts=facts,
-                   data=_one_below_the_other(shown), form=_forest_of_both(shown))
+    said = f"Gains over {shorten(baseline, 80)!r}. {reading}"
+    return Finding("What does each prompt bring on average?", _columns_shown(shown), verdict, said, threshold,
+                   facts=facts, data=_one_below_the_other(shown), form=_forest_of_both(shown, baseline))
 
 # %% ../nbs/909_gains.ipynb #d2765d3e
 def effects(
@@ -242,12 +257,12 @@ def effects(
 # %% ../nbs/909_gains.ipynb #728cf1b0
 def recommendations(
     gains: Finding, # of `effects`
-) -> pd.DataFrame: # model, recommends (the prompt in full), effect, lo, hi; truth where it is known
-    "The two recommended prompts in full."
+) -> pd.DataFrame: # model, largest_estimate (the prompt in full), effect, lo, hi; truth where it is known
+    "The prompt that each model puts first, in full."
     rows = []
     for model in ("naive", "causal"):
         best = gains.facts[model]
-        row = dict(model=model, recommends=best["prompt"], effect=best["effect"], lo=best["lo"], hi=best["hi"])
+        row = dict(model=model, largest_estimate=best["prompt"], effect=best["effect"], lo=best["lo"], hi=best["hi"])
         rows.append(row if best["truth"] is None else row | dict(truth=best["truth"]))
     return pd.DataFrame(rows)
 
@@ -279,11 +294,13 @@ def winners_of(
 def with_winners(
     finding: Finding, # of a search
     winners: pd.DataFrame, # of `winners_of`
+    baseline: str, # text of the baseline prompt
     reading: str, **changes, # further fields of the finding
 ) -> Finding:
     "A finding on winners, with their table and a picture of it."
     known = dict(truth="truth") if "truth" in winners else {}
-    form = dict(label="for", value="predicted", xlabel="predicted gain over the baseline prompt", **known)
+    over = f"predicted gain over the baseline\n{shorten(baseline, 36)!r}"
+    form = dict(label="for", value="predicted", xlabel=over, **known)
     data = winners.drop(columns=["prompt", "inside"])
     return replace(finding, table=winners, reading=reading, data=data, form=("forest", form), **changes)
 
@@ -298,8 +315,9 @@ def _beside_logged(found, causal, logged):
     reading = (f"{finding.reading} The best of the {len(causal.prompts_)} logged prompts is predicted to gain "
                f"{logged['effect'].mean():+.3f} on average. The search began with the baseline and the prompt of the "
                "largest average effect.")
-    if finding.verdict != "stop" or not finding.facts["above"]: return with_winners(finding, table, reading)
-    return with_winners(finding, table, reading, verdict="caution", advice=_NOTHING_NEW)
+    nothing = finding.verdict == "stop" and finding.facts["above"]
+    changes = dict(verdict="caution", advice=_NOTHING_NEW) if nothing else {}
+    return with_winners(finding, table, causal.baseline_, reading, **changes)
 
 # %% ../nbs/909_gains.ipynb #54506683
 def better_in_log(

@@ -155,7 +155,8 @@ def _text_item(item, width):
     "Prose, a table or a finding as lines."
     if isinstance(item, str): return _wrap(item, width)
     if isinstance(item, pd.DataFrame): return _text_table(item, width)
-    said = f"[{item.verdict}] {_joined_lines(item.question)}\n{_wrap(item.reading, width)}"
+    reading = "\n".join(_wrap(line, width) for line in item.reading.splitlines())
+    said = f"[{item.verdict}] {_joined_lines(item.question)}\n{reading}"
     parts = [said, _text_table(item.table, width)]
     if item.advice: parts.append(_wrap(f"Next: {item.advice}", width))
     return "\n\n".join(parts)
@@ -277,12 +278,16 @@ _PAGE = """<!DOCTYPE html>
 """
 
 # %% ../nbs/905_reporting.ipynb #b1cf3231
-def _html_lead(lead):
-    "What opens the page."
+def _html_lead(lead, shown=()):
+    "What opens the page; with its picture, unless a section shows it."
     if lead is None: return ""
     if isinstance(lead, str): return f'<div class="lead"><p>{escape(lead)}</p></div>'
-    return f'<div class="lead {lead.verdict}"><p>{_badge(lead.verdict)} {escape(lead.reading)}</p></div>'
+    lines = "</p>\n<p>".join(escape(line) for line in lead.reading.splitlines())
+    again = lead.form is None or any(item is lead for item in shown)
+    picture = "" if again else "\n" + _html_figure(lead)
+    return f'<div class="lead {lead.verdict}"><p>{_badge(lead.verdict)} {lines}</p></div>{picture}'
 
+# %% ../nbs/905_reporting.ipynb #0f10aa9b
 def _html(sections, title, lead):
     "The page as text."
     parts, body = _checked_sections(sections), []
@@ -291,7 +296,8 @@ def _html(sections, title, lead):
     for i, (heading, items) in enumerate(parts):
         if heading: body.append(f'<h2 id="s{i}">{escape(heading)}</h2>')
         body += [_html_item(item) for item in items]
-    return _PAGE.format(title=escape(title), style=_STYLE + _PARTS_STYLE, lead=_html_lead(lead), nav=nav,
+    opening = _html_lead(lead, [item for _, items in parts for item in items])
+    return _PAGE.format(title=escape(title), style=_STYLE + _PARTS_STYLE, lead=opening, nav=nav,
                         body="\n".join(body), version=__version__, footer=_FOOTER)
 
 # %% ../nbs/905_reporting.ipynb #6e082b54

@@ -69,7 +69,7 @@ def sections(): return {s[0]: s[1:] for s in demonstration.demo(seed=3, queries=
 
 def test_demo_has_every_step_in_order(sections):
     heads = list(sections)
-    assert heads[0] == "The log" and heads[-1] == "In one sentence" and len(heads) == 7
+    assert heads[0] == "The log" and heads[-1] == "The answer" and len(heads) == 7
     kinds = [[type(i).__name__ for i in s] for s in sections.values()]
     assert kinds == [["str", "DataFrame"], ["Finding"], ["str", "Finding", "DataFrame"], ["Finding"], ["Finding"] * 3, ["Finding"], ["Finding"]]
 
@@ -99,7 +99,7 @@ def test_demo_searches_with_known_gains(sections):
 
 
 def test_demo_conclusion_quotes_the_findings(sections):
-    end, (versus, causal, naive) = sections["In one sentence"][0], sections["On new queries, scored by their exact expectation"]
+    end, (versus, causal, naive) = sections["The answer"][0], sections["On new queries, scored by their exact expectation"]
     for number in (causal.facts["tau"]["mean"], naive.facts["tau"]["mean"]): assert f"{number:+.2f}" in end.reading
     for number in (causal.facts["score"]["mean"], naive.facts["score"]["mean"]): assert f"{number:.3f}" in end.reading
     gains = sections["What the models say of the prompts, beside the truth"][1].facts
@@ -123,11 +123,11 @@ def test_demo_command_end_to_end(tmp_path, capsys, hashed):
     code, out, err = ran(capsys, "demo", "--queries", 40, "--out", tmp_path/"a")
     path = tmp_path/"a"/"report.html"
     assert code == 0 and out.rstrip().endswith(f"Report: {path}") and "fitting both models" in err and "fitting both models" not in out
-    assert out.index("The log") < out.index("What this log can tell") < out.index("beside the truth") < out.index("On new queries") < out.index("A better prompt") < out.index("In one sentence")
+    assert out.index("The log") < out.index("What this log can tell") < out.index("beside the truth") < out.index("On new queries") < out.index("A better prompt") < out.index("The answer")
     assert max(map(len, out.splitlines()[:-1])) <= 100
     page = Page(path)
     lead = page.text[page.text.index("In this world"):page.text.index("of its intervals hold")]
-    assert " ".join(out[out.index("In this world"):out.index("of its")].split()) == lead.strip()
+    assert " ".join(out[out.index("In this world"):out.index("of its")].split()) == " ".join(lead.split())
     assert len(page.all("img")) >= 6 and all(a["alt"] for a, _ in page.all("img")) and not page.all("script")
     again, out2, _ = ran(capsys, "demo", "--queries", 40, "--out", tmp_path/"b")
     assert again == 0 and out2.replace(str(tmp_path/"b"), "") == out.replace(str(tmp_path/"a"), "") and path.read_bytes() == (tmp_path/"b"/"report.html").read_bytes()
@@ -146,24 +146,24 @@ def test_run_reads_every_format(tmp_path, capsys, hashed, kind):
     f, path = log_frame(), tmp_path/f"log.{kind}"
     {"csv": lambda: f.to_csv(path, index=False), "jsonl": lambda: f.to_json(path, orient="records", lines=True), "parquet": lambda: f.to_parquet(path)}[kind]()
     code, out, _ = ran(capsys, "run", path, "--out", tmp_path)
-    assert code == 0 and "180 rows; 60 queries x 5 prompts" in out and "Way 4" in out[out.index("What does this log say?"):] and (tmp_path/"report.html").exists()
+    assert code == 0 and "180 rows; 60 queries x 5 prompts" in out and "4, now." in out[out.index("What does this log say?"):] and (tmp_path/"report.html").exists()
 
 
 def test_run_finds_the_effect_that_is_there(tmp_path):
     end = list(studies.study(Triplets(log_frame(n=150)), baseline="Solve it. Way 0, now.", encoder=Hashed()).sections())[-1][-1]
-    assert end.verdict == "ok" and "are better than the baseline" in end.reading and "Way 4" in end.reading
+    assert end.verdict == "ok" and end.reading.startswith("Use 'Solve it. Way 4, now.': +") and "are better than the baseline" in end.facts["details"][0]
 
 
 def test_run_says_what_a_log_without_effects_cannot_tell():
     for seed in range(4):
         end = list(studies.study(Triplets(log_frame(n=60, effect=0., seed=seed)), encoder=Hashed()).sections())[-1][-1]
-        assert end.verdict == "stop" and "This log cannot tell any of the other 4 prompts to be better" in end.reading and end.facts["choosing"] is not True
+        assert end.verdict == "stop" and "no effect could be shown" in end.reading and " 0 of 4 prompts are better" in end.facts["details"][0] and end.facts["choosing"] is not True
 
 
 def test_run_on_one_prompt_a_query_names_the_assumption():
     secs = list(studies.study(Triplets(log_frame(n=200, k=1)), encoder=Hashed()).sections())
     end = secs[-1][-1]
-    assert end.verdict in ("caution", "stop") and "assumes that the query's text carries" in end.reading and "cannot tell" in end.reading
+    assert end.verdict in ("caution", "stop") and "assuming no unobserved confounder" in end.reading and "assumes that the query's text" in end.facts["details"][-1] and "cannot tell" in end.facts["details"][1]
     assert not any("held-out queries" in s[0] for s in secs) and any("nothing was held out" in str(s[1]) for s in secs)
 
 
@@ -172,7 +172,7 @@ def test_effects_count_comparisons():
     naive, causal = gains.fitted(log, "Solve it. Way 0, now.", encoder=Hashed(), learner="kernel", folds=0)
     f = gains.effects(naive, causal, gains.short_names(list(log.prompts["prompt"]))).facts
     a, wide = (causal.average_effect(alpha=k).set_index("prompt").drop("Solve it. Way 0, now.") for k in (.05, .05 / 4))
-    assert f["above"] == (a["lo"] > 0).sum() and f["sure_above"] == (wide["lo"] > 0).sum() <= f["above"] and f["below"] == (a["hi"] < 0).sum()
+    assert f["above"] == (a["lo"] > 0).sum() and f["significant_above"] == (wide["lo"] > 0).sum() <= f["above"] and f["below"] == (a["hi"] < 0).sum()
 
 
 def test_recommendation_agrees_with_the_ranking_page():
