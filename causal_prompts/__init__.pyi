@@ -40,6 +40,7 @@ from . import kernel as kernel
 from . import learning_curve as learning_curve
 from . import llm as llm
 from . import measures as measures
+from . import monitoring as monitoring
 from . import naive as naive
 from . import patterns as patterns
 from . import placebos as placebos
@@ -58,7 +59,9 @@ from . import rewards as rewards
 from . import routes as routes
 from . import rows as rows
 from . import sandbox as sandbox
+from . import sensitivity_analysis as sensitivity_analysis
 from . import serve as serve
+from . import shuffles as shuffles
 from . import sources as sources
 from . import spaces as spaces
 from . import stability as stability

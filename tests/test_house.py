@@ -44,9 +44,14 @@ def module_of(notebook):
     return found[0] if found else None
 
 def floors(nbs=NBS):
-    "Module -> number of its notebook, as written: its first digit is the room."
-    numbered = [(f, m[1]) for f in sorted(nbs.glob("*.ipynb")) if (m := re.match(r"(\d+)_", f.name))]
+    "Module -> number of its notebook, as written: its first digit is the room, a letter stands between two numbers."
+    numbered = [(f, m[1]) for f in sorted(nbs.glob("*.ipynb")) if (m := re.match(r"(\d+[a-z]?)_", f.name))]
     return {module_of(f): number for f, number in numbered if module_of(f)}
+
+def place(number):
+    "The number of a page as what orders it: 501 before 501b before 502."
+    digits, letter = re.fullmatch(r"(\d+)([a-z]?)", number).groups()
+    return int(digits), letter
 
 def page_report(nbs=NBS):
     "One row a notebook: cells, share of prose, words of prose a line exported, lines and characters of the exported cells, its widest line."
@@ -111,7 +116,7 @@ def upward(package=PACKAGE, nbs=NBS):
             if target not in floor: wrong.append(f"{at}, which is no module of a numbered notebook; import from the module that makes it")
             elif target == "widgets": wrong.append(f"{at}; nothing imports widgets")
             elif here == "plots": wrong.append(f"{at}; plots imports no module of the package")
-            elif int(floor[target]) >= int(floor[here]): wrong.append(f"{at}: from floor {floor[here]} to {floor[target]}")
+            elif place(floor[target]) >= place(floor[here]): wrong.append(f"{at}: from floor {floor[here]} to {floor[target]}")
     return wrong
 
 
@@ -373,6 +378,8 @@ def test_numbers_order_pages_and_not_their_spelling(tmp_path):
     package, nbs = write_tree(tmp_path, _07_low="from toy import high", _08_high="from toy import low")
     (nbs/"07_low.ipynb").rename(nbs/"99_low.ipynb"), (nbs/"08_high.ipynb").rename(nbs/"101_high.ipynb")
     assert upward(package, nbs) == ["low.py:1 imports high: from floor 99 to 101"]
+    (nbs/"101_high.ipynb").rename(nbs/"99b_high.ipynb")
+    assert upward(package, nbs) == ["low.py:1 imports high: from floor 99 to 99b"]
 
 def test_a_name_that_does_not_exist_is_said_to_be_missing():
     import causal_prompts
@@ -396,7 +403,7 @@ def test_bad_outputs_are_found(tmp_path):
     page.write_text(json.dumps(dict(cells=[], metadata=dict(widgets={})))); assert "widget state" in unrun(page)[0]
 
 def test_contributing_names_every_page_once():
-    named = re.findall(r"^\| `(\d+_\w+)` \| `(\w+)` \|", (ROOT/"CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    named = re.findall(r"^\| `(\d+[a-z]?_\w+)` \| `(\w+)` \|", (ROOT/"CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert named == [(f.stem, module_of(f)) for f in notebooks() if f.parent == NBS and module_of(f)]
 
 def test_no_exported_cell_is_too_long(): assert too_dense() == []

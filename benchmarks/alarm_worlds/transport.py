@@ -1,4 +1,4 @@
-"Worlds of the page 814_transport."
+"Worlds of the pages on transport and monitoring."
 import numpy as np, pandas as pd
 from alarm_worlds import Simulated, Words, given
 import causal_prompts as cp
