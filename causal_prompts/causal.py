@@ -319,7 +319,7 @@ def effect_interval(
     alpha: float = .05, # 1 - coverage
 ) -> tuple[np.ndarray, np.ndarray]: # lower and upper ends, (n_q, n_p) each
     "Intervals of the gains over the baseline prompt, for each query and prompt."
-    self._check()
+    self.require_fitted()
     if not self.has_interval:
         raise ValueError(f"the learner {self.learner_!r} has no interval that covers; fit with learner='kernel' for "
                          "intervals of single effects, or use average_effect")
@@ -358,7 +358,7 @@ def state(self: CausalReward) -> dict:
         raise ValueError("only CausalReward with the kernel learner can be saved without pickle, got the learner "
                          f"{self.learner_!r}; fit with learner='kernel', or save the log and fit again")
     params = {k: v for k, v in self.get_params(deep=False).items() if k != "encoder"}
-    ours = isinstance(self.encoder_, TextEncoder) and not self.encoder_._given
+    ours = isinstance(self.encoder_, TextEncoder) and not self.encoder_.model_given
     return dict(
         params=params, encoder=self.encoder_.state() if ours else None, baseline=self.baseline_, route=self.route_,
         why=self.why_, nuisance=self.nuisance_, learner=self.learner_, identification=self.identification_.to_dict(),

@@ -39,7 +39,8 @@ class Reward(BaseEstimator):
         "Whether the log gives its prompts by name; they then have vectors that are near to none."
         return are_names(self.prompts_.prompt)
 
-    def _check(self):
+    def require_fitted(self):
+        "Raise where `fit` was not called yet."
         if not hasattr(self, "log_"):
             raise NotFittedError(f"{type(self).__name__} is not fitted; call .fit(log) with a Triplets log first")
 
@@ -68,7 +69,7 @@ def effect(
     prompts, # n_p texts, seen in the log or not
 ) -> np.ndarray: # (n_q, n_p) gain in score over the baseline prompt
     "How much each prompt would raise the score of each query."
-    self._check()
+    self.require_fitted()
     queries, prompts = as_texts(queries, "queries"), as_texts(prompts, "prompts")
     levels = np.asarray(self.levels(queries, [*prompts, self.baseline_]), float)
     if levels.shape != (len(queries), len(prompts) + 1):
@@ -179,7 +180,7 @@ def blindness(
     reward, # fitted
 ) -> Finding: # table: role, group, text, why
     "Which prompts and which queries the encoder cannot tell apart."
-    reward._check()
+    reward.require_fitted()
     found = _indistinct_texts(reward)
     alike = {role: float(len(t)) for role, t in found.items()}
     table, counted = _by_role(found), pd.DataFrame(dict(texts=alike.keys(), alike=alike.values()))
@@ -214,7 +215,7 @@ def support(
     self: Reward, prompts, # texts
 ) -> pd.DataFrame: # prompt, distance, quantile, inside, indistinct (from a logged prompt of another text)
     "How far each prompt lies from what the log has tried."
-    self._check()
+    self.require_fitted()
     prompts = as_texts(prompts, "prompts")
     Z = self.encode(prompts, "prompt")
     out = self.support_.score(Z).reset_index(drop=True)
@@ -235,7 +236,7 @@ def best(
     alpha: float = .05, # 1 - coverage
 ) -> pd.DataFrame: # a row per query: query, prompt, effect, lo, hi, quantile, inside, indistinct
     "The prompt with the largest predicted gain, for each query."
-    self._check()
+    self.require_fitted()
     queries = as_texts(queries, "queries")
     prompts = as_texts(self.prompts_.prompt if prompts is None else prompts, "prompts")
     tau = self.effect(queries, prompts)
@@ -253,7 +254,7 @@ def residuals(
     route: str | None = None, # None: the reward's own
 ) -> tuple[Rows, np.ndarray]: # the rows that the route opened, (n,) residual scores
     "What is left of the score when what the route expects is taken off."
-    self._check()
+    self.require_fitted()
     route = Route.declared_by(self) if route is None else Route.of(route)
     kept = self.__dict__.setdefault("_left", {}) # route -> log, rows, residual scores
     if route not in kept or kept[route][0] is not self.log_:
@@ -285,7 +286,7 @@ def average_effect(
     alpha: float = .05, # 1 - coverage
 ) -> pd.DataFrame: # prompt, effect, se, lo, hi, n (rows of the prompt), how
     "Average gain of each prompt over the baseline, with an interval clustered by query."
-    self._check()
+    self.require_fitted()
     prompts = as_texts(self.prompts_.prompt.unique() if prompts is None else prompts, "prompts")
     if by is None: return _effects_on(self, prompts, alpha, np.ones(len(self.log_), bool))
     level = _column_of_levels(self.log_, by)
@@ -375,5 +376,5 @@ def save(
     path, # where to write, e.g. "reward.zip"
 ):
     "Write the fitted reward and its log to one file, which `load_reward` reads."
-    self._check()
+    self.require_fitted()
     write_archive(path, dict(format=1, **self.state()), self.log_)

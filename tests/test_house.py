@@ -149,6 +149,29 @@ def hung_on(package=PACKAGE):
     flat = [(m, a) for m, t in targets for a in (t.elts if isinstance(t, ast.Tuple) else [t])]
     return [f"{m}: {ast.unparse(a)}" for m, a in flat if isinstance(a, ast.Attribute)]
 
+def is_own(node): return isinstance(node, ast.Name) and node.id in ("self", "cls") or isinstance(node, ast.Call) and ast.unparse(node.func) == "super"
+
+def private_attributes(tree):
+    "(line, object, name) of every attribute with an underscore that is read or set; those of protocols end in one too."
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute): line, thing, name = node.lineno, node.value, node.attr
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "setattr") and isinstance(node.args[1], ast.Constant): line, thing, name = node.lineno, node.args[0], node.args[1].value
+        else: continue
+        if name.startswith("_") and not name.endswith("_"): yield line, thing, name
+
+def members(tree):
+    "Private methods and attributes of a module's classes, those given by `@patch` too."
+    inside = [f for c in ast.walk(tree) if isinstance(c, ast.ClassDef) for f in c.body if isinstance(f, ast.FunctionDef)]
+    methods = {f.name for f in [*inside, *(f for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) and is_patch(f))]}
+    return {name for name in methods if name.startswith("_")} | {name for _, thing, name in private_attributes(tree) if is_own(thing)}
+
+def borrowed(package=PACKAGE):
+    "Attributes with an underscore taken from objects of another module: what two pages want is public where it lives."
+    trees = {f.stem: ast.parse(f.read_text(encoding="utf-8")) for f in sorted(package.glob("*.py")) if not f.stem.startswith("_")}
+    of = {module: members(tree) for module, tree in trees.items()}
+    return [f"{module}:{line} {ast.unparse(thing)}.{name}" for module, tree in trees.items() for line, thing, name in private_attributes(tree)
+            if not is_own(thing) and any(name in of[other] for other in of if other != module)]
+
 ROUTES = {"naive", "within", "weighted", "dml"}
 
 def routes_by_name(package=PACKAGE):
@@ -254,6 +277,12 @@ def test_no_module_takes_a_private_name_of_another(tmp_path):
     (tmp_path/"low.py").write_text("_hidden, shown = 1, 2")
     (tmp_path/"high.py").write_text("from .low import _hidden, shown\nfrom . import __version__")
     assert private(tmp_path) == ["high: low._hidden"]
+
+def test_no_module_takes_a_private_attribute_from_the_objects_of_another(tmp_path):
+    assert borrowed() == []
+    (tmp_path/"low.py").write_text("class A:\n    def __init__(self): self._x, self._repr_html_ = 1, 2\n    def _f(self): return self._x\n@patch\ndef _g(self: A): pass")
+    (tmp_path/"high.py").write_text("class B(A):\n    def f(self): return self._x, super()._f(), self._own\na = A()\na._x = a._f()\ngetattr(a, '_g'), a._repr_html_, os._exit, B()._own, a.__dict__")
+    assert sorted(borrowed(tmp_path)) == ["high:4 a._f", "high:4 a._x", "high:5 a._g"]
 
 def test_a_private_name_means_one_thing_in_the_house(tmp_path):
     assert two_meanings() == {}

@@ -34,7 +34,7 @@ def late(queries, prompts):
     second = np.arange(len(queries))[:, None] >= len(queries) / 2
     return np.where(second, inverted(queries, prompts), WORLD.value(queries, prompts))
 
-def level(queries): return np.array(WORLD._read(queries)[1])
+def level(queries): return np.array(WORLD.kind_and_difficulty(queries)[1])
 
 def scored(n=400, k=6, seed=0, value=WORLD.value, kinds=None, base=True, **columns):
     "Queries under the baseline and k - 1 other prompts at random; columns are functions of the row's query number."
