@@ -7,6 +7,7 @@ __all__ = ['CausalReward', 'load_reward']
 
 # %% ../nbs/407_causal.ipynb #c717b473
 import warnings
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy import stats
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
+# %% ../nbs/407_causal.ipynb #9f21fcc7
 from .core import as_texts, Finding, mean_interval, NotIdentifiedError
 from .covariates import code_covariates
 from .embeddings import TextEncoder
@@ -33,7 +35,7 @@ from .triplets import Triplets
 # %% ../nbs/407_causal.ipynb #482484ff
 class CausalReward(Reward):
     "Effects of prompts by the route the log allows: within queries, weighted, or double machine learning."
-    name = "causal"
+    name, component_kind, takes_routes = "causal", "kernel", True
 
     def __init__(
         self, route: str = "auto", # 'auto', 'within', 'weighted' or 'dml'
@@ -68,6 +70,17 @@ def _check_parameters(self: CausalReward):
 def has_interval(self: CausalReward) -> bool:
     "Whether `effect_interval` can be asked for."
     return getattr(getattr(self, "model_", None), "has_interval", False)
+
+@patch(as_prop=True)
+def posterior(self: CausalReward):
+    "Its learner, where that has a posterior; else None."
+    model = getattr(self, "model_", None)
+    return model if getattr(model, "has_posterior", False) else None
+
+@patch(as_prop=True)
+def refits_rows(self: CausalReward) -> bool:
+    "Whether `refitted_rows` can be asked for: where the learner is all that depends on the rows."
+    return self.posterior is not None
 
 # %% ../nbs/407_causal.ipynb #97d4941c
 @patch
@@ -348,6 +361,15 @@ def refitted(self: CausalReward, log):
     out = clone(self).set_params(encoder=self.encoder_, baseline=self.baseline_)
     out.set_params(folds=0, route=str(self.route_), learner=self.learner_).fit(log)
     if hasattr(self.model_, "slope"): out.model_.slope = self.model_.slope
+    return out
+
+# %% ../nbs/407_causal.ipynb #5be6e57f
+@patch
+def refitted_rows(self: CausalReward, rows, m):
+    "The same model with its learner alone fitted anew, to some rows and their expected scores."
+    if not self.refits_rows: return super(CausalReward, self).refitted_rows(rows, m)
+    out = copy(self)
+    out.model_ = self.model_.of(self).fit(rows, m)
     return out
 
 # %% ../nbs/407_causal.ipynb #c75f99e9

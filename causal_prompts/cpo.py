@@ -92,7 +92,7 @@ def effect_interval(
 # %% ../nbs/404_cpo.ipynb #b4d96350
 @patch
 def average_effect(
-    self: CPOReward, prompts=None, # texts; None: those of the log
+    self: CPOReward, prompts=None, # texts; None: the log's
     alpha: float = .05,
 ) -> pd.DataFrame: # prompt, effect, se, lo, hi, n, how
     "Mean predicted effect over logged queries."

@@ -331,7 +331,7 @@ def _placement(reward, prompts, queries, components, level, random_state):
 def extrapolation(
     reward, # a fitted reward
     prompts, # texts proposed
-    queries=None, # texts they are for; None: those of the log
+    queries=None, # their texts; None: the log's
     level: float = thresholds.level, # share of logged pairs outside; chance that a like list rings
     share: float = thresholds.inside, # least share of queries for which a prompt is inside
     components: int = 8, # leading ones, of the prompts

@@ -16,7 +16,6 @@ from sklearn.exceptions import NotFittedError
 from .checks import thresholds
 from .core import mean_interval, NotIdentifiedError
 from .design import REPEATED
-from .kernel import ProductKernel
 from .triplets import Triplets
 
 # %% ../nbs/813_prompt_contrasts.ipynb #412b9c42
@@ -163,12 +162,12 @@ def promise_variance(
     "How uncertain a promise is."
     p, prompts = pd.factorize(frame["prompt"])
     q, queries = pd.factorize(frame["query"])
-    A, model = np.bincount(p, h), getattr(reward, "model_", None)
-    if not isinstance(model, ProductKernel): return _logged_variance(reward.log_, A, prompts)
+    A, model = np.bincount(p, h), getattr(reward, "posterior", None)
+    if model is None: return _logged_variance(reward.log_, A, prompts)
     coded = lambda texts: model.code(texts, reward.encode(texts, "prompt"))
     code = coded(list(prompts)) - coded([reward.baseline_])
     X = model.fx.transform(list(queries), reward.encode(list(queries), "query"))
-    k = min(model.d_i, model.fp.width)
+    k = model.crossed
     c = np.r_[A @ code, ((code[p, :k] * h[:, None]).T @ X[q]).ravel()]
     return float(c @ model.cov @ c + model.var[1] * _unseen_weight(prompts, A, reward.baseline_, model.seen))
 

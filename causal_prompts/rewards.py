@@ -33,16 +33,21 @@ class Reward(BaseEstimator):
     name = "reward"
     route_ = None # what the effects hold fixed, a route or its name; every model declares it
     has_interval = False # whether `effect_interval` can be asked for
+    component_kind = "linear" # what its components of texts are: 'linear', or 'kernel' for smooth ones
+    refits_rows = False # whether `refitted_rows` can be asked for
+    takes_routes = False # whether its `residuals` are those of any route put in the place of `route_`
 
     @cached_property
     def names_(self) -> bool:
         "Whether the log gives its prompts by name; they then have vectors that are near to none."
         return are_names(self.prompts_.prompt)
 
-    def require_fitted(self):
-        "Raise where `fit` was not called yet."
-        if not hasattr(self, "log_"):
-            raise NotFittedError(f"{type(self).__name__} is not fitted; call .fit(log) with a Triplets log first")
+# %% ../nbs/402_rewards.ipynb #37b7198b
+@patch
+def require_fitted(self: Reward):
+    "Raise where `fit` was not called yet."
+    if not hasattr(self, "log_"):
+        raise NotFittedError(f"{type(self).__name__} is not fitted; call .fit(log) with a Triplets log first")
 
 # %% ../nbs/402_rewards.ipynb #6f4f584c
 @patch
@@ -277,6 +282,22 @@ def refitted(
 ):
     "The same model with its encoder and baseline, fitted to another log."
     return clone(self).set_params(encoder=self.encoder_, baseline=self.baseline_).fit(log)
+
+# %% ../nbs/402_rewards.ipynb #d974f050
+@patch(as_prop=True)
+def posterior(self: Reward):
+    "The learner behind its effects, where mean and covariance of that learner's weights are known; None: they are not."
+    return None
+
+@patch
+def refitted_rows(
+    self: Reward,
+    rows: Rows, # some of the rows of its log
+    m: np.ndarray, # (n,) their expected scores
+):
+    "The same model fitted to rows that are already arrays; for models that say `refits_rows`."
+    raise NotImplementedError(f"{type(self).__name__} must define refitted_rows(rows, m) where it says refits_rows = "
+                              "True, got none; define it, or leave refits_rows out: refitted(log) then serves")
 
 # %% ../nbs/402_rewards.ipynb #cfe64f42
 @patch
