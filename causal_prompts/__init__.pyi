@@ -40,6 +40,7 @@ from . import kernel as kernel
 from . import learning_curve as learning_curve
 from . import llm as llm
 from . import measures as measures
+from . import monitoring as monitoring
 from . import naive as naive
 from . import patterns as patterns
 from . import placebos as placebos
@@ -58,7 +59,9 @@ from . import rewards as rewards
 from . import routes as routes
 from . import rows as rows
 from . import sandbox as sandbox
+from . import sensitivity_analysis as sensitivity_analysis
 from . import serve as serve
+from . import shuffles as shuffles
 from . import sources as sources
 from . import spaces as spaces
 from . import stability as stability
@@ -85,6 +88,7 @@ class _Reward:
         'Standard error of the mean predicted effect over the queries.'
     def best(self, queries, prompts = ..., alpha: float = ...) -> _pd.DataFrame:
         'The prompt with the largest predicted gain, for each query.'
+    component_kind: Any
     def effect(self, queries, prompts) -> _np.ndarray:
         'How much each prompt would raise the score of each query.'
     def effect_interval(self, queries, prompts, alpha: float = ...) -> Any:
@@ -98,8 +102,16 @@ class _Reward:
     names_: Any
     def open(self, log: Triplets) -> Any:
         'Keep scored rows, encoder, baseline and support; warn of what would go unnoticed.'
+    @property
+    def posterior(self) -> Any:
+        "The learner behind its effects, where mean and covariance of that learner's weights are known; None: they are not."
+    refits_rows: Any
     def refitted(self, log: Triplets) -> Any:
         'The same model with its encoder and baseline, fitted to another log.'
+    def refitted_rows(self, rows: Any, m: _np.ndarray) -> Any:
+        'The same model fitted to rows that are already arrays; for models that say `refits_rows`.'
+    def require_fitted(self) -> Any:
+        'Raise where `fit` was not called yet.'
     def residuals(self, route: str | None = ...) -> Any:
         'What is left of the score when what the route expects is taken off.'
     route_: Any
@@ -112,6 +124,7 @@ class _Reward:
         'What a file must hold of the model: plain data and arrays.'
     def support(self, prompts) -> _pd.DataFrame:
         'How far each prompt lies from what the log has tried.'
+    takes_routes: Any
 
 
 class Finding:
@@ -148,6 +161,9 @@ class Triplets:
     @property
     def groups(self) -> _np.ndarray:
         '(n,) ids of the unit inside which prompts are compared: the query, under one model and one task.'
+    @property
+    def named_covariates(self) -> list:
+        'Names of the covariates alone, without model and task.'
     notes: tuple
     @property
     def prompts(self) -> _pd.DataFrame:
@@ -197,6 +213,8 @@ class World:
         'The arrows between them.'
     def effect(self, queries, prompts, baseline: str | None = ...) -> _np.ndarray:
         'The gain of each prompt over the baseline prompt on each query, exactly.'
+    def expected_scores(self, kind, difficulty: _np.ndarray, has: _pd.DataFrame) -> _np.ndarray:
+        '(n_q, n_p) expected scores from kinds, difficulties and an (n_p, n_ideas) table of ideas.'
     graded: bool
     @property
     def ideas(self) -> _pd.DataFrame:
@@ -204,6 +222,8 @@ class World:
     @property
     def interaction(self) -> _pd.DataFrame:
         'What the two interacting ideas bring together beyond the sum of both.'
+    def kind_and_difficulty(self, queries) -> tuple[_np.ndarray, _np.ndarray]:
+        'Kind (index) and difficulty of each text.'
     def log(self, n_queries: int = ..., prompts_per_query: int | None = ..., n_prompts: int = ..., seed: int = ..., propensities: bool = ..., covariates: bool = ...) -> Triplets:
         'A log of this world: queries arrive, the policy chooses prompts, answers are scored.'
     @property
@@ -356,6 +376,7 @@ class CausalReward(_Reward):
     def __init__(self, route: str = ..., learner: str = ..., d_x: int = ..., d_t: int = ..., folds: int = ..., encoder = ..., baseline: str | None = ..., random_state: int = ...) -> None: ...
     def average_se(self, queries, E_q, share, prompts) -> Any:
         'Standard error of the mean predicted effect over the queries, where the learner has one.'
+    component_kind: Any
     def effect_interval(self, queries, prompts, alpha: float = ...) -> tuple[_np.ndarray, _np.ndarray]:
         'Intervals of the gains over the baseline prompt, for each query and prompt.'
     def fit(self, log: Triplets) -> Self:
@@ -366,8 +387,16 @@ class CausalReward(_Reward):
     def levels(self, queries, prompts) -> Any:
         "The learner's scores, up to a term of the query alone."
     name: Any
+    @property
+    def posterior(self) -> Any:
+        'Its learner, where that has a posterior; else None.'
+    @property
+    def refits_rows(self) -> bool:
+        'Whether `refitted_rows` can be asked for: where the learner is all that depends on the rows.'
     def refitted(self, log) -> Any:
         'The same model, its route and learner kept, fitted to another log; no race is run again.'
+    def refitted_rows(self, rows, m) -> Any:
+        'The same model with its learner alone fitted anew, to some rows and their expected scores.'
     def residuals(self, route: str | None = ...) -> Any:
         'What is left of the score when what the route expects is taken off.'
     @property
@@ -378,6 +407,7 @@ class CausalReward(_Reward):
     @property
     def strategy_(self) -> Finding:
         'The former name of `identification_`.'
+    takes_routes: Any
 
 
 def search(reward, queries, proposer = ..., rounds: int = ..., keep: int = ..., children: int = ..., start = ..., score = ..., alpha: float = ..., random_state: int = ...) -> Any:
@@ -393,5 +423,5 @@ def checkup(reward, fresh: Triplets | None = ..., prompts: list | None = ..., th
 
 
 def study(log, baseline: str | None = ..., fresh = ..., thorough: bool = ..., *, prompts = ..., encoder = ..., random_state: int = ..., about: str | None = ..., say: Callable = ...) -> Any:
-    'What a log says of its prompts: .answer .effects .ranking .choices .checkup() .rows(a, b) .report(path)'
+    'What a log says of its prompts: .answer .effects .plot() .ranking .choices .checkup() .rows(a, b)'
 

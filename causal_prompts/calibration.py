@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from .checks import check, thresholds
 from .core import Finding, mean_interval, NotIdentifiedError
-from .refits import every_indicator, has_kernel, judged, predictions_left, refit, seed_of, two_way_slope
+from .refits import every_indicator, judged, predictions_left, refit, seed_of, two_way_slope
 from .routes import Route
 from .rows import fold_numbers
 
@@ -105,7 +105,7 @@ def calibration(
 ) -> Finding:
     "Are predicted effects as large as held-out queries show them to be?"
     judge = judged(reward)
-    if not has_kernel(reward): folds = min(folds, 2)
+    if not reward.refits_rows: folds = min(folds, 2)
     s = _cross_fitted(reward, judge, folds)
     return _calibration_finding(reward, judge, s, folds, quantiles, alpha, margin)
 

@@ -7,6 +7,7 @@ __all__ = ['CausalReward', 'load_reward']
 
 # %% ../nbs/407_causal.ipynb #c717b473
 import warnings
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy import stats
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
+# %% ../nbs/407_causal.ipynb #9f21fcc7
 from .core import as_texts, Finding, mean_interval, NotIdentifiedError
 from .covariates import code_covariates
 from .embeddings import TextEncoder
@@ -33,7 +35,7 @@ from .triplets import Triplets
 # %% ../nbs/407_causal.ipynb #482484ff
 class CausalReward(Reward):
     "Effects of prompts by the route the log allows: within queries, weighted, or double machine learning."
-    name = "causal"
+    name, component_kind, takes_routes = "causal", "kernel", True
 
     def __init__(
         self, route: str = "auto", # 'auto', 'within', 'weighted' or 'dml'
@@ -68,6 +70,17 @@ def _check_parameters(self: CausalReward):
 def has_interval(self: CausalReward) -> bool:
     "Whether `effect_interval` can be asked for."
     return getattr(getattr(self, "model_", None), "has_interval", False)
+
+@patch(as_prop=True)
+def posterior(self: CausalReward):
+    "Its learner, where that has a posterior; else None."
+    model = getattr(self, "model_", None)
+    return model if getattr(model, "has_posterior", False) else None
+
+@patch(as_prop=True)
+def refits_rows(self: CausalReward) -> bool:
+    "Whether `refitted_rows` can be asked for: where the learner is all that depends on the rows."
+    return self.posterior is not None
 
 # %% ../nbs/407_causal.ipynb #97d4941c
 @patch
@@ -319,7 +332,7 @@ def effect_interval(
     alpha: float = .05, # 1 - coverage
 ) -> tuple[np.ndarray, np.ndarray]: # lower and upper ends, (n_q, n_p) each
     "Intervals of the gains over the baseline prompt, for each query and prompt."
-    self._check()
+    self.require_fitted()
     if not self.has_interval:
         raise ValueError(f"the learner {self.learner_!r} has no interval that covers; fit with learner='kernel' for "
                          "intervals of single effects, or use average_effect")
@@ -350,6 +363,15 @@ def refitted(self: CausalReward, log):
     if hasattr(self.model_, "slope"): out.model_.slope = self.model_.slope
     return out
 
+# %% ../nbs/407_causal.ipynb #5be6e57f
+@patch
+def refitted_rows(self: CausalReward, rows, m):
+    "The same model with its learner alone fitted anew, to some rows and their expected scores."
+    if not self.refits_rows: return super(CausalReward, self).refitted_rows(rows, m)
+    out = copy(self)
+    out.model_ = self.model_.of(self).fit(rows, m)
+    return out
+
 # %% ../nbs/407_causal.ipynb #c75f99e9
 @patch
 def state(self: CausalReward) -> dict:
@@ -358,7 +380,7 @@ def state(self: CausalReward) -> dict:
         raise ValueError("only CausalReward with the kernel learner can be saved without pickle, got the learner "
                          f"{self.learner_!r}; fit with learner='kernel', or save the log and fit again")
     params = {k: v for k, v in self.get_params(deep=False).items() if k != "encoder"}
-    ours = isinstance(self.encoder_, TextEncoder) and not self.encoder_._given
+    ours = isinstance(self.encoder_, TextEncoder) and not self.encoder_.model_given
     return dict(
         params=params, encoder=self.encoder_.state() if ours else None, baseline=self.baseline_, route=self.route_,
         why=self.why_, nuisance=self.nuisance_, learner=self.learner_, identification=self.identification_.to_dict(),

@@ -20,9 +20,10 @@ from .core import mean_interval, NotIdentifiedError
 from .graph import BACKDOOR, KNOWN, PromptGraph, WITHIN
 from .inference import contrasts, residual_indicators
 from .naive import NaiveReward
-from .refutation import confounding_bias, refute, sensitivity
+from .refutation import refute
 from .residuals import holm, joint_test, residuals, row_source, slopes
 from .routes import Backdoor, Nothing, Route, Weighted, Within
+from .sensitivity_analysis import confounding_bias, sensitivity
 from .views import control, Evidence, FORMS, in_a_row, numbered_choices, quoted, Shell, stepper, View
 
 # %% ../nbs/902_confounding_steps.ipynb #7a2f3c06

@@ -17,11 +17,10 @@ from sklearn.cluster import KMeans
 from statsmodels.stats.proportion import proportion_confint
 from threadpoolctl import threadpool_limits
 
-from .causal import CausalReward
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError
 from .kernel import kernel_rows
-from .refits import common_indicators, every_indicator, has_kernel, judged, predictions_left, refit
+from .refits import common_indicators, every_indicator, judged, predictions_left, refit
 from .refits import seed_of
 from .rows import fold_numbers
 
@@ -57,7 +56,7 @@ def _contrast_of(judge, C, cols, base, on, e):
 # %% ../nbs/807_coverage.ipynb #680c283a
 def _claim_kernel(fit, judge, every, contrast):
     "(m, D) weights of the kernel's coefficients in each contrast."
-    model, rows, on = fit.model_, judge.rows, contrast["on"]
+    model, rows, on = fit.posterior, judge.rows, contrast["on"]
     code = model.code(rows.prompts, rows.E_p)
     R = judge.strip(code[rows.p])[on] if every is None else every[on] @ code
     queries, row = np.unique(rows.q[on], return_inverse=True)
@@ -70,13 +69,20 @@ def _mean_sd(interval, queries, prompts):
     lo, hi = interval(queries, prompts, alpha=.05)
     return (hi - lo).mean(0) / (2 * stats.norm.ppf(.975))
 
+def _posterior_sd(fit, queries, prompts):
+    "(P,) standard deviation of the gains by the model's posterior, mean over queries."
+    vectors, base = partial(fit.encode, role="prompt"), [fit.baseline_]
+    v = fit.posterior.variance(queries, fit.encode(queries, "query"), prompts, vectors(prompts), base[0], vectors(base))
+    return np.sqrt(np.maximum(v, 0)).mean(0)
+
+# %% ../nbs/807_coverage.ipynb #0cd91e12
 def _claimed_widths(fit, judge, on, who, most=60):
     "(m,) standard deviations that the model's intervals claim on some queries; and its kernel's, None without one."
     rows, queries = judge.rows, np.unique(judge.rows.q[on])
     queries = queries[np.linspace(0, len(queries) - 1, min(most, len(queries))).astype(int)]
     asked = [rows.queries[i] for i in queries], [rows.prompts[i] for i in who]
     own = _mean_sd(fit.effect_interval, *asked)
-    return own, _mean_sd(partial(CausalReward.effect_interval, fit), *asked) if has_kernel(fit) else None
+    return own, None if fit.posterior is None else _posterior_sd(fit, *asked)
 
 def _correlation(S):
     sd = np.sqrt(np.diag(S))
@@ -86,10 +92,10 @@ def _correlation(S):
 def _claimed(fit, judge, every, found):
     "(m, m) covariance that the model claims for its contrasts, all kinds of query together."
     widths = [_claimed_widths(fit, judge, c["on"], c["who"]) for c in found]
-    if not has_kernel(fit):
+    if fit.posterior is None:
         return block_diag(*(np.outer(own, own) * _correlation(c["S"]) for (own, _), c in zip(widths, found)))
     L = np.vstack([_claim_kernel(fit, judge, every, c) for c in found])
-    model, who = fit.model_, np.concatenate([c["who"] for c in found])
+    model, who = fit.posterior, np.concatenate([c["who"] for c in found])
     new = np.array([judge.rows.prompts[i] not in model.seen for i in who])
     shared = (who[:, None] == who) * (new[:, None] * 1.) + (fit.baseline_ not in model.seen)
     V = L @ model.cov @ L.T + model.var[1] * shared

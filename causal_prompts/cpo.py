@@ -82,7 +82,7 @@ def effect_interval(
     alpha: float = .05, # 1 - coverage
 ) -> tuple[np.ndarray, np.ndarray]: # lower and upper ends, (n_q, n_p) each
     "EconML's own interval, pair by pair; it covered too seldom in simulations with vector treatments."
-    self._check()
+    self.require_fitted()
     X, Z = self._x(queries), self._z(prompts)
     T1, pairs = np.repeat(Z, len(X), 0), np.tile(X, (len(Z), 1))
     T0 = np.repeat(self._z([self.baseline_]), len(pairs), 0)
@@ -92,11 +92,11 @@ def effect_interval(
 # %% ../nbs/404_cpo.ipynb #b4d96350
 @patch
 def average_effect(
-    self: CPOReward, prompts=None, # texts; None: those of the log
+    self: CPOReward, prompts=None, # texts; None: the log's
     alpha: float = .05,
 ) -> pd.DataFrame: # prompt, effect, se, lo, hi, n, how
     "Mean predicted effect over logged queries."
-    self._check()
+    self.require_fitted()
     prompts = as_texts(self.prompts_.prompt.unique() if prompts is None else prompts, "prompts")
     frame, rows = self.log_.frame, []
     X, n = self._x(list(frame["query"].unique())), frame["prompt"].value_counts()

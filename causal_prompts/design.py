@@ -33,7 +33,7 @@ def columns_aside(
 ) -> tuple: # two lists of names
     "Columns that vary and are not used: those that may be results of the prompt, and ids and free texts."
     frame = log.frame
-    left = [c for c in frame.columns if c not in NAMES and c not in log._named and frame[c].nunique() > 1]
+    left = [c for c in frame.columns if c not in NAMES and c not in log.named_covariates and frame[c].nunique() > 1]
     names = [c for c in left if is_name(frame[c], frame["query_id"])]
     return [c for c in left if c not in names], names
 
@@ -85,7 +85,7 @@ def query_numbers_of(
     "Features of the queries, in the order of `log.queries`; what differs between rows of a query is averaged."
     frame, query = log.frame, pd.factorize(log.frame["query_id"])[0]
     first = np.flatnonzero(~pd.Series(query).duplicated().to_numpy())
-    coded = [design_columns([c], len(frame), most=200) for c in code_covariates(frame, log._named)]
+    coded = [design_columns([c], len(frame), most=200) for c in code_covariates(frame, log.named_covariates)]
     blocks = [(M - _centred_within(M, query))[first] for M in coded]
     return np.column_stack([_lexical(frame["query"].iloc[first], 30), *[_unit_block(B) for B in blocks]])
 
@@ -418,7 +418,7 @@ def _choice_rows(facts, null):
 def _covariate_rows(log):
     "Property and value of the further columns."
     aside, names = columns_aside(log)
-    coded = code_covariates(log.frame, log._named)
+    coded = code_covariates(log.frame, log.named_covariates)
     unchecked = ""
     if unit_codes(log.frame).max() + 1 == len(log):
         unchecked = (" (taken as known before the prompt was chosen: with one row a query, nothing here could show "

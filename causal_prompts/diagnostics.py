@@ -15,8 +15,9 @@ from fastcore.basics import patch
 from sklearn.exceptions import NotFittedError
 
 from . import agreement, calibration, checks, components, confounding, coverage # their checks enter
-from . import difficulty, learning_curve, patterns, placebos, positivity # the list when their pages
-from . import power_analysis, refutation, rewards, stability, transport # are imported
+from . import difficulty, learning_curve, monitoring, patterns, placebos, positivity # the list when
+from . import power_analysis, refutation, rewards, sensitivity_analysis, shuffles # their pages are
+from . import stability, transport # imported
 from .checks import NEEDS
 from .core import VERDICTS, Finding, NotIdentifiedError, as_markdown, progress
 from .routes import Route

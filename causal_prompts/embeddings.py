@@ -67,7 +67,7 @@ def _write_vectors(file: Path, vectors: dict):
 class _Service:
     "A model and its vectors: copies share them, a worker process gets all but a model that can be loaded again."
     def __init__(self, model):
-        self._given, self._model = model is not None, model
+        self.model_given, self._model = model is not None, model
         self._memory = {} # text -> vector
         self._off = set() # uses of the disk cache that failed: "read", "write"
 
@@ -76,7 +76,7 @@ class _Service:
         return f"{type(self).__name__}({self.name!r}{revision})"
 
     def __deepcopy__(self, memo): return self
-    def __getstate__(self): return self.__dict__ | ({} if self._given else dict(_model=None))
+    def __getstate__(self): return self.__dict__ | ({} if self.model_given else dict(_model=None))
 
 # %% ../nbs/205_embeddings.ipynb #dbfa9bc9
 def _checked_prefixes(name: str, prefixes: dict | None) -> dict:
@@ -109,8 +109,8 @@ class TextEncoder(_Service):
 @patch(as_prop=True)
 def cache_file(self: TextEncoder) -> Path | None:
     "The file that holds this model's vectors on disk; None without a disk cache."
-    if not self.cache or self._given and self.name == DEFAULT: return None
-    identity = f"given:{self.name}@{self.revision}" if self._given else model_source(self.name, self.revision)[2]
+    if not self.cache or self.model_given and self.name == DEFAULT: return None
+    identity = f"given:{self.name}@{self.revision}" if self.model_given else model_source(self.name, self.revision)[2]
     return _cache_file(cache_folder() if self.cache is True else Path(self.cache).expanduser(), identity)
 
 @patch
@@ -194,7 +194,7 @@ def _compute(self: TextEncoder, texts: list[str]):
 def _read_pieces(self: TextEncoder, model, texts):
     "Texts through the model, longest first, stored every few batches."
     texts, step, call = sorted(texts, key=len, reverse=True), self.batch_size * 8, model.encode
-    if not self._given:
+    if not self.model_given:
         more = dict(prompt="") if self.prefixes else {}
         call = partial(call, batch_size=self.batch_size, show_progress_bar=False, **more)
     for i in progress(range(0, len(texts), step), f"embedding {len(texts)} texts"):

@@ -65,7 +65,7 @@ def _refuse_overlap(reward, floor, folds):
         raise ValueError(f"floor must be a fraction of the fair share in (0, 1), got {floor!r}; usual is 0.1")
     if not isinstance(folds, (int, np.integer)) or folds < 2:
         raise ValueError(f"folds must be a whole number >= 2, got {folds!r}")
-    reward._check()
+    reward.require_fitted()
     P = reward.log_.frame["prompt"].nunique()
     if P > 200: raise NotIdentifiedError(f"The log holds {P:,} different prompts, too many for a propensity each.",
                                          "judging overlap by the prompts' components: residual_variance(reward).")
@@ -158,7 +158,7 @@ def gaps(
     random_state: int = 0,
 ) -> Finding:
     "Which kinds of queries never met which prompts?"
-    reward._check()
+    reward.require_fitted()
     rows, log = sampled_rows(reward, random_state)
     n = len(rows.queries)
     if n < 40: raise NotIdentifiedError(
@@ -240,7 +240,7 @@ def residual_variance(
     random_state: int = 0,
 ) -> Finding:
     "How much do the prompts still vary once the query is known?"
-    reward._check()
+    reward.require_fitted()
     table = _shares_left(*_centred_and_left(reward, components, random_state))
     return _variance_finding(table, Route.declared_by(reward), least)
 
@@ -331,14 +331,14 @@ def _placement(reward, prompts, queries, components, level, random_state):
 def extrapolation(
     reward, # a fitted reward
     prompts, # texts proposed
-    queries=None, # texts they are for; None: those of the log
+    queries=None, # their texts; None: the log's
     level: float = thresholds.level, # share of logged pairs outside; chance that a like list rings
     share: float = thresholds.inside, # least share of queries for which a prompt is inside
     components: int = 8, # leading ones, of the prompts
     random_state: int = 0,
 ) -> Finding:
     "Does the log have anything to say about these prompts? (A new idea in old words counts as near.)"
-    reward._check()
+    reward.require_fitted()
     prompts = list(dict.fromkeys(as_texts(prompts, "prompts")))
     placed = _placement(reward, prompts, queries, components, level, random_state)
     return _extrapolation_finding(reward, *placed, share, level)

@@ -105,10 +105,10 @@ def _log_asked(log_or_reward, alpha, power):
         raise ValueError("alpha and power must satisfy 0 < alpha < power < 1, "
                          f"got alpha={alpha!r}, power={power!r}; usual are 0.05 and 0.8")
     if isinstance(log_or_reward, Triplets): return log_or_reward
-    if not hasattr(log_or_reward, "_check"):
+    if not hasattr(log_or_reward, "require_fitted"):
         raise TypeError(f"power takes a Triplets log or a fitted reward, got {type(log_or_reward).__name__}; "
                         "read a log with Triplets.read(...)")
-    log_or_reward._check()
+    log_or_reward.require_fitted()
     return log_or_reward.log_
 
 # %% ../nbs/508_power_analysis.ipynb #9c37adff

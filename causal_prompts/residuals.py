@@ -19,7 +19,7 @@ from .causal import CausalReward
 from .core import NotIdentifiedError
 from .inference import clustered
 from .rewards import Reward
-from .routes import Backdoor, Between, Route
+from .routes import Route
 from .rows import Rows, fitted_pca, fold_numbers, group_means
 
 # %% ../nbs/408_residuals.ipynb #ff6c8967
@@ -61,12 +61,12 @@ def residuals(
     T, strip = prompt_components(rows, components), partial(route.residual, rows)
     names = [f"prompt component {i + 1}" for i in range(T.shape[1])]
     out = Residuals(rows, route, rows.y, y, T, strip(T), names, strip)
-    return _query_means(out) if isinstance(route, Between) else out
+    return _query_means(out) if route.mean_of else out
 
 # %% ../nbs/408_residuals.ipynb #0c94d65e
 def _score_residuals(reward, own, route):
     "The rows of a route and the residual score; those of the reward's own are the reward's to make."
-    if isinstance(route, Between): route = Backdoor()
+    if route.mean_of: route = route.mean_of()
     return reward.residuals() if route == own else Reward.residuals(reward, route)
 
 def _query_means(r):
@@ -78,8 +78,8 @@ def _query_means(r):
 
 # %% ../nbs/408_residuals.ipynb #fb686dc2
 def row_source(reward):
-    "A causal reward on the same log, or the reward itself."
-    if isinstance(reward, CausalReward): return reward
+    "A model on the same log whose residuals are those of any route given to it: the reward itself, or a causal one."
+    if getattr(reward, "takes_routes", False): return reward
     out = CausalReward(random_state=getattr(reward, "random_state", 0) or 0)
     for name in ("log_", "prompts_", "encoder_", "baseline_"): setattr(out, name, getattr(reward, name))
     return out

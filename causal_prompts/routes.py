@@ -96,11 +96,17 @@ class Backdoor(Route):
         "at every x and w each prompt compared could be chosen")
     needs = "a column with the covariate the policy used"
 
+# %% ../nbs/301_routes.ipynb #db8df85d
+@patch(as_prop=True)
+def mean_of(self: Route):
+    "The kind of route whose residuals it averages, one row a group; None: every row is kept."
+    return None
+
 # %% ../nbs/301_routes.ipynb #b4cbe435
 class Between(Backdoor):
     "The means of queries, after text and covariates are adjusted for: one row a query."
     name, title, declarable = "between", "between queries", False
-    compared = "the means of queries that look alike"
+    compared, mean_of = "the means of queries that look alike", Backdoor
 
 # %% ../nbs/301_routes.ipynb #52ad3a2b
 @patch(cls_method=True)

@@ -389,6 +389,6 @@ def open(self: Backdoor, reward) -> Rows: # a fitted reward model, or a log
 @patch
 def residual(self: Between, rows, F):
     "What is left of each column, one row a group: means."
-    left = Backdoor().residual(rows, F)
+    left = self.mean_of().residual(rows, F)
     first = np.unique(rows.g, return_index=True)[1]
     return group_means(left, rows.g)[first]

@@ -156,7 +156,7 @@ def _read(self: WorldServer, path: str, body: dict, row: dict) -> list:
 # %% ../nbs/607_serve.ipynb #ab435017
 @patch
 def _refuse_foreign(self: WorldServer, queries: list[str]):
-    try: self.world._read(queries)
+    try: self.world.kind_and_difficulty(queries)
     except ValueError as e:
         raise RequestError(f"the query is no text of the world that is served: {e}", code="foreign_query") from None
 

@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from .causal import CausalReward
 from .checks import check, thresholds
 from .core import Finding, rng
 from .measures import tau_b
-from .refits import common_indicators, has_kernel, judged, seed_of
+from .refits import common_indicators, judged, seed_of
 from .rows import fold_numbers
 from .spaces import KernelSpace, PCASpace
 
@@ -45,7 +44,7 @@ def _own_geometry(reward, judge, cols):
     texts, E = [judge.rows.prompts[i] for i in cols], judge.rows.E_p[cols]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning) # said when the reward was fitted
-        if isinstance(reward, CausalReward):
+        if reward.component_kind == "kernel":
             kernel = KernelSpace(min(300, len(cols)), random_state=seed_of(reward))
             E = kernel.fit(texts, E).transform(texts, E)
         F = PCASpace(len(cols) - 1).fit(texts, E).transform(texts, E)
@@ -57,8 +56,8 @@ def _spaces(reward, F):
     d = getattr(reward, "d_t", 40)
     out = {"prompt indicators, no text": np.eye(len(F)), f"all {F.shape[1]} components": F}
     if d < F.shape[1]: out[f"the first {d} components"] = F[:, :d]
-    if has_kernel(reward):
-        v = np.sqrt(reward.model_.var[:2] / max(reward.model_.var[:2].sum(), 1e-12))
+    if reward.posterior is not None:
+        v = np.sqrt(reward.posterior.var[:2] / max(reward.posterior.var[:2].sum(), 1e-12))
         out["the model: components and indicators"] = np.c_[v[0] * F[:, :d], v[1] * np.eye(len(F))]
     return out
 
@@ -191,7 +190,7 @@ def _stability_cause(reward, table, p, n, least):
     new = _noise_free(full["new_prompts"], own["halves"])
     judged_encoder = n >= 20 and p["effects"] < thresholds.level
     if judged_encoder and p["alike"] > thresholds.no_effect and new < least: return "encoder"
-    worse = not has_kernel(reward) and model["other_half"] < own["other_half"]
+    worse = reward.posterior is None and model["other_half"] < own["other_half"]
     if p["cut"] < thresholds.level and worse: return "truncation"
     return "rows" if _full_size(model["halves"]) < least else "stable"
 

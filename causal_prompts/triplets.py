@@ -244,11 +244,16 @@ def prompts(self: Triplets) -> pd.DataFrame:
 
 # %% ../nbs/106_triplets.ipynb #dc201b23
 @patch(as_prop=True)
+def named_covariates(self: Triplets) -> list:
+    "Names of the covariates alone, without model and task."
+    return list(self._named)
+
+@patch(as_prop=True)
 @_cached_copy
 def covariates(self: Triplets) -> list:
     "Names of what is known beside the query's text: covariates, and model and task where they have two levels or more."
     several = [c for c in ("model", "task") if c in self.frame and self.frame[c].nunique() > 1]
-    return several + list(self._named)
+    return several + self.named_covariates
 
 @patch(as_prop=True)
 @_cached_copy

@@ -37,7 +37,7 @@ def plausible(
     return pick_one(named if len(named) > 1 else SLOTS["name"], random)
 
 # %% ../nbs/606_world_answers.ipynb #3c5e63ab
-def _task_kind(world, query): return KINDS[world._read([query])[0][0]]
+def _task_kind(world, query): return KINDS[world.kind_and_difficulty([query])[0][0]]
 
 @lru_cache(1 << 16)
 def reference(
@@ -124,7 +124,7 @@ def _ideas_of(world, prompt): return world.parse([prompt])
 
 def _chance_of_right(world, query, prompt):
     "`world.value` of one query and one prompt; the prompt is read once."
-    return float(world._expected(*world._read([query]), _ideas_of(world, prompt))[0, 0])
+    return float(world.expected_scores(*world.kind_and_difficulty([query]), _ideas_of(world, prompt))[0, 0])
 
 def solve(
     world: World, query: str, prompt: str,

@@ -84,13 +84,13 @@ def queries(self: World,
         raise ValueError(f"n must be at most {_STOCK}, got {n}; a world has a limited stock of texts")
     random, texts = rng(self.seed, "queries", seed), {}
     while len(texts) < n: texts[write_query(random, self.visible)] = None
-    kind, difficulty = self._read(texts)
+    kind, difficulty = self.kind_and_difficulty(texts)
     ids = [content_id(t) for t in texts]
     return pd.DataFrame(dict(query_id=ids, query=list(texts), kind=np.array(KINDS)[kind], difficulty=difficulty))
 
 # %% ../nbs/202_worlds.ipynb #20fc3916
 @patch
-def _read(self: World, queries):
+def kind_and_difficulty(self: World, queries) -> tuple[np.ndarray, np.ndarray]: # (n_queries,) index in `KINDS`; 0 to 1
     "Kind (index) and difficulty of each text."
     kind, level = [], []
     for i, text in enumerate(queries):
@@ -139,7 +139,10 @@ _EASY, _HARD = .71, .21 # expected score of the baseline prompt at difficulty 0 
 
 # %% ../nbs/202_worlds.ipynb #1d82a203
 @patch
-def _expected(self: World, kind, difficulty, has):
+def expected_scores(self: World,
+    kind, difficulty: np.ndarray, # (n_q,) as `kind_and_difficulty` gives them
+    has: pd.DataFrame, # (n_p, n_ideas) as `parse` gives it
+) -> np.ndarray: # (n_q, n_p)
     "(n_q, n_p) expected scores from kinds, difficulties and an (n_p, n_ideas) table of ideas."
     has = has.to_numpy()
     pair = has[:, [list(IDEAS).index(i) for i in _PAIR]].all(1)
@@ -153,7 +156,7 @@ def _expected(self: World, kind, difficulty, has):
 @patch
 def value(self: World, queries, prompts) -> np.ndarray: # (n_queries, n_prompts) expected scores
     "What each prompt would score on each query, exactly."
-    return self._expected(*self._read(as_texts(queries, "queries")), self.parse(prompts))
+    return self.expected_scores(*self.kind_and_difficulty(as_texts(queries, "queries")), self.parse(prompts))
 
 @patch
 def effect(self: World,
@@ -170,12 +173,12 @@ _EVERY = np.repeat(np.arange(5), 6), np.tile(np.arange(6) / 5, 5) # every kind a
 @patch
 def quality(self: World, prompts) -> np.ndarray: # (n_prompts,)
     "Exact mean score of each prompt over all queries of the world."
-    return self._expected(*_EVERY, self.parse(prompts)).mean(0)
+    return self.expected_scores(*_EVERY, self.parse(prompts)).mean(0)
 
 @patch
 def _by_kind(self: World, prompts):
     "(n_kinds, n_prompts) mean scores over all levels."
-    return self._expected(*_EVERY, self.parse(prompts)).reshape(5, 6, -1).mean(1)
+    return self.expected_scores(*_EVERY, self.parse(prompts)).reshape(5, 6, -1).mean(1)
 
 # %% ../nbs/202_worlds.ipynb #ca780e90
 @patch(as_prop=True)
@@ -274,7 +277,7 @@ def propensity(self: World,
     queries, prompts = as_texts(queries, "queries"), as_texts(prompts, "prompts")
     given = prompts_per_query is not None
     k = whole_number(prompts_per_query, "prompts_per_query") if given else self.prompts_per_query
-    kind, difficulty = self._read(queries)
+    kind, difficulty = self.kind_and_difficulty(queries)
     if self.confounding: shares = self._steered_shares(kind, difficulty, prompts)
     else: shares = np.full((len(queries), len(prompts)), 1 / len(prompts))
     return inclusion_probabilities(shares, k)

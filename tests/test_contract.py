@@ -1,16 +1,24 @@
 "What a model of one's own is owed: the example of CONTRIBUTING.md goes through the whole interface, or is refused with what is missing."
+from copy import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import causal_prompts as cp
+from causal_prompts.coverage import coverage
 from causal_prompts.diagnostics import checkup
 from causal_prompts.evaluation import ranking
 from causal_prompts.inference import contrasts
+from causal_prompts.kernel import ProductKernel
+from causal_prompts.prompt_contrasts import promise_variance
+from causal_prompts.refits import judged, refit
 from causal_prompts.reporting import report
+from causal_prompts.residuals import residuals, row_source
 from causal_prompts.rewards import Reward
-from causal_prompts.routes import Backdoor, Nothing, Route, Within
+from causal_prompts.routes import Backdoor, Between, Nothing, Route, Within
+from causal_prompts.stability import embedding_stability
 from causal_prompts.treesearch import search
 from fakes import Words, examples
 
@@ -120,3 +128,95 @@ def test_a_ranker_without_a_race_predicts_points_of_the_score(world):
     log = world.log(n_queries=300, n_prompts=6, prompts_per_query=6)
     model = cp.CausalReward(learner="ranker", folds=0, encoder=Words(), baseline=world.baseline).fit(log)
     assert model.model_.slope != 1 and np.abs(model.effect(log.queries["query"], log.prompts["prompt"])).max() <= 1
+
+
+# --- abilities beyond the contract are declared, and asked for by their names
+
+OwnMean = examples()["OwnMean"]
+
+class OwnKernel(OwnMean):
+    "The example with a learner whose weights have a posterior, and everything that it can do with it declared."
+    route_, component_kind, has_interval, refits_rows, takes_routes = "within", "kernel", True, True, True
+
+    def fit(self, log):
+        self.open(log)
+        rows, left = self.residuals()
+        self.learner_ = ProductKernel(10, 4).fit(rows, rows.y - left)
+        return self
+
+    def levels(self, queries, prompts):
+        return self.learner_.score(queries, self.encode(queries, "query"), prompts, self.encode(prompts, "prompt"))
+
+    def effect_interval(self, queries, prompts, alpha=.05):
+        base = [self.baseline_]
+        v = self.learner_.variance(queries, self.encode(queries, "query"), prompts, self.encode(prompts, "prompt"), base[0], self.encode(base, "prompt"))
+        effect, half = self.effect(queries, prompts), stats.norm.ppf(1 - alpha / 2) * np.sqrt(v)
+        return effect - half, effect + half
+
+    @property
+    def posterior(self): return self.learner_
+
+    def refitted_rows(self, rows, m):
+        out = copy(self)
+        out.learner_ = ProductKernel(10, 4).fit(rows, m)
+        return out
+
+@pytest.fixture(scope="module")
+def big(world): return world.log(n_queries=300, n_prompts=10, prompts_per_query=4, seed=3)
+
+@pytest.fixture(scope="module")
+def able(world, big): return OwnKernel(encoder=Words(), baseline=world.baseline).fit(big)
+
+@pytest.fixture(scope="module")
+def plain(world, big): return OwnMean(encoder=Words(), baseline=world.baseline).fit(big)
+
+def test_declared_components_and_posterior_enter_the_stability_of_the_ranking(able, plain):
+    ours, theirs = (embedding_stability(model, splits=3, draws=19).table["ranking"].tolist() for model in (able, plain))
+    assert ours[-1] == "the model: components and indicators" and theirs[-1].startswith("all ")
+
+def test_declared_components_choose_what_is_swept(able, plain, monkeypatch):
+    import causal_prompts.components as page
+    seen = []
+    monkeypatch.setattr(page, "_swept", lambda reward, judge, kind, *_: seen.append(kind) or ())
+    monkeypatch.setattr(page, "_dimensions_finding", lambda judge, kind, alpha: kind)
+    assert [page.dimensions(model) for model in (able, plain)] == seen == ["kernel", "linear"]
+    class Round(OwnMean): component_kind = "round"
+    with pytest.raises(ValueError, match="kind must be 'kernel' or 'linear', got 'round'"): page.dimensions(Round(Words(), plain.baseline_).fit(plain.log_))
+
+def test_the_error_of_a_promise_is_the_models_where_it_has_a_posterior_else_the_logs(able, plain, big):
+    frame = big.frame[big.frame["prompt"] == big.prompts["prompt"].iloc[3]]
+    h = np.full(len(frame), 1 / len(frame))
+    queries, base = frame["query"].unique().tolist(), [able.baseline_]
+    share = frame["query"].value_counts(normalize=True)[queries].to_numpy()
+    vectors = [able.encode(texts, role) for texts, role in ((queries, "query"), (frame["prompt"].iloc[:1], "prompt"), (base, "prompt"))]
+    exact = able.posterior.mean_variance(queries, vectors[0], share, frame["prompt"].iloc[:1].tolist(), vectors[1], base[0], vectors[2])
+    assert promise_variance(able, frame, h) == pytest.approx(exact[0])
+    assert promise_variance(plain, frame, h) != pytest.approx(exact[0]) and promise_variance(plain, frame, h) > 0
+
+def test_a_model_that_can_be_fitted_to_rows_is_and_another_to_a_part_of_the_log(able, plain):
+    for model, rows in ((able, len(able.log_)), (plain, len(plain.log_) // 2)):
+        keep = np.arange(len(model.log_)) < len(model.log_) // 2
+        again = refit(model, judged(model), keep)
+        assert type(again) is type(model) and again is not model and len(again.log_) == rows
+    assert able.posterior is not refit(able, judged(able), keep).posterior
+    class Promising(OwnMean): refits_rows = True
+    promising = Promising(Words(), plain.baseline_).fit(plain.log_)
+    with pytest.raises(NotImplementedError, match=r"Promising must define refitted_rows\(rows, m\) where it says refits_rows = True, got none"): refit(promising, judged(promising), keep)
+
+def test_the_intervals_of_a_posterior_are_held_against_other_queries(able):
+    found = coverage(able)
+    assert found.verdict in ("ok", "caution", "stop") and np.isfinite(found.table.select_dtypes(float).to_numpy()).any()
+
+def test_a_model_that_takes_routes_stands_for_itself_where_routes_are_tried(able, plain):
+    assert row_source(able) is able and isinstance(row_source(plain), cp.CausalReward)
+    tried = copy(able)
+    tried.route_ = "naive"
+    assert np.allclose(tried.residuals()[1], able.residuals("naive")[1]) and tried.residuals()[0].route == "naive"
+
+def test_a_route_of_means_says_of_which_residuals(reward, monkeypatch):
+    monkeypatch.setattr(Route, "kinds", dict(Route.kinds))
+    class Means(Between):
+        name, mean_of = "means", Nothing
+    r, rows = residuals(reward, route="means"), residuals(reward, route="naive")
+    n = len(np.unique(rows.rows.g))
+    assert len(r.y) == len(r.t) == n < len(rows.y) and np.allclose(r.y, np.bincount(rows.rows.g, rows.y) / np.bincount(rows.rows.g))

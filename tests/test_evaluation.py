@@ -165,9 +165,9 @@ def test_a_best_prompt_per_task_is_found_on_train_and_scored_on_test():
 
 def test_per_level_choice_uses_the_models_own_average_effects(confounded):
     _, causal, _, test, world = confounded
-    kind = dict(zip(test.queries["query"], np.array(list("uvwxy"))[world._read(test.queries["query"])[0]]))
+    kind = dict(zip(test.queries["query"], np.array(list("uvwxy"))[world.kind_and_difficulty(test.queries["query"])[0]]))
     train = causal.log_.frame
-    train = Triplets(train.assign(kind=np.array(list("uvwxy"))[world._read(train["query"])[0]]))
+    train = Triplets(train.assign(kind=np.array(list("uvwxy"))[world.kind_and_difficulty(train["query"])[0]]))
     fit = CausalReward(route="within", learner="kernel", folds=0, encoder=Ideas()).fit(train)
     note = ranking(fit, Triplets(test.frame.assign(kind=test.frame["query"].map(kind))), by="kind").table.set_index("what").loc["best prompt per kind", "note"]
     assert note == "by average effect on the training log, 5 levels"

@@ -44,9 +44,14 @@ def module_of(notebook):
     return found[0] if found else None
 
 def floors(nbs=NBS):
-    "Module -> number of its notebook, as written: its first digit is the room."
-    numbered = [(f, m[1]) for f in sorted(nbs.glob("*.ipynb")) if (m := re.match(r"(\d+)_", f.name))]
+    "Module -> number of its notebook, as written: its first digit is the room, a letter stands between two numbers."
+    numbered = [(f, m[1]) for f in sorted(nbs.glob("*.ipynb")) if (m := re.match(r"(\d+[a-z]?)_", f.name))]
     return {module_of(f): number for f, number in numbered if module_of(f)}
+
+def place(number):
+    "The number of a page as what orders it: 501 before 501b before 502."
+    digits, letter = re.fullmatch(r"(\d+)([a-z]?)", number).groups()
+    return int(digits), letter
 
 def page_report(nbs=NBS):
     "One row a notebook: cells, share of prose, words of prose a line exported, lines and characters of the exported cells, its widest line."
@@ -111,7 +116,7 @@ def upward(package=PACKAGE, nbs=NBS):
             if target not in floor: wrong.append(f"{at}, which is no module of a numbered notebook; import from the module that makes it")
             elif target == "widgets": wrong.append(f"{at}; nothing imports widgets")
             elif here == "plots": wrong.append(f"{at}; plots imports no module of the package")
-            elif int(floor[target]) >= int(floor[here]): wrong.append(f"{at}: from floor {floor[here]} to {floor[target]}")
+            elif place(floor[target]) >= place(floor[here]): wrong.append(f"{at}: from floor {floor[here]} to {floor[target]}")
     return wrong
 
 
@@ -143,6 +148,29 @@ def hung_on(package=PACKAGE):
     targets = [(m, t) for m, node in top_level(package) if isinstance(node, ast.Assign) for t in node.targets]
     flat = [(m, a) for m, t in targets for a in (t.elts if isinstance(t, ast.Tuple) else [t])]
     return [f"{m}: {ast.unparse(a)}" for m, a in flat if isinstance(a, ast.Attribute)]
+
+def is_own(node): return isinstance(node, ast.Name) and node.id in ("self", "cls") or isinstance(node, ast.Call) and ast.unparse(node.func) == "super"
+
+def private_attributes(tree):
+    "(line, object, name) of every attribute with an underscore that is read or set; those of protocols end in one too."
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute): line, thing, name = node.lineno, node.value, node.attr
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "setattr") and isinstance(node.args[1], ast.Constant): line, thing, name = node.lineno, node.args[0], node.args[1].value
+        else: continue
+        if name.startswith("_") and not name.endswith("_"): yield line, thing, name
+
+def members(tree):
+    "Private methods and attributes of a module's classes, those given by `@patch` too."
+    inside = [f for c in ast.walk(tree) if isinstance(c, ast.ClassDef) for f in c.body if isinstance(f, ast.FunctionDef)]
+    methods = {f.name for f in [*inside, *(f for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) and is_patch(f))]}
+    return {name for name in methods if name.startswith("_")} | {name for _, thing, name in private_attributes(tree) if is_own(thing)}
+
+def borrowed(package=PACKAGE):
+    "Attributes with an underscore taken from objects of another module: what two pages want is public where it lives."
+    trees = {f.stem: ast.parse(f.read_text(encoding="utf-8")) for f in sorted(package.glob("*.py")) if not f.stem.startswith("_")}
+    of = {module: members(tree) for module, tree in trees.items()}
+    return [f"{module}:{line} {ast.unparse(thing)}.{name}" for module, tree in trees.items() for line, thing, name in private_attributes(tree)
+            if not is_own(thing) and any(name in of[other] for other in of if other != module)]
 
 ROUTES = {"naive", "within", "weighted", "dml"}
 
@@ -249,6 +277,12 @@ def test_no_module_takes_a_private_name_of_another(tmp_path):
     (tmp_path/"low.py").write_text("_hidden, shown = 1, 2")
     (tmp_path/"high.py").write_text("from .low import _hidden, shown\nfrom . import __version__")
     assert private(tmp_path) == ["high: low._hidden"]
+
+def test_no_module_takes_a_private_attribute_from_the_objects_of_another(tmp_path):
+    assert borrowed() == []
+    (tmp_path/"low.py").write_text("class A:\n    def __init__(self): self._x, self._repr_html_ = 1, 2\n    def _f(self): return self._x\n@patch\ndef _g(self: A): pass")
+    (tmp_path/"high.py").write_text("class B(A):\n    def f(self): return self._x, super()._f(), self._own\na = A()\na._x = a._f()\ngetattr(a, '_g'), a._repr_html_, os._exit, B()._own, a.__dict__")
+    assert sorted(borrowed(tmp_path)) == ["high:4 a._f", "high:4 a._x", "high:5 a._g"]
 
 def test_a_private_name_means_one_thing_in_the_house(tmp_path):
     assert two_meanings() == {}
@@ -373,6 +407,8 @@ def test_numbers_order_pages_and_not_their_spelling(tmp_path):
     package, nbs = write_tree(tmp_path, _07_low="from toy import high", _08_high="from toy import low")
     (nbs/"07_low.ipynb").rename(nbs/"99_low.ipynb"), (nbs/"08_high.ipynb").rename(nbs/"101_high.ipynb")
     assert upward(package, nbs) == ["low.py:1 imports high: from floor 99 to 101"]
+    (nbs/"101_high.ipynb").rename(nbs/"99b_high.ipynb")
+    assert upward(package, nbs) == ["low.py:1 imports high: from floor 99 to 99b"]
 
 def test_a_name_that_does_not_exist_is_said_to_be_missing():
     import causal_prompts
@@ -396,7 +432,7 @@ def test_bad_outputs_are_found(tmp_path):
     page.write_text(json.dumps(dict(cells=[], metadata=dict(widgets={})))); assert "widget state" in unrun(page)[0]
 
 def test_contributing_names_every_page_once():
-    named = re.findall(r"^\| `(\d+_\w+)` \| `(\w+)` \|", (ROOT/"CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    named = re.findall(r"^\| `(\d+[a-z]?_\w+)` \| `(\w+)` \|", (ROOT/"CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert named == [(f.stem, module_of(f)) for f in notebooks() if f.parent == NBS and module_of(f)]
 
 def test_no_exported_cell_is_too_long(): assert too_dense() == []

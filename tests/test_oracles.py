@@ -1,11 +1,13 @@
-"Effects within queries against pyfixest, which knows fixed effects and clustered errors and nothing of this package."
+"Numbers of this package against those of others that know nothing of it: pyfixest (fixed effects, clustered errors) and coba (off-policy values of a policy)."
 import numpy as np
 import pandas as pd
 import pyfixest as pf
 import pytest
 
 import causal_prompts as cp
+from causal_prompts.evaluation import ranking
 from causal_prompts.inference import contrasts
+from causal_prompts.prompt_contrasts import PromptContrasts
 from fakes import Words
 
 
@@ -40,3 +42,69 @@ def test_raw_means_differ_from_the_oracle_where_the_choice_is_confounded():
     means = np.bincount(rows.p, rows.y) / np.bincount(rows.p)
     theirs = fixed_effects(rows, rows.y, base)
     assert np.abs((means - means[base])[theirs.index] - theirs.effect).max() > .1
+
+
+# --- coba
+
+class Played:
+    "Interactions as an environment of coba."
+    params = {}
+    def __init__(self, interactions): self.interactions = interactions
+    def read(self): return iter(self.interactions)
+
+class Policy:
+    "A policy without learning: query -> prompt."
+    params = {}
+    def __init__(self, choice): self.choice = choice
+    def predict(self, context, actions): return dict(action_prob=(self.choice[context], 1.))
+
+def coba_value(interactions, choice, how):
+    "The value of a policy by coba: 'ips' from logged rows and their probabilities, 'on' where every action's reward is known."
+    evaluators = pytest.importorskip("coba.evaluators", reason="coba judges policies here; it comes with the dev extra")
+    judge = evaluators.SequentialCB(record="reward", learn=None, eval=how, seed=1)
+    return np.mean([out["reward"] for out in judge.evaluate(Played(interactions), Policy(choice))])
+
+def self_normalised(frame, score, prompt):
+    "coba's inverse propensity value of always playing a prompt, over the same value of a reward that is always 1."
+    def value(rewards):
+        columns = zip(frame["query"], frame["prompt"], map(float, rewards), frame["propensity"])
+        rows = [dict(context=q, action=p, reward=y, probability=pi, actions=list(frame["prompt"].unique())) for q, p, y, pi in columns]
+        return coba_value(rows, dict.fromkeys(frame["query"], prompt), "ips")
+    return value(score) / value(np.ones(len(frame)))
+
+@pytest.fixture(scope="module")
+def lottery():
+    "A world whose policy sends better prompts to harder queries with known probabilities, and its log of one prompt a query."
+    world = cp.World.preset("confounded-visible", prompts_per_query=1)
+    return world, world.log(n_queries=800, n_prompts=6, propensities=True)
+
+def test_contrasts_between_queries_are_inverse_propensity_values_of_constant_policies(lottery):
+    world, log = lottery
+    frame, ours = log.frame, PromptContrasts(log)
+    values = pd.Series({p: self_normalised(frame, frame["score"], p) for p in ours.prompts})
+    theirs = (values - values[world.baseline]).drop(world.baseline)
+    row = np.eye(len(ours.prompts))[[ours.prompts.index(p) for p in [world.baseline, *theirs.index]]]
+    found = [ours.contrast(a - row[0], frame["score"], .05)["mean"] for a in row[1:]]
+    np.testing.assert_allclose(found, theirs, atol=1e-9)
+    raw = frame.groupby("prompt")["score"].mean()
+    assert np.abs(raw[theirs.index] - raw[world.baseline] - theirs).max() > .05, "and not differences of raw means"
+
+def test_average_effects_of_the_weighted_route_are_inverse_propensity_values_of_residuals(lottery):
+    world, log = lottery
+    reward = cp.CausalReward("weighted", learner="kernel", folds=0, encoder=Words(), baseline=world.baseline).fit(log)
+    left = reward.residuals()[1]
+    values = pd.Series({p: self_normalised(reward.log_.frame, left, p) for p in log.prompts["prompt"]})
+    ours = reward.average_effect().set_index("prompt")["effect"]
+    np.testing.assert_allclose(ours, (values - values[world.baseline])[ours.index], atol=1e-9)
+
+def test_the_score_of_the_models_choice_is_its_value_as_a_policy_where_every_prompt_was_scored(lottery):
+    world, log = lottery
+    reward = cp.CausalReward("weighted", learner="kernel", folds=0, encoder=Words(), baseline=world.baseline).fit(log)
+    full = world.log(n_queries=150, n_prompts=6, prompts_per_query=6, seed=5)
+    prompts = list(full.prompts["prompt"])
+    scores = full.frame.pivot(index="query", columns="prompt", values="score")[prompts]
+    rows = [dict(context=q, actions=prompts, rewards=list(y)) for q, y in zip(scores.index, scores.to_numpy(float))]
+    best = reward.best(list(scores.index), prompts).set_index("query")["prompt"]
+    table = ranking(reward, full).table.set_index("what")["value"]
+    assert best.nunique() > 1 and table["this model's choice"] == pytest.approx(coba_value(rows, best, "on"), abs=1e-12)
+    assert table["baseline prompt"] == pytest.approx(coba_value(rows, dict.fromkeys(scores.index, world.baseline), "on"), abs=1e-12)

@@ -6,14 +6,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from causal_prompts import placebos as pl, refutation as m
+from causal_prompts import placebos as pl, refutation as m, sensitivity_analysis as sa, shuffles as sh
 from causal_prompts.causal import CausalReward
 from causal_prompts.core import Finding, NotIdentifiedError
 from causal_prompts.inference import contrasts
 from causal_prompts.naive import NaiveReward
-from causal_prompts.placebos import placebo_outcomes, placebo_prompts, shuffled_prompts
-from causal_prompts.refutation import confounding_bias, refute, robustness_value, sensitivity
+from causal_prompts.placebos import placebo_outcomes, placebo_prompts
+from causal_prompts.refutation import refute
 from causal_prompts.residuals import residuals
+from causal_prompts.sensitivity_analysis import confounding_bias, robustness_value, sensitivity
+from causal_prompts.shuffles import shuffled_prompts
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import World
 from fakes import Words
@@ -68,7 +70,7 @@ def sound(f, draw=True):
 
 def test_a_shuffle_swaps_prompts_inside_the_query_and_nothing_else(within):
     r = residuals(within)
-    where, draw = pl.prompt_shuffler(r)
+    where, draw = sh.prompt_shuffler(r)
     p = draw(np.random.default_rng(0))
     assert where == "within" and (p != r.rows.p).mean() > .5
     for g in range(0, 300, 37): assert sorted(p[r.rows.q == g]) == sorted(r.rows.p[r.rows.q == g])
@@ -77,7 +79,7 @@ def test_rows_of_one_text_and_prompt_move_together_whatever_their_ids():
     log = world_log("randomised", prompts_per_query=1, n_queries=120)
     twice = pd.concat([log.frame.assign(query_id=log.frame.query_id + f"-{i}") for i in range(2)])[["query_id", "query", "prompt", "score"]]
     r = residuals(fit(Triplets(twice), "naive"))
-    where, draw = pl.prompt_shuffler(r)
+    where, draw = sh.prompt_shuffler(r)
     p = draw(np.random.default_rng(0))
     assert where == "across" and (p != r.rows.p).any() and pd.Series(p).groupby(r.rows.q).nunique().max() == 1
 
@@ -85,7 +87,7 @@ def test_ids_that_share_a_handful_of_texts_are_shuffled_by_id():
     log = world_log("randomised", n_queries=60)
     few = log.frame.assign(query=np.array(["one text", "another text"])[pd.factorize(log.frame.query_id)[0] % 2])[["query_id", "query", "prompt", "score"]]
     r = residuals(fit(Triplets(few)))
-    p = pl.prompt_shuffler(r)[1](np.random.default_rng(0))
+    p = sh.prompt_shuffler(r)[1](np.random.default_rng(0))
     assert all(sorted(p[r.rows.g == g]) == sorted(r.rows.p[r.rows.g == g]) for g in range(60)) and (p != r.rows.p).mean() > .4
 
 def test_swaps_across_stay_in_the_model():
@@ -95,7 +97,7 @@ def test_swaps_across_stay_in_the_model():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         r = residuals(fit(Triplets(f[["query", "prompt", "score", "model"]])))
-    p = pl.prompt_shuffler(r)[1](np.random.default_rng(0))
+    p = sh.prompt_shuffler(r)[1](np.random.default_rng(0))
     assert all(sorted(p[r.rows.level == l]) == sorted(r.rows.p[r.rows.level == l]) for l in (0, 1)) and (p != r.rows.p).any()
 
 def test_shuffled_prompts_quiet_and_ringing(within, hidden_naive):
@@ -114,8 +116,8 @@ def test_lost_clusters_make_intervals_too_short():
 
 def test_the_test_of_coverage_keeps_its_level():
     r = np.random.default_rng(0)
-    p = [pl._misses_more(r.binomial(11, .05, 20) / 11, .05, 11) for _ in range(2000)]
-    assert np.mean(np.array(p) < .01) < .02 and pl._misses_more(r.binomial(11, .2, 20) / 11, .05, 11) < .01
+    p = [sh._misses_more(r.binomial(11, .05, 20) / 11, .05, 11) for _ in range(2000)]
+    assert np.mean(np.array(p) < .01) < .02 and sh._misses_more(r.binomial(11, .2, 20) / 11, .05, 11) < .01
 
 def test_shuffles_are_refused_when_few(within):
     with pytest.raises(ValueError, match="shuffles must be at least 3, got 2"): shuffled_prompts(within, 2)
@@ -199,7 +201,7 @@ def test_inside_a_query_draw_level_covariates_serve():
 def test_the_scalar_contrast_is_the_average_effect(name, request):
     reward = request.getfixturevalue(name)
     r = residuals(reward)
-    f = m.regression(r, m.baseline_number(reward, r.rows), .05)
+    f = m.regression(r, sh.baseline_number(reward, r.rows), .05)
     own = reward.average_effect().set_index("prompt")
     for j, row in f.table.iterrows():
         d = m.scalar_treatment(f, j)
@@ -283,18 +285,18 @@ def test_a_cause_k_times_as_strong_as_a_trait_stays_within_its_bound(k, sign):
     outcome = lambda c: .7 * d + .3 * x + c * z + y0
     c = brentq(lambda c: share(outcome(c), z, d) - k * share(outcome(c), x, d), 0, 3 * sign) if k * share(outcome(0), x, d) > share(outcome(0), z, d) else 0
     y = outcome(c)
-    bound_d, bound_y = m._bounds(share(d, x), share(y, x, d), k, True)
+    bound_d, bound_y = sa._bounds(share(d, x), share(y, x, d), k, True)
     assert share(y, z, d) == pytest.approx(k * share(y, x, d)) and share(d, z, x) == pytest.approx(float(bound_d))
     assert share(y, z, d, x) <= bound_y + 1e-9
     if sign < 0: assert share(y, z, d, x) < bound_y
 
 def test_bounds_that_no_cause_can_have():
-    assert np.isnan(m._bounds(.4, .1, 3, True)[0]) and m._bounds(.2, .1, 2, False) == (.4, .2) and np.isnan(m._bounds(.6, .1, 2, False)[0])
+    assert np.isnan(sa._bounds(.4, .1, 3, True)[0]) and sa._bounds(.2, .1, 2, False) == (.4, .2) and np.isnan(sa._bounds(.6, .1, 2, False)[0])
 
 def test_the_table_holds_the_closed_forms(chosen):
     f = sensitivity(chosen)
     r = residuals(chosen)
-    g = m.regression(r, m.baseline_number(chosen, r.rows), .05)
+    g = m.regression(r, sh.baseline_number(chosen, r.rows), .05)
     for j, row in g.table.iterrows():
         d = m.scalar_treatment(g, j)
         e = r.y - g.C @ g.table.effect.to_numpy()
@@ -317,7 +319,7 @@ def test_a_left_out_linear_confounder_is_its_own_measure():
     reward = NaiveReward("ridge", encoder=Words(), baseline="Answer.").fit(Triplets(frame, score_range=(-3, 4)))
     f = sensitivity(reward)
     bench = f.facts["benchmarks"]["x"]
-    d, y = m._bounds(bench["r2_prompt"], bench["r2_score"], 1, False)
+    d, y = sa._bounds(bench["r2_prompt"], bench["r2_score"], 1, False)
     true = f.facts["effect"] - (_ls(p, x) @ _ls(frame.score, x)) / (_ls(p, x) @ _ls(p, x))
     assert confounding_bias(f.facts["scale"], d, y) == pytest.approx(true, rel=.05) and f.verdict == "caution" and f.facts["strongest"] in ("x", "all that the text shows")
 

@@ -8,16 +8,17 @@ from scipy import stats
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
-from causal_prompts import prompt_contrasts, difficulty, learning_curve, transport as tp
+from causal_prompts import difficulty, learning_curve, monitoring, prompt_contrasts, transport as tp
 from causal_prompts.causal import CausalReward
-from causal_prompts.prompt_contrasts import PromptContrasts
 from causal_prompts.core import Finding, mean_interval, NotIdentifiedError, rng
 from causal_prompts.difficulty import hard_subset
-from causal_prompts.learning_curve import data_size
-from causal_prompts.naive import NaiveReward
-from causal_prompts.transport import drift, shift
-from causal_prompts.triplets import Triplets
 from causal_prompts.grids import Grid, load_dataset
+from causal_prompts.learning_curve import data_size
+from causal_prompts.monitoring import drift
+from causal_prompts.naive import NaiveReward
+from causal_prompts.prompt_contrasts import PromptContrasts
+from causal_prompts.transport import shift
+from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import World
 from fakes import Words
 
@@ -33,7 +34,7 @@ def late(queries, prompts):
     second = np.arange(len(queries))[:, None] >= len(queries) / 2
     return np.where(second, inverted(queries, prompts), WORLD.value(queries, prompts))
 
-def level(queries): return np.array(WORLD._read(queries)[1])
+def level(queries): return np.array(WORLD.kind_and_difficulty(queries)[1])
 
 def scored(n=400, k=6, seed=0, value=WORLD.value, kinds=None, base=True, **columns):
     "Queries under the baseline and k - 1 other prompts at random; columns are functions of the row's query number."
@@ -330,13 +331,13 @@ def test_where_no_query_met_both_they_are_compared_between_queries(reward):
 def test_evidence_rings_rarely_under_the_null_however_often_one_looks():
     r, var = np.random.default_rng(0), np.full(16, .05**2)
     m = r.normal(0, .05, (1500, 16))
-    assert np.mean([tp._evidence(x, var)[0].max() >= 20 for x in m]) <= .05
+    assert np.mean([monitoring._evidence(x, var)[0].max() >= 20 for x in m]) <= .05
     every_week = m.cumsum(1) / np.sqrt(.05**2 * np.arange(1, 17)) < -stats.norm.ppf(.95)
     assert every_week.any(1).mean() > .15, "a fixed interval, looked at every week, must be seen to fail"
     turned = np.r_[np.full(8, .1), np.full(8, -.12)]
-    out = [tp._evidence(turned + x, var) for x in m[:200]]
+    out = [monitoring._evidence(turned + x, var) for x in m[:200]]
     assert np.mean([e.max() >= 100 for e, _ in out]) > .95 and abs(np.median([s for _, s in out]) - 8) <= 1
-    assert tp._evidence(np.array([0.]), np.array([1e9]))[0][0] == pytest.approx(1, abs=1e-3), "a bet that saw nothing stands at 1"
+    assert monitoring._evidence(np.array([0.]), np.array([1e9]))[0][0] == pytest.approx(1, abs=1e-3), "a bet that saw nothing stands at 1"
 
 
 def test_over_time_a_late_loss_rings_and_a_steady_gain_does_not(reward):

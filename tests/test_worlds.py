@@ -38,7 +38,7 @@ def test_queries_are_many_different_and_begin_alike(visible):
 
 def test_the_hidden_level_comes_from_the_seed_and_the_text():
     text = World(visible=False).queries(300)["query"]
-    first, other = (World(visible=False, seed=s)._read(text) for s in (0, 1))
+    first, other = (World(visible=False, seed=s).kind_and_difficulty(text) for s in (0, 1))
     assert (first[0] == other[0]).all() and abs(np.corrcoef(first[1], other[1])[0, 1]) < .2
 
 
@@ -110,7 +110,7 @@ def test_placebos_have_exactly_no_effect(setting):
 def test_every_prompt_stays_inside_the_unit_interval_without_clipping():
     every = pd.DataFrame(list(itertools.product([False, True], repeat=8)), columns=list(World().rephrasings)[:8]).reindex(columns=list(World().rephrasings), fill_value=False)
     for nonlinearity in (0., .5, 1.):
-        v = World(nonlinearity=nonlinearity)._expected(*worlds._EVERY, every)
+        v = World(nonlinearity=nonlinearity).expected_scores(*worlds._EVERY, every)
         assert v.shape == (30, 256) and .02 <= v.min() + 1e-12 and v.max() <= .98 + 1e-12
 
 
@@ -172,7 +172,7 @@ def test_the_recorded_propensity_is_the_frequency_of_the_choice(name):
 def test_settings_of_the_policy():
     q, pool = World().queries(200)["query"], World().prompts(40)
     assert np.allclose(World(confounding=0., overlap=.2).propensity(q, pool), .1)
-    quality, hard = World().quality(pool), World()._read(q)[1]
+    quality, hard = World().quality(pool), World().kind_and_difficulty(q)[1]
     lean = [np.corrcoef(World(confounding=c).propensity(q, pool)[hard == 1].mean(0), quality)[0, 1] for c in (.1, .5, 1.)]
     assert min(lean) > .5
     floors = [World(overlap=o).propensity(q, pool, 1).min() for o in (1., .5, 0.)]

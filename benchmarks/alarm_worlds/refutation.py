@@ -1,4 +1,4 @@
-"Worlds of the page 504_refutation."
+"Worlds of the pages on placebos, shuffles, refutation and sensitivity."
 import numpy as np
 import pandas as pd
 from alarm_worlds import Simulated, Words, fitted, given

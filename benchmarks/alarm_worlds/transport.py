@@ -1,4 +1,4 @@
-"Worlds of the page 814_transport."
+"Worlds of the pages on transport and monitoring."
 import numpy as np, pandas as pd
 from alarm_worlds import Simulated, Words, given
 import causal_prompts as cp
@@ -25,7 +25,7 @@ def inverted(world):
 def hard_inverted(world):
     "Effects inverted where the difficulty is above 0.6."
     def value(queries, prompts):
-        hard = np.array(world._read(queries)[1])[:, None] > .6
+        hard = np.array(world.kind_and_difficulty(queries)[1])[:, None] > .6
         return np.where(hard, inverted(world)(queries, prompts), world.value(queries, prompts))
     return value
 
