@@ -37,7 +37,8 @@ from .from_batches import batch, openai_batch
 from .from_searches import gepa, is_promptolution, items_of, promptolution
 from .from_dspy import dspy, program_text, trials
 from .eval_importers import deepeval, helm, langsmith, openai_evals, ragas
-from .trace_importers import langfuse, phoenix, router
+from .trace_importers import langfuse, phoenix
+from .from_routers import router
 
 # %% ../nbs/714_importers.ipynb #imp087b
 def table(
