@@ -82,6 +82,7 @@ def reml(
 class ProductKernel:
     "Smooth, own and interaction parts of a prompt's effect, variances by REML."
     name, has_interval, within_only = "kernel", True, False
+    ranks_only, longest = False, None
     cost = "one symmetric matrix of the size of the features; fast"
 
     def __init__(self, d_t=40, d_x=12, d_i=12, own=400, random_state=0):
