@@ -80,7 +80,7 @@ _ASSUMED = ("; all of it assumes that the query's text carries everything that b
 # %% ../nbs/911_conclusions.ipynb #c19a0e71
 def conclusion(
     gains: Finding, # of `effects`
-    ranks: list, # of `judged`; empty where nothing was held out
+    ranks: list, # of `both_rankings`; empty where nothing was held out
     causal, # the causal model of the gains
 ) -> Finding:
     "What the log can tell, and what not."

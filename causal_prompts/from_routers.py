@@ -9,7 +9,7 @@ __all__ = ['TOOLS', 'router']
 import json
 
 from .reading import cell_value, first_filled, first_of, gathered, labelled, records_once, rows_of
-from .reading import source_of
+from .reading import files_title
 from .sources import files_of, note, refusal
 from .tool_logs import TOOLS, Tool, as_log, is_score, pick, scored
 from .triplets import Triplets
@@ -104,7 +104,7 @@ def router(
     "Calls that went through a router, with the probabilities that were recorded; a failed call is missing."
     files = files_of(path, ("*.jsonl",))
     rows = gathered(files, "a router", lambda f: _router_rows(f, score, query, prompt))
-    return as_log(records_once(rows, source_of(files)), source_of(files), **how)
+    return as_log(records_once(rows, files_title(files)), files_title(files), **how)
 
 # %% ../nbs/712b_from_routers.ipynb #7543acc6
 def _is_router(seen):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['USUAL_INPUTS', 'rows_of', 'tables_in', 'first_of', 'gathered', 'turns', 'chats', 'with_query', 'given_prompt',
-           'no_prompt', 'source_of', 'stems', 'unfilled', 'placed', 'labelled', 'cell_value', 'first_filled',
+           'no_prompt', 'files_title', 'stems', 'unfilled', 'placed', 'labelled', 'cell_value', 'first_filled',
            'records_once']
 
 # %% ../nbs/703_reading.ipynb #rdg003
@@ -185,7 +185,7 @@ def no_prompt(
     return refusal(where, got, "give the template with prompt=", column="prompt")
 
 # %% ../nbs/703_reading.ipynb #rdg030
-def source_of(
+def files_title(
     files: list, # paths
 ) -> str:
     "What a message calls several files."

@@ -13,7 +13,7 @@ import numpy as np
 from .sources import files_of, note, refusal
 from .messages import query_of
 from .reading import (USUAL_INPUTS, cell_value, first_filled, first_of, gathered, given_prompt, labelled,
-                                    no_prompt, records_once, rows_of, source_of, stems, with_query)
+                                    no_prompt, records_once, rows_of, files_title, stems, with_query)
 from .tool_logs import TOOLS, Tool, as_log, is_score, pick, scored
 from .triplets import Triplets
 
@@ -141,7 +141,7 @@ def langfuse(
     "Exports of langfuse; a call with the level ERROR is missing."
     files, apart = files_of(path, ("*.jsonl",)), _score_records(scores)
     rows = gathered(files, "langfuse", lambda f: _langfuse_rows(f, apart, score, query, prompt, name))
-    return as_log(records_once(rows, source_of(files)), source_of(files), **how)
+    return as_log(records_once(rows, files_title(files)), files_title(files), **how)
 
 # %% ../nbs/712_trace_importers.ipynb #tim027
 def _flat_span(row, prefix="attributes"):
@@ -258,7 +258,7 @@ def phoenix(
     "Spans and experiments of phoenix; a span in status ERROR is missing."
     files, apart = files_of(path, ("*.parquet",)), _score_records(scores)
     rows = gathered(files, "phoenix", lambda f: _phoenix_rows(f, apart, score, query, prompt))
-    return as_log(records_once(rows, source_of(files)), source_of(files), **how)
+    return as_log(records_once(rows, files_title(files)), files_title(files), **how)
 
 # %% ../nbs/712_trace_importers.ipynb #tim052
 def _is_langfuse(seen):

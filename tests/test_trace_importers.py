@@ -258,10 +258,10 @@ def test_a_table_of_ones_own_is_nobodys(row, tmp_path):
     assert importers.tool_of(tmp_path/"a.csv") is None
 
 def test_read_finds_the_importer_and_its_choices():
-    assert importers.read(FUSE/"observations.json", score="correct").frame.equals(LOGS["observations"]().frame)
-    assert importers.read(PHX/"spans.parquet", scores=PHX/"annotations.jsonl", score="correct").frame.equals(LOGS["spans"]().frame)
+    assert importers.read_tool(FUSE/"observations.json", score="correct").frame.equals(LOGS["observations"]().frame)
+    assert importers.read_tool(PHX/"spans.parquet", scores=PHX/"annotations.jsonl", score="correct").frame.equals(LOGS["spans"]().frame)
     assert {"score", "scores", "query", "prompt", "name", "model"} <= importers.takes("langfuse")
-    with refused("name one with score="): importers.read(FILES/"deepeval/runs")
+    with refused("name one with score="): importers.read_tool(FILES/"deepeval/runs")
 
 
 # ---- records of another form
