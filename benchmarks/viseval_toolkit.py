@@ -3,7 +3,7 @@
     pip install --no-deps --target PATH vis-evaluator==0.0.3
     python benchmarks/viseval_toolkit.py --toolkit PATH [--seeds 0 1 2 3 4 5 6 7 8 9]
 
-Small programs draw right and wrong charts of every type. Each is run once, and its figure goes both ways: to `grade_chart`, read as `draw` reads it, and as SVG to the toolkit's `Evaluator`, through the checks of form, type, data and order by
+Small programs draw right and wrong charts of every type. Each is run once, and its figure goes both ways: to `grade_chart`, read as `figure_of` reads it, and as SVG to the toolkit's `Evaluator`, through the checks of form, type, data and order by
 which it decides (readability is left out: it needs a browser and a model). A chart passes there if every check does. The toolkit's verdict on some charts hangs on the order of a set of strings, so it judges the same pictures under several
 seeds of Python's hashes, each time in a process of its own. Where its reading of a picture raises, it calls the chart illegal itself; where one of its checks raises, its whole evaluation would end: both are counted as crashes, and as not passed.
 Of the toolkit's requirements only those that this project has anyway are used: its imports for readability are replaced by empty stubs. And the evaluator of 0.0.3 calls its check of form without having imported it, so that as released it ends

@@ -18,6 +18,7 @@ from .answers import last_boxed
 from .core import rng
 from .graders import as_grade, choice, label, math_equal, number, sequence
 from .plots import shorten
+from .sources import json_of, lines_of
 from .tasks import Task
 
 # %% ../nbs/618_benchmarks.ipynb #a7d27b3c
@@ -100,10 +101,8 @@ def _hub_records(keys, repo, configs, split, revision):
 def _file_records(path):
     "The records of one file."
     if path.suffix == ".parquet": return pd.read_parquet(path).to_dict("records")
-    text, lines = path.read_text(encoding="utf-8-sig"), path.suffix == ".jsonl"
-    try: got = [json.loads(line) for line in text.split("\n") if line.strip()] if lines else json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{path.name} must hold JSON{' lines' if lines else ''}, got {error}") from None
+    if path.suffix == ".jsonl": return lines_of(path)
+    got = json_of(path)
     if isinstance(got, dict) and "examples" in got: return got["examples"]
     return got if isinstance(got, list) else [got]
 

@@ -19,15 +19,16 @@ from threadpoolctl import threadpool_limits
 
 # %% ../nbs/407_causal.ipynb #9f21fcc7
 from .core import as_texts, Finding, mean_interval, NotIdentifiedError
-from .covariates import code_covariates
+from .covariates import levels_not_held
 from .embeddings import TextEncoder
 from .inference import contrasts
 from .kernel import ProductKernel
-from .race import LEARNERS, NaiveRival, race, race_table, sampled, winner
+from .race import (BEATS_NAIVE, LEARNERS, RACE_FORM, NaiveRival, race, race_advice, race_said, race_shown,
+                                 race_table, sampled, unit_of, winner)
 from .rewards import Reward
 from .routes import contradiction, Opening, Route
 from .rows import comparable, ess, expected_score, most_levels, varying_covariates
-from .saving import must_fit, read_archive
+from .saving import must_fit, read_archive, why_unreadable
 from .spaces import space_from_state
 from .support import Support
 from .triplets import Triplets
@@ -189,9 +190,9 @@ def fit(
         rows = self._opened_rows()
         m, self.nuisance_ = expected_score(rows)
         makers = self._makers()
-        self.learner_, table, slope = self._choose_learner(rows, m, makers)
+        self.learner_, table, unit = self._choose_learner(rows, m, makers)
         self.model_ = makers[self.learner_]().fit(rows, m)
-    if hasattr(self.model_, "slope"): self.model_.slope = slope
+    if self.model_.ranks_only: self.model_.slope = unit
     self.identification_ = _identification_finding(self, rows, table)
     return self
 
@@ -208,32 +209,21 @@ def _makers(self: CausalReward):
 # %% ../nbs/407_causal.ipynb #1bff29b2
 @patch
 def _choose_learner(self: CausalReward, rows, m, makers):
-    "The learner that explains most out of fold, the table of the race, and the ranker's unit."
-    if np.bincount(rows.g).max() > 10_000: makers = {k: v for k, v in makers.items() if k != "ranker"} or makers
+    "The learner that explains most out of fold, the table of the race, and points of score for a unit of its scores."
+    most, limits = np.bincount(rows.g).max(), {name: LEARNERS[name].longest for name in makers}
+    makers = {k: make for k, make in makers.items() if limits[k] is None or most <= limits[k]} or makers
     enough = rows.cluster.max() + 1 >= 10
     rows, m = sampled(rows, m, self.random_state)
-    if not self.folds or not enough:
-        only = "kernel" if "kernel" in makers else next(iter(makers))
-        if only != "ranker" or not enough: return only, None, 1.
-        return only, None, _unit_of_ranks(race({only: makers[only]}, rows, m, 3, self.random_state), rows.y - m)
-    rivals = makers | dict(naive=lambda: NaiveRival.of(self))
-    predictions, y = race(rivals, rows, m, self.folds, self.random_state), rows.y - m
-    table = race_table(y, predictions, rows)
-    return winner(table, list(makers)), table, _unit_of_ranks(predictions, y)
-
-# %% ../nbs/407_causal.ipynb #4fbabda7
-def _unit_of_ranks(predictions, y):
-    "Points of score for a unit of the ranker's predictions, from held-out queries; 1 where it does not take part."
-    s = predictions.get("ranker")
-    return 1. if s is None else float(y @ s / max(s @ s, 1e-12))
-
-# %% ../nbs/407_causal.ipynb #4ab35e27
-def _levels_not_held(frame, names):
-    "Which covariates that differ within a query have more levels than are held fixed there."
-    most = most_levels(frame)
-    cut = [f"{c.name} ({c.beyond(most):.0%} of the rows)" for c in code_covariates(frame, names) if c.beyond(most)]
-    if not cut: return ""
-    return f" Levels beyond the {most} commonest are not held fixed within a query: {', '.join(cut)}."
+    predictions, table, best, y = {}, None, next(iter(makers)), rows.y - m
+    if self.folds and enough:
+        rivals = makers | dict(naive=lambda: NaiveRival.of(self))
+        predictions = race(rivals, rows, m, self.folds, self.random_state)
+        table = race_table(y, predictions, rows)
+        best = winner(table, list(makers))
+    elif enough and LEARNERS[best].ranks_only:
+        predictions = race({best: makers[best]}, rows, m, 3, self.random_state)
+    if best not in predictions or not LEARNERS[best].ranks_only: return best, table, 1.
+    return best, table, unit_of(y, predictions[best])
 
 # %% ../nbs/407_causal.ipynb #84af9cef
 def _doubts(reward, rows):
@@ -243,7 +233,7 @@ def _doubts(reward, rows):
     if route.weighs and ess(rows.w) < .3 * len(rows.w):
         out += (" Few rows carry most of the weight "
                 f"(effective sample {ess(rows.w) / len(rows.w):.0%}), and intervals are then too short.")
-    if route.within_query and rows.H is not None: out += _levels_not_held(log.frame, varying_covariates(log, rows.g))
+    if route.within_query and rows.H is not None: out += levels_not_held(log.frame, varying_covariates(log, rows.g), most_levels(log.frame))
     if log.adaptive:
         out += " A search chose these prompts by looking at earlier scores, so what a prompt met depends on luck."
     return out
@@ -279,9 +269,9 @@ def _identification_finding(reward, rows, table):
     gap, nothing = mean_interval(own.per_query - naive.per_query), own.explained < 2 * own.se
     verdict = "caution" if nothing or doubts or gap["lo"] <= 0 else "ok"
     return Finding(
-        _ABOUT_ROUTE, _race_shown(table, reward.learner_), "stop" if reward.disbelieved_ else verdict,
-        f"{base}. {_race_said(own, naive, gap)}.{doubts}", threshold=_BEATS_NAIVE,
-        advice=_race_advice(nothing, gap), form=_RACE_FORM,
+        _ABOUT_ROUTE, race_shown(table, reward.learner_), "stop" if reward.disbelieved_ else verdict,
+        f"{base}. {race_said(own, naive, gap)}.{doubts}", threshold=BEATS_NAIVE,
+        advice=race_advice(nothing, gap), form=RACE_FORM,
         facts=dict(route=reward.route_, learner=reward.learner_, explained=own.explained,
                    naive=naive.explained, gap=gap))
 
@@ -292,32 +282,6 @@ def strategy_(self: CausalReward) -> Finding:
     told = "strategy_ is now identification_; the former name goes with version 0.2"
     warnings.warn(told, FutureWarning, stacklevel=2)
     return self.identification_
-
-# %% ../nbs/407_causal.ipynb #bc0cd23e
-_BEATS_NAIVE = "ok: beats naive boosting on held-out queries, 95% interval above 0, by a route without caveat"
-_RACE_FORM = ("forest", dict(label="learner", value="explained",
-                             xlabel="share of residual score variance explained on held-out queries"))
-
-def _race_shown(table, chosen):
-    half = 1.96 * table.se
-    shown = table.drop(columns="per_query")
-    return shown.assign(lo=table.explained - half, hi=table.explained + half, chosen=table.learner == chosen)
-
-def _race_said(own, naive, gap):
-    "What the chosen learner and plain boosting explain."
-    word = "better than" if gap["lo"] > 0 else "worse than" if gap["hi"] < 0 else "not told apart from"
-    return (f"On held-out queries it explains {own.explained:.1%} of what prompts could explain (noise included), "
-            f"naive boosting {naive.explained:.1%}: {word} naive (difference {gap['mean']:+.1%}, "
-            f"95% interval {gap['lo']:+.1%} to {gap['hi']:+.1%}, {gap['n']} queries)")
-
-# %% ../nbs/407_causal.ipynb #6ce087c0
-def _race_advice(nothing, gap):
-    if nothing:
-        return ("On single queries the effects do not yet stand out from the noise: trust average_effect before a "
-                "choice per query, or collect more prompts per query.")
-    if gap["lo"] <= 0:
-        return "Plain boosting is as good here; prefer the simpler model, or a log with more prompts per query."
-    return "Check the ranking on held-out queries with cp.ranking."
 
 # %% ../nbs/407_causal.ipynb #f01bb1d2
 @patch
@@ -360,7 +324,7 @@ def refitted(self: CausalReward, log):
     "The same model, its route and learner kept, fitted to another log; no race is run again."
     out = clone(self).set_params(encoder=self.encoder_, baseline=self.baseline_)
     out.set_params(folds=0, route=str(self.route_), learner=self.learner_).fit(log)
-    if hasattr(self.model_, "slope"): out.model_.slope = self.model_.slope
+    if self.model_.ranks_only: out.model_.slope = self.model_.slope
     return out
 
 # %% ../nbs/407_causal.ipynb #5be6e57f
@@ -416,8 +380,6 @@ def _refuse_misfits(reward):
     must_fit(all(np.isfinite(np.asarray(x, float)).all() for x in found), "a part of the model")
 
 # %% ../nbs/407_causal.ipynb #e304c1c3
-def _one_line(error): return " ".join(str(error).split())[:200] or type(error).__name__
-
 def _read_reward(path, encoder):
     "What a file holds: its version, why an encoder must be passed ('' if not), the reward or None."
     tree, log = read_archive(path)
@@ -439,8 +401,7 @@ def load_reward(
     with open(path, "rb"): name = Path(path).name # a file that is not there says so itself
     try: version, need, reward = _read_reward(path, encoder)
     except Exception as e: # whatever a foreign file makes fail
-        why = f"its part {e} is missing" if isinstance(e, KeyError) else _one_line(e)
-        raise ValueError(f"{name} must be a file written by reward.save(...), got something else ({why}); "
+        raise ValueError(f"{name} must be a file written by reward.save(...), got something else ({why_unreadable(e)}); "
                          "save the reward again") from e
     if version != 1:
         raise ValueError(f"format must be 1, got {version!r} in {name}; "

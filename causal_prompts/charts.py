@@ -115,7 +115,7 @@ def _has_form(v, form):
 def _mark_count(ax): return len(ax["bars"]) + len(ax["wedges"]) + sum(len(s["spots"]) for s in ax["series"])
 
 def _sound(drawn):
-    "What `draw` found, or a ValueError where it is not what the reader of figures says."
+    "What `figure_of` found, or a ValueError where it is not what the reader of figures says."
     for ax in drawn if isinstance(drawn, list) else [drawn]:
         short = any(_has_form(ax, form) for form in (dict(kind=str), dict(many=int), dict(unread=str)))
         if not short and not (_has_form(ax, _AXES_FORM) and 0 < _mark_count(ax) <= _MOST_MARKS):
@@ -135,7 +135,7 @@ def _one_chart(ax):
 
 # %% ../nbs/622_charts.ipynb #fb021efd
 def read_chart(
-    drawn: list, # what `draw` found: a dict for every pair of axes
+    drawn: list, # what `figure_of` found: a dict for every pair of axes
 ) -> dict: # type, rows (x, y, group, at, size), groups, flipped
     "The one chart of a figure; a ValueError where there is none, or several."
     if not drawn: raise ValueError("nothing is drawn")
@@ -343,7 +343,7 @@ def _chart_grade(chart, reference):
 
 # %% ../nbs/622_charts.ipynb #8b7e842e
 def grade_chart(
-    drawn: list, # what `draw` found
+    drawn: list, # what `figure_of` found
     ref: dict, # type, x_data, y_data, classify, sort, and of the request: channel_specified, sort_by, stacked_bar
 ) -> Grade:
     "The grade of a figure against a reference: 1 where it is valid and legal."

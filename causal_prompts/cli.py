@@ -141,8 +141,8 @@ def _parser():
     for parser in (demo, *_add_reading_verbs(verbs)):
         parser.add_argument("--out", default=".", metavar="DIR", help="folder for report.html (here)")
         parser.add_argument("--seed", type=int, default=0, metavar="S", help="of every random step (0)")
-    collect_cli.arguments(verbs)
-    import_cli.arguments(verbs)
+    collect_cli.collect_arguments(verbs)
+    import_cli.import_arguments(verbs)
     out.verbs = verbs.choices
     return out
 

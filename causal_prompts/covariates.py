@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BLANK', 'SOME', 'as_times', 'plain_times', 'Coded', 'code_covariate', 'code_covariates', 'adjusted_for',
-           'design_columns', 'is_name', 'refuse_names']
+           'design_columns', 'levels_not_held', 'is_name', 'refuse_names']
 
 # %% ../nbs/003_covariates.ipynb #2b0d1968
 import datetime, re
@@ -316,6 +316,17 @@ def design_columns(
         out.append(np.where(mark, v, (v - v.mean(0)) / np.where(sd > 1e-12, sd, 1.)))
         if most: out.append(c.indicators(most))
     return np.hstack(out)
+
+# %% ../nbs/003_covariates.ipynb #4e704967
+def levels_not_held(
+    frame: pd.DataFrame, # a log's rows
+    names, # covariates that differ within a query
+    most: int, # levels of each that are held fixed there
+) -> str: # '' where there are none
+    "Which covariates have more levels than are held fixed, as a sentence."
+    cut = [f"{c.name} ({c.beyond(most):.0%} of the rows)" for c in code_covariates(frame, names) if c.beyond(most)]
+    if not cut: return ""
+    return f" Levels beyond the {most} commonest are not held fixed within a query: {', '.join(cut)}."
 
 # %% ../nbs/003_covariates.ipynb #9cfcf6ab
 def is_name(

@@ -13,8 +13,9 @@ import pandas as pd
 
 from .graders import Grade
 from .plots import shorten
-from .sandbox import run
-from .tabular import QUOTES, code_in, described_file, files_source, find_folder, json_lines, plain_name
+from .sandbox import run_apart
+from .sources import lines_of
+from .tabular import QUOTES, code_in, described_file, files_source, find_folder, plain_name
 from .tabular import read_number, sandbox_files, tidy_value
 from .tasks import Task
 
@@ -179,7 +180,7 @@ def _check_scoring(scoring):
 # %% ../nbs/620_dabench.ipynb #910622a2
 def _printed_by(code, item, options):
     "What a program printed, and its grade where it did not come to its end."
-    ran = run(code, sandbox_files(item), **options)
+    ran = run_apart(code, sandbox_files(item), **options)
     if ran.status == "limit": return "", Grade(0, shorten(f"limit: {ran.error}", 300))
     return ran.stdout, None if ran.status == "ok" else Grade(0, shorten(f"the program failed: {ran.error}", 300))
 
@@ -188,7 +189,7 @@ def dabench_grader(
     scoring: str = "exact", # or "graded"
     strict: bool = False, # the benchmark's own rule of comparison
     timeout: float = 30., memory: int = 2048, # seconds and MB a program may take
-    **options, # further arguments of sandbox.run
+    **options, # further arguments of sandbox.run_apart
 ):
     "A grader `(reply, item) -> Grade` for DABench; items need `answers`, and `files` for programs."
     _check_scoring(scoring)
@@ -278,8 +279,8 @@ def load_dabench(
 # %% ../nbs/620_dabench.ipynb #4a04f8c9
 def _dabench_rows(folder, demonstrations, described) -> tuple[pd.DataFrame, tuple]:
     "The items, and the questions held out as (query, answer) pairs."
-    questions = json_lines(folder/_QUESTIONS)
-    labels = {record["id"]: record["common_answers"] for record in json_lines(folder/_LABELS)}
+    questions = lines_of(folder/_QUESTIONS)
+    labels = {record["id"]: record["common_answers"] for record in lines_of(folder/_LABELS)}
     ids = [q.get("id") for q in questions]
     if unknown := [i for i in demonstrations if i not in ids]:
         raise ValueError(f"demonstrations must be ids of questions, got {unknown}; there are {ids[:10]} and more")

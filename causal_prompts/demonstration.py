@@ -11,7 +11,7 @@ import pandas as pd
 
 from .core import Finding
 from .embeddings import TextEncoder
-from .gains import distinct, effects, first_rows, fitted, judged, recommendations, winners_of
+from .gains import distinct, effects, log_section, fitted, both_rankings, recommendations, winners_of
 from .gains import with_winners
 from .proposers import EditProposer
 from .treesearch import search
@@ -143,7 +143,7 @@ def demo(
     _refuse_small(queries)
     encoder = TextEncoder() if encoder is None else encoder
     world, prompts, log = _demo_log(seed, queries)
-    yield first_rows(log, _MADE)
+    yield log_section(log, _MADE)
     yield "What this log can tell", log.design(random_state=seed)
     say(f"embedding {queries} queries and fitting both models")
     models = fitted(log, world.baseline, seed, encoder)
@@ -164,7 +164,7 @@ def _gains_in_truth(world, models, log, prompts):
 def _on_new_queries(world, models, gains, prompts, queries, seed, say):
     "The sections on queries that the models have not seen, and the conclusion."
     say("ranking the prompts on new queries")
-    ranks = judged(*models, exact_test(world, max(20, queries // 5), prompts, seed + 1))
+    ranks = both_rankings(*models, exact_test(world, max(20, queries // 5), prompts, seed + 1))
     yield "On new queries, scored by their exact expectation", *ranks
     say("searching a better prompt for three queries")
     three = list(world.queries(3, seed + 2)["query"])

@@ -14,7 +14,7 @@ import numpy as np
 from .sources import files_of, from_json, json_of, refusal
 from .messages import query_of, said
 from .plots import shorten
-from .reading import (first_of, gathered, given_prompt, no_prompt, placed, rows_of, source_of, stems,
+from .reading import (first_of, gathered, given_prompt, no_prompt, placed, rows_of, files_title, stems,
                                     tables_in, with_query)
 from .tool_logs import TOOLS, Tool, as_log, check_totals, is_score, mean_of, pick, scored
 from .triplets import Triplets
@@ -104,7 +104,7 @@ def deepeval(
     "Test runs of deepeval; a metric with an error is missing."
     files = files_of(_latest(path), ("test_run_*.json",))
     rows = gathered(files, "deepeval", lambda f: _deepeval_rows(f, score, prompt))
-    return as_log(rows, source_of(files), **how)
+    return as_log(rows, files_title(files), **how)
 
 # %% ../nbs/711_eval_importers.ipynb #eim019
 _SAMPLE_COLUMNS = """user_input response reference retrieved_contexts reference_contexts retrieved_context_ids
@@ -143,7 +143,7 @@ def ragas(
     "Tables of ragas; an empty cell is missing."
     files = tables_in(path)
     rows = gathered(files, "ragas", lambda f: _ragas_rows(f, score, prompt))
-    return as_log(rows, source_of(files), **how)
+    return as_log(rows, files_title(files), **how)
 
 # %% ../nbs/711_eval_importers.ipynb #eim025
 def _sample_events(found, where):
@@ -228,7 +228,7 @@ def openai_evals(
     "Runs of OpenAI evals; a sample with an error or without a result is missing."
     files = tables_in(path, ("*.jsonl", "*.json"))
     rows = gathered(files, "OpenAI evals", lambda f: _openai_rows(f, score, query, prompt))
-    return as_log(rows, source_of(files), **how)
+    return as_log(rows, files_title(files), **how)
 
 # %% ../nbs/711_eval_importers.ipynb #eim034
 _BOOKS = re.compile("num_|finish_|training_|inference_|batch_|max_prob|logprob|prompt_trunc|bits_per|perplexity")
@@ -302,7 +302,7 @@ def helm(
     runs = path if isinstance(path, (list, tuple)) else [path]
     found = [f for r in runs for f in files_of(r, ("per_instance_stats.json", "*/per_instance_stats.json"))]
     rows = gathered(found, "HELM", lambda f: _helm_rows(f, score, prompt))
-    return as_log(rows, source_of([f.parent for f in found]), **how)
+    return as_log(rows, files_title([f.parent for f in found]), **how)
 
 # %% ../nbs/711_eval_importers.ipynb #eim042
 def _under(row, prefix):
@@ -339,7 +339,7 @@ def langsmith(
     "Experiments of LangSmith; a row with an error is missing."
     files = tables_in(path)
     rows = gathered(files, "LangSmith", lambda f: _langsmith_rows(f, score, query, prompt))
-    return as_log(rows, source_of(files), **how)
+    return as_log(rows, files_title(files), **how)
 
 # %% ../nbs/711_eval_importers.ipynb #eim047
 def _is_deepeval(seen):

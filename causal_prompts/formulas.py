@@ -11,7 +11,7 @@ import re
 from fractions import Fraction
 from itertools import islice
 
-from .answers import JOINS, bare, marked_answer, plain
+from .answers import JOINS, bare, marked_answer, plain_characters
 
 # %% ../nbs/614_formulas.ipynb #9f88823f
 _SCALES = dict(hundred=10**2, thousand=10**3, million=10**6, billion=10**9, trillion=10**12)
@@ -147,7 +147,7 @@ def tidy_formula(
     text, # a formula, as it was written
 ) -> str:
     "A formula in one notation of LaTeX."
-    text = _named_signs(bare(plain(str(text))[:5000]))
+    text = _named_signs(bare(plain_characters(str(text))[:5000]))
     text = re.sub(r"\\(?:left|right|big|Big|bigg|Bigg|displaystyle|limits)(?![a-zA-Z])", "", text)
     text = re.sub(r"\\[dtc]frac(?![a-zA-Z])", r"\\frac", text)
     text = re.sub(r"(?<=\d)(?:\{,\}|\\[,! ])(?=\d{3}(?!\d))", "", text)
@@ -206,7 +206,7 @@ def formula_answer(
     reply: str,
 ) -> str: # "" where nothing readable is marked
     "The answer of a reply as a tidy formula."
-    text = plain(reply)
+    text = plain_characters(reply)
     marked, sure = marked_answer(text)
     if not marked: return "" if sure else tidy_formula(last_formula(text))
     if not sure: marked = re.split(r"\.\s+(?=[A-Z])|\.\s*$", marked)[0]

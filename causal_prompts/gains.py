@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LONG', 'distinct', 'short_names', 'fitted', 'both_averages', 'recommended', 'gains_finding', 'effects',
-           'recommendations', 'judged', 'winners_of', 'with_winners', 'better_in_log', 'first_rows']
+           'recommendations', 'both_rankings', 'winners_of', 'with_winners', 'better_in_log', 'log_section']
 
 # %% ../nbs/909_gains.ipynb #299e56ff
 import os
@@ -267,7 +267,7 @@ def recommendations(
     return pd.DataFrame(rows)
 
 # %% ../nbs/909_gains.ipynb #a57b8f0d
-def judged(
+def both_rankings(
     naive, causal, # fitted to the same log
     test: Triplets, # queries that neither was trained on
 ) -> list: # three Findings, or the reason why there are none
@@ -335,7 +335,7 @@ def better_in_log(
     return [asked, _beside_logged(found, causal, logged)]
 
 # %% ../nbs/909_gains.ipynb #e00b5252
-def first_rows(
+def log_section(
     log: Triplets,
     about: str, # where it comes from
     rows: int = 4,

@@ -13,7 +13,7 @@ from numbers import Number
 
 import numpy as np
 
-from .answers import after_phrase, comparable, last_boxed, last_mark, marked_answer, plain
+from .answers import after_phrase, comparable_answer, last_boxed, last_mark, marked_answer, plain_characters
 from .aside import call_aside
 from .core import as_texts, content_id
 from .formulas import formula_answer, formula_key, last_formula, last_number, numeral_base, one_number
@@ -76,10 +76,10 @@ def exact(
         references = _reference(item)
         one = isinstance(references, str) or not hasattr(references, "__iter__")
         references = [references] if one else list(references)
-        right = {comparable(r, case) for r in references}
-        marked, _ = marked_answer(plain(reply))
+        right = {comparable_answer(r, case) for r in references}
+        marked, _ = marked_answer(plain_characters(reply))
         for text in (reply, marked or ""):
-            if len(text) < 10_000 and comparable(text, case) in right and text.strip(): return _right(text)
+            if len(text) < 10_000 and comparable_answer(text, case) in right and text.strip(): return _right(text)
         if marked: return _wrong(marked, references[0])
         return Grade(0, f"no answer found, the reply is not {_shown_answer(references[0])}")
     return _as_grader(grade, "exact")
@@ -115,7 +115,7 @@ def _label_words(labels) -> tuple[dict, dict]: # label -> other words for it; wo
     "The labels and all words for them, or an error."
     if not isinstance(labels, dict): synonyms = {label: [] for label in as_texts(labels, "labels")}
     else: synonyms = {k: as_texts(words, f"labels[{k!r}]") if len(words) else [] for k, words in labels.items()}
-    home = {comparable(word): k for k, words in synonyms.items() for word in [k, *words]}
+    home = {comparable_answer(word): k for k, words in synonyms.items() for word in [k, *words]}
     if len(home) < sum(len(words) + 1 for words in synonyms.values()) or len(synonyms) < 2:
         raise ValueError(f"labels must be two or more, all words different up to case, got {synonyms}")
     return synonyms, home
@@ -130,10 +130,10 @@ def label(
     lead = lambda t: [home[word] for word in lead_words(t)]
     found = lambda t: _each_once(home[word] for word in found_words(t))
     def grade(reply, item):
-        reference = home.get(comparable(_reference(item)))
+        reference = home.get(comparable_answer(_reference(item)))
         if reference is None:
             raise ValueError(f"the reference must be one of {list(synonyms)}, got {_reference(item)!r}")
-        got = _answers(plain(reply), lead, found)
+        got = _answers(plain_characters(reply), lead, found)
         if not got: return Grade(0, "no label found")
         if len(got) > 1: return Grade(0, f"several labels: {', '.join(got)}")
         return _right(got[0]) if got[0] == reference else _wrong(got[0], reference)
@@ -167,13 +167,13 @@ def _option_reader(item, letters):
     "The letters of the options whose whole text stands in a text; `options` of an item: a list of texts."
     options = item.get("options") if hasattr(item, "get") else None
     if not isinstance(options, (list, tuple, np.ndarray)): return lambda t: []
-    own = {comparable(option): letter for option, letter in zip(options, letters)}
+    own = {comparable_answer(option): letter for option, letter in zip(options, letters)}
     _, found = _word_readers(sorted(own, key=len, reverse=True))
-    return lambda t: [own[word] for word in found(comparable(t))]
+    return lambda t: [own[word] for word in found(comparable_answer(t))]
 
 def _reference_letter(item, letters):
     "The letter of the reference, given as B or (B)."
-    reference = re.sub(r"\W", "", plain(str(_reference(item)))).upper()
+    reference = re.sub(r"\W", "", plain_characters(str(_reference(item)))).upper()
     if len(reference) == 1 and reference in letters: return reference
     raise ValueError(f"the reference must be one of the letters {letters}, got {_reference(item)!r}")
 
@@ -186,7 +186,7 @@ def choice(
         raise ValueError(f"letters must be two or more capital letters, got {letters!r}; pass e.g. 'ABCDE'")
     lead, found = _letter_readers(letters)
     def grade(reply, item):
-        reference, text = _reference_letter(item, letters), plain(reply)
+        reference, text = _reference_letter(item, letters), plain_characters(reply)
         named = _option_reader(item, letters)
         got = lead(text) if len(text.strip()) < 6 else []
         got = got or _answers(text, lead, lambda t: found(t) or named(t))
@@ -198,7 +198,7 @@ def choice(
 # %% ../nbs/616_graders.ipynb #192ffc78
 def _number_answer(reply):
     "The number of a reply, with whether it is given in percent; or the grade where there is none, or several."
-    text = plain(reply)
+    text = plain_characters(reply)
     marked, sure = marked_answer(text)
     got = one_number(marked) if marked else None
     if got is None and not sure: got = last_number(text)
@@ -217,7 +217,7 @@ def number(
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance must be a share in [0, 1), got {tolerance!r}; .01 allows one percent")
     def grade(reply, item):
-        reference = one_number(plain(str(_reference(item))))
+        reference = one_number(plain_characters(str(_reference(item))))
         if not isinstance(reference, tuple):
             raise ValueError(f"the reference must hold one number, got {_reference(item)!r}")
         got = _number_answer(reply)
@@ -230,7 +230,7 @@ def number(
 def _capture_grade(groups, reference):
     "The grade of the last match: its first group, or all of it where there is none, against the reference."
     text = groups[1] if len(groups) > 1 else groups[0]
-    right = text is not None and comparable(text) == comparable(reference)
+    right = text is not None and comparable_answer(text) == comparable_answer(reference)
     return _right(text) if right else _wrong(text, reference)
 
 # %% ../nbs/616_graders.ipynb #2e988759
@@ -311,9 +311,9 @@ def sequence(
     "A grader: the answer is the reference's sequence."
     signs, kind = (_bracket_signs, "brackets") if brackets else (_lower_words, "words")
     def grade(reply, item):
-        want = signs(plain(str(_reference(item))))
+        want = signs(plain_characters(str(_reference(item))))
         if not want: raise ValueError(f"the reference must be a sequence of {kind}, got {_reference(item)!r}")
-        text, sure = _sequence_text(re.sub(r"\\text\{([^{}]*)\}", r"\1", plain(reply)))
+        text, sure = _sequence_text(re.sub(r"\\text\{([^{}]*)\}", r"\1", plain_characters(reply)))
         got, opening = signs(text), _opening_signs(item) if brackets else []
         whole = got in (want, opening + want)
         if whole or not sure and not brackets and got[-len(want):] == want: return _right(" ".join(want))
@@ -345,7 +345,7 @@ _SCORE_LINE = re.compile(
 
 def _judge_grade(text, scale):
     "The grade in a judge's words."
-    found, (lo, hi) = _SCORE_LINE.findall(plain(text)), scale
+    found, (lo, hi) = _SCORE_LINE.findall(plain_characters(text)), scale
     if not found: return Grade(float("nan"), f"no line 'Score: x' in the judge's words {_shown_answer(text[-200:])}")
     got, of = found[-1]
     if of and float(of) != hi or not lo <= float(got) <= hi:

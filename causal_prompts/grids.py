@@ -15,9 +15,9 @@ from fastcore.basics import patch
 from scipy.special import softmax
 
 import causal_prompts
-from .core import rng
+from .core import rng, whole_number
 from .triplets import Triplets
-from .worlds import inclusion_probabilities, standardised, systematic_sample, whole_number
+from .worlds import inclusion_probabilities, standardised, systematic_sample
 
 # %% ../nbs/203_grids.ipynb #706ab054
 class Grid:

@@ -83,6 +83,7 @@ class ProductKernel:
     "Smooth, own and interaction parts of a prompt's effect, variances by REML."
     name, has_interval, within_only = "kernel", True, False
     has_posterior = True # mean and covariance of its weights are known: `w`, `cov`
+    ranks_only, longest = False, None
     cost = "one symmetric matrix of the size of the features; fast"
 
     def __init__(self, d_t=40, d_x=12, d_i=12, own=400, random_state=0):

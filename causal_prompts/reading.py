@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['USUAL_INPUTS', 'rows_of', 'tables_in', 'first_of', 'gathered', 'turns', 'chats', 'with_query', 'given_prompt',
-           'no_prompt', 'source_of', 'stems', 'unfilled', 'placed', 'labelled']
+           'no_prompt', 'files_title', 'stems', 'unfilled', 'placed', 'labelled', 'cell_value', 'first_filled',
+           'records_once']
 
 # %% ../nbs/703_reading.ipynb #rdg003
-import re
+import ast, json, re
 from pathlib import Path
 
 import numpy as np
@@ -184,7 +185,7 @@ def no_prompt(
     return refusal(where, got, "give the template with prompt=", column="prompt")
 
 # %% ../nbs/703_reading.ipynb #rdg030
-def source_of(
+def files_title(
     files: list, # paths
 ) -> str:
     "What a message calls several files."
@@ -301,3 +302,30 @@ def _by_label(rows, where):
         filled = f"the prompt {label} was sent as {len(texts[label])} texts, probably filled in"
         note(where, f"{filled}; its name stands for them")
     return [r | dict(prompt=r["label"]) if r["label"] in several | untold else r for r in rows]
+
+# %% ../nbs/703_reading.ipynb #c3c59e88
+def cell_value(
+    cell, # of a table, or a field of JSON
+): # the value that its text stands for, else the cell
+    "A cell as the value that was written into it."
+    if not isinstance(cell, str) or cell[:1] not in ("[", "{"): return cell
+    for read in (json.loads, ast.literal_eval):
+        try: return read(cell)
+        except (ValueError, SyntaxError, RecursionError, MemoryError): continue
+    return cell
+
+def first_filled(
+    row: dict, *names, # of fields
+): # None where all are empty
+    "The first of several fields that holds something."
+    return next((row[n] for n in names if row.get(n) not in (None, "")), None)
+
+# %% ../nbs/703_reading.ipynb #76624de2
+def records_once(
+    rows: list[dict], # uid: the record's own id, where it has one
+    where: str, # what the source is called
+) -> list[dict]: # without uid
+    "Rows less the records that were exported twice; the last of each counts."
+    kept = {str(r["uid"]) if r.get("uid") else n: r for n, r in enumerate(rows)}
+    if len(kept) < len(rows): note(where, f"{len(rows) - len(kept)} records stand in it twice and count once")
+    return [{k: v for k, v in r.items() if k != "uid"} for r in kept.values()]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ALIKE', 'QUOTES', 'code_in', 'describe_table', 'described_file', 'sandbox_files', 'tidy_value', 'read_number',
-           'find_folder', 'files_source', 'plain_name', 'json_lines']
+           'find_folder', 'files_source', 'plain_name']
 
 # %% ../nbs/619_tabular.ipynb #995942b3
 import ast, hashlib, json, re, unicodedata, warnings
@@ -188,14 +188,3 @@ def plain_name(
     if isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\:\0"): return name
     raise ValueError(f"{what} must be a plain name in {folder}/, got {name!r}; "
                      "fetch the files again from where they are published")
-
-def json_lines(path: Path) -> list:
-    "The records of a file of JSON lines."
-    records = []
-    for i, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip(): continue
-        try: records.append(json.loads(line))
-        except ValueError as error:
-            raise ValueError(f"every line of {path.name} must be JSON, line {i} is not ({error}); "
-                             "fetch the file again") from None
-    return records

@@ -232,7 +232,7 @@ def _warn_left(frame, where):
 # %% ../nbs/702_tool_logs.ipynb #imp090
 @dataclass(frozen=True)
 class Tool:
-    "An importer, as `importers.read` and the command know it."
+    "An importer, as `importers.read_tool` and the command know it."
     read: Callable # (path, **how) -> Triplets; its parameters are the choices it has
     recognises: Callable # Look -> bool, true for this tool's files alone
     says: str = "" # what it reads, in a few words

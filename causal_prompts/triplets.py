@@ -15,13 +15,14 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from .columns import NAMES, UNIT, Problems, clean_frame, first_rows, level_codes, row_codes
+from .columns import NAMES, UNIT, Problems, clean_frame, first_rows, level_codes
 from .columns import show_value, unit_codes
-from .core import Finding, NotIdentifiedError, as_markdown, content_id, markdown_table, rng
+from .core import Finding, NotIdentifiedError, as_markdown, markdown_table, rng
 from .core import whole_file
 from .covariates import is_name, refuse_names
 from .design import assignment_design, check_propensities, columns_aside, prompts_offered
-from .design import query_numbers_of
+from .holding_out import held_out
+from .predictability import query_numbers_of
 from .files import META_KEY, SCHEMA, open_source
 from .naming import ready_frame
 from .plots import shorten
@@ -325,42 +326,6 @@ def scored(self: Triplets) -> Triplets:
     if not keep.any(): self.require_effects()
     return self if keep.all() else self.take(keep)
 
-# %% ../nbs/106_triplets.ipynb #52b82232
-def _tied_ids(ids, *labels):
-    "Ids tied together by a shared label: the bunch of every row, and each bunch's name, its smallest id."
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    codes, names = pd.factorize(ids)
-    n, left, right = len(names), [], []
-    for k in [pd.factorize(label)[0] for label in labels]:
-        left.append(codes)
-        right.append(k + n)
-        n += k.max() + 1
-    i, j = np.concatenate(left), np.concatenate(right)
-    ties = coo_array((np.ones(len(i), np.int8), (i, j)), shape=(n, n))
-    bunch = connected_components(ties, directed=False)[1][:len(names)]
-    least = pd.Series(np.asarray(names, object)).groupby(bunch).min()
-    return np.searchsorted(least.index, bunch)[codes], least.to_list()
-
-# %% ../nbs/106_triplets.ipynb #2f3a17a1
-def _held_out_rows(bunches, share, name, seed):
-    "Truth per row: whether its bunch is held out, exactly round(share * bunches) of them."
-    codes, names = bunches
-    k = round(share * len(names))
-    if share and not 0 < k < len(names):
-        raise ValueError(f"{name}={share:g} must hold out at least one of {len(names)} and keep one, "
-                         f"got {k} held out; change the share or collect more {name}")
-    order = sorted(range(len(names)), key=lambda i: content_id("split", name, seed, names[i]))
-    return np.isin(codes, order[:k])
-
-def _check_shares(**shares):
-    "Shares in [0, 1), one of them above 0."
-    for name, share in shares.items():
-        if not (isinstance(share, Number) and 0 <= share < 1):
-            raise ValueError(f"{name} must be a share in [0, 1), got {share!r}; pass e.g. {name}=0.3")
-    if not any(shares.values()):
-        raise ValueError("queries or prompts must be above 0, got neither; pass e.g. queries=0.4")
-
 # %% ../nbs/106_triplets.ipynb #1ee6aade
 @patch
 def split(self: Triplets,
@@ -370,32 +335,8 @@ def split(self: Triplets,
     seed: int = 0,
 ) -> tuple[Triplets, Triplets]: # train, test (held-out queries, else prompts)
     "Hold out queries and prompts jointly."
-    rng(seed)
-    _check_shares(queries=queries, prompts=prompts)
-    frame = self.frame
-    tied = _tied_ids(frame["query_id"], frame["query"], *_split_labels(frame, by))
-    q = _held_out_rows(tied, queries, "queries", seed)
-    p = _held_out_rows(_tied_ids(frame["prompt_id"], frame["prompt"]), prompts, "prompts", seed)
-    if (q | p).all():
-        raise ValueError(f"train must keep a row, got none with queries={queries:g} and prompts={prompts:g} "
-                         "held out of a log this sparse; hold out less")
+    q, p = held_out(self.frame, queries, prompts, by, seed)
     return self.take(~q & ~p), self.take(q if queries else p)
-
-# %% ../nbs/106_triplets.ipynb #28c3dd58
-def _split_labels(frame, by):
-    "The columns named by `by`, each checked to be constant within a query."
-    names = [] if by is None else [by] if isinstance(by, str) else list(by)
-    first = first_rows(row_codes(frame["query_id"]))
-    for c in names:
-        if c not in frame:
-            raise ValueError(f"by must name columns of the log, got {c!r}; there are {list(frame.columns)}")
-        k = pd.factorize(frame[c])[0]
-        bad = np.flatnonzero((k != k[first]) | (k < 0))
-        if not len(bad): continue
-        one, other = frame[c].iloc[bad[0]], frame[c].iloc[first[bad[0]]]
-        raise ValueError(f"by={c!r} must be filled in and constant within a query, got {one!r} and {other!r} "
-                         f"for query_id {frame['query_id'].iloc[bad[0]]!r}; name a column that belongs to the query")
-    return [row_codes(*[frame[c] for c in names])] if names else []
 
 # %% ../nbs/106_triplets.ipynb #4a5dc237
 @patch

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from .charts import grade_chart
-from .figures import PICTURE, draw
+from .figures import PICTURE, figure_of
 from .graders import Grade, as_grade
 from .plots import shorten
 from .tabular import code_in, described_file, files_source, find_folder, plain_name, sandbox_files
@@ -31,7 +31,7 @@ def _drawn_grade(reply, item, picture, options):
     "Grade of the chart, program, picture."
     code = code_in(reply, last=True)
     if not code: return Grade(0, "invalid: no program in the reply"), "", ""
-    ran = draw(code, sandbox_files(item), picture, **options)
+    ran = figure_of(code, sandbox_files(item), picture, **options)
     if ran.status != "ok":
         what = "limit" if ran.status == "limit" else "the program failed"
         return Grade(0, shorten(f"invalid; {what}: {ran.error}", 300)), code, ""
@@ -46,7 +46,7 @@ def _drawn_grade(reply, item, picture, options):
 def viseval_grader(
     judge=None, # async grader of readability, asked about charts that pass; None: passing is all
     timeout: float = 30., memory: int = 2048, # seconds and MB a program may take
-    **options, # further arguments of sandbox.run
+    **options, # further arguments of sandbox.run_apart
 ):
     "A grader `(reply, item) -> Grade` for VisEval; items need `reference` and `files`."
     options |= dict(timeout=timeout, memory=memory)

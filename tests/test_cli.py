@@ -180,7 +180,7 @@ def test_recommendation_agrees_with_the_ranking_page():
     train, test = log.split(queries=.3)
     naive, causal = gains.fitted(train, "Solve it. Way 0, now.", encoder=Hashed(), learner="kernel", folds=0)
     best = gains.effects(naive, causal, gains.short_names(list(train.prompts["prompt"]))).facts["causal"]["prompt"]
-    note = gains.judged(naive, causal, test)[1].table.set_index("what").loc["best single prompt", "note"]
+    note = gains.both_rankings(naive, causal, test)[1].table.set_index("what").loc["best single prompt", "note"]
     assert best in note
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from causal_prompts import aside, graders
-from causal_prompts.answers import final_answer, last_boxed, plain
+from causal_prompts.answers import final_answer, last_boxed, plain_characters
 from causal_prompts.graders import Grade, as_grade, choice, exact, judge, label, math_equal, number, pattern, sequence
 
 HUGE = "word " * 200_000
@@ -31,7 +31,7 @@ def test_a_grade_is_no_truth_value():
 @pytest.mark.parametrize("text, plain_text", [
     ("ascii 1'000", "ascii 1000"), ("１２．５％", "12.5%"), ("−5 – 6", "-5 - 6"), ("٣٫٥", "3.5"), ("3½ m²", "3 1/2 m^2"), ("x¹⁰", "x^10"), ("a\u200bb\u00a0c", "ab c"), ("1\u202f234\u202f567", "1234567"), ("१२", "12"), ("“a” ‘b’", "\"a\" 'b'"),
 ])
-def test_plain(text, plain_text): assert plain(text) == plain_text
+def test_plain(text, plain_text): assert plain_characters(text) == plain_text
 
 @pytest.mark.parametrize("text, box", [
     (r"\boxed{5}", "5"), (r"\boxed {5}", "5"), (r"\fbox{5}", "5"), (r"\boxed5", "5"), (r"\boxed 12.", "12"), (r"\boxed{\frac{1}{\sqrt{2}}}", r"\frac{1}{\sqrt{2}}"), (r"\boxed{\{1,2\}}", r"\{1,2\}"), (r"\boxed{\boxed{5}}", "{5}"),

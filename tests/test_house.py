@@ -143,6 +143,14 @@ def two_meanings(package=PACKAGE):
             if name.startswith("_") and not name.startswith("__") and name != "_all_": found.setdefault(name, set()).add(module)
     return {name: sorted(modules) for name, modules in sorted(found.items()) if len(modules) > 1}
 
+def public_twice(package=PACKAGE):
+    "Public functions and classes that more than one module defines, with these modules."
+    found = {}
+    for module, node in top_level(package):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not is_patch(node) and not node.name.startswith("_"):
+            found.setdefault(node.name, set()).add(module)
+    return {name: sorted(modules) for name, modules in sorted(found.items()) if len(modules) > 1}
+
 def hung_on(package=PACKAGE):
     "Methods given to a class from outside by assignment, whose name a reader of help or a traceback does not see."
     targets = [(m, t) for m, node in top_level(package) if isinstance(node, ast.Assign) for t in node.targets]
@@ -288,6 +296,11 @@ def test_a_private_name_means_one_thing_in_the_house(tmp_path):
     assert two_meanings() == {}
     for name, source in dict(a="def _f(): 1\n_x = 1", b="class _f: 1\ndef _y(): 1", c="@patch\ndef _f(self: int): 1").items(): (tmp_path/f"{name}.py").write_text(source)
     assert two_meanings(tmp_path) == {"_f": ["a", "b"]}
+
+def test_public_names_with_two_meanings(tmp_path):
+    assert public_twice() == {}
+    for name, source in dict(a="def f(): 1\ndef g(): 1", b="class f: 1\ng = 1", c="@patch\ndef f(self: int): 1").items(): (tmp_path/f"{name}.py").write_text(source)
+    assert public_twice(tmp_path) == {"f": ["a", "b"]}
 
 def test_methods_carry_their_public_names(tmp_path):
     assert hung_on() == []
@@ -498,7 +511,7 @@ def test_the_importer_in_contributing_is_recognised(tmp_path, monkeypatch):
     for name, tool in examples()["entered"][1].items(): monkeypatch.setitem(tool_logs.TOOLS, name, tool)
     cards = [dict(card=dict(asked=f"What is {i} plus 1?", how=how, points=i % 2, broken=None if i else "timeout")) for i in range(12) for how in ("Answer.", "Think.")]
     (tmp_path/"cards.jsonl").write_text("\n".join(map(json.dumps, cards)))
-    log = importers.read(tmp_path/"cards.jsonl")
+    log = importers.read_tool(tmp_path/"cards.jsonl")
     assert tool_logs.tool_of(tmp_path/"cards.jsonl") == "scorecards" and len(log) == 24
     assert log.frame.score.isna().sum() == 2 and log.frame.score.sum() == 12
 

@@ -408,7 +408,7 @@ def test_gepa_pickled_state_is_not_opened(tmp_path):
     state = tmp_path/"gepa_state.bin"
     state.write_bytes(pickle.dumps(Trap()))
     for path in (state, state.rename(tmp_path/"state.json")):
-        for reader in (lambda p: im.gepa(p, []), im.read):
+        for reader in (lambda p: im.gepa(p, []), im.read_tool):
             with pytest.raises((LogError, FileNotFoundError), match="a pickle, which runs code when it is read|no such|there must be"): reader(path)
     assert not (tmp_path/"ran").exists()
     with pytest.raises(FileNotFoundError, match="must hold candidates.json"): im.gepa(tmp_path, [])
@@ -432,20 +432,20 @@ KNOWN = {"promptfoo/results.json": "promptfoo", "inspect/plain.eval": "inspect",
 def test_tools_are_recognised(name, tool): assert im.tool_of(FILES/name) == tool
 
 def test_read_calls_the_importer_that_fits(logs, tmp_path):
-    assert im.read(FILES/"promptfoo/results.json").frame.equals(logs["promptfoo"].frame)
-    assert im.read(FILES/"inspect", scorer="match").frame.equals(logs["inspect"].frame)
-    assert im.read(FILES/"dspy/evaluate.json", prompt=BASE).frame.equals(logs["dspy"].frame)
-    assert im.read(FILES/"dspy/evaluate.json", tool="dspy", prompt=BASE).frame.equals(logs["dspy"].frame)
-    assert im.read(logs["promptfoo"].write(tmp_path/"own.parquet")).frame.equals(logs["promptfoo"].frame)
+    assert im.read_tool(FILES/"promptfoo/results.json").frame.equals(logs["promptfoo"].frame)
+    assert im.read_tool(FILES/"inspect", scorer="match").frame.equals(logs["inspect"].frame)
+    assert im.read_tool(FILES/"dspy/evaluate.json", prompt=BASE).frame.equals(logs["dspy"].frame)
+    assert im.read_tool(FILES/"dspy/evaluate.json", tool="dspy", prompt=BASE).frame.equals(logs["dspy"].frame)
+    assert im.read_tool(logs["promptfoo"].write(tmp_path/"own.parquet")).frame.equals(logs["promptfoo"].frame)
     for ending in ("csv", "parquet"):
-        with refused("means over texts"): im.read(FILES/f"promptolution/step_results.{ending}")
-    with pytest.raises(ValueError, match="tool must be one of .*'promptfoo'.*got 'excel'"): im.read(FILES, tool="excel")
-    with pytest.raises(FileNotFoundError, match="there must be a file or folder"): im.read(tmp_path/"none.json")
-    with pytest.raises(ValueError, match="prompt must say what was evaluated"): im.read(FILES/"dspy/evaluate.json")
-    with refused("nothing that marks it as a file of one tool.*tool="): im.read(FILES/"openai_batch/prompts.json")
+        with refused("means over texts"): im.read_tool(FILES/f"promptolution/step_results.{ending}")
+    with pytest.raises(ValueError, match="tool must be one of .*'promptfoo'.*got 'excel'"): im.read_tool(FILES, tool="excel")
+    with pytest.raises(FileNotFoundError, match="there must be a file or folder"): im.read_tool(tmp_path/"none.json")
+    with pytest.raises(ValueError, match="prompt must say what was evaluated"): im.read_tool(FILES/"dspy/evaluate.json")
+    with refused("nothing that marks it as a file of one tool.*tool="): im.read_tool(FILES/"openai_batch/prompts.json")
     (tmp_path/"mine.csv").write_text("q,p,s\nwhy?,Be brief.,1\n")
-    with refused(r"mine.csv.*Triplets.read\(path, columns="): im.read(tmp_path/"mine.csv")
-    assert im.read(tmp_path/"mine.csv", tool="table", columns=dict(query="q", prompt="p", score="s")).frame["score"].tolist() == [1]
+    with refused(r"mine.csv.*Triplets.read\(path, columns="): im.read_tool(tmp_path/"mine.csv")
+    assert im.read_tool(tmp_path/"mine.csv", tool="table", columns=dict(query="q", prompt="p", score="s")).frame["score"].tolist() == [1]
 
 
 # ---- broken files
@@ -522,25 +522,25 @@ def written(path, text, pack=None):
 def test_packed_files_are_read_whatever_they_are_called(tmp_path, pack, logs):
     raw = (FILES/"promptfoo/results.json").read_bytes()
     for name in (f"results.json.{pack}", "results.json"):
-        assert im.read(written(tmp_path/name, raw, pack)).frame.equals(logs["promptfoo"].frame)
+        assert im.read_tool(written(tmp_path/name, raw, pack)).frame.equals(logs["promptfoo"].frame)
     lines = written(tmp_path/f"traces.jsonl.{pack}", (FILES/"mlflow/traces.jsonl").read_bytes(), pack)
-    assert im.read(lines).frame.equals(logs["mlflow"].frame)
+    assert im.read_tool(lines).frame.equals(logs["mlflow"].frame)
     cut = written(tmp_path/f"cut.json.{pack}", raw, pack)
     cut.write_bytes(cut.read_bytes()[:-40])
-    with refused("cut.json.*packed file that cannot be read.*cut off"): im.read(cut)
+    with refused("cut.json.*packed file that cannot be read.*cut off"): im.read_tool(cut)
 
 def test_marks_of_windows_and_lines_under_another_name(tmp_path, logs):
     text, lines = (FILES/"promptfoo/results.json").read_text(), (FILES/"mlflow/traces.jsonl").read_text()
     for name, raw in dict(bom=b"\xef\xbb\xbf" + text.encode(), wide=text.encode("utf-16")).items():
-        assert im.read(written(tmp_path/f"{name}.json", raw)).frame.equals(logs["promptfoo"].frame)
+        assert im.read_tool(written(tmp_path/f"{name}.json", raw)).frame.equals(logs["promptfoo"].frame)
     listed = json.dumps([json.loads(l) for l in lines.splitlines()])
     for name, t in {"lines.json": lines, "lines.ndjson": lines, "listed.jsonl": listed}.items():
-        assert im.read(written(tmp_path/name, t)).frame.equals(logs["mlflow"].frame), name
+        assert im.read_tool(written(tmp_path/name, t)).frame.equals(logs["mlflow"].frame), name
 
 def test_what_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "MOST", 100_000)
     for pack in ("gz", "zst"):
-        with refused("unpacks to more than 100,000 bytes.*unpack it"): im.read(written(tmp_path/f"bomb.json.{pack}", b" " * 10**6, pack))
+        with refused("unpacks to more than 100,000 bytes.*unpack it"): im.read_tool(written(tmp_path/f"bomb.json.{pack}", b" " * 10**6, pack))
     head = dict(version=2, status="success", eval=dict(task="t", model="m"), plan={})
     with zipfile.ZipFile(tmp_path/"bomb.eval", "w", zipfile.ZIP_DEFLATED) as z:
         z.writestr("header.json", json.dumps(head))
@@ -554,9 +554,9 @@ def test_what_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
 def test_json_nested_without_end_is_refused(tmp_path):
     deep = "[" * 200_000 + "]" * 200_000
     for name in ("deep.json", "deep.jsonl"):
-        with refused("nested too deeply"): im.read(written(tmp_path/name, '{"evalId": ' + deep + "}"))
+        with refused("nested too deeply"): im.read_tool(written(tmp_path/name, '{"evalId": ' + deep + "}"))
     with zipfile.ZipFile(tmp_path/"deep.eval", "w") as z: z.writestr("header.json", deep)
-    with refused("nested too deeply"): im.read(tmp_path/"deep.eval")
+    with refused("nested too deeply"): im.read_tool(tmp_path/"deep.eval")
 
 def test_names_in_a_zip_are_no_paths(tmp_path):
     log = data("inspect/templated.json")
@@ -575,9 +575,9 @@ def test_a_later_page_adds_its_importer(tmp_path, monkeypatch):
     def mine(path, score=None, **how): return im.as_log([dict(query="q", prompt="p", score=1., item={})], "mine", **how)
     monkeypatch.setitem(im.TOOLS, "mine", im.Tool(mine, lambda seen: {"my_mark"} <= seen.keys))
     path = written(tmp_path/"x.json", '{"my_mark": 1}')
-    assert im.tool_of(path) == "mine" and im.read(path, model="m").frame["model"].tolist() == ["m"] and {"score", "model", "score_range"} <= im.takes("mine")
+    assert im.tool_of(path) == "mine" and im.read_tool(path, model="m").frame["model"].tolist() == ["m"] and {"score", "model", "score_range"} <= im.takes("mine")
     monkeypatch.setitem(im.TOOLS, "other", im.Tool(mine, lambda seen: {"my_mark"} <= seen.keys))
-    with refused(r"marks of several tools, \['mine', 'other'\].*tool="): im.read(path)
+    with refused(r"marks of several tools, \['mine', 'other'\].*tool="): im.read_tool(path)
     assert "promptfoo" in im.tools()
 
 
@@ -649,11 +649,11 @@ def test_promptfoo_rows_are_the_same_in_every_form(tmp_path):
         f"{ROWS[2 * t]['vars']['word']}," + ",".join(f"a,{'PASS' if r['success'] else 'FAIL'},{r['score']:.2f},,ok," for r in ROWS[2 * t:2 * t + 2]) for t in range(3)]
     forms = {"node.json": json.dumps(dict(_resultsLoaded=True, id="e", config={}, results=ROWS)), "v2.json": json.dumps(dict(evalId="e", results=dict(version=2, results=ROWS, stats={}, table=table))),
              "summary.json": json.dumps(dict(version=2, results=ROWS, stats={}, table=table)), "r.jsonl": "\n".join(map(json.dumps, ROWS)), "cells.csv": "\n".join(cells), "wide.csv": "\n".join(wide)}
-    for name, text in forms.items(): assert im.read(written(tmp_path/name, text)).frame.equals(want), name
+    for name, text in forms.items(): assert im.read_tool(written(tmp_path/name, text)).frame.equals(want), name
 
 def test_promptfoo_cells_in_error_are_missing_and_scores_kept(tmp_path):
     path = written(tmp_path/"o.csv", 'word,[m] A {{word}},"[m] B {{word}}, one:"\ndog,"[PASS] (1.00)\n\nx","[PASS] (1.00, tone: 0.20)"\nsea,"[ERROR] (0.00)\n\ntimeout",[FAIL] (0.50)\n')
-    log = im.read(path)
+    log = im.read_tool(path)
     assert str(log.frame["score"].tolist()) == "[1.0, 1.0, nan, 0.5]" and log.frame["error"].tolist()[2] == "timeout" and log.prompts["prompt"].tolist() == ["A {query}", "B {query}, one:"]
 
 def test_promptfoo_before_failure_reasons(tmp_path):
@@ -699,7 +699,7 @@ def test_promptfoo_query_of_two_variables(tmp_path):
 
 def test_promptfoo_labels_and_tests_that_vary_nothing(tmp_path):
     path = written(tmp_path/"o.csv", "word,[m] brief,[m] long\n" + "".join(f"w{k},[PASS] (1.00) x,[FAIL] (0.00) y\n" for k in range(3)))
-    log = im.read(path)
+    log = im.read_tool(path)
     assert log.prompts["prompt"].tolist() == ["brief", "long"] and len(log.queries) == 3 and log.frame["score"].tolist() == [1, 0] * 3
     with refused("tests without variables"): im.promptfoo(foo(tmp_path, [foo_row(t, p, vars={}) for t in range(3) for p in range(2)]))
 
@@ -708,12 +708,12 @@ def test_one_evaluation_in_two_forms_or_copied_counts_once(tmp_path):
     one = foo(tmp_path, ROWS)
     shutil.copy(one, tmp_path/"forms/r.json")
     written(tmp_path/"forms/r.jsonl", "\n".join(map(json.dumps, ROWS)))
-    with pytest.warns(UserWarning, match="r.jsonl: taken for another form of r.json"): assert len(im.read(tmp_path/"forms")) == 6
+    with pytest.warns(UserWarning, match="r.jsonl: taken for another form of r.json"): assert len(im.read_tool(tmp_path/"forms")) == 6
     for n in ("a.json", "b.json"): shutil.copy(one, tmp_path/"copies"/n)
-    with pytest.warns(UserWarning, match="b.json: a copy of a.json; it counts once"): assert len(im.read(tmp_path/"copies")) == 6
+    with pytest.warns(UserWarning, match="b.json: a copy of a.json; it counts once"): assert len(im.read_tool(tmp_path/"copies")) == 6
     (tmp_path/"copies/b.json").unlink()
     written(tmp_path/"copies/a.json.gz", one.read_text(), "gz")
-    with pytest.warns(UserWarning, match="a.json.gz: a copy of a.json"): assert len(im.read(tmp_path/"copies")) == 6
+    with pytest.warns(UserWarning, match="a.json.gz: a copy of a.json"): assert len(im.read_tool(tmp_path/"copies")) == 6
 
 
 # ---- Inspect logs that are not whole
@@ -765,7 +765,7 @@ def test_inspect_template_that_is_given_cuts_the_query(tmp_path):
 def test_inspect_header_without_samples(tmp_path):
     log_file(tmp_path, "good.json")
     for samples in ([], None): written(tmp_path/"stopped.json", json.dumps(made_log() | dict(status="error", samples=samples, results=None)))
-    with refused("stopped.json.*a header and no samples: the run ended in an error before a sample was scored"): im.read(tmp_path/"stopped.json")
+    with refused("stopped.json.*a header and no samples: the run ended in an error before a sample was scored"): im.read_tool(tmp_path/"stopped.json")
     written(tmp_path/"notes.json", "{}")
     with pytest.warns(UserWarning, match="stopped.json: the run ended in an error.*it holds none"), pytest.warns(UserWarning, match="notes.json: no log of Inspect"): assert len(im.inspect(tmp_path)) == 4
 
@@ -810,18 +810,18 @@ def harness_file(tmp_path, docs, ask, name="samples_t_2025-01-01T00-00-00.000000
 
 def test_lm_eval_options_and_passages_belong_to_the_query(tmp_path):
     docs = [dict(question=f"Which is {k}?", choices=[f"a{k}", f"b{k}"], answer=0) for k in range(4)]
-    log = im.read(harness_file(tmp_path, docs, lambda d: f"Choose.\n\n{d['question']}\nA. {d['choices'][0]}\nB. {d['choices'][1]}\nAnswer:"))
+    log = im.read_tool(harness_file(tmp_path, docs, lambda d: f"Choose.\n\n{d['question']}\nA. {d['choices'][0]}\nB. {d['choices'][1]}\nAnswer:"))
     assert log.prompts["prompt"].tolist() == ["Choose.\n\n{query}\nAnswer:"] and log.queries["query"][0] == "Which is 0?\n\nA) a0\nB) b0"
     docs = [dict(question=f"Is {k} so?", passage=f"A long tale of {k}.") for k in range(4)]
-    with pytest.warns(UserWarning, match=r"fields \['passage'\] of the documents were sent"): log = im.read(harness_file(tmp_path, docs, lambda d: f"{d['passage']}\nQ: {d['question']}\nA:"))
+    with pytest.warns(UserWarning, match=r"fields \['passage'\] of the documents were sent"): log = im.read_tool(harness_file(tmp_path, docs, lambda d: f"{d['passage']}\nQ: {d['question']}\nA:"))
     assert log.prompts["prompt"].tolist() == ["[passage]\nQ: {query}\nA:"] and log.queries["query"][1] == "passage: A long tale of 1.\nquery: Is 1 so?"
 
 def test_lm_eval_older_records_reruns_and_totals(tmp_path):
     docs = [dict(question=f"Why {k}?") for k in range(4)]
     old = harness_file(tmp_path, docs, lambda d: f"Q: {d['question']}", filter=None, metrics=None, other=[1, 2])
-    assert im.read(old).frame["score"].tolist() == [0, 1, 1, 1]
+    assert im.read_tool(old).frame["score"].tolist() == [0, 1, 1, 1]
     written(tmp_path/"results_2025-01-01T00-00-00.000000.json", json.dumps({"results": {"t": {"acc,none": .9}}, "n-samples": {"t": dict(effective=5)}}))
-    with pytest.warns(UserWarning, match="the file says acc 0.9, its rows give 0.75"), pytest.warns(UserWarning, match="documents 5, its rows give 4"): im.read(old)
+    with pytest.warns(UserWarning, match="the file says acc 0.9, its rows give 0.75"), pytest.warns(UserWarning, match="documents 5, its rows give 4"): im.read_tool(old)
     old.write_text(old.read_text() + "\n" + old.read_text().splitlines()[0])
     with pytest.warns(UserWarning, match="1 records are there twice"): assert len(im.lm_eval(old)) == 4
 
@@ -829,9 +829,9 @@ def test_lm_eval_folders_of_models_and_scores_that_are_lists(tmp_path):
     (tmp_path/"out/model").mkdir(parents=True)
     docs = [dict(question=f"Why {k}?") for k in range(4)]
     path = harness_file(tmp_path/"out/model", docs, lambda d: f"Q: {d['question']}")
-    assert im.tool_of(tmp_path/"out") == "lm_eval" and len(im.read(tmp_path/"out", score="acc")) == 4
+    assert im.tool_of(tmp_path/"out") == "lm_eval" and len(im.read_tool(tmp_path/"out", score="acc")) == 4
     harness_file(tmp_path/"out/model", docs, lambda d: f"Q: {d['question']}", path.name, metrics=["f1"], f1=[0, 1])
-    with refused("f1 as a list of 2.*no score of one document.*metric="): im.read(tmp_path/"out")
+    with refused("f1 as a list of 2.*no score of one document.*metric="): im.read_tool(tmp_path/"out")
 
 
 # ---- batches of another run
@@ -868,25 +868,25 @@ JUDGED = "model,response,question,judge_a,judge_b,human\nm-a,x,Peru?,True,True,T
 
 def test_a_table_of_judgements_is_not_taken_for_dspys(tmp_path):
     path = written(tmp_path/"judged.csv", JUDGED)
-    with refused("nothing that marks it as a file of one tool"): im.read(path, prompt="Name the capital: {query}")
+    with refused("nothing that marks it as a file of one tool"): im.read_tool(path, prompt="Name the capital: {query}")
     with refused(r"3 columns that could be the score, \['judge_a', 'judge_b', 'human'\].*score="): im.dspy(path, prompt="x", query="question")
     for how in (dict(), dict(tool="dspy")):
-        f = im.read(path, prompt="Name the capital: {query}", query="question", score="human", **how).frame
+        f = im.read_tool(path, prompt="Name the capital: {query}", query="question", score="human", **how).frame
         assert f["score"].tolist() == [1, 0, 0, 1] and f["model"].tolist() == ["m-a", "m-b"] * 2 and f["repeat"].eq(0).all()
 
 def test_a_list_inside_a_json(tmp_path):
     path = written(tmp_path/"x.json", json.dumps(dict(a=[dict(rows=[dict(q=f"q{k}", s=k / 4) for k in range(4)])])))
-    assert im.read(path, tool="table", at="a.0.rows", columns=dict(query="q", score="s"), prompt="Do it.").frame["score"].tolist() == [0, .25, .5, .75]
-    with refused("no 'b' on the way 'a.b'.*at="): im.read(path, tool="table", at="a.b")
+    assert im.read_tool(path, tool="table", at="a.0.rows", columns=dict(query="q", score="s"), prompt="Do it.").frame["score"].tolist() == [0, .25, .5, .75]
+    with refused("no 'b' on the way 'a.b'.*at="): im.read_tool(path, tool="table", at="a.b")
 
 
 def test_a_table_whose_prompts_are_given_or_asked_for(tmp_path):
     path = written(tmp_path/"t.csv", "query,score,model\n" + "".join(f"q{k},{k % 2},m\n" for k in range(4)))
-    assert im.read(path, prompt="Say: {query}").frame["prompt"].tolist() == ["Say: {query}"] * 4
-    with refused("t.csv.*no column 'prompt'.*prompt="): im.read(path)
+    assert im.read_tool(path, prompt="Say: {query}").frame["prompt"].tolist() == ["Say: {query}"] * 4
+    with refused("t.csv.*no column 'prompt'.*prompt="): im.read_tool(path)
     other = written(tmp_path/"u.csv", "question,is_correct,latency\n" + "".join(f"q{k},{k % 2},.5\n" for k in range(4)))
-    with refused(r"importers.read\(path, tool='table', columns=\{'query': 'question', 'score': 'is_correct'\}, prompt=TEXT\)"): im.read(other)
-    assert im.read(other, tool="table", columns={"query": "question", "score": "is_correct"}, prompt="Say.").frame["score"].tolist() == [0, 1, 0, 1]
+    with refused(r"importers.read_tool\(path, tool='table', columns=\{'query': 'question', 'score': 'is_correct'\}, prompt=TEXT\)"): im.read_tool(other)
+    assert im.read_tool(other, tool="table", columns={"query": "question", "score": "is_correct"}, prompt="Say.").frame["score"].tolist() == [0, 1, 0, 1]
 
 def test_scores_outside_their_range_are_one_fault(tmp_path):
     log = made_log(20)
@@ -896,10 +896,10 @@ def test_scores_outside_their_range_are_one_fault(tmp_path):
 
 def test_headers_alone_and_files_of_means_say_what_they_are(tmp_path):
     for head in ("example_q,pred_a,metric\n", 'word,"[m] Say {{word}}"\n'):
-        with refused("x.csv.*a header and no rows"): im.read(written(tmp_path/"x.csv", head))
+        with refused("x.csv.*a header and no rows"): im.read_tool(written(tmp_path/"x.csv", head))
     with refused("x.csv.*a header and no results"): im.promptfoo(tmp_path/"x.csv")
-    with refused("results_1.json.*means of a harness.*samples_"): im.read(written(tmp_path/"results_1.json", json.dumps(dict(results={}, configs={}, versions={}))))
-    with refused("y.json.*a list of rows at run.rows; name it with at='run.rows'"): im.read(written(tmp_path/"y.json", json.dumps(dict(n=1, run=dict(rows=[dict(a=1)])))))
+    with refused("results_1.json.*means of a harness.*samples_"): im.read_tool(written(tmp_path/"results_1.json", json.dumps(dict(results={}, configs={}, versions={}))))
+    with refused("y.json.*a list of rows at run.rows; name it with at='run.rows'"): im.read_tool(written(tmp_path/"y.json", json.dumps(dict(n=1, run=dict(rows=[dict(a=1)])))))
 
 def test_a_table_as_workbook_or_folder(tmp_path):
     pytest.importorskip("openpyxl")
@@ -908,8 +908,8 @@ def test_a_table_as_workbook_or_folder(tmp_path):
     (tmp_path/"parts").mkdir()
     for n in range(2): t[2 * n:2 * n + 2].to_csv(tmp_path/f"parts/{n}.csv", index=False)
     for path in (tmp_path/"t.xlsx", tmp_path/"parts"):
-        assert im.tool_of(path) == "table" and im.read(path).frame["score"].tolist() == [0, 1, 0, 1]
-        assert im.read(path, model="m", prompt="Other.").frame[["model", "prompt"]].drop_duplicates().values.tolist() == [["m", "Other."]]
+        assert im.tool_of(path) == "table" and im.read_tool(path).frame["score"].tolist() == [0, 1, 0, 1]
+        assert im.read_tool(path, model="m", prompt="Other.").frame[["model", "prompt"]].drop_duplicates().values.tolist() == [["m", "Other."]]
 
 
 # ---- out again
@@ -942,7 +942,7 @@ def test_inspect_log_in_which_all_failed(tmp_path):
     assert f["score"].isna().sum() == 4 and set(f["error"].dropna()) == {"boom"} and len(f) == 8
 
 def test_a_form_that_is_not_known_is_refused_with_what_to_do(tmp_path):
-    with refused("r.yaml.*write it as JSON: promptfoo with -o results.json"): im.read(written(tmp_path/"r.yaml", "evalId: e\n"))
+    with refused("r.yaml.*write it as JSON: promptfoo with -o results.json"): im.read_tool(written(tmp_path/"r.yaml", "evalId: e\n"))
     traces = [json.loads(l) for l in (FILES/"mlflow/traces.jsonl").read_text().splitlines()]
     traces[0]["info"]["tags"] = {"mlflow.linkedPrompts": '[{"title": "x"}]'}
-    with refused("t.jsonl: .*a file of mlflow in a form that is not known here .KeyError"): im.read(written(tmp_path/"t.jsonl", "\n".join(map(json.dumps, traces))))
+    with refused("t.jsonl: .*a file of mlflow in a form that is not known here .KeyError"): im.read_tool(written(tmp_path/"t.jsonl", "\n".join(map(json.dumps, traces))))

@@ -25,7 +25,7 @@ def stamps(text): return covariates._stamps(pd.Series([text, "2020-01-01 10:00"]
 READERS = {
     "exact": graded(graders.exact(), "x"), "label": graded(graders.label(["positive", "negative"]), "positive"), "choice": graded(graders.choice(), "A"),
     "number": graded(graders.number(), "3"), "sequence": graded(graders.sequence(), "a b"), "formula": formulas.formula_answer, "key of a formula": lambda t: formulas.formula_key(t[:5000]),
-    "two numbers": formulas._TWO.fullmatch, "final answer": answers.final_answer, "plain": answers.plain,
+    "two numbers": formulas._TWO.fullmatch, "final answer": answers.final_answer, "plain": answers.plain_characters,
     "keys in errors": lambda t: identity.blot(t, guess=True), "pictures": identity.media_hashed, "role": lambda t: world_answers.role_of([dict(role="user", content=t)]),
     "markdown": core.as_markdown, "dates": stamps, "spans": covariates._DURATION.fullmatch,
     "one query": matched("Q: {query} A:"), "a query twice": matched("{query} {query}"), "other fields": matched("{x} b {query} c {y}"), "fields in a row": matched("{x}{y}{query}"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from causal_prompts import inside, sandbox
-from causal_prompts.sandbox import WORDS, Ran, SandboxError, available, run
+from causal_prompts.sandbox import WORDS, Ran, SandboxError, available, run_apart
 
 ROOT = Path(__file__).resolve().parents[1]
 SUPER = os.geteuid() == 0
@@ -95,7 +95,7 @@ def outside():
 def tried(outside):
     "All escapes, several at a time."
     assert available() == ""
-    with ThreadPoolExecutor(4) as pool: return dict(zip(ESCAPES, pool.map(lambda e: run(outside.fill(e.code), timeout=2. if "sleep" in e.code else 30.), ESCAPES)))
+    with ThreadPoolExecutor(4) as pool: return dict(zip(ESCAPES, pool.map(lambda e: run_apart(outside.fill(e.code), timeout=2. if "sleep" in e.code else 30.), ESCAPES)))
 
 
 def processes(marker, dead=False):
@@ -286,7 +286,7 @@ def test_plain_process_does_not_stop(escape, outside, tmp_path):
 def worst(code, seconds=1., name=f"{NAME}-w", **kwargs):
     "The run, and the most that the outside saw while it lasted: processes, threads, MB."
     most, ran = dict(processes=0, threads=0, memory=0), []
-    thread = threading.Thread(target=lambda: ran.append(run(f"import ctypes\nctypes.CDLL(None).prctl(15, {name.encode()!r}, 0, 0, 0)\n{code}", timeout=seconds, **kwargs)))
+    thread = threading.Thread(target=lambda: ran.append(run_apart(f"import ctypes\nctypes.CDLL(None).prctl(15, {name.encode()!r}, 0, 0, 0)\n{code}", timeout=seconds, **kwargs)))
     thread.start()
     while thread.is_alive():
         seen = processes(name)
@@ -359,27 +359,27 @@ def test_memory_bomb_ends_at_the_limit(memory, grow):
     "fd = libc.shmget(0, ctypes.c_size_t(1 << 20), 0o1600)\n    if fd < 0: raise OSError",
     "fd = os.open('/dev/shm/x' + str(n), os.O_CREAT | os.O_RDWR); os.write(fd, bytes(1 << 20)); os.close(fd)"], ids=["memfd", "System V", "POSIX"])
 def test_memory_outside_the_address_space_cannot_be_held(hold):
-    ran = run(f"import ctypes, os\nlibc = ctypes.CDLL(None)\nresult = 0\nfor n in range(100):\n  try:\n    {hold}\n    result += 1\n  except OSError: break", disk=8)
+    ran = run_apart(f"import ctypes, os\nlibc = ctypes.CDLL(None)\nresult = 0\nfor n in range(100):\n  try:\n    {hold}\n    result += 1\n  except OSError: break", disk=8)
     assert ran.status == "ok" and ran.result <= 9
 
 
 def test_disk_fill_ends_at_the_limit():
-    ran = run("n = 0\nwhile True:\n    open(f'f{n}', 'wb').write(bytes(1 << 19)); n += 1; print(n)", disk=4, timeout=20.)
+    ran = run_apart("n = 0\nwhile True:\n    open(f'f{n}', 'wb').write(bytes(1 << 19)); n += 1; print(n)", disk=4, timeout=20.)
     assert ran.status == "limit" and ran.error.startswith("disk") and "No space left" in ran.error and 4 <= int(ran.stdout.split()[-1]) <= 10
 
 def test_huge_file_ends_at_the_limit():
-    ran = run("f = open('f', 'wb')\nwhile True: f.write(bytes(1 << 20))", disk=4)
+    ran = run_apart("f = open('f', 'wb')\nwhile True: f.write(bytes(1 << 20))", disk=4)
     assert ran.status == "limit" and ran.error.startswith("disk")
 
 def test_sparse_file_is_no_way_round():
-    assert run("f = open('f', 'wb')\nf.truncate(1 << 40)", disk=4).error.startswith("disk")
+    assert run_apart("f = open('f', 'wb')\nf.truncate(1 << 40)", disk=4).error.startswith("disk")
 
 def test_many_files_end_at_the_limit():
-    ran = run("import os\nresult = 0\ntry:\n    while True: os.mkdir(f'd{result}'); result += 1\nexcept OSError: pass", timeout=20.)
+    ran = run_apart("import os\nresult = 0\ntry:\n    while True: os.mkdir(f'd{result}'); result += 1\nexcept OSError: pass", timeout=20.)
     assert ran.status == "ok" and 1000 < ran.result < inside.FILES
 
 def test_there_is_one_place_to_write():
-    ran = run("""
+    ran = run_apart("""
 import os
 result = []
 for d, dirs, names in os.walk("/"):
@@ -399,16 +399,16 @@ def test_packages_that_everyone_may_write_are_read_only(outside, monkeypatch):
         result = own.x
         for flags in (32 | 4096, 32): each(lambda d: libc.mount(None, d, None, flags, None), [b'/', os.path.dirname(own.__file__).encode()])
         each(lambda p: open(p, 'w').write('x = 4'), [own.__file__, os.path.dirname(own.__file__) + '/' + @MARKER])"""
-    ran = run(outside.fill(code))
+    ran = run_apart(outside.fill(code))
     assert (ran.status, ran.result) == ("ok", 3) and [p.name for p in packages.iterdir()] == ["own.py"] and (packages/"own.py").read_text() == "x = 3"
 
 def test_endless_output_is_cut_while_it_is_read():
     for stream in ("stdout", "stderr"):
-        ran = run(f"import sys\nwhile True: sys.{stream}.write('x' * 9999)", output=50_000)
+        ran = run_apart(f"import sys\nwhile True: sys.{stream}.write('x' * 9999)", output=50_000)
         assert ran.status == "limit" and f"50,000 bytes on {stream}" in ran.error and len(getattr(ran, stream)) == 50_000
 
 def test_open_files_are_limited():
-    ran = run("import os\nheld = []\nwhile True: held.append(os.open('/dev/null', os.O_RDONLY))")
+    ran = run_apart("import os\nheld = []\nwhile True: held.append(os.open('/dev/null', os.O_RDONLY))")
     assert ran.status == "limit" and ran.error.startswith("open files")
 
 ENDLESS = [
@@ -417,13 +417,13 @@ ENDLESS = [
     "import os\nfor fd in range(3, 64):\n    try: os.close(fd)\n    except OSError: pass\nos.close(1); os.close(2)\nwhile True: pass"]
 
 def test_what_does_not_end_is_ended():
-    with ThreadPoolExecutor(4) as pool: done = list(pool.map(lambda code: run(code, timeout=.5), ENDLESS))
+    with ThreadPoolExecutor(4) as pool: done = list(pool.map(lambda code: run_apart(code, timeout=.5), ENDLESS))
     assert all(ran.status == "limit" and ran.error == "timeout: not finished after 0.5 s" and .5 <= ran.seconds < 10 and ran.result is None for ran in done)
 
 def test_processor_time_ends_too():
-    ran = run("import resource\nresult = resource.getrlimit(resource.RLIMIT_CPU)", timeout=3.2)
+    ran = run_apart("import resource\nresult = resource.getrlimit(resource.RLIMIT_CPU)", timeout=3.2)
     assert ran.result == [5, 5]
-    ran = run("import resource\nresource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nwhile True: pass", timeout=60.)
+    ran = run_apart("import resource\nresource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nwhile True: pass", timeout=60.)
     assert ran.status == "limit" and "processor time" in ran.error
 
 
@@ -488,21 +488,21 @@ def test_files_are_copied_once():
     assert len(out["files"]["x"]) == 20_000_000 and out["files"]["y"] == b"x" and peak < 21_000_000
 
 def test_a_forged_report_is_refused_on_its_real_way():
-    ran = run(f"{SEND}\nsend(open('message', 'rb').read())\nos._exit(0)", {"message": b"[" * 100_000}, fetch=["x"])
+    ran = run_apart(f"{SEND}\nsend(open('message', 'rb').read())\nos._exit(0)", {"message": b"[" * 100_000}, fetch=["x"])
     assert ran.status == "fail" and ran.result is None and ran.files == {} and "RecursionError" in ran.error
 
 def test_a_report_sent_twice_is_refused():
-    ran = run(f"{SEND}\nsend(b'{{\"status\": \"ok\", \"error\": \"\", \"result\": 1, \"sizes\": {{}}}}\\n')\nresult = 2")
+    ran = run_apart(f"{SEND}\nsend(b'{{\"status\": \"ok\", \"error\": \"\", \"result\": 1, \"sizes\": {{}}}}\\n')\nresult = 2")
     assert ran.status == "fail" and "unreadable" in ran.error and ran.result is None
 
 def test_a_well_forged_report_is_the_word_of_the_program_and_no_more():
-    ran = run(f"{SEND}\nsend(b'{{\"status\": \"ok\", \"error\": \"\", \"result\": 42, \"sizes\": {{}}}}\\n')\nos._exit(0)")
+    ran = run_apart(f"{SEND}\nsend(b'{{\"status\": \"ok\", \"error\": \"\", \"result\": 42, \"sizes\": {{}}}}\\n')\nos._exit(0)")
     assert (ran.status, ran.result, ran.files, ran.isolated) == ("ok", 42, {}, True)
 
 def test_a_huge_report_is_cut_while_it_is_read():
-    ran = run(f"{SEND}\nwhile True: send(b'x' * 60000)")
+    ran = run_apart(f"{SEND}\nwhile True: send(b'x' * 60000)")
     assert ran.status == "limit" and ran.error == "result: more than 1,000,000 bytes"
-    assert run("result = 'x' * 1_100_000", fetch=["x"]).status == "fail" # with room for files the head has its own cap
+    assert run_apart("result = 'x' * 1_100_000", fetch=["x"]).status == "fail" # with room for files the head has its own cap
 
 @pytest.mark.parametrize("code, result", [
     ("import json\njson.dumps = lambda *a, **k: '{}'\nresult = 1", None), ("import json\njson.dumps = json.JSONEncoder = None\nresult = 1", None),
@@ -512,7 +512,7 @@ def test_a_huge_report_is_cut_while_it_is_read():
     ("print('{\"status\": \"ok\", \"result\": 42}')", None), ("result = __import__('atexit').register(lambda: open('later', 'w'))\nresult = 3", 3)],
     ids=["dumps lies", "dumps breaks", "builtins", "write lies", "modules", "does not leave", "clears the job", "prints one", "at exit"])
 def test_tampering_with_the_interpreter_harms_the_program_alone(code, result):
-    ran = run(code, timeout=2.)
+    ran = run_apart(code, timeout=2.)
     assert ran.result == result and (ran.status == "ok" if result or "print" in code else ran.status in ("fail", "limit"))
 
 VALUES = {
@@ -523,14 +523,14 @@ VALUES = {
     "pd.Timestamp('2024-05-01')": "2024-05-01T00:00:00", "collections.Counter('aab')": {"a": 2, "b": 1}, "[float('inf'), -float('inf')]": [math.inf, -math.inf], "pd.Index([1, 2])": [1, 2]}
 
 def test_results_are_plain_values():
-    ran = run(f"import collections, datetime\nimport numpy as np, pandas as pd\nresult = [{', '.join(VALUES)}]")
+    ran = run_apart(f"import collections, datetime\nimport numpy as np, pandas as pd\nresult = [{', '.join(VALUES)}]")
     assert dict(zip(VALUES, ran.result)) == VALUES and [type(v) for v in ran.result] == [type(v) for v in VALUES.values()]
-    assert math.isnan(run("result = float('nan')").result)
+    assert math.isnan(run_apart("result = float('nan')").result)
 
 @pytest.mark.parametrize("value, says", [("object()", "got object; convert"), ("open", "got builtin_function_or_method"), ("10**5000", "integer string conversion"),
                                          ("3j", "got complex"), ("b'x'", "got bytes")])
 def test_results_that_cannot_be_passed_on_are_said_to_be(value, says):
-    ran = run(f"result = {value}")
+    ran = run_apart(f"result = {value}")
     assert ran.status == "fail" and ran.result is None and says in ran.error
 
 
@@ -543,45 +543,45 @@ import os
 result = sorted(os.path.join(d, n) for d, _, names in os.walk('.') for n in names)
 open('out.bin', 'wb').write(open('a/b.bin', 'rb').read() + open('t.csv', encoding='utf-8').read().encode())
 """
-    ran = run(code, {"t.csv": "å,b\n", "a/b.bin": tmp_path/"on disk.bin", "e": b""}, fetch=("out.bin", "absent", "t.csv"))
+    ran = run_apart(code, {"t.csv": "å,b\n", "a/b.bin": tmp_path/"on disk.bin", "e": b""}, fetch=("out.bin", "absent", "t.csv"))
     assert ran.result == ["./a/b.bin", "./e", "./t.csv"] and ran.files == {"out.bin": bytes(range(256)) + "å,b\n".encode(), "t.csv": "å,b\n".encode()}
 
 @pytest.mark.parametrize("make", [
     "os.symlink('/etc/passwd', 'f')", "os.symlink('real', 'f'); open('real', 'w').write('x')", "os.mkfifo('f')", "os.mkdir('f')", "import socket; socket.socket(socket.AF_UNIX).bind('f')",
     "os.symlink('/dev/zero', 'f')", "open('f', 'w').close(); os.chmod('f', 0)"], ids=["link out", "link", "fifo", "folder", "socket", "endless device", "closed"])
 def test_only_regular_files_of_bounded_size_are_fetched(make):
-    ran = run(f"import os\ntry:\n    {make}\nexcept OSError: pass", fetch=["f"], disk=8)
+    ran = run_apart(f"import os\ntry:\n    {make}\nexcept OSError: pass", fetch=["f"], disk=8)
     assert ran.status == "ok" and ran.files == {}
 
 def test_fetched_files_are_bounded_together():
-    ran = run("for n in 'abc': open(n, 'wb').truncate(5 << 20)", fetch=["a", "b", "c"], disk=8)
+    ran = run_apart("for n in 'abc': open(n, 'wb').truncate(5 << 20)", fetch=["a", "b", "c"], disk=8)
     assert ran.status == "ok" and {k: len(v) for k, v in ran.files.items()} == {"a": 5 << 20}
 
 def test_a_figure_comes_back_also_where_the_program_failed():
-    ran = run("import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.savefig('figure.png')\n1 / 0", fetch=["figure.png"])
+    ran = run_apart("import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.savefig('figure.png')\n1 / 0", fetch=["figure.png"])
     assert ran.status == "fail" and ran.files["figure.png"].startswith(b"\x89PNG") and "font cache" not in ran.stderr
 
 @pytest.mark.parametrize("name", ["../up", "/etc/passwd", "a/../../b", "..", ".", "", "a//b", "./a", "a/", "nul\0", "line\nbreak"])
 def test_names_that_lead_elsewhere_are_refused(name):
-    with pytest.raises(ValueError, match="relative and plain"): run("pass", {name: "x"})
-    with pytest.raises(ValueError, match="relative and plain"): run("pass", fetch=[name])
+    with pytest.raises(ValueError, match="relative and plain"): run_apart("pass", {name: "x"})
+    with pytest.raises(ValueError, match="relative and plain"): run_apart("pass", fetch=[name])
 
 def test_paths_that_are_no_regular_files_are_refused(tmp_path):
     (tmp_path/"link").symlink_to("/etc/passwd"); os.mkfifo(tmp_path/"fifo")
-    with pytest.raises(ValueError, match="must not be a symbolic link"): run("pass", {"f": tmp_path/"link"})
+    with pytest.raises(ValueError, match="must not be a symbolic link"): run_apart("pass", {"f": tmp_path/"link"})
     for path in (tmp_path/"fifo", tmp_path, Path("/dev/zero")):
-        with pytest.raises(ValueError, match="must be a regular file, got something else"): run("pass", {"f": path})
-    with pytest.raises(ValueError, match="got none of that name: absent"): run("pass", {"f": tmp_path/"absent"})
+        with pytest.raises(ValueError, match="must be a regular file, got something else"): run_apart("pass", {"f": path})
+    with pytest.raises(ValueError, match="got none of that name: absent"): run_apart("pass", {"f": tmp_path/"absent"})
 
 def test_arguments_are_checked():
     for bad in (dict(timeout=0), dict(timeout=math.nan), dict(memory=-1), dict(disk=True), dict(output="many"), dict(timeout=math.inf)):
-        with pytest.raises(ValueError, match=f"{[*bad][0]} must be a number above 0"): run("pass", **bad)
-    with pytest.raises(TypeError, match="code must be a text"): run(b"pass")
-    with pytest.raises(TypeError, match=r"fetch must be a list of names.*pass \['a.png'\]"): run("pass", fetch="a.png")
-    with pytest.raises(TypeError, match="files must map names"): run("pass", ["a.csv"])
-    with pytest.raises(TypeError, match="got int for 'a'"): run("pass", {"a": 1})
-    with pytest.raises(ValueError, match="must fit on the disk of 1 MB, got 1.5 MB"): run("pass", {"a": bytes(3 << 19)}, disk=1)
-    with pytest.raises(ValueError, match="at most 1024 files"): run("pass", {f"f{i}": b"" for i in range(1100)})
+        with pytest.raises(ValueError, match=f"{[*bad][0]} must be a number above 0"): run_apart("pass", **bad)
+    with pytest.raises(TypeError, match="code must be a text"): run_apart(b"pass")
+    with pytest.raises(TypeError, match=r"fetch must be a list of names.*pass \['a.png'\]"): run_apart("pass", fetch="a.png")
+    with pytest.raises(TypeError, match="files must map names"): run_apart("pass", ["a.csv"])
+    with pytest.raises(TypeError, match="got int for 'a'"): run_apart("pass", {"a": 1})
+    with pytest.raises(ValueError, match="must fit on the disk of 1 MB, got 1.5 MB"): run_apart("pass", {"a": bytes(3 << 19)}, disk=1)
+    with pytest.raises(ValueError, match="at most 1024 files"): run_apart("pass", {f"f{i}": b"" for i in range(1100)})
 
 
 # ---- imports
@@ -591,34 +591,34 @@ EVIL = "raise SystemError('shadowed')"
 def test_files_do_not_shadow_modules():
     names = ["json.py", "os.py", "sitecustomize.py", "usercustomize.py", "sandbox.py", "resource.py", "traceback.py",
              "encodings/__init__.py", "threading.py", "code.py", "evil.pth", "pyvenv.cfg", "_decimal.py", "numpy.py"]
-    ran = run("import json, os, resource, traceback, threading, decimal, numpy\nresult = json.dumps(1)", dict.fromkeys(names, EVIL))
+    ran = run_apart("import json, os, resource, traceback, threading, decimal, numpy\nresult = json.dumps(1)", dict.fromkeys(names, EVIL))
     assert (ran.status, ran.result, ran.stderr) == ("ok", "1", "")
 
-def test_a_file_can_be_imported(): assert run("import helper; result = helper.x", {"helper.py": "x = 3"}).result == 3
+def test_a_file_can_be_imported(): assert run_apart("import helper; result = helper.x", {"helper.py": "x = 3"}).result == 3
 
 def test_the_environment_of_the_caller_does_not_steer_the_interpreter(monkeypatch, outside):
     (outside.folder/"sitecustomize.py").write_text(EVIL)
     for k in ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONUSERBASE"): monkeypatch.setenv(k, str(outside.folder))
     monkeypatch.setenv("PYTHONSTARTUP", str(outside.folder/"sitecustomize.py"))
     monkeypatch.setenv("PYTHONINSPECT", "1")
-    ran = run("import os, sys\nresult = [k for k in os.environ if k.startswith(('PYTHON', 'LD_', 'OPENAI'))], sys.flags.interactive")
+    ran = run_apart("import os, sys\nresult = [k for k in os.environ if k.startswith(('PYTHON', 'LD_', 'OPENAI'))], sys.flags.interactive")
     assert ran.status == "ok" and ran.result == [["PYTHONHASHSEED"], 0]
 
 def test_a_program_runs_as_a_script_would():
-    ran = run("""
+    ran = run_apart("""
 import sys, pickle
 from dataclasses import dataclass
 @dataclass
 class A: x: int
 if __name__ == '__main__': result = pickle.loads(pickle.dumps(A(3))).x, sys.argv, __file__, list({'b', 'a', 'c'})
 """)
-    assert ran.result[:3] == [3, ["code.py"], "code.py"] and ran.result == run("result = 3, ['code.py'], 'code.py', list({'b', 'a', 'c'})").result
-    ran = run("def f(x):\n    return 1 / x\nprint('before')\nf(0)\n")
+    assert ran.result[:3] == [3, ["code.py"], "code.py"] and ran.result == run_apart("result = 3, ['code.py'], 'code.py', list({'b', 'a', 'c'})").result
+    ran = run_apart("def f(x):\n    return 1 / x\nprint('before')\nf(0)\n")
     assert ran.status == "fail" and ran.error == "ZeroDivisionError: division by zero" and ran.stdout == "before\n" and "return 1 / x" in ran.stderr and "inside.py" not in ran.stderr
-    assert run("import sys; result = 5; sys.exit()").result == 5 and run("import sys; sys.exit('no')").error == "SystemExit: no" and run("input()").error == "EOFError: EOF when reading a line"
-    assert run("import threading, time\nthreading.Thread(target=lambda: (time.sleep(.1), print('late'))).start()").stdout == "late\n"
-    assert run("print('å', end='')\nimport sys\nsys.stdout.buffer.write(b'\\xff')").stdout == "å\ufffd"
-    assert run("x = 1\n" * 30_000 + "result = x").result == 1
+    assert run_apart("import sys; result = 5; sys.exit()").result == 5 and run_apart("import sys; sys.exit('no')").error == "SystemExit: no" and run_apart("input()").error == "EOFError: EOF when reading a line"
+    assert run_apart("import threading, time\nthreading.Thread(target=lambda: (time.sleep(.1), print('late'))).start()").stdout == "late\n"
+    assert run_apart("print('å', end='')\nimport sys\nsys.stdout.buffer.write(b'\\xff')").stdout == "å\ufffd"
+    assert run_apart("x = 1\n" * 30_000 + "result = x").result == 1
 
 
 # ---- refusal
@@ -632,19 +632,19 @@ def without(monkeypatch):
     available.cache_clear()
 
 def test_without_bubblewrap_nothing_runs(without, tmp_path):
-    with pytest.raises(SandboxError, match=f"bwrap was not found; the package is called bubblewrap.*pass trust='{WORDS}'"): run(f"open({str(tmp_path/'ran')!r}, 'w')")
+    with pytest.raises(SandboxError, match=f"bwrap was not found; the package is called bubblewrap.*pass trust='{WORDS}'"): run_apart(f"open({str(tmp_path/'ran')!r}, 'w')")
     assert not (tmp_path/"ran").exists()
 
 @pytest.mark.parametrize("words", ["yes", WORDS.lower(), f" {WORDS}", f"{WORDS}.", True, None])
 def test_only_the_exact_words_allow_it(without, words):
-    with pytest.raises(ValueError, match=f"trust must be empty or the words '{WORDS}'"): run("pass", trust=words)
+    with pytest.raises(ValueError, match=f"trust must be empty or the words '{WORDS}'"): run_apart("pass", trust=words)
 
 def test_walls_that_cannot_be_built_are_no_walls(monkeypatch, tmp_path):
     fake = tmp_path/"bwrap"
     for script, says in [("echo 'bwrap: No permissions to create a new namespace' >&2; exit 1", "No permissions to create"), ("exit 0", "did not start")]:
         fake.write_text(f"#!/bin/sh\n{script}\n"); fake.chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path)); available.cache_clear()
-        with pytest.raises(SandboxError, match=f"cannot build the walls here.*{says}"): run("pass")
+        with pytest.raises(SandboxError, match=f"cannot build the walls here.*{says}"): run_apart("pass")
     available.cache_clear()
 
 @pytest.mark.parametrize("attribute, value, says", [("platform", "darwin", "Linux namespaces, and this is darwin"), ("machine", "riscv64", "x86_64 and aarch64, and this is riscv64")])
@@ -653,21 +653,21 @@ def test_other_systems_are_refused(monkeypatch, attribute, value, says):
     else: monkeypatch.setattr(sandbox.platform, "machine", lambda: value)
     available.cache_clear()
     try:
-        with pytest.raises(SandboxError, match=says): run("pass")
+        with pytest.raises(SandboxError, match=says): run_apart("pass")
     finally: available.cache_clear()
 
 def test_a_machine_that_fails_is_no_failed_program(monkeypatch):
     assert available() == ""
     monkeypatch.setattr(sandbox, "_walls", lambda bwrap: [bwrap, "--ro-bind", "/absent", "/absent"])
-    with pytest.raises(SandboxError, match="did not start.*/absent"): run("pass")
+    with pytest.raises(SandboxError, match="did not start.*/absent"): run_apart("pass")
 
 def test_with_the_words_it_runs_without_walls_and_with_limits(without, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "a key"); monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    ran = run("import os\nprint(open('t.csv').read(), 'OPENAI_API_KEY' in os.environ)\nopen('f', 'w').write('made')\nresult = os.getpgid(0) == os.getpid()", {"t.csv": "x"}, trust=WORDS, fetch=["f"])
+    ran = run_apart("import os\nprint(open('t.csv').read(), 'OPENAI_API_KEY' in os.environ)\nopen('f', 'w').write('made')\nresult = os.getpgid(0) == os.getpid()", {"t.csv": "x"}, trust=WORDS, fetch=["f"])
     assert (ran.status, ran.stdout, ran.result, ran.files, ran.isolated) == ("ok", "x False\n", True, {"f": b"made"}, False)
-    assert run("held = []\nwhile True: held.append(bytearray(1 << 20))", memory=200, trust=WORDS).error.startswith("memory")
-    assert run("import subprocess; subprocess.run(['/bin/sleep', '60'])", timeout=.5, trust=WORDS).error.startswith("timeout")
-    assert run("open('f', 'wb').write(bytes(9 << 20))", disk=8, trust=WORDS).error.startswith("disk")
+    assert run_apart("held = []\nwhile True: held.append(bytearray(1 << 20))", memory=200, trust=WORDS).error.startswith("memory")
+    assert run_apart("import subprocess; subprocess.run(['/bin/sleep', '60'])", timeout=.5, trust=WORDS).error.startswith("timeout")
+    assert run_apart("open('f', 'wb').write(bytes(9 << 20))", disk=8, trust=WORDS).error.startswith("disk")
     assert list(tmp_path.iterdir()) == []
 
 def test_python_may_live_anywhere_and_shows_no_more_than_itself(tmp_path):
@@ -676,11 +676,11 @@ def test_python_may_live_anywhere_and_shows_no_more_than_itself(tmp_path):
     (tmp_path/"notes.txt").write_text("private")
     subprocess.run([tmp_path/"alias"/"bin"/"python3", "-m", "venv", "--without-pip", tmp_path], check=True)
     code = f"import os, sys\nresult = sys.prefix == {str(tmp_path)!r}, 'notes.txt' in os.listdir(sys.prefix)"
-    call = [tmp_path/"bin"/"python", "-c", f"from causal_prompts.sandbox import run; print(run({code!r}))"]
+    call = [tmp_path/"bin"/"python", "-c", f"from causal_prompts.sandbox import run_apart; print(run_apart({code!r}))"]
     done = subprocess.run(call, env=dict(PYTHONPATH=str(ROOT), PATH=os.environ["PATH"]), capture_output=True, text=True)
     assert "result=[True, False]" in done.stdout, done.stdout + done.stderr
 
-def test_with_walls_the_words_change_nothing(): assert run("pass", trust=WORDS).isolated
+def test_with_walls_the_words_change_nothing(): assert run_apart("pass", trust=WORDS).isolated
 
 
 # ---- a function to be called many times
@@ -698,23 +698,23 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
     adopt = lambda on: ctypes.CDLL(None).prctl(36, on, 0, 0, 0) # PR_SET_CHILD_SUBREAPER: orphans come to us instead of disappearing
     adopt(1)
     fds, before = set(os.listdir("/proc/self/fd")), children()
-    for code in ["pass", "1 / 0", "import time; time.sleep(9)", "while True: print(1)", "import os; os._exit(3)"]: run(code, timeout=.3, output=1000)
-    with pytest.raises(ValueError): run("pass", {"..": ""})
+    for code in ["pass", "1 / 0", "import time; time.sleep(9)", "while True: print(1)", "import os; os._exit(3)"]: run_apart(code, timeout=.3, output=1000)
+    with pytest.raises(ValueError): run_apart("pass", {"..": ""})
     adopt(0)
     assert children() == before and set(os.listdir("/proc/self/fd")) == fds and list(tmp_path.iterdir()) == []
 
 def test_calls_from_several_threads_do_not_mix():
-    with ThreadPoolExecutor(6) as pool: got = list(pool.map(lambda i: run(f"import os\nprint({i})\nopen('f', 'x').write('{i}')\nresult = [{i}, os.listdir()]", fetch=["f"]), range(18)))
+    with ThreadPoolExecutor(6) as pool: got = list(pool.map(lambda i: run_apart(f"import os\nprint({i})\nopen('f', 'x').write('{i}')\nresult = [{i}, os.listdir()]", fetch=["f"]), range(18)))
     assert [(r.stdout, r.result, r.files) for r in got] == [(f"{i}\n", [i, ["f"]], {"f": str(i).encode()}) for i in range(18)]
 
 def test_large_files_and_streams_do_not_block_each_other():
     data = os.urandom(6 << 20)
-    ran = run("import sys\nd = open('in', 'rb').read()\nsys.stdout.write('o' * 900_000); sys.stderr.write('e' * 900_000)\nopen('out', 'wb').write(d[::-1])", {"in": data}, fetch=["out"])
+    ran = run_apart("import sys\nd = open('in', 'rb').read()\nsys.stdout.write('o' * 900_000); sys.stderr.write('e' * 900_000)\nopen('out', 'wb').write(d[::-1])", {"in": data}, fetch=["out"])
     assert ran.files["out"] == data[::-1] and len(ran.stdout) == len(ran.stderr) == 900_000
 
 def test_a_program_dies_with_the_one_who_called_it():
     code = f"import ctypes, time\nctypes.CDLL(None).prctl(15, b'{NAME}-o', 0, 0, 0)\ntime.sleep(120)"
-    caller = subprocess.Popen([sys.executable, "-c", f"from causal_prompts.sandbox import run; run({code!r}, timeout=120)"], cwd=ROOT)
+    caller = subprocess.Popen([sys.executable, "-c", f"from causal_prompts.sandbox import run_apart; run_apart({code!r}, timeout=120)"], cwd=ROOT)
     wait = time.monotonic() + 60
     while not processes(f"{NAME}-o") and time.monotonic() < wait: time.sleep(.02)
     assert processes(f"{NAME}-o")
@@ -731,7 +731,7 @@ def test_an_interrupted_call_ends_the_program(monkeypatch):
         threading.Timer(.6, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
         return real(p, *rest)
     monkeypatch.setattr(sandbox, "_talk", talk)
-    with pytest.raises(KeyboardInterrupt): run(f"import ctypes, time\nctypes.CDLL(None).prctl(15, b'{NAME}-b', 0, 0, 0)\ntime.sleep(60)", timeout=60)
+    with pytest.raises(KeyboardInterrupt): run_apart(f"import ctypes, time\nctypes.CDLL(None).prctl(15, b'{NAME}-b', 0, 0, 0)\ntime.sleep(60)", timeout=60)
     assert not processes(f"{NAME}-b", dead=True)
 
 
@@ -749,7 +749,7 @@ def test_the_filter_knows_the_numbers_of_this_kernel():
 
 def test_every_call_of_the_table_is_refused():
     calls = [n[ARM] if isinstance(n, tuple) else n for group in inside._DENIED.values() for n in group.values()]
-    ran = run(f"""
+    ran = run_apart(f"""
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
 result = []

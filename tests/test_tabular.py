@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from causal_prompts import charts, dabench as dab, figures, viseval as vis
 from causal_prompts.charts import grade_chart, read_chart
 from causal_prompts.dabench import dabench_grader, decimals_asked, grade_named, load_dabench, named_answers, same_value
-from causal_prompts.figures import draw
+from causal_prompts.figures import figure_of
 from causal_prompts.graders import Grade
 from causal_prompts.sandbox import SandboxError
 from causal_prompts.tabular import code_in, describe_table
@@ -274,7 +274,7 @@ def test_programs_are_run_and_what_they_print_is_graded(dabench):
 
 def test_a_sandbox_that_is_not_to_be_had_gives_no_score(dabench, monkeypatch):
     def refuse(*args, **kwargs): raise SandboxError("code must run apart, and here it cannot")
-    for module in (dab, figures): monkeypatch.setattr(module, "run", refuse)
+    for module in (dab, figures): monkeypatch.setattr(module, "run_apart", refuse)
     task = load_dabench(dabench)
     got = task.score(fenced("print('@mean_fare[30.49]')"), task.items.iloc[0])
     assert np.isnan(got.score) and "SandboxError" in got.why
@@ -391,7 +391,7 @@ os._exit(0)"""
 def test_a_judge_gets_a_picture_of_a_bounded_size_or_nothing(viseval, monkeypatch, raw):
     from types import SimpleNamespace
     async def judge(reply, item): raise AssertionError("not to be asked")
-    monkeypatch.setattr(vis, "draw", lambda *a, **k: SimpleNamespace(status="ok", result=seen("plt.bar(X, Y)"), files={figures.PICTURE: raw} if raw else {}))
+    monkeypatch.setattr(vis, "figure_of", lambda *a, **k: SimpleNamespace(status="ok", result=seen("plt.bar(X, Y)"), files={figures.PICTURE: raw} if raw else {}))
     monkeypatch.setattr(vis, "grade_chart", lambda *a: Grade(1, "passes"))
     got = load_viseval(viseval, judge=judge).score(fenced("plt.bar(X, Y)"), load_viseval(viseval).items.iloc[0])
     assert got.score == 0 and "the picture must be a PNG of at most 10,000,000 bytes" in got.why
@@ -480,8 +480,8 @@ def test_a_judge_sees_what_passed_and_nothing_else(viseval, monkeypatch):
     async def judge(reply, item):
         asked.append(item)
         return Grade(.6, "labels overlap")
-    def once(*args, **kwargs): ran.append(ran[0] if ran else draw(*args, **kwargs)); return ran[0]
-    monkeypatch.setattr(vis, "draw", once)
+    def once(*args, **kwargs): ran.append(ran[0] if ran else figure_of(*args, **kwargs)); return ran[0]
+    monkeypatch.setattr(vis, "figure_of", once)
     task = load_viseval(viseval, judge=judge)
     got = task.score(fenced(START + "plt.close('all')"), task.items.iloc[0])
     assert got.score == .6 and got.why == "valid; type, data and order right; judge: labels overlap"

@@ -270,7 +270,7 @@ def test_there_are_27_of_them(): assert len(TASKS) == 29 and len(set(TASKS)) == 
 
 @pytest.mark.parametrize("call, kind, message", [
     (lambda p: load_task("gsm9k"), ValueError, "name must be one of gsm8k, math, bbh"), (lambda p: load_task("bbh:nothing"), ValueError, "bbh:word_sorting"), (lambda p: load_task("gsm8k", p/"nowhere"), FileNotFoundError, r"test.jsonl, test.json, test.parquet or test/<subject>/<number>.json, got 'nowhere', which does not exist"), (lambda p: load_task("bbh:navigate", p), FileNotFoundError, r"navigate.jsonl, navigate.json"),
-    (lambda p: load_task("gsm8k", lines(p/"x.jsonl", [dict(question="q")])), ValueError, r"record 0 without \['answer'\]"), (lambda p: load_task("gsm8k", lines(p/"y.json", [{}, {}])), ValueError, "y.json must hold JSON, got"), (lambda p: load_task("gsm8k", p/"bad.jsonl"), ValueError, "bad.jsonl must hold JSON lines"), (lambda p: load_task("gsm8k", revision="main"), ValueError, "full commit hash of openai/gsm8k.*got 'main'"),
+    (lambda p: load_task("gsm8k", lines(p/"x.jsonl", [dict(question="q")])), ValueError, r"record 0 without \['answer'\]"), (lambda p: load_task("gsm8k", lines(p/"y.json", [{}, {}])), ValueError, r"y.json: 1 problem\n.*no whole JSON"), (lambda p: load_task("gsm8k", p/"bad.jsonl"), ValueError, r"bad.jsonl: 1 problem\n.*a torn last line"), (lambda p: load_task("gsm8k", revision="main"), ValueError, "full commit hash of openai/gsm8k.*got 'main'"),
     (lambda p: load_task("gsm8k", repo="someone/else"), ValueError, "full commit hash of someone/else.*got None"),
 ])
 def test_loading_says_what_is_wrong(call, kind, message, tmp_path):

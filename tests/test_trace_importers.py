@@ -9,6 +9,7 @@ import pytest
 from causal_prompts import importers, trace_importers as tr
 from causal_prompts.cli import main
 from causal_prompts.core import LogError
+from causal_prompts.from_routers import router
 from causal_prompts.triplets import Triplets
 
 FILES = Path(__file__).parent/"fixtures"
@@ -34,7 +35,7 @@ LOGS = dict(
     observations=lambda: tr.langfuse(FUSE/"observations.json", score="correct"), observations_csv=lambda: tr.langfuse(FUSE/"observations.csv", score="correct"), blob=lambda: tr.langfuse(FUSE/"observations.jsonl", FUSE/"scores.jsonl", "correct"),
     traces=lambda: tr.langfuse(FUSE/"traces.json", score="correct", prompt=lambda r: dict(brief=BRIEF, friendly=FRIENDLY)[r["version"]]),
     spans=lambda: tr.phoenix(PHX/"spans.parquet", PHX/"annotations.jsonl", "correct"), spans_jsonl=lambda: tr.phoenix(PHX/"spans.jsonl", PHX/"annotations.jsonl", "correct"),
-    experiments=lambda: tr.phoenix([PHX/"experiment_brief.json", PHX/"experiment_friendly.json"], prompt=dict(experiment_brief=BRIEF, experiment_friendly=FRIENDLY)), replay=lambda: tr.router(FILES/"vllm_router/replay.json", "verdict"))
+    experiments=lambda: tr.phoenix([PHX/"experiment_brief.json", PHX/"experiment_friendly.json"], prompt=dict(experiment_brief=BRIEF, experiment_friendly=FRIENDLY)), replay=lambda: router(FILES/"vllm_router/replay.json", "verdict"))
 
 
 # ---- all of them
@@ -51,13 +52,13 @@ def test_each_log_has_its_rows_queries_prompts_and_means(name, tmp_path):
 
 @pytest.mark.parametrize("read, got", [
     (lambda s: tr.langfuse(FUSE/"observations.json", score=s), "correct, short"), (lambda s: tr.langfuse(FUSE/"observations.jsonl", FUSE/"scores.jsonl", s), ".*correct"),
-    (lambda s: tr.phoenix(PHX/"spans.parquet", PHX/"annotations.jsonl", s), "short, correct"), (lambda s: tr.router(FILES/"vllm_router/replay.json", s), "score, verdict")])
+    (lambda s: tr.phoenix(PHX/"spans.parquet", PHX/"annotations.jsonl", s), "short, correct"), (lambda s: router(FILES/"vllm_router/replay.json", s), "score, verdict")])
 def test_of_several_scores_one_is_named(read, got):
     with refused(rf"column 'score': got several: {got}.*name one with score="): read(None)
     with refused(rf"column 'score': got (no 'polite'; there are|calls without a score)"): read("polite")
 
 @pytest.mark.parametrize("file, read", [(FUSE/"observations.json", lambda p: tr.langfuse(p, score="correct")), (FUSE/"observations.csv", lambda p: tr.langfuse(p, score="correct")), (FUSE/"observations.jsonl", lambda p: tr.langfuse(p, FUSE/"scores.jsonl", "correct")),
-    (PHX/"spans.jsonl", lambda p: tr.phoenix(p, PHX/"annotations.jsonl", "correct")), (PHX/"experiment_brief.json", lambda p: tr.phoenix(p, prompt="p")), (FILES/"litellm/calls.jsonl", lambda p: tr.router(p, "correct"))])
+    (PHX/"spans.jsonl", lambda p: tr.phoenix(p, PHX/"annotations.jsonl", "correct")), (PHX/"experiment_brief.json", lambda p: tr.phoenix(p, prompt="p")), (FILES/"litellm/calls.jsonl", lambda p: router(p, "correct"))])
 def test_a_cut_file_is_refused_and_a_gzipped_one_read(file, read, tmp_path):
     (tmp_path/file.name).write_bytes(file.read_bytes()[:-40])
     with refused("cut off|close the quotation mark|complete the row"): read(tmp_path/file.name)
@@ -186,7 +187,7 @@ def test_phoenix_refuses_annotations_alone():
 def calls(): return read_lines(FILES/"litellm/calls.jsonl")
 
 def test_litellm_rows_grades_and_recorded_probabilities():
-    log = tr.router(FILES/"litellm/calls.jsonl", "correct")
+    log = router(FILES/"litellm/calls.jsonl", "correct")
     f = log.frame
     assert len(f) == 15 and set(log.queries["query"]) == ASKED and set(f["model"]) == {"small"}
     assert f.groupby("prompt")["propensity"].unique().map(list).to_dict() == {BRIEF: [.6], FRIENDLY: [.4]}
@@ -196,17 +197,17 @@ def test_litellm_rows_grades_and_recorded_probabilities():
 def test_probabilities_are_never_made_up(tmp_path):
     rows = calls()
     del rows[3]["metadata"]["spend_logs_metadata"]["propensity"]
-    with pytest.warns(UserWarning, match="14 of 15 calls have a propensity; the column is left out"): log = tr.router(lines(tmp_path/"a.jsonl", rows), "correct")
+    with pytest.warns(UserWarning, match="14 of 15 calls have a propensity; the column is left out"): log = router(lines(tmp_path/"a.jsonl", rows), "correct")
     assert "propensity" not in log.frame and len(log) == 15
     rows[3]["metadata"]["spend_logs_metadata"]["propensity"] = 0.
-    with refused("column 'propensity'"): tr.router(lines(tmp_path/"b.jsonl", rows), "correct")
+    with refused("column 'propensity'"): router(lines(tmp_path/"b.jsonl", rows), "correct")
 
 def test_litellm_a_retried_call_is_one_row(tmp_path):
     rows = calls()
     failed = rows[0] | dict(id="x", status="failure", error_str="rate limit", response=None)
-    log = tr.router(lines(tmp_path/"a.jsonl", [failed, *rows]), "correct")
-    assert log.frame.equals(tr.router(FILES/"litellm/calls.jsonl", "correct").frame)
-    assert len(tr.router(lines(tmp_path/"b.jsonl", [*rows, rows[0] | dict(id="y")]), "correct")) == 16 # answered, and asked again
+    log = router(lines(tmp_path/"a.jsonl", [failed, *rows]), "correct")
+    assert log.frame.equals(router(FILES/"litellm/calls.jsonl", "correct").frame)
+    assert len(router(lines(tmp_path/"b.jsonl", [*rows, rows[0] | dict(id="y")]), "correct")) == 16 # answered, and asked again
 
 def test_litellm_spend_logs_and_prompts_by_name(tmp_path):
     rows = [dict(request_id=r["id"], call_type=r["call_type"], startTime="2026-01-01", endTime="2026-01-01", model=r["model"], model_group=r["model_group"], metadata=json.dumps(r["metadata"]), messages="{}", response="{}", status=r["status"],
@@ -214,19 +215,19 @@ def test_litellm_spend_logs_and_prompts_by_name(tmp_path):
     with open(tmp_path/"spend.csv", "w", newline="") as f:
         out = csv.DictWriter(f, rows[0])
         out.writeheader(); out.writerows(rows)
-    log = tr.router(tmp_path/"spend.csv", "correct", prompt=dict(brief="B", friendly="F"))
+    log = router(tmp_path/"spend.csv", "correct", prompt=dict(brief="B", friendly="F"))
     assert log.frame.groupby("prompt")["score"].agg(["size", "count", "sum"]).values.tolist() == [[6, 6, 4], [9, 7, 0]] and set(log.prompts["prompt"]) == {"B", "F"}
 
 def test_router_scores_by_a_function_and_none_at_all(tmp_path):
     grades = {r["id"]: .5 for r in calls()}
-    log = tr.router(FILES/"litellm/calls.jsonl", lambda r: grades.get(r["id"]))
+    log = router(FILES/"litellm/calls.jsonl", lambda r: grades.get(r["id"]))
     assert log.frame["score"].dropna().eq(.5).all() and log.frame["score"].count() == 13
     rows = calls()
     for r in rows: r["metadata"]["spend_logs_metadata"] = {}
-    with refused("nothing to take as score"): tr.router(lines(tmp_path/"a.jsonl", rows))
+    with refused("nothing to take as score"): router(lines(tmp_path/"a.jsonl", rows))
 
 def test_vllm_scores_of_zero_that_the_router_leaves_out():
-    with refused("outcomes without a score, among which may be those of 0.*take score='verdict'"): tr.router(FILES/"vllm_router/replay.json", "score")
+    with refused("outcomes without a score, among which may be those of 0.*take score='verdict'"): router(FILES/"vllm_router/replay.json", "score")
     log = LOGS["replay"]()
     assert set(log.frame["model"]) == {"small", "large"} and log.frame["error"].dropna().tolist() == ["status 504"]
 
@@ -257,10 +258,10 @@ def test_a_table_of_ones_own_is_nobodys(row, tmp_path):
     assert importers.tool_of(tmp_path/"a.csv") is None
 
 def test_read_finds_the_importer_and_its_choices():
-    assert importers.read(FUSE/"observations.json", score="correct").frame.equals(LOGS["observations"]().frame)
-    assert importers.read(PHX/"spans.parquet", scores=PHX/"annotations.jsonl", score="correct").frame.equals(LOGS["spans"]().frame)
+    assert importers.read_tool(FUSE/"observations.json", score="correct").frame.equals(LOGS["observations"]().frame)
+    assert importers.read_tool(PHX/"spans.parquet", scores=PHX/"annotations.jsonl", score="correct").frame.equals(LOGS["spans"]().frame)
     assert {"score", "scores", "query", "prompt", "name", "model"} <= importers.takes("langfuse")
-    with refused("name one with score="): importers.read(FILES/"deepeval/runs")
+    with refused("name one with score="): importers.read_tool(FILES/"deepeval/runs")
 
 
 # ---- records of another form
