@@ -7,6 +7,7 @@ import numpy as _np
 import pandas as _pd
 from . import agreement as agreement
 from . import answers as answers
+from . import assignments as assignments
 from . import benchmarks as benchmarks
 from . import calibration as calibration
 from . import causal as causal
@@ -41,6 +42,7 @@ from . import learning_curve as learning_curve
 from . import llm as llm
 from . import measures as measures
 from . import naive as naive
+from . import nuisances as nuisances
 from . import patterns as patterns
 from . import placebos as placebos
 from . import plots as plots

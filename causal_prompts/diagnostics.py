@@ -14,6 +14,7 @@ import pandas as pd
 from fastcore.basics import patch
 from sklearn.exceptions import NotFittedError
 
+from . import assignments, nuisances
 from . import agreement, calibration, checks, components, confounding, coverage # their checks enter
 from . import difficulty, learning_curve, patterns, placebos, positivity # the list when their pages
 from . import power_analysis, refutation, rewards, stability, transport # are imported

@@ -116,6 +116,20 @@ def test_a_route_of_ones_own_goes_through_the_checks_in_the_words_of_its_kind(re
     found = checkup(reward, only=["balance", "assignment", "placebo outcomes", "within and between"])
     assert not len(found.skipped) or not found.skipped["why"].str.startswith("FAILED").any()
 
+def test_a_route_of_ones_own_says_which_logs_open_it_and_stands_where_its_assumptions_put_it(world, monkeypatch):
+    monkeypatch.setattr(Route, "kinds", dict(Route.kinds))
+    drawn, bare = (world.log(n_queries=120, n_prompts=4, prompts_per_query=2, propensities=told) for told in (True, False))
+    assert [o.route for o in Route.open_for(drawn, wrong="")] == ["weighted", "within", "dml"] and [o.route for o in Route.open_for(drawn, wrong="They do not hold.")] == ["within", "dml"]
+    assert Route.computable(drawn) == ["naive", "dml", "within", "weighted"]
+    class Lottery(Nothing):
+        name, title, assumes = "lottery", "one lottery", 1.5
+        def opens(self, log, facts, wrong): return "one lottery chose" if facts["known_propensity"] else ""
+        def computes(self, log): return "propensity" in log.frame
+    assert [(o.route, bool(o.why)) for o in Route.open_for(drawn, wrong="")] == [("weighted", True), ("lottery", True), ("within", True), ("dml", True)]
+    assert [o.route for o in Route.open_for(bare)] == ["within", "dml"]
+    assert Route.computable(drawn) == ["naive", "dml", "within", "lottery", "weighted"] and Route.computable(bare) == ["naive", "dml", "within"]
+    assert Route.titled("one lottery") == "lottery"
+
 def test_a_ranker_without_a_race_predicts_points_of_the_score(world):
     log = world.log(n_queries=300, n_prompts=6, prompts_per_query=6)
     model = cp.CausalReward(learner="ranker", folds=0, encoder=Words(), baseline=world.baseline).fit(log)

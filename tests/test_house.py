@@ -15,6 +15,8 @@ PACKAGE, NBS = ROOT/"causal_prompts", ROOT/"nbs"
 NAME = PACKAGE.name
 HEAVY = ["torch", "transformers", "sentence_transformers", "econml", "dowhy", "lightgbm", "shap", "openai", "ray", "xgboost"]
 LONGEST, FULLEST, WIDEST = 30, 1000, 120 # lines of code and characters in one exported cell, characters in one of its lines
+TALLEST = 400 # lines that no module reaches
+OVERLONG = {"causal", "design", "placebos", "refutation", "trace_importers", "transport", "triplets"} # modules that still do
 
 
 def settings(root=ROOT):
@@ -44,9 +46,14 @@ def module_of(notebook):
     return found[0] if found else None
 
 def floors(nbs=NBS):
-    "Module -> number of its notebook, as written: its first digit is the room."
-    numbered = [(f, m[1]) for f in sorted(nbs.glob("*.ipynb")) if (m := re.match(r"(\d+)_", f.name))]
+    "Module -> number of its notebook, as written: its first digit is the room, a letter stands between two numbers."
+    numbered = [(f, m[1]) for f in sorted(nbs.glob("*.ipynb")) if (m := re.match(r"(\d+[a-z]?)_", f.name))]
     return {module_of(f): number for f, number in numbered if module_of(f)}
+
+def place(number):
+    "The number of a page as what orders it: 501 before 501b before 502."
+    digits, letter = re.fullmatch(r"(\d+)([a-z]?)", number).groups()
+    return int(digits), letter
 
 def page_report(nbs=NBS):
     "One row a notebook: cells, share of prose, words of prose a line exported, lines and characters of the exported cells, its widest line."
@@ -69,6 +76,11 @@ def too_dense(nbs=NBS):
             size, wide = len(c["source"]), max(map(len, code), default=0)
             if len(code) > LONGEST or size > FULLEST or wide > WIDEST: found.append(f"{f.name} {code[0][:50]!r}: {len(code)} lines, {size} characters, widest line {wide}")
     return found
+
+def too_long(package=PACKAGE):
+    "Modules that hold more than one page's worth, with their lines; split their page at one of its headings."
+    lines = {f.stem: len(f.read_text(encoding="utf-8").splitlines()) for f in sorted(package.glob("*.py")) if f.stem != "_modidx"}
+    return {module: n for module, n in lines.items() if n >= TALLEST}
 
 def unrun(notebook):
     "What is wrong with the stored outputs of a notebook; empty where nothing is."
@@ -111,7 +123,7 @@ def upward(package=PACKAGE, nbs=NBS):
             if target not in floor: wrong.append(f"{at}, which is no module of a numbered notebook; import from the module that makes it")
             elif target == "widgets": wrong.append(f"{at}; nothing imports widgets")
             elif here == "plots": wrong.append(f"{at}; plots imports no module of the package")
-            elif int(floor[target]) >= int(floor[here]): wrong.append(f"{at}: from floor {floor[here]} to {floor[target]}")
+            elif place(floor[target]) >= place(floor[here]): wrong.append(f"{at}: from floor {floor[here]} to {floor[target]}")
     return wrong
 
 
@@ -373,6 +385,8 @@ def test_numbers_order_pages_and_not_their_spelling(tmp_path):
     package, nbs = write_tree(tmp_path, _07_low="from toy import high", _08_high="from toy import low")
     (nbs/"07_low.ipynb").rename(nbs/"99_low.ipynb"), (nbs/"08_high.ipynb").rename(nbs/"101_high.ipynb")
     assert upward(package, nbs) == ["low.py:1 imports high: from floor 99 to 101"]
+    (nbs/"101_high.ipynb").rename(nbs/"99b_high.ipynb")
+    assert upward(package, nbs) == ["low.py:1 imports high: from floor 99 to 99b"]
 
 def test_a_name_that_does_not_exist_is_said_to_be_missing():
     import causal_prompts
@@ -396,10 +410,15 @@ def test_bad_outputs_are_found(tmp_path):
     page.write_text(json.dumps(dict(cells=[], metadata=dict(widgets={})))); assert "widget state" in unrun(page)[0]
 
 def test_contributing_names_every_page_once():
-    named = re.findall(r"^\| `(\d+_\w+)` \| `(\w+)` \|", (ROOT/"CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    named = re.findall(r"^\| `(\d+[a-z]?_\w+)` \| `(\w+)` \|", (ROOT/"CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert named == [(f.stem, module_of(f)) for f in notebooks() if f.parent == NBS and module_of(f)]
 
 def test_no_exported_cell_is_too_long(): assert too_dense() == []
+
+def test_no_module_is_too_long(tmp_path):
+    assert too_long().keys() <= OVERLONG
+    for name, n in dict(short=TALLEST - 1, tall=TALLEST, _modidx=9 * TALLEST).items(): (tmp_path/f"{name}.py").write_text("x = 1\n" * n)
+    assert too_long(tmp_path) == {"tall": TALLEST}
 
 @pytest.mark.parametrize("source, what", [("x = 1\n\n" * 31, "31 lines"), ("x = 1 # " + "a" * 130, "widest line 138"), ("\n".join(["y = " + "1" * 90] * 12), "1149 characters")])
 def test_a_dense_cell_is_found(tmp_path, source, what):
