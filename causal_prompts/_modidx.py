@@ -2013,6 +2013,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'causal_prompts.inference._sandwich': ('inference.html#_sandwich', 'causal_prompts/inference.py'),
                                           'causal_prompts.inference._satterthwaite': ( 'inference.html#_satterthwaite',
                                                                                        'causal_prompts/inference.py'),
+                                          'causal_prompts.inference._shared_variance': ( 'inference.html#_shared_variance',
+                                                                                         'causal_prompts/inference.py'),
                                           'causal_prompts.inference._with_constant': ( 'inference.html#_with_constant',
                                                                                        'causal_prompts/inference.py'),
                                           'causal_prompts.inference._without_others': ( 'inference.html#_without_others',
