@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 import causal_prompts as cp
+from causal_prompts.confounding_steps import ConfoundingSteps
 from causal_prompts.diagnostics import checkup
 from causal_prompts.evaluation import ranking
 from causal_prompts.inference import contrasts
 from causal_prompts.reporting import report
 from causal_prompts.rewards import Reward
-from causal_prompts.routes import Backdoor, Nothing, Route, Within
+from causal_prompts.routes import Backdoor, Nothing, Route, Weighted, Within
 from causal_prompts.treesearch import search
 from fakes import Words, examples
 
@@ -129,6 +130,16 @@ def test_a_route_of_ones_own_says_which_logs_open_it_and_stands_where_its_assump
     assert [o.route for o in Route.open_for(bare)] == ["within", "dml"]
     assert Route.computable(drawn) == ["naive", "dml", "within", "lottery", "weighted"] and Route.computable(bare) == ["naive", "dml", "within"]
     assert Route.titled("one lottery") == "lottery"
+
+def test_a_route_of_ones_own_stands_in_the_graph_and_among_the_steps(reward, log, world, monkeypatch):
+    monkeypatch.setattr(Route, "kinds", dict(Route.kinds))
+    class Nearby(Backdoor):
+        name, title, assumes = "nearby", "queries nearby", 2.5
+    table = cp.graph.PromptGraph.from_log(log).identify(log).table.set_index("route")
+    assert list(table.index) == [kind.title for kind in (Weighted, Within, Nearby, Backdoor)] and table.loc[Nearby.title, "open"] == table.loc[Backdoor.title, "open"]
+    steps = ConfoundingSteps(reward, adjust="nearby")
+    for _ in range(4): steps.next.click()
+    assert steps.error is None and "query traits" in steps.view.reading and steps.view.facts["effect"] != 0
 
 def test_a_ranker_without_a_race_predicts_points_of_the_score(world):
     log = world.log(n_queries=300, n_prompts=6, prompts_per_query=6)
