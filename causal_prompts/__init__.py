@@ -27,11 +27,10 @@ _PUBLIC = { # module -> what stands on the package itself; the rest is one dot d
 _MODULES = [ # reached as cp.confounding.balance(...)
     "plots", "core", "covariates", "checks", "sources", "columns", "files", "templates", "design", "triplets", "worlds", "grids",
     "embeddings", "support", "spaces", "routes", "rows", "inference", "graph", "rewards", "naive", "cpo", "kernel", "race", "causal", "residuals",
-    "confounding", "agreement", "placebos", "shuffles", "refutation", "sensitivity_analysis",
-    "propensities", "positivity", "power_analysis",
+    "confounding", "assignments", "nuisances", "agreement", "placebos", "refutation", "propensities", "positivity", "power_analysis",
     "identity", "record", "serve", "connection", "llm", "sandbox", "answers", "graders", "tasks", "benchmarks", "tabular", "dabench", "viseval", "pools",
     "collecting", "importers", "eval_importers", "trace_importers", "exporting", "proposers", "treesearch", "measures", "evaluation",
-    "calibration", "coverage", "stability", "components", "patterns", "learning_curve", "difficulty", "transport", "monitoring", "diagnostics",
+    "calibration", "coverage", "stability", "components", "patterns", "learning_curve", "difficulty", "transport", "diagnostics",
     "widgets", "reporting", "gains", "studies"]
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = ["__version__", *_HOME, *_MODULES]

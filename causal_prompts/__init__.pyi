@@ -7,6 +7,7 @@ import numpy as _np
 import pandas as _pd
 from . import agreement as agreement
 from . import answers as answers
+from . import assignments as assignments
 from . import benchmarks as benchmarks
 from . import calibration as calibration
 from . import causal as causal
@@ -40,8 +41,8 @@ from . import kernel as kernel
 from . import learning_curve as learning_curve
 from . import llm as llm
 from . import measures as measures
-from . import monitoring as monitoring
 from . import naive as naive
+from . import nuisances as nuisances
 from . import patterns as patterns
 from . import placebos as placebos
 from . import plots as plots
@@ -59,9 +60,7 @@ from . import rewards as rewards
 from . import routes as routes
 from . import rows as rows
 from . import sandbox as sandbox
-from . import sensitivity_analysis as sensitivity_analysis
 from . import serve as serve
-from . import shuffles as shuffles
 from . import sources as sources
 from . import spaces as spaces
 from . import stability as stability

@@ -158,7 +158,7 @@ def _widened(gains):
 # %% ../nbs/911_conclusions.ipynb #6e099fc6
 def conclusion(
     gains: Finding, # of `effects`
-    ranks: list, # of `judged`; empty where nothing was held out
+    ranks: list, # of `both_rankings`; empty where nothing was held out
     causal, # the causal model of the gains
     design: Finding | None = None, # of the log
 ) -> Finding: # .facts["details"]: the rest

@@ -14,6 +14,7 @@ import pandas as pd
 from fastcore.basics import patch
 from sklearn.exceptions import NotFittedError
 
+from . import assignments, nuisances
 from . import agreement, calibration, checks, components, confounding, coverage # their checks enter
 from . import difficulty, learning_curve, monitoring, patterns, placebos, positivity # the list when
 from . import power_analysis, refutation, rewards, sensitivity_analysis, shuffles # their pages are

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from . import plots
 from .core import Finding, NotIdentifiedError, import_quietly
 from .dag import CausalGraph
-from .routes import Backdoor, Weighted, Within
+from .routes import Backdoor, Route, Weighted, Within
 from .triplets import Triplets
 from .two_prompts import (adjusted_row, column_name, default_modifiers, difference_row, fit_dowhy,
                                         made_estimator, not_held, quiet_dowhy, two_prompt_frame, within_row)
@@ -28,47 +28,47 @@ class PromptGraph(CausalGraph):
 
 # %% ../nbs/306_graph.ipynb #477f9240
 KNOWN, WITHIN, BACKDOOR, NONE = Weighted.title, Within.title, Backdoor.title, "not identified"
-_ROUTES = {route.title: route for route in (Weighted, Within, Backdoor)}
 _FEW_QUERIES = 20 # queries under two prompts that a within-query comparison needs
+
+def _routes(): return [route for route in Route.by_assumption() if route.adjusts]
 
 # %% ../nbs/306_graph.ipynb #e9ed9e36
 @patch
-def _states(self: PromptGraph, facts):
-    "For each route: 'yes', 'if' or 'no', and why."
-    return {KNOWN: self._state_known(facts), WITHIN: self._state_within(facts), BACKDOOR: self._state_backdoor()}
+def state_in(self: Route, graph: PromptGraph, facts: dict) -> tuple[str, str]: # facts of `log.design()`
+    "Whether graph and log leave this route open, 'yes', 'if' or 'no', and why."
+    return "no", "no graph speaks of this route"
 
 @patch
-def _state_known(self: PromptGraph, facts):
+def state_in(self: Weighted, graph, facts):
     if facts.get("propensities"): return "no", "the choices contradict the recorded propensities"
-    if self.propensity and facts["known_propensity"]: return "yes", "every row has its propensity"
+    if graph.propensity and facts["known_propensity"]: return "yes", "every row has its propensity"
     return "no", "no propensity is recorded"
 
 # %% ../nbs/306_graph.ipynb #8481f222
 @patch
-def _state_within(self: PromptGraph, facts):
-    n, inside = facts["n_multi"], replace(self, within=True, propensity=False)
+def state_in(self: Within, graph, facts):
+    n, inside = facts["n_multi"], replace(graph, within=True, propensity=False)
     if n == 0: return "no", "no query was scored under two prompts"
     if _thin(facts): return "if", f"only {n} queries ({facts['share_multi']:.0%}) were scored under two prompts"
     if inside.backdoor_set() is None: return "if", "the choice looked at earlier scores of the same query"
     return "yes", f"{n} queries were scored under two prompts or more"
 
 @patch
-def _state_backdoor(self: PromptGraph):
-    if replace(self, propensity=False).backdoor_set() is not None:
+def state_in(self: Backdoor, graph, facts):
+    if replace(graph, propensity=False).backdoor_set() is not None:
         return "yes", "nothing unrecorded is assumed to move both choice and score"
-    if self.hidden == "used": return "no", "the policy is known to have used something unrecorded"
+    if graph.hidden == "used": return "no", "the policy is known to have used something unrecorded"
     return "if", "only if nothing unrecorded moved both choice and score"
 
 def _thin(facts): return facts["kind"] == "single" or facts["n_multi"] < _FEW_QUERIES
 
 # %% ../nbs/306_graph.ipynb #c82efc73
 def _route_taken(states, facts):
-    "The route to take, given the state of each."
+    "The route to take, given the state of each; None: there is none."
     usable = {route: state for route, (state, _) in states.items() if state != "no"}
-    if usable.get(WITHIN) == "if" and _thin(facts) and len(usable) > 1: usable.pop(WITHIN)
-    if usable.get(WITHIN) == "if" and usable.get(BACKDOOR) == "if": usable.pop(BACKDOOR)
-    sure = [route for route, state in usable.items() if state == "yes"]
-    return next(iter([*sure, *usable]), NONE)
+    few = [route for route, state in usable.items() if route.within_query and state == "if" and _thin(facts)]
+    others = [route for route in usable if route not in few] or few
+    return next((route for route in others if usable[route] == "yes"), next(iter(others), None))
 
 # %% ../nbs/306_graph.ipynb #2952a3ed
 @patch
@@ -77,24 +77,25 @@ def _open_path(self: PromptGraph, within=False):
     return next(iter(replace(self, propensity=False, within=within).open_paths), "")
 
 @patch
-def _say_known(self: PromptGraph, state, facts, held):
+def said_in(self: Weighted, graph, state, facts, held):
+    "The sentence of this route, given its state and what can be held fixed."
     said = ("Every row carries the probability with which its prompt was chosen, "
             "so weighting by 1/propensity identifies the effect, hidden difficulty or not")
     if facts["min_propensity"] < .01:
         said += f"; the smallest is {facts['min_propensity']:.2g}, so a few rows carry much of the weight"
-    if not self.adaptive: return said + "."
+    if not graph.adaptive: return said + "."
     return said + ("; in an adaptive log these must be the probabilities given the history, "
                    "and intervals that take rows as independent are too short.")
 
 # %% ../nbs/306_graph.ipynb #6b798641
 @patch
-def _say_within(self: PromptGraph, state, facts, held):
+def said_in(self: Within, graph, state, facts, held):
     under = "every prompt" if facts["kind"] == "crossed" else "at least two prompts"
     said = (f"{facts['n_multi']} queries ({facts['share_multi']:.0%}) were scored under {under}; "
             "comparing inside a query holds fixed all that belongs to it, hidden difficulty included")
-    if self.draw: said += f" ({', '.join(self.draw)} must be held fixed as well, since it differs between draws)"
+    if graph.draw: said += f" ({', '.join(graph.draw)} must be held fixed as well, since it differs between draws)"
     if state == "yes": return said + "."
-    way = self._open_path(within=True)
+    way = graph._open_path(within=True)
     if not way or _thin(facts): return said + ", but these are few."
     return said + f", but the choice looked at earlier scores: {way} stays open inside a query."
 
@@ -103,38 +104,42 @@ _CARRIES_ALL = ("the query's embedding and the recorded covariates carry everyth
                 "and moved the score")
 
 @patch
-def _say_backdoor(self: PromptGraph, state, facts, held):
+def said_in(self: Backdoor, graph, state, facts, held):
     if held is not None:
         return (f"DoWhy's backdoor set is {', '.join(held)}; holding it fixed identifies the effect, "
                 "on your word that nothing unrecorded both chose and scored.")
-    return f"{self._say_open()}. The effect is identified only if {_CARRIES_ALL}."
+    return f"{graph._say_open()}. The effect is identified only if {_CARRIES_ALL}."
 
 @patch
-def _say_none(self: PromptGraph, state, facts, held):
+def _say_none(self: PromptGraph):
     return f"{self._say_open()}, and the policy is known to have used something unrecorded."
 
 @patch
 def _say_open(self: PromptGraph):
     return f"DoWhy finds no backdoor set: {self._open_path()} stays open whatever recorded column is held fixed"
 
-_SAY = {KNOWN: PromptGraph._say_known, WITHIN: PromptGraph._say_within,
-        BACKDOOR: PromptGraph._say_backdoor, NONE: PromptGraph._say_none}
-
 # %% ../nbs/306_graph.ipynb #1780d037
 _SETTLES = ("Any one of these settles it: (a) record the propensity of each choice; "
             "(b) score the same query under at least two prompts; (c) record the covariate the policy used.")
+
+@patch
+def settled_by(self: Route, facts): return "" # nothing that is not said of every log
+
+@patch
+def settled_by(self: Weighted, facts):
+    if not facts["adaptive"]: return "Compare prompts that every query could get with a fair probability."
+    return "Check that each propensity is the one given the history, and use intervals made for adaptive data."
+
+@patch
+def settled_by(self: Within, facts):
+    if not facts["adaptive"]: return f"Score more queries under at least two prompts, {_FEW_QUERIES} or more."
+    return "Record the propensity of each choice, or draw the prompts of a query before any of them is scored."
 
 # %% ../nbs/306_graph.ipynb #61806f16
 def _what_settles(route, verdict, facts):
     "What would settle it."
     if verdict == "ok": return ""
-    if route == KNOWN and not facts["adaptive"]:
-        return "Compare prompts that every query could get with a fair probability."
-    if route == KNOWN:
-        return "Check that each propensity is the one given the history, and use intervals made for adaptive data."
-    if route == WITHIN and facts["adaptive"]:
-        return "Record the propensity of each choice, or draw the prompts of a query before any of them is scored."
-    if route == WITHIN: return f"Score more queries under at least two prompts, {_FEW_QUERIES} or more."
+    if own := route and route.settled_by(facts): return own
     if not facts.get("predictable"): return _SETTLES
     return (f"{_SETTLES} Here the prompt can be predicted from the query (p = {facts['predict_p']:.3f}): "
             "it was chosen, not drawn.")
@@ -151,17 +156,18 @@ def identify(
     try: log.require_effects()
     except NotIdentifiedError as e: return self._nothing(e)
     facts = (design or log.design()).facts
-    return self._identified(self._states(facts), facts)
+    return self._identified({route: route.state_in(self, facts) for route in _routes()}, facts)
 
 # %% ../nbs/306_graph.ipynb #98e7c437
 @patch
 def _identified(self: PromptGraph, states, facts):
     "The finding, given the state of each route."
     route, held = _route_taken(states, facts), replace(self, propensity=False).backdoor_set()
-    state = states[route][0] if route != NONE else "no"
+    state = states[route][0] if route else "no"
     verdict = self._identified_verdict(route, state, facts)
-    reading = f"Route: {route}. {_SAY[route](self, state, facts, held)}{_granted(route, held)}"
-    missing = [] if verdict == "ok" else [_ROUTES[r].needs for r, (s, _) in states.items() if s != "yes"]
+    said = f"{route.said_in(self, state, facts, held)}{_granted(route, held)}" if route else self._say_none()
+    reading = f"Route: {_title(route)}. {said}"
+    missing = [] if verdict == "ok" else [other.needs for other, (answer, _) in states.items() if answer != "yes"]
     told = self._identified_facts(route, state, facts, held) | dict(missing=missing)
     return Finding(_WHAT_IS_IDENTIFIED, _route_table(states), verdict, reading,
                    "a route is open without a condition that the log cannot check",
@@ -170,32 +176,32 @@ def _identified(self: PromptGraph, states, facts):
 # %% ../nbs/306_graph.ipynb #17a08488
 @patch
 def _identified_verdict(self: PromptGraph, route, state, facts):
-    if route == KNOWN and (self.adaptive or facts["min_propensity"] < .01): return "caution"
+    if route and route.weighs and (self.adaptive or facts["min_propensity"] < .01): return "caution"
     return {"yes": "ok", "if": "caution", "no": "stop"}[state]
 
 @patch
 def _identified_facts(self: PromptGraph, route, state, facts, held):
     words = dict(estimand="", formula="", assumptions=[])
-    if known := _ROUTES.get(route):
-        words = dict(estimand=known.estimand, formula=known.formula, assumptions=list(known.assumptions))
-    return dict(route=route, identified=state) | words | dict(
+    if route: words = dict(estimand=route.estimand, formula=route.formula, assumptions=list(route.assumptions))
+    return dict(route=_title(route), identified=state) | words | dict(
         design=facts["kind"], n_multi=facts["n_multi"], adaptive=self.adaptive, backdoor_set=held,
         open_paths=self.open_paths)
 
 _WHAT_IS_IDENTIFIED = "Can this log identify the effect of a prompt?"
 
 # %% ../nbs/306_graph.ipynb #12d44559
+def _title(route): return route.title if route else NONE
+
 def _granted(route, held):
     "What a route estimates and takes for granted, in words."
-    if route == NONE: return ""
-    known = _ROUTES[route]
-    granted = known.assumptions[1:] if route == BACKDOOR and held is None else known.assumptions # said already
-    return f" It estimates {known.estimand}, {known.formula}, and takes for granted that {'; '.join(granted)}."
+    said = route.assumes_unconfounded and held is None # the first of them, already
+    granted = route.assumptions[1:] if said else route.assumptions
+    return f" It estimates {route.estimand}, {route.formula}, and takes for granted that {'; '.join(granted)}."
 
 def _route_table(states):
-    "The three routes side by side."
-    rows = [dict(route=r, open=state, why=why, needs=_ROUTES[r].needs) for r, (state, why) in states.items()]
-    return pd.DataFrame(rows)
+    "The routes side by side."
+    return pd.DataFrame([dict(route=route.title, open=state, why=why, needs=route.needs)
+                         for route, (state, why) in states.items()])
 
 # %% ../nbs/306_graph.ipynb #7176edb3
 @patch
@@ -216,9 +222,9 @@ def _match(self: PromptGraph, log):
 @patch
 def _nothing(self: PromptGraph, refusal):
     "The finding for a log in which no two prompts can be compared."
-    states = {route: ("no", refusal.reason) for route in _ROUTES}
+    states = {route: ("no", refusal.reason) for route in _routes()}
     facts = dict(route=NONE, identified="no", backdoor_set=None, open_paths=[],
-                 missing=[known.needs for known in _ROUTES.values()])
+                 missing=[route.needs for route in states])
     return Finding(_WHAT_IS_IDENTIFIED, _route_table(states), "stop", f"Route: {NONE}. {refusal.reason}",
                    "at least two prompts with scores that vary", f"This log still serves for {refusal.still}", facts)
 

@@ -20,11 +20,11 @@ def reachable_prompts(
     base: int, # index of the baseline prompt
 ) -> np.ndarray: # (n_p,) bool
     "Which prompts are linked with the baseline: by queries that met both, or elsewhere by sharing a model and task."
-    P, unit = len(rows.prompts), rows.g if rows.route.within_query else rows.level
-    if not (rows.p == base).any(): return np.zeros(P, bool)
-    N = sparse.csr_matrix((np.ones(len(rows.p)), (unit, rows.p)), shape=(unit.max() + 1, P))
-    part = connected_components(N.T @ N, directed=False)[1]
-    return (part == part[base]) & (np.bincount(rows.p, minlength=P) > 0)
+    n_prompts, unit = len(rows.prompts), rows.g if rows.route.within_query else rows.level
+    if not (rows.p == base).any(): return np.zeros(n_prompts, bool)
+    counts = sparse.csr_matrix((np.ones(len(rows.p)), (unit, rows.p)), shape=(unit.max() + 1, n_prompts))
+    part = connected_components(counts.T @ counts, directed=False)[1]
+    return (part == part[base]) & (np.bincount(rows.p, minlength=n_prompts) > 0)
 
 def queries_met(
     rows: Rows,
@@ -56,103 +56,111 @@ def _contrast_indicators(rows, cols, base):
     onehot, rest = (rows.p[:, None] == cols[None]).astype(float), ~np.isin(rows.p, [*cols, base])
     return np.c_[onehot, rest] if rest.any() else onehot
 
+# %% ../nbs/303_inference.ipynb #275c65f7
 def residual_indicators(
     rows: Rows, # a log as arrays
     cols: np.ndarray, # (k,) indices of the prompts compared
     base: int, # index of the baseline prompt
 ) -> np.ndarray: # (n, k) or, where other prompts than these and the baseline occur, (n, k + 1)
     "Each prompt's indicator minus the share expected of it; shares that were learned are scaled to sum to one."
-    F, at_base = _contrast_indicators(rows, cols, base), (rows.p == base).astype(float)
-    if not rows.route.learns_prompt: return F - expected(rows, F)
-    share = expected(rows, np.c_[F, at_base])
-    return F - (share / np.maximum(share.sum(1, keepdims=True), .5))[:, :-1]
+    indicators, at_base = _contrast_indicators(rows, cols, base), (rows.p == base).astype(float)
+    if not rows.route.learns_prompt: return indicators - expected(rows, indicators)
+    share = expected(rows, np.c_[indicators, at_base])
+    return indicators - (share / np.maximum(share.sum(1, keepdims=True), .5))[:, :-1]
 
 # %% ../nbs/303_inference.ipynb #c0ef68e3
 def _clusters_of_a_size(cluster, width, most=10**7):
     "Row numbers of the clusters of one size after the other: (m, s) each."
     order, size = np.argsort(cluster, kind="stable"), np.bincount(cluster)
     start = np.cumsum(size) - size
-    for s in np.unique(size[size > 0]):
-        at = order[start[size == s][:, None] + np.arange(s)]
-        yield from np.array_split(at, max(1, at.size * min(s, width) // most))
+    for rows_each in np.unique(size[size > 0]):
+        at = order[start[size == rows_each][:, None] + np.arange(rows_each)]
+        yield from np.array_split(at, max(1, at.size * min(rows_each, width) // most))
 
 # %% ../nbs/303_inference.ipynb #03ae7d3a
-def _levered(Z, cluster, power):
-    "Z with each cluster's rows times (I - H)^-power; and the directions that hang on one cluster."
-    U, lone = np.empty_like(Z), [np.zeros((0, Z.shape[1]))] # Z (n, k) has orthonormal columns
-    for at in _clusters_of_a_size(cluster, Z.shape[1]):
-        z, tall = Z[at], at.shape[1] > Z.shape[1]
-        l, V = np.linalg.eigh(z.transpose(0, 2, 1) @ z if tall else z @ z.transpose(0, 2, 1))
-        gone = l > 1 - 1e-8
-        A = (V * np.where(gone, 0, np.maximum(1 - l, 1e-8)**-power)[:, None]) @ V.transpose(0, 2, 1)
-        U[at] = z @ A if tall else A @ z
-        c, j = np.nonzero(gone)
-        lone.append(V[c, :, j] if tall else np.einsum("ms,msk->mk", V[c, :, j], z[c]))
-    return U, np.vstack(lone)
+def _levered(basis, cluster, power):
+    "The basis with each cluster's rows times (I - H)^-power; and the directions that hang on one cluster."
+    out, lone = np.empty_like(basis), [np.zeros((0, basis.shape[1]))] # (n, k), orthonormal columns
+    for at in _clusters_of_a_size(cluster, basis.shape[1]):
+        block, tall = basis[at], at.shape[1] > basis.shape[1]
+        turned = block.transpose(0, 2, 1)
+        leverage, axes = np.linalg.eigh(turned @ block if tall else block @ turned)
+        gone = leverage > 1 - 1e-8
+        stretch = np.where(gone, 0, np.maximum(1 - leverage, 1e-8)**-power)[:, None]
+        stretched = (axes * stretch) @ axes.transpose(0, 2, 1)
+        out[at] = block @ stretched if tall else stretched @ block
+        which, j = np.nonzero(gone)
+        lone.append(axes[which, :, j] if tall else np.einsum("ms,msk->mk", axes[which, :, j], block[which]))
+    return out, np.vstack(lone)
 
 # %% ../nbs/303_inference.ipynb #6cfb7ffa
 def _by_cluster(cluster):
     "The matrix that sums rows over each cluster."
     return sparse.csr_matrix((np.ones(len(cluster)), (cluster, np.arange(len(cluster)))))
 
-def _carriers(d, most, part):
+def _carriers(by_query, most, part):
     "The queries that carry an estimate: of many the largest, and no more than make up its variance."
-    on = np.argsort(-d, kind="stable")[:most]
-    return on if len(d) <= most else on[: np.searchsorted(np.cumsum(d[on]), part * d.sum()) + 1]
+    on = np.argsort(-by_query, kind="stable")[:most]
+    return on if len(by_query) <= most else on[: np.searchsorted(np.cumsum(by_query[on]), part * by_query.sum()) + 1]
 
 # %% ../nbs/303_inference.ipynb #c7f00390
-def _satterthwaite(T, Z, w, sums, few, most=100, part=.999):
+def _satterthwaite(pull, basis, w, sums, few, most=100, part=.999):
     "Degrees of freedom of each column's variance if all rows varied alike, and the queries it rests on."
-    d, Q = sums @ (T**2 * w[:, None]), (Z * w[:, None]).T @ Z
-    rests = d.sum(0)**2 / np.maximum((d**2).sum(0), 1e-300)
+    by_query, inner = sums @ (pull**2 * w[:, None]), (basis * w[:, None]).T @ basis
+    rests = by_query.sum(0)**2 / np.maximum((by_query**2).sum(0), 1e-300)
     df = rests.copy() # of more than `few` queries their number will do
     for j in np.flatnonzero(rests < few):
-        on = _carriers(d[:, j], most, part)
+        on = _carriers(by_query[:, j], most, part)
         own = sums[on]
-        own.data = T[own.indices, j]
-        R = own @ Z
-        if np.ptp(w):
-            S = own @ (Z * w[:, None])
-            G = np.diag(d[on, j]) + (R @ Q @ R.T - R @ S.T - S @ R.T)
-        else: G = np.diag(d[on, j]) + -R @ R.T
-        rest = np.delete(d[:, j], on)
-        df[j] = (rest.sum() + np.trace(G))**2 / ((rest**2).sum() + (G**2).sum())
+        own.data = pull[own.indices, j]
+        shared = _shared_variance(own, basis, w, inner)
+        spread, rest = np.diag(by_query[on, j]) + shared, np.delete(by_query[:, j], on)
+        df[j] = (rest.sum() + np.trace(spread))**2 / ((rest**2).sum() + (spread**2).sum())
     return np.maximum(df, 1.), rests
 
-# %% ../nbs/303_inference.ipynb #14bdb8c6
-def _inverse_root(A):
-    "Inverse square root of a symmetric matrix, on the space it spans."
-    l, V = np.linalg.eigh(A)
-    good = l > 1e-10 * max(l.max(initial=0), 1e-300)
-    return (V * np.where(good, np.where(good, l, 1)**-.5, 0)) @ V.T
+# %% ../nbs/303_inference.ipynb #b4155da8
+def _shared_variance(own, basis, w, inner):
+    "What the fit takes from each query's variance and from each two queries' covariance."
+    load = own @ basis
+    if not np.ptp(w): return -load @ load.T
+    weighted = own @ (basis * w[:, None])
+    return load @ inner @ load.T - load @ weighted.T - weighted @ load.T
 
-def _with_constant(Z, half, r):
+# %% ../nbs/303_inference.ipynb #14bdb8c6
+def _inverse_root(matrix):
+    "Inverse square root of a symmetric matrix, on the space it spans."
+    sizes, axes = np.linalg.eigh(matrix)
+    good = sizes > 1e-10 * max(sizes.max(initial=0), 1e-300)
+    return (axes * np.where(good, np.where(good, sizes, 1)**-.5, 0)) @ axes.T
+
+def _with_constant(basis, half, root):
     "The common mean that was taken off: one more column, of no interest itself."
-    one = r - Z @ (Z.T @ r)
+    one = root - basis @ (basis.T @ root)
     size = np.sqrt(one @ one)
-    if size < 1e-8 * np.sqrt(r @ r): return Z, half
-    return np.c_[Z, one / size], np.vstack([half, np.zeros(half.shape[1])])
+    if size < 1e-8 * np.sqrt(root @ root): return basis, half
+    return np.c_[basis, one / size], np.vstack([half, np.zeros(half.shape[1])])
 
 # %% ../nbs/303_inference.ipynb #500cee46
 def _moderated(own, pooled, rests, weight=5):
     "A variance that rests on few queries leans on the pooled one, which counts for `weight` queries; upwards only."
     return (rests * own + weight * np.maximum(own, pooled)) / (rests + weight)
 
-def _pooled_variance(F, e, w, spent):
+def _pooled_variance(pull, error, w, spent):
     "Variance of each column's estimate, were all rows to vary alike and on their own."
-    return e @ e / w.sum() * len(e) / max(len(e) - spent, 1) * (F**2 * w[:, None]).sum(0)
+    return error @ error / w.sum() * len(error) / max(len(error) - spent, 1) * (pull**2 * w[:, None]).sum(0)
 
 # %% ../nbs/303_inference.ipynb #5a9dd839
-def _sandwich(X, y, cluster, w, constant):
-    "Coefficients, residuals times the root of w, rows as they enter the estimates, and what hangs on one cluster."
-    r = np.sqrt(w)
+def _sandwich(X, y, cluster, w, constant, left):
+    "Coefficients, errors times the root of w, how each row pulls, an orthonormal basis, what hangs on one cluster."
+    root = np.sqrt(w)
     half = _inverse_root(X.T @ (X * w[:, None]))
-    Z = (X * r[:, None]) @ half
-    beta = half @ (Z.T @ (r * y))
-    if constant: Z, half = _with_constant(Z, half, r)
-    U, lone = _levered(Z, cluster, .5 if np.ptp(w) < 1e-9 * w.max() else 1.)
+    basis = (X * root[:, None]) @ half
+    beta = half @ (basis.T @ (root * y))
+    if constant: basis, half = _with_constant(basis, half, root)
+    levered, lone = _levered(basis, cluster, .5 if np.ptp(w) < 1e-9 * w.max() else 1.)
     alone = ((lone @ half)**2).sum(0) > 1e-8 * (half**2).sum(0)
-    return beta, r * (y - X @ beta), U @ half, Z, half, alone
+    error = root * (y - X @ beta) / np.sqrt(1. if left is None else left)
+    return beta, error, levered @ half, basis, half, alone
 
 # %% ../nbs/303_inference.ipynb #798d7591
 @threadpool_limits.wrap(limits=1, user_api="blas")
@@ -165,18 +173,18 @@ def clustered(
     left=None, # (n,) what residuals kept of spread
 ) -> dict: # beta, se, df: (k,) each; psi: (G, k) influences
     "Least squares, errors by query."
-    beta, e, T, Z, half, alone = _sandwich(X, y, cluster, w, constant)
-    e, sums = e if left is None else e / np.sqrt(left), _by_cluster(cluster)
-    (df, rests), psi = _satterthwaite(T, Z, w, sums, few), sums @ (T * e[:, None])
-    pooled = _pooled_variance(Z @ half, e, w, X.shape[1] + spent)
+    beta, error, pull, basis, half, alone = _sandwich(X, y, cluster, w, constant, left)
+    sums = _by_cluster(cluster)
+    (df, rests), psi = _satterthwaite(pull, basis, w, sums, few), sums @ (pull * error[:, None])
+    pooled = _pooled_variance(basis @ half, error, w, X.shape[1] + spent)
     se = np.sqrt(_moderated((psi**2).sum(0), pooled, rests))
     return dict(beta=beta, se=np.where(alone, np.nan, se), df=df, psi=psi)
 
 # %% ../nbs/303_inference.ipynb #2ab5d44f
 def _leverage(rows):
     "How far each row fits itself through the covariates that differ between the draws of a query."
-    U, s, _ = np.linalg.svd(rows.H - group_means(rows.H, rows.g), full_matrices=False)
-    return (U[:, s > 1e-9 * max(s.max(initial=0), 1e-9)]**2).sum(1)
+    axes, sizes, _ = np.linalg.svd(rows.H - group_means(rows.H, rows.g), full_matrices=False)
+    return (axes[:, sizes > 1e-9 * max(sizes.max(initial=0), 1e-9)]**2).sum(1)
 
 def _levels_spent(rows):
     "The share of each row's spread that the means of its levels took: 1/m with m queries."
@@ -184,8 +192,8 @@ def _levels_spent(rows):
     for code in rows.levels.T:
         at = code >= 0
         pairs = np.unique(np.c_[code[at], rows.cluster[at]], axis=0)[:, 0]
-        m = np.bincount(pairs, minlength=code.max(initial=0) + 1)[code[at]]
-        spent[at] += np.where(m > 1, 1 / m, 0.)
+        n_queries = np.bincount(pairs, minlength=code.max(initial=0) + 1)[code[at]]
+        spent[at] += np.where(n_queries > 1, 1 / n_queries, 0.)
     return spent
 
 # %% ../nbs/303_inference.ipynb #d763a7aa
@@ -209,9 +217,9 @@ def _fitted_contrasts(rows, y, keep, cols, base):
     "Effects of the prompts `cols` over the baseline, on the rows kept."
     _fits_in_memory(len(y), len(cols))
     route, part = rows.route, rows.take(keep)
-    C, left = residual_indicators(rows, cols, base)[keep], spread_kept(rows)
+    indicators, left = residual_indicators(rows, cols, base)[keep], spread_kept(rows)
     spent = len(np.unique(part.g)) if route.within_query else 1
-    fit = clustered(C, y[keep], part.cluster, part.w, constant=not route.conditions, spent=spent,
+    fit = clustered(indicators, y[keep], part.cluster, part.w, constant=not route.conditions, spent=spent,
                     left=None if left is None else left[keep])
     if route.learns_prompt: fit["df"] = np.minimum(fit["df"][: len(cols)], _fewest(part, cols, base))
     return fit
@@ -242,10 +250,10 @@ def contrasts(
 def _contrast_table(rows, cols, base, fit, alpha, n, linked):
     "Estimates with their intervals; NaN where the log gives none."
     unknown = dict(effect=np.nan, se=np.nan, lo=np.nan, hi=np.nan)
-    t = pd.DataFrame(dict(prompt=rows.prompts, **unknown, n=n, linked=linked, df=np.nan))
+    table = pd.DataFrame(dict(prompt=rows.prompts, **unknown, n=n, linked=linked, df=np.nan))
     if len(cols):
         beta, se, df = (fit[name][: len(cols)] for name in ("beta", "se", "df"))
         half = stats.t.ppf(1 - alpha / 2, df) * se
-        t.loc[cols, ["effect", "se", "lo", "hi", "df"]] = np.c_[beta, se, beta - half, beta + half, df]
-    if n[base]: t.loc[base, ["effect", "se", "lo", "hi"]] = 0.
-    return t
+        table.loc[cols, ["effect", "se", "lo", "hi", "df"]] = np.c_[beta, se, beta - half, beta + half, df]
+    if n[base]: table.loc[base, ["effect", "se", "lo", "hi"]] = 0.
+    return table

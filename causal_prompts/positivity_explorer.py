@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from . import plots
-from .confounding_steps import ADJUST
 from .core import Finding
 from .positivity import extrapolation, gaps, overlap, residual_variance
 from .propensities import conditioned_rows, learned_propensities
@@ -95,7 +94,7 @@ def _components_left(reward, k): return residuals(reward, components=k)
 
 def _spread(r, k):
     "One component as logged and with the query held fixed: a row of spreads each, and all values."
-    versions = {"as logged": r.raw_t[:, k - 1], f"given {ADJUST[r.route]}": r.t[:, k - 1]}
+    versions = {"as logged": r.raw_t[:, k - 1], f"given {r.route.held}": r.t[:, k - 1]}
     table = pd.DataFrame([dict(version=n, spread=v.std(), rows=len(v)) for n, v in versions.items()])
     raw, left = versions.values()
     both = zip(versions, (raw - raw.mean(), left))
@@ -111,7 +110,7 @@ def _one_component(evidence, state):
             "choose a smaller one")
     table, data, share = _spread(r, k)
     return View("Does this component still vary?", table, "stop" if share < .05 else "caution" if share < .2 else "ok",
-        f"With {ADJUST[r.route]} held fixed, {share:.0%} of the variance of {r.names[k - 1]} is left.",
+        f"With {r.route.held} held fixed, {share:.0%} of the variance of {r.names[k - 1]} is left.",
         "ok: at least 20% left; stop: less than 5%", data=data, facts=dict(left=share),
         form=("shares", dict(value="value", group="version", xlabel=r.names[k - 1])),
         place=f"Page 1 of {len(PAGES)}: {PAGES[0][0]}", fails=PAGES[3][1])

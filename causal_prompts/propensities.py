@@ -17,6 +17,7 @@ from scipy import special
 from scipy.optimize import minimize, minimize_scalar
 
 from .core import rng
+from .routes import Backdoor
 from .rows import add_conditions, Rows, training_rows
 from .triplets import Triplets
 
@@ -57,7 +58,7 @@ def conditioned_rows(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning) # said when the reward was fitted
             rows, log = sampled_rows(reward, random_state)
-            return add_conditions(replace(rows, route="dml"), log, folds, random_state), log
+            return add_conditions(replace(rows, route=Backdoor()), log, folds, random_state), log
     return _kept_with(reward, ("rows", folds, random_state), compute)
 
 # %% ../nbs/506_propensities.ipynb #f56bf7ea

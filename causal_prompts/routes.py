@@ -29,14 +29,18 @@ class Route(str):
     learns_score = False # the expected score is learned from text and covariates
     learns_prompt = False # so is the expected prompt
     assumes_unconfounded = False # right only if text and covariates carry all that moved choice and score
+    assumes = 4 # how much it takes for granted; the four have 1 (least) to 4
     kinds = {} # name -> class
 
     def __init_subclass__(cls): Route.kinds[cls.name] = cls
 
     def __new__(cls, name=None): return super().__new__(cls, cls.name) # pickle hands the name in
 
-    @property
-    def assumption(self): return "; ".join(self.assumptions)
+# %% ../nbs/301_routes.ipynb #f19bca9c
+@patch(as_prop=True)
+def assumption(self: Route) -> str:
+    "All of its assumptions in one clause."
+    return "; ".join(self.assumptions)
 
 # %% ../nbs/301_routes.ipynb #50b4ac1a
 class Nothing(Route):
@@ -55,6 +59,7 @@ class Within(Route):
     "Fixed effects: prompts are compared inside a query."
     name, title = "within", "within query (fixed effects)"
     within_query = conditions = True
+    assumes = 2
     held, how = "the query itself", "prompts are compared within a query"
     compared, unseen = "within queries", "an unseen cause that differs between draws of one query"
     estimand = "the mean gain of t over t₀ on queries that met several prompts"
@@ -70,6 +75,7 @@ class Weighted(Route):
     "Inverse propensities: each row counts by one over the probability with which its prompt was chosen."
     name, title = "weighted", "known propensities"
     weighs = learns_score = True
+    assumes = 1
     held, how = "recorded propensities", "rows are weighted by their recorded propensities"
     compared, unseen = "between queries", "a cause that the recorded propensities leave out"
     estimand = "the mean score if every query got t, less the mean score if every query got t₀"
@@ -85,6 +91,7 @@ class Backdoor(Route):
     "Double machine learning: prompts are compared between queries that look alike."
     name, title = "dml", "backdoor"
     conditions = learns_score = learns_prompt = assumes_unconfounded = True
+    assumes = 3
     held, how = "query traits (text, covariates)", "text and covariates of the query are adjusted for"
     compared, unseen = "between queries that look alike", "an unseen cause"
     estimand = "the mean gain of t over t₀ over the log's queries"
@@ -119,6 +126,14 @@ def of(
     if isinstance(name, str) and name in Route.kinds: return Route.kinds[name]()
     raise ValueError(f"route must be one of {tuple(Route.kinds)}, got {name!r}")
 
+@patch(cls_method=True)
+def titled(
+    cls: Route,
+    title: str, # what a route is called where it stands in a graph
+) -> Route:
+    "The route of that title."
+    return next(kind() for kind in Route.kinds.values() if kind.title == title)
+
 # %% ../nbs/301_routes.ipynb #b2d26bca
 @patch
 def choose(
@@ -151,15 +166,15 @@ def usable_covariates(
 ) -> list[str]: # names
     "The log's covariates, without functions of the prompt and what nearly every query has for itself."
     frame, coded = log.frame, code_covariates(log.frame, log.covariates)
-    if ids := [c.name for c in coded if c.kind == "text"]:
+    if ids := [column.name for column in coded if column.kind == "text"]:
         warnings.warn(f"{ids} differ in nearly every query and are not adjusted for; "
                       "drop ids, bin or embed the rest", stacklevel=4)
-    names = [c.name for c in coded if c.kind not in ("text", "constant")]
+    names = [column.name for column in coded if column.kind not in ("text", "constant")]
     if frame["prompt"].nunique() > len(frame) / 2: return names
-    if of_prompt := [c for c in names if _of_prompt(frame, c)]:
+    if of_prompt := [name for name in names if _of_prompt(frame, name)]:
         warnings.warn(f"{of_prompt} take one value for each prompt: "
                       "they describe the prompt and are not adjusted for", stacklevel=4)
-    return [c for c in names if c not in of_prompt]
+    return [name for name in names if name not in of_prompt]
 
 # %% ../nbs/301_routes.ipynb #1ad6f56f
 def _of_prompt(frame, column):
@@ -182,22 +197,30 @@ def contradiction(
     return None if found.verdict == "ok" else found
 
 # %% ../nbs/301_routes.ipynb #e3623729
-@patch(cls_method=True)
-def why(cls: Within, log, facts, wrong):
-    "The reason for comparing within queries."
+@patch
+def opens(
+    self: Route,
+    log: Triplets,
+    facts: dict, # of `log.design()`
+    wrong: str, # what the choices have against the recorded propensities; '' nothing
+) -> str:
+    "The reason for taking this route, a clause; '' where the log does not open it."
+    return "" # plain averages can always be taken, and are no way to an effect
+
+# %% ../nbs/301_routes.ipynb #6b9a0e76
+@patch
+def opens(self: Within, log, facts, wrong):
+    "The reason for comparing within queries, where they repeat."
+    if facts["kind"] == "single": return ""
     return (f"{facts['n_multi']:,} of the comparison groups ({facts['share_multi']:.0%}) met two or more prompts, "
             "so prompts are compared within a query")
 
-@patch(cls_method=True)
-def why(cls: Weighted, log, facts, wrong):
-    "The reason for weighting."
+@patch
+def opens(self: Weighted, log, facts, wrong):
+    "The reason for weighting, where propensities are recorded and hold."
+    if wrong or not facts["known_propensity"]: return ""
     return ("each row carries the probability with which its prompt was chosen, "
             "so rows are weighted by its inverse")
-
-@patch(cls_method=True)
-def why(cls: Nothing, log, facts, wrong):
-    "What plain averages can say for themselves."
-    return "plain averages can always be taken"
 
 # %% ../nbs/301_routes.ipynb #fabe9217
 def _adjusted_for(log):
@@ -207,9 +230,9 @@ def _adjusted_for(log):
         return adjusted_for(code_covariates(log.frame, usable_covariates(log)))
 
 # %% ../nbs/301_routes.ipynb #1b25ffdc
-@patch(cls_method=True)
-def why(cls: Backdoor, log, facts, wrong):
-    "The reason for adjusting, and what it assumes."
+@patch
+def opens(self: Backdoor, log, facts, wrong):
+    "The reason for adjusting, and what it assumes: every log opens it."
     held, lacking, some = _adjusted_for(log) if facts["kind"] == "single" else "", "", ""
     if wrong: lacking = f"{wrong} So the recorded probabilities are not used, and "
     elif facts["kind"] == "single" and not facts["known_propensity"]:
@@ -223,6 +246,11 @@ def why(cls: Backdoor, log, facts, wrong):
 
 # %% ../nbs/301_routes.ipynb #089749da
 @patch(cls_method=True)
+def by_assumption(cls: Route) -> list[Route]: # least assumed first
+    "The routes that a reward model may declare."
+    return sorted((kind() for kind in Route.kinds.values() if kind.declarable), key=lambda route: route.assumes)
+
+@patch(cls_method=True)
 def open_for(
     cls: Route,
     log: Triplets,
@@ -234,18 +262,31 @@ def open_for(
     if wrong is None:
         found = contradiction(log, random_state)
         wrong = "" if found is None else found.reading
-    open_ones = [Weighted] if facts["known_propensity"] and not wrong else []
-    if facts["kind"] != "single": open_ones.append(Within)
-    return [Opening(kind(), kind.why(log, facts, wrong)) for kind in [*open_ones, Backdoor]]
+    openings = [Opening(route, route.opens(log, facts, wrong)) for route in Route.by_assumption()]
+    return [opening for opening in openings if opening.why]
 
 # %% ../nbs/301_routes.ipynb #b5076824
+@patch
+def computes(
+    self: Route,
+    log: Triplets,
+) -> bool:
+    "Whether it can be computed at all, sound or not."
+    return True
+
+@patch
+def computes(self: Backdoor, log): return log.frame["query"].nunique() >= 10
+
+@patch
+def computes(self: Within, log): return log.frame.groupby(np.asarray(log.groups))["prompt_id"].nunique().max() > 1
+
+@patch
+def computes(self: Weighted, log): return "propensity" in log.frame
+
 @patch(cls_method=True)
 def computable(
     cls: Route,
     log: Triplets,
-) -> list[Route]:
-    "The routes that can be computed at all, sound or not: what somebody may look at side by side."
-    frame = log.frame
-    several = frame.groupby(np.asarray(log.groups))["prompt_id"].nunique().max() > 1
-    found = {Nothing: True, Backdoor: frame["query"].nunique() >= 10, Within: several, Weighted: "propensity" in frame}
-    return [kind() for kind, possible in found.items() if possible]
+) -> list[Route]: # most assumed first
+    "The routes that can be computed at all: what somebody may look at side by side."
+    return [route for route in Route.by_assumption()[::-1] if route.computes(log)]

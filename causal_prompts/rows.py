@@ -103,7 +103,7 @@ def training_rows(
     source = source_of(reward)
     frame, encode = source.log_.frame, source.encode
     (q, queries), (p, prompts) = pd.factorize(frame["query"]), pd.factorize(frame["prompt"])
-    of_level = [c for c in ("model", "task") if c in frame] or np.zeros(len(frame), int)
+    of_level = [column for column in ("model", "task") if column in frame] or np.zeros(len(frame), int)
     return Rows(
         queries=list(queries), prompts=list(prompts),
         E_q=encode(list(queries), "query"), E_p=encode(list(prompts), "prompt"),
@@ -135,9 +135,9 @@ def group_means(
     g: np.ndarray, # (n,) group of each row, counted from 0
 ) -> np.ndarray: # same shape as F
     "The mean of each column over each group, spread back to the rows."
-    M = sparse.csr_matrix((np.ones(len(g)), (g, np.arange(len(g)))), shape=(g.max() + 1, len(g)))
+    sum_over = sparse.csr_matrix((np.ones(len(g)), (g, np.arange(len(g)))), shape=(g.max() + 1, len(g)))
     size = np.maximum(np.bincount(g), 1).reshape(-1, *[1] * (F.ndim - 1))
-    return np.asarray((M @ F) / size)[g]
+    return np.asarray((sum_over @ F) / size)[g]
 
 # %% ../nbs/302_rows.ipynb #0d0185ac
 def fold_numbers(
@@ -200,32 +200,32 @@ def fitted_pca(
         return PCASpace(max(1, min(d, len(texts) - 1))).fit(texts, E)
 
 # %% ../nbs/302_rows.ipynb #4ab3e505
-def _by_level(R, rows, passes=3):
+def _by_level(left, rows, passes=3):
     "What the other queries of a row's level have in common, level by level of every category of many levels."
-    flat = R.reshape(len(R), -1)
+    flat = left.reshape(len(left), -1)
     parts = np.zeros((rows.levels.shape[1], *flat.shape))
     for _ in range(passes if len(parts) > 1 else 1):
         for j, code in enumerate(rows.levels.T):
-            F = np.c_[flat - parts.sum(0) + parts[j], np.ones(len(R))]
+            columns = np.c_[flat - parts.sum(0) + parts[j], np.ones(len(left))]
             at = code >= 0
             own = pd.factorize(code[at] * (rows.cluster.max() + 1) + rows.cluster[at])[0]
-            rest = _group_sums(F[at], code[at]) - _group_sums(F[at], own)
+            rest = _group_sums(columns[at], code[at]) - _group_sums(columns[at], own)
             parts[j, at] = rest[:, :-1] / (rest[:, -1:] + .1)
-    return parts.sum(0).reshape(R.shape)
+    return parts.sum(0).reshape(left.shape)
 
-def _group_sums(F, g):
+def _group_sums(columns, g):
     "The sum of each column over each group, spread back to the rows."
-    M = sparse.csr_matrix((np.ones(len(g)), (g, np.arange(len(g)))))
-    return np.asarray(M @ F)[g]
+    sum_over = sparse.csr_matrix((np.ones(len(g)), (g, np.arange(len(g)))))
+    return np.asarray(sum_over @ columns)[g]
 
 # %% ../nbs/302_rows.ipynb #c0ffee10
 @patch
 def expected(self: Within, rows, F):
     "The mean of the row's group, and what covariates that differ between its draws add."
-    M = group_means(F, rows.g)
-    if rows.H is None: return M
+    mean = group_means(F, rows.g)
+    if rows.H is None: return mean
     drawn = rows.H - group_means(rows.H, rows.g)
-    return M + drawn @ np.linalg.lstsq(drawn, F - M, rcond=None)[0]
+    return mean + drawn @ np.linalg.lstsq(drawn, F - mean, rcond=None)[0]
 
 @patch
 def expected(self: Nothing | Weighted, rows, F):
@@ -236,8 +236,8 @@ def expected(self: Nothing | Weighted, rows, F):
 def expected(self: Backdoor, rows, F):
     "A ridge on the query's features, out of fold, and the levels of categories of many."
     def ridge(): return RidgeCV(np.logspace(-1, 5, 13), alpha_per_target=F.ndim > 1)
-    M = fold_predictions(ridge, rows.H, F, rows.fold)
-    return M if rows.levels is None else M + _by_level(F - M, rows)
+    guess = fold_predictions(ridge, rows.H, F, rows.fold)
+    return guess if rows.levels is None else guess + _by_level(F - guess, rows)
 
 # %% ../nbs/302_rows.ipynb #ee26e655
 @patch
@@ -265,6 +265,7 @@ def _learned_score(rows):
     best = min(guess, key=lambda name: np.average((rows.y - guess[name])**2, weights=rows.w))
     return guess[best], best
 
+# %% ../nbs/302_rows.ipynb #13c8b3c0
 @patch
 def expected_score(self: Nothing, rows): return np.full(len(rows.y), rows.y.mean()), "mean"
 
@@ -273,13 +274,13 @@ def expected_score(self: Within, rows): return self.expected(rows, rows.y), "que
 
 @patch
 def expected_score(self: Weighted, rows):
-    m, best = _learned_score(rows)
-    return m + np.average(rows.y - m, weights=rows.w), best
+    guess, best = _learned_score(rows)
+    return guess + np.average(rows.y - guess, weights=rows.w), best
 
 @patch
 def expected_score(self: Backdoor, rows):
-    m, best = _learned_score(rows)
-    return m if rows.levels is None else m + _by_level(rows.y - m, rows), best
+    guess, best = _learned_score(rows)
+    return guess if rows.levels is None else guess + _by_level(rows.y - guess, rows), best
 
 # %% ../nbs/302_rows.ipynb #0ad52867
 def expected_score(
@@ -301,7 +302,7 @@ def many_levels(
     names: list[str], # its covariates
 ) -> np.ndarray | None: # (n, m) whole numbers; None: there are none
     "The categories of many levels, which are adjusted for level by level."
-    found = [c.levels for c in code_covariates(frame, names) if c.levels is not None]
+    found = [coded.levels for coded in code_covariates(frame, names) if coded.levels is not None]
     return np.column_stack(found) if found else None
 
 # %% ../nbs/302_rows.ipynb #3f7fe944
@@ -312,11 +313,11 @@ def add_conditions(
     "Add to the rows the features that a learned expectation conditions on, and folds of whole queries."
     _enough_queries(len(np.unique(rows.q)))
     X = fitted_pca(rows.queries, rows.E_q, 30).transform(rows.queries, rows.E_q)
-    S = StructureSpace().fit(rows.queries, rows.E_q).transform(rows.queries, rows.E_q)
+    counts = StructureSpace().fit(rows.queries, rows.E_q).transform(rows.queries, rows.E_q)
     names = usable_covariates(log)
-    H = np.c_[(X / (X.std(0).max() or 1.)), S][rows.q]
+    text = np.c_[(X / (X.std(0).max() or 1.)), counts][rows.q]
     fold = fold_numbers(len(rows.queries), folds, random_state, "nuisance")[rows.q]
-    return replace(rows, H=np.c_[H, covariate_matrix(log.frame, names)], fold=fold,
+    return replace(rows, H=np.c_[text, covariate_matrix(log.frame, names)], fold=fold,
                    levels=many_levels(log.frame, names))
 
 # %% ../nbs/302_rows.ipynb #7f6a3710
@@ -333,7 +334,7 @@ def varying_covariates(
     g: np.ndarray, # (n,) comparison group
 ) -> list[str]: # names
     "The covariates that differ between the draws of one query."
-    return [c for c in log.covariates if log.frame.groupby(g)[c].nunique(dropna=False).max() > 1]
+    return [name for name in log.covariates if log.frame.groupby(g)[name].nunique(dropna=False).max() > 1]
 
 def most_levels(
     frame: pd.DataFrame, # a log's rows
@@ -344,7 +345,7 @@ def most_levels(
 def _drawn(frame, names):
     "Covariates that differ between the draws of one query; the levels of a category of many as indicators."
     most = most_levels(frame)
-    return np.c_[covariate_matrix(frame, names), *(c.indicators(most) for c in code_covariates(frame, names))]
+    return np.c_[covariate_matrix(frame, names), *(coded.indicators(most) for coded in code_covariates(frame, names))]
 
 # %% ../nbs/302_rows.ipynb #f68f7d24
 @patch

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import causal_prompts as cp
-from causal_prompts import agreement as ag, confounding as cf
+from causal_prompts import agreement as ag, assignments, confounding as cf, nuisances
 from causal_prompts.core import Finding, NotIdentifiedError, rng
 from causal_prompts.residuals import residuals
 from causal_prompts.grids import Grid, load_dataset
@@ -36,7 +36,7 @@ def crossed():
     return causal(World(prompts_per_query=4).log(60, n_prompts=4))
 
 
-CHECKS = [cf.balance, cf.assignment, ag.naive_gap, ag.fold_gap, ag.within_between]
+CHECKS = [cf.balance, assignments.assignment, ag.naive_gap, ag.fold_gap, ag.within_between]
 
 
 # ---- what every finding is
@@ -120,12 +120,12 @@ def test_balance_within_sees_what_differs_between_the_draws_of_a_query(logs):
 def test_weighting_balances_and_wrong_propensities_stop():
     log = log_of("confounded-visible", n_queries=800, per=1, propensities=True)
     model = causal(log)
-    assert model.route_ == "weighted" and cf.balance(model).verdict == "ok" and cf.assignment(model).verdict == "ok" and cf.nuisance(model).verdict == "ok"
+    assert model.route_ == "weighted" and cf.balance(model).verdict == "ok" and assignments.assignment(model).verdict == "ok" and nuisances.nuisance(model).verdict == "ok"
     even = cp.Triplets(log.frame.assign(propensity=1 / 12))
     assert causal(even).route_ == "dml" and "contradict" in causal(even).why_
     wrong = causal(even, route="weighted")
     assert wrong.identification_.verdict == "stop"
-    assert cf.balance(wrong).verdict == "stop" and cf.assignment(wrong).verdict == "caution"
+    assert cf.balance(wrong).verdict == "stop" and assignments.assignment(wrong).verdict == "caution"
 
 
 def test_sign_flips_keep_their_level_over_many_looks():
@@ -143,14 +143,14 @@ def test_sign_flips_keep_their_level_over_many_looks():
 # ---- assignment
 
 def test_assignment_by_route(rewards):
-    assert cf.assignment(rewards["visible"][1]).verdict == "stop"
-    within = cf.assignment(rewards["visible"][0])
+    assert assignments.assignment(rewards["visible"][1]).verdict == "stop"
+    within = assignments.assignment(rewards["visible"][0])
     assert within.verdict == "ok" and within.facts["p_raw"] <= .01 and "does no harm" in within.reading
-    left = cf.assignment(rewards["single"][0])
+    left = assignments.assignment(rewards["single"][0])
     assert left.verdict == "ok" and left.facts["p_raw"] <= .01 < left.facts["p_left"] and "can no longer" in left.reading
-    hidden = cf.assignment(rewards["hidden"][1])
+    hidden = assignments.assignment(rewards["hidden"][1])
     assert hidden.verdict == "ok" and "does not make the choice random" in hidden.reading
-    with pytest.raises(ValueError, match="permutations must be a whole number >= 99"): cf.assignment(rewards["hidden"][0], permutations=20)
+    with pytest.raises(ValueError, match="permutations must be a whole number >= 99"): assignments.assignment(rewards["hidden"][0], permutations=20)
 
 
 def test_ridge_predictions_and_auc_are_those_of_sklearn():
@@ -158,19 +158,19 @@ def test_ridge_predictions_and_auc_are_those_of_sklearn():
     r = np.random.default_rng(0)
     X, fold = r.normal(size=(90, 6)), np.arange(90) % 3
     A = X @ r.normal(size=(6, 2)) + r.normal(size=(90, 2))
-    P = cf._ridges(X, fold, penalties=(.1,))(A)[0]
+    P = assignments._ridges(X, fold, penalties=(.1,))(A)[0]
     for k in range(3):
         assert np.allclose(P[fold == k], Ridge(9., fit_intercept=False).fit(X[fold != k], A[fold != k]).predict(X[fold == k]))
     met = A[:, 0] > 0
-    assert cf._rank_auc(P[:, 0], met)[0] == pytest.approx(roc_auc_score(met, P[:, 0])) and cf._rank_auc(P[:, 0], met)[1] < 1e-6
-    signed, each, best = cf._signed_r2(P[None], A)
+    assert assignments._rank_auc(P[:, 0], met)[0] == pytest.approx(roc_auc_score(met, P[:, 0])) and assignments._rank_auc(P[:, 0], met)[1] < 1e-6
+    signed, each, best = assignments._signed_r2(P[None], A)
     assert each[0, 1] == pytest.approx((P[:, 1] @ A[:, 1])**2 / (P[:, 1] @ P[:, 1]) / (A[:, 1] @ A[:, 1]))
-    two = cf._signed_r2(np.concatenate([P, P[:, ::-1]], 1)[None], np.c_[A, A[:, ::-1]], 2)[0]
+    two = assignments._signed_r2(np.concatenate([P, P[:, ::-1]], 1)[None], np.c_[A, A[:, ::-1]], 2)[0]
     assert two == pytest.approx([signed[0]] * 2)
 
 
 def test_a_crossed_log_has_no_choice_to_predict(crossed):
-    f = cf.assignment(crossed)
+    f = assignments.assignment(crossed)
     assert f.verdict == "ok" and "same prompts" in f.reading and f.plot() is not None
     for check in (ag.fold_gap, ag.within_between):
         with pytest.raises(NotIdentifiedError, match="Every query met the same prompts"): check(crossed)
@@ -191,17 +191,17 @@ def u_shaped(seed=0, n=2000, k=8):
 
 def test_a_shape_that_ridge_cannot_read_rings_twice():
     model = causal(u_shaped())
-    f = cf.nuisance(model)
+    f = nuisances.nuisance(model)
     assert f.verdict == "caution" and f.facts["p_score"] <= .01 and f.facts["p_prompt"] <= .01 and "flexible" in f.advice
-    assert cf.assignment(model).verdict == "caution"
+    assert assignments.assignment(model).verdict == "caution"
 
 
 def test_nuisance_is_quiet_and_quotes_held_out_r2(rewards):
     model = rewards["single"][0]
-    f, r = cf.nuisance(model), residuals(model)
+    f, r = nuisances.nuisance(model), residuals(model)
     assert f.verdict == "ok"
     t = f.table.set_index(["target", "learner"])
-    plain = cf._plain_mean(r.rows, r.rows.y)
+    plain = nuisances._plain_mean(r.rows, r.rows.y)
     assert t.R2[("score", model.nuisance_)] == pytest.approx(1 - np.sum(r.y**2) / np.sum((r.rows.y - plain)**2))
     assert (t.lo < t.R2).all() and (t.R2 < t.hi).all()
 
@@ -211,12 +211,12 @@ def test_nuisance_interval_has_the_spread_of_the_bootstrap():
     q = np.repeat(np.arange(150), 3)
     plain = r.exponential(size=150) * 3; loss = plain * r.uniform(.4, 1.2, 150)
     boot = [1 - loss[i].sum() / plain[i].sum() for i in r.integers(150, size=(2000, 150))]
-    assert cf._explained(loss, plain, .05)["se"] == pytest.approx(np.std(boot), rel=.1)
+    assert nuisances._explained(loss, plain, .05)["se"] == pytest.approx(np.std(boot), rel=.1)
 
 
 def test_nuisance_does_not_apply_where_nothing_is_learned(rewards):
-    with pytest.raises(NotIdentifiedError, match="query's own mean"): cf.nuisance(rewards["random"][0])
-    with pytest.raises(NotIdentifiedError, match="adjusts for nothing"): cf.nuisance(rewards["random"][1])
+    with pytest.raises(NotIdentifiedError, match="query's own mean"): nuisances.nuisance(rewards["random"][0])
+    with pytest.raises(NotIdentifiedError, match="adjusts for nothing"): nuisances.nuisance(rewards["random"][1])
 
 
 # ---- averages beside effects
@@ -328,7 +328,7 @@ def test_hidden_checks_need_queries_that_repeat(rewards):
 def test_the_papers_model_is_judged_by_double_machine_learning(logs):
     from econml.dml import LinearDML
     model = cp.CPOReward(d_x=5, d_t=2, estimator=LinearDML(model_y="linear", model_t="linear", random_state=0), encoder=ENCODER, baseline=World.baseline).fit(logs["hidden"])
-    assert ag.within_between(model).verdict == "stop" and cf.nuisance(model).facts["route"] == "dml" and cf.balance(model).verdict == "ok"
+    assert ag.within_between(model).verdict == "stop" and nuisances.nuisance(model).facts["route"] == "dml" and cf.balance(model).verdict == "ok"
 
 
 @pytest.mark.recorded

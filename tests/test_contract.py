@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import causal_prompts as cp
-from causal_prompts.coverage import coverage
+from causal_prompts.confounding_steps import ConfoundingSteps
 from causal_prompts.diagnostics import checkup
 from causal_prompts.evaluation import ranking
 from causal_prompts.inference import contrasts
@@ -17,8 +17,7 @@ from causal_prompts.refits import judged, refit
 from causal_prompts.reporting import report
 from causal_prompts.residuals import residuals, row_source
 from causal_prompts.rewards import Reward
-from causal_prompts.routes import Backdoor, Between, Nothing, Route, Within
-from causal_prompts.stability import embedding_stability
+from causal_prompts.routes import Backdoor, Nothing, Route, Weighted, Within
 from causal_prompts.treesearch import search
 from fakes import Words, examples
 
@@ -123,6 +122,30 @@ def test_a_route_of_ones_own_goes_through_the_checks_in_the_words_of_its_kind(re
     monkeypatch.setattr(type(reward), "route_", "nearby")
     found = checkup(reward, only=["balance", "assignment", "placebo outcomes", "within and between"])
     assert not len(found.skipped) or not found.skipped["why"].str.startswith("FAILED").any()
+
+def test_a_route_of_ones_own_says_which_logs_open_it_and_stands_where_its_assumptions_put_it(world, monkeypatch):
+    monkeypatch.setattr(Route, "kinds", dict(Route.kinds))
+    drawn, bare = (world.log(n_queries=120, n_prompts=4, prompts_per_query=2, propensities=told) for told in (True, False))
+    assert [o.route for o in Route.open_for(drawn, wrong="")] == ["weighted", "within", "dml"] and [o.route for o in Route.open_for(drawn, wrong="They do not hold.")] == ["within", "dml"]
+    assert Route.computable(drawn) == ["naive", "dml", "within", "weighted"]
+    class Lottery(Nothing):
+        name, title, assumes = "lottery", "one lottery", 1.5
+        def opens(self, log, facts, wrong): return "one lottery chose" if facts["known_propensity"] else ""
+        def computes(self, log): return "propensity" in log.frame
+    assert [(o.route, bool(o.why)) for o in Route.open_for(drawn, wrong="")] == [("weighted", True), ("lottery", True), ("within", True), ("dml", True)]
+    assert [o.route for o in Route.open_for(bare)] == ["within", "dml"]
+    assert Route.computable(drawn) == ["naive", "dml", "within", "lottery", "weighted"] and Route.computable(bare) == ["naive", "dml", "within"]
+    assert Route.titled("one lottery") == "lottery"
+
+def test_a_route_of_ones_own_stands_in_the_graph_and_among_the_steps(reward, log, world, monkeypatch):
+    monkeypatch.setattr(Route, "kinds", dict(Route.kinds))
+    class Nearby(Backdoor):
+        name, title, assumes = "nearby", "queries nearby", 2.5
+    table = cp.graph.PromptGraph.from_log(log).identify(log).table.set_index("route")
+    assert list(table.index) == [kind.title for kind in (Weighted, Within, Nearby, Backdoor)] and table.loc[Nearby.title, "open"] == table.loc[Backdoor.title, "open"]
+    steps = ConfoundingSteps(reward, adjust="nearby")
+    for _ in range(4): steps.next.click()
+    assert steps.error is None and "query traits" in steps.view.reading and steps.view.facts["effect"] != 0
 
 def test_a_ranker_without_a_race_predicts_points_of_the_score(world):
     log = world.log(n_queries=300, n_prompts=6, prompts_per_query=6)

@@ -192,10 +192,10 @@ def test_design_graph_model_and_checks_see_the_same_time():
     f = f.assign(when=pd.Timestamp("2024-01-01") + pd.to_timedelta(t * 10, unit="D"))
     log = cp.Triplets(f, covariates=["when"])
     m, _ = effect(f, ["when"])
-    design, assignment = log.design(), cp.confounding.assignment(m)
+    design, assignment = log.design(), cp.assignments.assignment(m)
     assert design.facts["predictable"] and assignment.facts["p_raw"] <= .01 and "can no longer be predicted" in assignment.reading and "when (time: trend, bends, hour)" in " ".join(design.table["value"])
     bare = cp.Triplets(f, covariates=[])
-    assert not bare.design().facts["predictable"] and cp.confounding.assignment(effect(f, [])[0]).facts["p_raw"] > .01, "the text does not show the time"
+    assert not bare.design().facts["predictable"] and cp.assignments.assignment(effect(f, [])[0]).facts["p_raw"] > .01, "the text does not show the time"
     found = PromptGraph.from_log(log).estimate(log, CAREFUL, PLAIN, encoder=Words())
     assert abs(found.facts["effect"]) < 3 * found.facts["se"] and found.facts["naive"] < -.25
     assert covariate_matrix(log.frame, ["when"]).shape[1] == log.query_numbers.shape[1] - bare.query_numbers.shape[1]

@@ -15,6 +15,8 @@ PACKAGE, NBS = ROOT/"causal_prompts", ROOT/"nbs"
 NAME = PACKAGE.name
 HEAVY = ["torch", "transformers", "sentence_transformers", "econml", "dowhy", "lightgbm", "shap", "openai", "ray", "xgboost"]
 LONGEST, FULLEST, WIDEST = 30, 1000, 120 # lines of code and characters in one exported cell, characters in one of its lines
+TALLEST = 400 # lines that no module reaches
+OVERLONG = {"causal", "design", "placebos", "refutation", "trace_importers", "transport", "triplets"} # modules that still do
 
 
 def settings(root=ROOT):
@@ -74,6 +76,11 @@ def too_dense(nbs=NBS):
             size, wide = len(c["source"]), max(map(len, code), default=0)
             if len(code) > LONGEST or size > FULLEST or wide > WIDEST: found.append(f"{f.name} {code[0][:50]!r}: {len(code)} lines, {size} characters, widest line {wide}")
     return found
+
+def too_long(package=PACKAGE):
+    "Modules that hold more than one page's worth, with their lines; split their page at one of its headings."
+    lines = {f.stem: len(f.read_text(encoding="utf-8").splitlines()) for f in sorted(package.glob("*.py")) if f.stem != "_modidx"}
+    return {module: n for module, n in lines.items() if n >= TALLEST}
 
 def unrun(notebook):
     "What is wrong with the stored outputs of a notebook; empty where nothing is."
@@ -449,6 +456,11 @@ def test_contributing_names_every_page_once():
     assert named == [(f.stem, module_of(f)) for f in notebooks() if f.parent == NBS and module_of(f)]
 
 def test_no_exported_cell_is_too_long(): assert too_dense() == []
+
+def test_no_module_is_too_long(tmp_path):
+    assert too_long().keys() <= OVERLONG
+    for name, n in dict(short=TALLEST - 1, tall=TALLEST, _modidx=9 * TALLEST).items(): (tmp_path/f"{name}.py").write_text("x = 1\n" * n)
+    assert too_long(tmp_path) == {"tall": TALLEST}
 
 @pytest.mark.parametrize("source, what", [("x = 1\n\n" * 31, "31 lines"), ("x = 1 # " + "a" * 130, "widest line 138"), ("\n".join(["y = " + "1" * 90] * 12), "1149 characters")])
 def test_a_dense_cell_is_found(tmp_path, source, what):

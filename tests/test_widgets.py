@@ -11,18 +11,19 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from causal_prompts import confounding_steps as widgets
+from causal_prompts import confounding_steps, effect_views, step_views
 from causal_prompts.causal import CausalReward
-from causal_prompts.confounding_steps import ADJUST, adjustments, ConfoundingSteps, Contrast, contrast, effect_view
-from causal_prompts.confounding_steps import explained, left_over, naive_view, outcome_view, routes, stand_in
-from causal_prompts.confounding_steps import start_state, STEPS, treatment_view, VIEWS
+from causal_prompts.confounding_steps import ConfoundingSteps, VIEWS
 from causal_prompts.core import as_markdown, Finding, NotIdentifiedError
+from causal_prompts.effect_views import effect_view, routes, stand_in
 from causal_prompts.inference import contrasts
 from causal_prompts.naive import NaiveReward
+from causal_prompts.one_contrast import adjustments, Contrast, contrast, start_state
 from causal_prompts.positivity_explorer import PAGES, Positivity, positivity_view, PositivityExplorer
 from causal_prompts.proposers import EditProposer
 from causal_prompts.residuals import residuals
 from causal_prompts.routes import Route
+from causal_prompts.step_views import explained, left_over, naive_view, outcome_view, STEPS, treatment_view
 from causal_prompts.treesearch import search
 from causal_prompts.triplets import Triplets
 from causal_prompts.views import Evidence, Page, png, View
@@ -53,13 +54,13 @@ def study(world): return search(fit(world, n_prompts=40, prompts_per_query=8), w
 @pytest.fixture(autouse=True)
 def light(monkeypatch):
     "Twenty shuffles are enough to see the page."
-    whole = widgets.refute
-    monkeypatch.setattr(widgets, "refute", lambda reward, prompt: whole(reward, prompt, simulations=20))
+    whole = effect_views.refute
+    monkeypatch.setattr(effect_views, "refute", lambda reward, prompt: whole(reward, prompt, simulations=20))
 
 
 # ---- one contrast
 
-@pytest.mark.parametrize("route", list(ADJUST))
+@pytest.mark.parametrize("route", list(Route.by_assumption()))
 def test_a_contrast_is_the_slope_of_its_residuals_and_agrees_with_contrasts(reward, state, route):
     c, r = contrast(reward, state.prompt, state.baseline, route), residuals(reward, route=route)
     t = contrasts(r.rows, r.y, r.rows.prompts.index(state.baseline)).set_index("prompt").loc[state.prompt]
@@ -103,7 +104,7 @@ def reward_without(reward):
     return CausalReward(learner="kernel", folds=0, encoder=Words(), baseline=reward.baseline_).fit(Triplets(reward.log_.frame.drop(columns="propensity")))
 
 
-@pytest.mark.parametrize("route", list(ADJUST))
+@pytest.mark.parametrize("route", list(Route.by_assumption()))
 def test_a_stand_in_has_the_residuals_of_its_route(reward, state, route):
     s = stand_in(reward, state.prompt, route)
     r, own = residuals(s), residuals(reward, route=route)
@@ -203,13 +204,13 @@ def test_little_choice_left_is_said(reward, state):
     assert left_over(c, c) == pytest.approx(dict(share=1., queries=left_over(c, c)["queries"], heaviest=left_over(c, c)["heaviest"]))
     pinned = replace(c, t=np.where(c.cluster < 5, c.t, 0.))
     found = left_over(pinned, c)
-    assert found["queries"] <= 5 and widgets._left_verdict(found) == "stop"
-    assert widgets._left_verdict(dict(share=.1, queries=400)) == "caution" and widgets._left_verdict(dict(share=.9, queries=400)) == "ok"
+    assert found["queries"] <= 5 and step_views._left_verdict(found) == "stop"
+    assert step_views._left_verdict(dict(share=.1, queries=400)) == "caution" and step_views._left_verdict(dict(share=.9, queries=400)) == "ok"
     assert treatment_view(Evidence(reward), state).verdict == "ok"
 
 
 def test_the_graph_page_judges_the_chosen_adjustment(evidence, state):
-    verdicts = {a: VIEWS[1](evidence, replace(state, adjust=a)).verdict for a in ADJUST}
+    verdicts = {a: VIEWS[1](evidence, replace(state, adjust=a)).verdict for a in Route.by_assumption()}
     assert verdicts["within"] == verdicts["weighted"] == "ok" and verdicts["dml"] == "caution"
 
 
@@ -277,20 +278,20 @@ def test_an_error_is_shown_and_leaves_no_stale_picture(steps):
 
 
 def test_an_error_deep_inside_is_shown(steps, monkeypatch):
-    monkeypatch.setattr(widgets, "VIEWS", (lambda evidence, state: 1 / 0,) * 6)
+    monkeypatch.setattr(confounding_steps, "VIEWS", (lambda evidence, state: 1 / 0,) * 6)
     steps.next.click()
     assert "ZeroDivisionError: division by zero" in steps.note.value and isinstance(steps.error, ZeroDivisionError)
 
 
 def test_a_picture_that_cannot_be_drawn_is_an_error_too(steps, monkeypatch):
-    monkeypatch.setattr(widgets, "VIEWS", (lambda evidence, state: View("?", pd.DataFrame(dict(a=[1])), "ok", "r", form=("no such form", {})),) * 6)
+    monkeypatch.setattr(confounding_steps, "VIEWS", (lambda evidence, state: View("?", pd.DataFrame(dict(a=[1])), "ok", "r", form=("no such form", {})),) * 6)
     steps.next.click()
     assert "no such form" in steps.note.value
 
 
 def test_what_does_not_apply_is_said_in_its_own_words(steps, monkeypatch):
     def refuse(evidence, state): raise NotIdentifiedError("One prompt only.", "its mean.")
-    monkeypatch.setattr(widgets, "VIEWS", (refuse,) * 6)
+    monkeypatch.setattr(confounding_steps, "VIEWS", (refuse,) * 6)
     steps.next.click()
     assert "This does not apply here: One prompt only." in steps.note.value and "Error" not in steps.note.value
 
