@@ -15,9 +15,10 @@ from . import plots
 from .core import mean_interval, NotIdentifiedError
 from .naive import NaiveReward
 from .one_contrast import adjustments, contrast, Steps
-from .refutation import confounding_bias, refute, sensitivity
+from .refutation import refute
 from .residuals import holm, joint_test, row_source
 from .routes import Nothing, Route
+from .sensitivity_analysis import confounding_bias, sensitivity
 from .step_views import route_open, step_view
 from .views import Evidence, FORMS, quoted, View
 
