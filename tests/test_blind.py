@@ -12,7 +12,7 @@ from causal_prompts.diagnostics import checkup
 from causal_prompts.embeddings import are_names, name_vectors, TextEncoder
 from causal_prompts.naive import NaiveReward
 from causal_prompts.pools import parse_prompts, placeholders
-from causal_prompts.proposers import PLACEHOLDER, sentences
+from causal_prompts.pieces import PLACEHOLDER, sentences
 from causal_prompts.treesearch import search
 from causal_prompts.rewards import blindness
 from causal_prompts.support import indistinct, same_distance

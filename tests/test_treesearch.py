@@ -11,7 +11,8 @@ from causal_prompts.causal import CausalReward
 from causal_prompts.core import content_id, rng
 from causal_prompts.embeddings import TextEncoder
 from causal_prompts.naive import NaiveReward
-from causal_prompts.proposers import EditProposer, ideas_from, PLACEHOLDER, sentences
+from causal_prompts.pieces import PLACEHOLDER, sentences
+from causal_prompts.proposers import EditProposer, ideas_from
 from causal_prompts.treesearch import search
 from causal_prompts.triplets import Triplets
 from causal_prompts.grids import load_dataset
