@@ -23,6 +23,7 @@ from .covariates import levels_not_held
 from .embeddings import TextEncoder
 from .inference import contrasts
 from .kernel import ProductKernel
+from .parts import Parts
 from .race import (BEATS_NAIVE, LEARNERS, RACE_FORM, NaiveRival, race, race_advice, race_said, race_shown,
                                  race_table, sampled, unit_of, winner)
 from .rewards import Reward
@@ -45,10 +46,11 @@ class CausalReward(Reward):
         folds: int = 5, # cross-fitting and the race; 0: no race, no comparison with the naive model
         encoder=None, # any object with .encode(texts, role=...); None: TextEncoder()
         baseline: str | None = None, # t0; None: the prompt called so, else the most logged
+        parts="auto", # what prompts are made of: 'auto', None (whole prompts only), or a corrected Parts
         random_state: int = 0,
     ):
         self.route, self.learner, self.d_x, self.d_t, self.folds = route, learner, d_x, d_t, folds
-        self.encoder, self.baseline, self.random_state = encoder, baseline, random_state
+        self.encoder, self.baseline, self.parts, self.random_state = encoder, baseline, parts, random_state
 
 # %% ../nbs/407_causal.ipynb #35ebe4f9
 @patch
@@ -59,6 +61,8 @@ def _check_parameters(self: CausalReward):
     for name, allowed in may_be.items():
         if getattr(self, name) not in allowed:
             raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+    if not (self.parts is None or isinstance(self.parts, Parts) or isinstance(self.parts, str) and self.parts == "auto"):
+        raise ValueError(f"parts must be 'auto', None or a Parts, got {self.parts!r}")
     if self.folds < 0 or self.folds == 1:
         raise ValueError(f"folds must be 0 (no comparison) or at least 2, got {self.folds}")
     within_only = LEARNERS.get(self.learner, ProductKernel).within_only
@@ -343,7 +347,8 @@ def state(self: CausalReward) -> dict:
     if not isinstance(self.model_, ProductKernel):
         raise ValueError("only CausalReward with the kernel learner can be saved without pickle, got the learner "
                          f"{self.learner_!r}; fit with learner='kernel', or save the log and fit again")
-    params = {k: v for k, v in self.get_params(deep=False).items() if k != "encoder"}
+    params = {k: v for k, v in self.get_params(deep=False).items() if k not in ("encoder", "parts")}
+    params["parts"] = None if self.parts_ is None else "auto" # those in use are the kernel's
     ours = isinstance(self.encoder_, TextEncoder) and not self.encoder_.model_given
     return dict(
         params=params, encoder=self.encoder_.state() if ours else None, baseline=self.baseline_, route=self.route_,
@@ -362,7 +367,8 @@ def _restored(tree, log, encoder):
     for name in ("route", "why", "nuisance", "learner"): setattr(out, f"{name}_", tree[name])
     out.route_ = Route.declared_by(out)
     out.identification_, out.support_ = Finding.from_dict(tree["identification"]), space_from_state(tree["support"])
-    out.model_ = ProductKernel.from_state(tree["kernel"])
+    out.model_ = ProductKernel.from_state(tree["kernel"], out.encoder_)
+    if out.model_.made_of.parts is not None: out._parts = out.model_.made_of.parts
     _refuse_misfits(out)
     return out
 

@@ -104,7 +104,8 @@ class ProductKernel:
 
     @classmethod
     def of(cls, reward):
-        made_of = PartSpace(reward.parts_, partial(reward.encode, role="prompt"))
+        reads = getattr(reward.parts_, "encoder", None) is not None # sentences, not whole prompts alone
+        made_of = PartSpace(reward.parts_, partial(reward.encode, role="prompt") if reads else None)
         return cls(reward.d_t, reward.d_x, random_state=reward.random_state, made_of=made_of)
 
 # %% ../nbs/405_kernel.ipynb #a62e8fda

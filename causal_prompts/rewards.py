@@ -20,6 +20,8 @@ from .averages import averages_on, column_of_levels
 from .checks import check
 from .core import as_texts, Finding
 from .embeddings import are_names, TextEncoder
+from .part_effects import false_discovery, pair_effects, part_effects, parts_of
+from .parts import Parts
 from .routes import Route
 from .rows import expected_score, Rows, text_vectors
 from .saving import write_archive
@@ -99,7 +101,7 @@ def open(
         raise TypeError(f"log must be a Triplets, got {type(log).__name__}; read it with Triplets.read(...)")
     log.require_effects()
     self.log_, self.prompts_ = log.scored, log.scored.prompts
-    for old in ("names_", "_left"): self.__dict__.pop(old, None)
+    for old in ("names_", "_left", "_parts"): self.__dict__.pop(old, None)
     self.encoder_ = TextEncoder() if self.encoder is None else self.encoder
     self.baseline_ = _settled_baseline(self.log_, self.baseline)
     _warn_texts(self.log_, self.baseline_)
@@ -323,6 +325,48 @@ def average_se(
 ) -> np.ndarray: # (n_p,) NaN: the model has none
     "Standard error of the mean predicted effect over the queries."
     return np.full(len(prompts), np.nan)
+
+# %% ../nbs/402_rewards.ipynb #dac0ae69
+@patch(as_prop=True)
+def parts_(
+    self: Reward,
+) -> Parts | None: # None: not wanted (`parts=None`), or the prompts are names
+    "What the log's prompts are made of."
+    self.require_fitted()
+    if "_parts" not in self.__dict__:
+        given, named = getattr(self, "parts", "auto"), self.names_
+        own = given if isinstance(given, Parts) else parts_of(self.prompts_.prompt, self.encoder_)
+        self._parts = None if named or given is None else own
+    return self._parts
+
+@patch
+def _asked_parts(self: Reward):
+    "The parts, or why there are none."
+    if self.parts_ is not None: return self.parts_
+    raise ValueError("effects of parts need the prompts' texts, got names; give their texts to the log" if self.names_
+                     else "effects of parts need parts, got parts=None; fit with parts='auto'")
+
+# %% ../nbs/402_rewards.ipynb #7f553505
+@patch
+def part_effects(
+    self: Reward, by: str | None = None, # a column of the log (e.g. 'kind', 'model', 'task'): one effect per level
+    alpha: float = .05, # 1 - coverage
+) -> pd.DataFrame: # as `part_effects.part_effects`, a column of levels first
+    "Average effect of each part of the prompts, in points of score, the other parts held fixed."
+    parts, (rows, y) = self._asked_parts(), self.residuals()
+    if by is None: return part_effects(rows, y, parts, alpha)
+    level = column_of_levels(self.log_, by)
+    out = {v: part_effects(rows, y, parts, alpha, (level == v).to_numpy(bool, na_value=False))
+           for v in level.dropna().unique()}
+    table = pd.concat(out, names=[by]).reset_index(level=0).reset_index(drop=True)
+    return table.assign(q=false_discovery(table["p"]))
+
+@patch
+def interactions(
+    self: Reward, alpha: float = .05, # 1 - coverage
+) -> pd.DataFrame: # as `part_effects.pair_effects`
+    "What two parts bring together beyond the sum of both, in points of score."
+    return pair_effects(*self.residuals(), self._asked_parts(), alpha)
 
 # %% ../nbs/402_rewards.ipynb #7b530c51
 @patch
