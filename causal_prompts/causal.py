@@ -268,8 +268,7 @@ def _identification_finding(reward, rows, table):
 @patch(as_prop=True)
 def strategy_(self: CausalReward) -> Finding:
     "The former name of `identification_`."
-    told = "strategy_ is now identification_; the former name goes with version 0.2"
-    warnings.warn(told, FutureWarning, stacklevel=2)
+    warnings.warn("strategy_ is now identification_; the old name goes with version 0.2", FutureWarning, stacklevel=2)
     return self.identification_
 
 # %% ../nbs/407_causal.ipynb #f01bb1d2

@@ -138,7 +138,7 @@ def predictability(
     log, # `Triplets`
     query_features, # (n_queries, d); None: words, length, covariates
     permutations: int, random_state: int,
-    weighted: bool = False, # weigh rows by their recorded probabilities
+    weighted: bool = False, # by the recorded probabilities
     total: bool = False, # with weights: a query's sum instead of its mean
 ) -> tuple | None: # cross-fitted R2, p-value, null (permutations,); None: too little
     "How well a query's prompts can be predicted from the query, against chance."
