@@ -95,12 +95,19 @@ class _Reward:
     def encode(self, texts, role: str) -> _np.ndarray:
         'Texts as the vectors that the model sees.'
     has_interval: Any
+    def interactions(self, alpha: float = ...) -> _pd.DataFrame:
+        'What two parts bring together beyond the sum of both, in points of score.'
     def levels(self, queries, prompts) -> _np.ndarray:
         'What each prompt is expected to score on each query. Every model gives its own.'
     name: Any
     names_: Any
     def open(self, log: Triplets) -> Any:
         'Keep scored rows, encoder, baseline and support; warn of what would go unnoticed.'
+    def part_effects(self, by: str | None = ..., alpha: float = ...) -> _pd.DataFrame:
+        'Average effect of each part of the prompts, in points of score, the other parts held fixed.'
+    @property
+    def parts_(self) -> Any:
+        "What the log's prompts are made of."
     @property
     def posterior(self) -> Any:
         "The learner behind its effects, where mean and covariance of that learner's weights are known; None: they are not."
@@ -372,7 +379,7 @@ class CPOReward(_Reward):
 
 class CausalReward(_Reward):
     'Effects of prompts by the route the log allows: within queries, weighted, or double machine learning.'
-    def __init__(self, route: str = ..., learner: str = ..., d_x: int = ..., d_t: int = ..., folds: int = ..., encoder = ..., baseline: str | None = ..., random_state: int = ...) -> None: ...
+    def __init__(self, route: str = ..., learner: str = ..., d_x: int = ..., d_t: int = ..., folds: int = ..., encoder = ..., baseline: str | None = ..., parts = ..., random_state: int = ...) -> None: ...
     def average_se(self, queries, E_q, share, prompts) -> Any:
         'Standard error of the mean predicted effect over the queries, where the learner has one.'
     component_kind: Any

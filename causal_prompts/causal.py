@@ -17,6 +17,22 @@ from scipy import stats
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
+# %% ../nbs/407_causal.ipynb #79d86c3e
+from .core import as_texts, Finding, mean_interval, NotIdentifiedError
+from .covariates import levels_not_held
+from .embeddings import TextEncoder
+from .inference import contrasts
+from .kernel import ProductKernel
+from .race import (BEATS_NAIVE, LEARNERS, RACE_FORM, NaiveRival, race, race_advice, race_said, race_shown,
+                                 race_table, sampled, unit_of, winner)
+from .rewards import Reward
+from .routes import contradiction, Opening, Route
+from .rows import comparable, ess, expected_score, most_levels, varying_covariates
+from .saving import must_fit, read_archive, why_unreadable
+from .spaces import space_from_state
+from .support import Support
+from .triplets import Triplets
+
 # %% ../nbs/407_causal.ipynb #9f21fcc7
 from .core import as_texts, Finding, mean_interval, NotIdentifiedError
 from .covariates import levels_not_held
@@ -213,9 +229,9 @@ def _makers(self: CausalReward):
 # %% ../nbs/407_causal.ipynb #1bff29b2
 @patch
 def _choose_learner(self: CausalReward, rows, m, makers):
-    "The learner that explains most out of fold, the table of the race, and points of score for a unit of its scores."
-    most, limits = np.bincount(rows.g).max(), {name: LEARNERS[name].longest for name in makers}
-    makers = {k: make for k, make in makers.items() if limits[k] is None or most <= limits[k]} or makers
+    "The learner that explains most, the table of the race, and the unit of its scores."
+    most = np.bincount(rows.g).max()
+    makers = {k: v for k, v in makers.items() if most <= (LEARNERS[k].longest or most)} or makers
     enough = rows.cluster.max() + 1 >= 10
     rows, m = sampled(rows, m, self.random_state)
     predictions, table, best, y = {}, None, next(iter(makers)), rows.y - m
@@ -237,7 +253,8 @@ def _doubts(reward, rows):
     if route.weighs and ess(rows.w) < .3 * len(rows.w):
         out += (" Few rows carry most of the weight "
                 f"(effective sample {ess(rows.w) / len(rows.w):.0%}), and intervals are then too short.")
-    if route.within_query and rows.H is not None: out += levels_not_held(log.frame, varying_covariates(log, rows.g), most_levels(log.frame))
+    if route.within_query and rows.H is not None:
+        out += levels_not_held(log.frame, varying_covariates(log, rows.g), most_levels(log.frame))
     if log.adaptive:
         out += " A search chose these prompts by looking at earlier scores, so what a prompt met depends on luck."
     return out
@@ -283,8 +300,7 @@ def _identification_finding(reward, rows, table):
 @patch(as_prop=True)
 def strategy_(self: CausalReward) -> Finding:
     "The former name of `identification_`."
-    told = "strategy_ is now identification_; the former name goes with version 0.2"
-    warnings.warn(told, FutureWarning, stacklevel=2)
+    warnings.warn("strategy_ is now identification_; the old name goes with version 0.2", FutureWarning, stacklevel=2)
     return self.identification_
 
 # %% ../nbs/407_causal.ipynb #f01bb1d2
@@ -407,8 +423,8 @@ def load_reward(
     with open(path, "rb"): name = Path(path).name # a file that is not there says so itself
     try: version, need, reward = _read_reward(path, encoder)
     except Exception as e: # whatever a foreign file makes fail
-        raise ValueError(f"{name} must be a file written by reward.save(...), got something else ({why_unreadable(e)}); "
-                         "save the reward again") from e
+        raise ValueError(f"{name} must be a file written by reward.save(...), got something else "
+                         f"({why_unreadable(e)}); save the reward again") from e
     if version != 1:
         raise ValueError(f"format must be 1, got {version!r} in {name}; "
                          "this file was written by a newer version: update causal_prompts")

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .sources import files_of, from_json, json_of, refusal
+from .file_kinds import files_of
 from .messages import query_of, said
 from .plots import shorten
-from .reading import (first_of, gathered, given_prompt, no_prompt, placed, rows_of, files_title, stems,
-                                    tables_in, with_query)
-from .tool_logs import TOOLS, Tool, as_log, check_totals, is_score, mean_of, pick, scored
+from .reading import files_title, first_of, gathered, given_prompt, no_prompt, placed, rows_of, stems
+from .reading import tables_in, with_query
+from .sources import from_json, json_of, refusal
+from .tool_logs import as_log, check_totals, is_score, mean_of, pick, scored, Tool, TOOLS
 from .triplets import Triplets
 
 # %% ../nbs/711_eval_importers.ipynb #eim007

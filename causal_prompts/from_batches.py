@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .sources import files_of, foreign, lines_of, note, refusal
+from .file_kinds import files_of
 from .messages import matched, said
 from .plots import shorten
-from .tool_logs import TOOLS, Tool, as_log, marked, missing, score_or_missing
+from .sources import foreign, lines_of, note, refusal
+from .tool_logs import as_log, marked, missing, score_or_missing, Tool, TOOLS
 from .triplets import Triplets
 
 # %% ../nbs/708_from_batches.ipynb #imp060

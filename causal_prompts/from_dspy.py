@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from .core import LogError
-from .sources import csv_of, existing_file, foreign, is_objects, json_of, kind_of, refusal
+from .file_kinds import kind_of
 from .from_searches import gepa, joined_parts, search_log, warn_failures
 from .messages import cut_query, query_of
-from .tool_logs import TOOLS, Tool, as_log, check_totals, marked, missing, number_of, score_or_missing
+from .sources import csv_of, existing_file, foreign, is_objects, json_of, refusal
+from .tool_logs import as_log, check_totals, marked, missing, number_of, score_or_missing, Tool, TOOLS
 from .triplets import Triplets
 
 # %% ../nbs/710_from_dspy.ipynb #imp066

@@ -13,12 +13,13 @@ import numpy as np
 
 from . import sources
 from .core import LogError
-from .sources import bytes_of, files_of, foreign, json_of, note, parsed, refusal
-from .messages import (cut_query, options_of, query_of, said, template_with_options, with_options,
-                                     without_options)
+from .file_kinds import files_of
+from .messages import cut_query, options_of, query_of, said, template_with_options, with_options
+from .messages import without_options
 from .plots import shorten
-from .tool_logs import (SCORE_WORDS, TOOLS, Tool, as_log, check_totals, judge_failed, known_prompts,
-                                      missing, number_of, score_or_missing)
+from .sources import bytes_of, foreign, json_of, note, parsed, refusal
+from .tool_logs import as_log, check_totals, judge_failed, known_prompts, missing, number_of
+from .tool_logs import score_or_missing, SCORE_WORDS, Tool, TOOLS
 from .triplets import Triplets
 
 # %% ../nbs/705_from_inspect.ipynb #imp031

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .sources import files_of, foreign, json_of, json_or_none, lines_of, note, refusal, shape_of
 from .core import content_id
-from .messages import (cut_query, fields_text, holes_of, is_data, matched, options_of, query_of, said,
-                                     template_of, template_with_options, with_options)
-from .tool_logs import TOOLS, Tool, as_log, check_totals, missing, number_of, score_or_missing
+from .file_kinds import files_of
+from .messages import cut_query, fields_text, holes_of, is_data, matched, options_of, query_of, said
+from .messages import template_of, template_with_options, with_options
+from .sources import foreign, json_of, json_or_none, lines_of, note, refusal, shape_of
+from .tool_logs import as_log, check_totals, missing, number_of, score_or_missing, Tool, TOOLS
 from .triplets import Triplets
 
 # %% ../nbs/706_from_lm_eval.ipynb #imp043

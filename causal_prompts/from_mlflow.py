@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from .sources import foreign, from_json, note, objects_of, refusal
+from .file_kinds import objects_of
 from .messages import cut_query, mark_hole, query_field, query_of, said, template_of
-from .tool_logs import TOOLS, Tool, as_log, known_prompts, marked, missing, number_of, score_or_missing
+from .sources import foreign, from_json, note, refusal
+from .tool_logs import as_log, known_prompts, marked, missing, number_of, score_or_missing, Tool, TOOLS
 from .triplets import Triplets
 
 # %% ../nbs/707_from_mlflow.ipynb #imp050

@@ -9,12 +9,12 @@ __all__ = ['has_status', 'promptfoo']
 import json, re
 from pathlib import Path
 
-from .sources import (PACKING, cells_of, existing_file, files_of, foreign, is_objects, kind_of, note,
-                                    objects_of, refusal)
+from .file_kinds import files_of, kind_of, objects_of, PACKING
 from .messages import fields_text, holes_of, mark_hole, mark_query, plain, query_of, template_of
 from .plots import shorten
-from .tool_logs import (TOOLS, Tool, as_log, check_totals, judge_failed, missing, number_of,
-                                      score_or_missing)
+from .sources import cells_of, existing_file, foreign, is_objects, note, refusal
+from .tool_logs import as_log, check_totals, judge_failed, missing, number_of, score_or_missing, Tool
+from .tool_logs import TOOLS
 from .triplets import Triplets
 
 # %% ../nbs/704_from_promptfoo.ipynb #imp025

@@ -8,10 +8,11 @@ __all__ = ['TOOLS', 'router']
 # %% ../nbs/712b_from_routers.ipynb #fb00ea28
 import json
 
-from .reading import cell_value, first_filled, first_of, gathered, labelled, records_once, rows_of
-from .reading import files_title
-from .sources import files_of, note, refusal
-from .tool_logs import TOOLS, Tool, as_log, is_score, pick, scored
+from .file_kinds import files_of
+from .reading import cell_value, files_title, first_filled, first_of, gathered, labelled, records_once
+from .reading import rows_of
+from .sources import note, refusal
+from .tool_logs import as_log, is_score, pick, scored, Tool, TOOLS
 from .triplets import Triplets
 
 # %% ../nbs/712b_from_routers.ipynb #tim040

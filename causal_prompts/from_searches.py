@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .sources import csv_of, existing_file, foreign, json_of, kind_of, lines_of, refusal
+from .file_kinds import kind_of
 from .messages import query_of
-from .tool_logs import TOOLS, Tool, as_log, check_totals, is_finite, number_of
+from .sources import csv_of, existing_file, foreign, json_of, lines_of, refusal
+from .tool_logs import as_log, check_totals, is_finite, number_of, Tool, TOOLS
 from .triplets import Triplets
 
 # %% ../nbs/709_from_searches.ipynb #6412f7f1

@@ -13,7 +13,8 @@ from numbers import Number
 
 import numpy as np
 
-from .answers import after_phrase, comparable_answer, last_boxed, last_mark, marked_answer, plain_characters
+from .answers import after_phrase, comparable_answer, last_boxed, last_mark, marked_answer
+from .answers import plain_characters
 from .aside import call_aside
 from .core import as_texts, content_id
 from .formulas import formula_answer, formula_key, last_formula, last_number, numeral_base, one_number

@@ -27,7 +27,7 @@ def _flag_of(name): return f"--{_CALLED_HERE.get(name, name).replace('_', '-')}"
 
 # %% ../nbs/908_import_cli.ipynb #6976639b
 _CALLS = [ # what messages say of calls in Python, and what to give the command instead
-    (r"importers\.read\(path, tool='table', (columns=\{.*?\}), prompt=TEXT\)", r"--tool table \1 --prompt TEXT"),
+    (r"importers\.read_tool\(path, tool='table', (columns=\{.*?\}), prompt=TEXT\)", r"--tool table \1 --prompt TEXT"),
     (r"Triplets\.read\(path, (columns=\{.*?\})\)", r"--tool table \1"),
     (re.escape("Triplets.read(path, columns=...)"), _TABLE_FLAGS),
     (re.escape("read it with tool='table'"), f"use {_TABLE_FLAGS}"),

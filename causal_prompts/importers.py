@@ -19,13 +19,13 @@ import pandas as pd
 
 from .core import LogError
 from .exporting import to_dspy, to_messages, to_text
-from .sources import (MOST, Look, bytes_of, cells_of, csv_of, existing_file, files_of, foreign,
-                                    is_objects, json_of, kind_of, lines_of, look, note, objects_of, opened, parsed,
-                                    refusal, shape_of, text_of)
-from .messages import (cut_query, field_of, fields_text, matched, plain, query_of, said, template_of,
-                                     variables_left, with_options, without_options)
+from .file_kinds import files_of, kind_of, Look, look, objects_of
+from .messages import cut_query, field_of, fields_text, matched, plain, query_of, said, template_of
+from .messages import variables_left, with_options, without_options
 from .plots import shorten
-from .tool_logs import TOOLS, Tool, as_log, check_totals, known_of, missing, number_of, takes, tool_of
+from .sources import bytes_of, cells_of, csv_of, existing_file, foreign, is_objects, json_of, lines_of
+from .sources import MOST, note, opened, parsed, refusal, shape_of, text_of
+from .tool_logs import as_log, check_totals, known_of, missing, number_of, takes, Tool, tool_of, TOOLS
 from .triplets import Triplets
 
 # %% ../nbs/714_importers.ipynb #c77b6f8f

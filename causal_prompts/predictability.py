@@ -136,11 +136,11 @@ def _some_queries(log, X, random):
 # %% ../nbs/104b_predictability.ipynb #b6652501
 def predictability(
     log, # `Triplets`
-    query_features, # (n_queries, d) numbers, as log.queries; None: words, length, covariates
+    query_features, # (n_queries, d); None: words, length, covariates
     permutations: int, random_state: int,
-    weighted: bool = False, # weigh rows by their recorded probabilities
+    weighted: bool = False, # by the recorded probabilities
     total: bool = False, # with weights: a query's sum instead of its mean
-) -> tuple | None: # cross-fitted R2, p-value, null (permutations,); None where nothing can be said
+) -> tuple | None: # cross-fitted R2, p-value, null (permutations,); None: too little
     "How well a query's prompts can be predicted from the query, against chance."
     if share_filled(log.frame) > .1: log = log.templates()
     random, X = rng(random_state, "design"), _checked_features(query_features, len(log.queries))
@@ -149,6 +149,11 @@ def predictability(
     X, A, task = _assignment_rows(log, log.query_numbers if X is None else X, weighted, total)
     if np.sum(A**2) < 1e-9 * len(A): return 0., 1., None
     if len(A) < FEW: return None
+    return _against_chance(X, A, task, permutations, random, weighted)
+
+# %% ../nbs/104b_predictability.ipynb #c9fbabdd
+def _against_chance(X, A, task, permutations, random, weighted):
+    "R2, p-value and null of predicting rows A from rows X."
     r2, plain = _ridge_r2(X, A, random.permutation(len(A)) % 5), np.arange(len(A))
     seen, null = r2(plain), _permuted_r2(r2, task, permutations, random)
     p = _p_value(seen, null)

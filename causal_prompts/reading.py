@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .sources import Look, csv_of, files_of, lines_of, look, note, refusal
+from .file_kinds import files_of, Look, look
 from .messages import query_of, said, single_mark, template_of
 from .plots import shorten
+from .sources import csv_of, lines_of, note, refusal
 
 # %% ../nbs/703_reading.ipynb #rdg005
 def _as_json(value):

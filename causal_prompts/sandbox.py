@@ -364,7 +364,7 @@ def run_apart(
     output: int = 1_000_000, # bytes of stdout and of stderr
     trust: str = "", # words that allow a run without walls
 ) -> Ran:
-    "Run Python that nobody trusts, apart; threads may call it at once."
+    "Run Python that nobody trusts; threads may call it at once."
     _check_program(code, fetch)
     _check_positive(timeout=timeout, memory=memory, disk=disk, output=output)
     given, fetch = _checked_content(files, int(disk)), [_name_inside(name) for name in fetch]

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from .columns import NAMES, Problems, id_text, is_kind
-from .files import decoded_text, open_source
+from .files import open_source
 from .naming import bare_name
 from .plots import shorten
+from .sources import text_of
 
 # %% ../nbs/104_templates.ipynb #9de0a308
 _TEXT_FILES = (".txt", ".md", ".prompt")
@@ -24,9 +25,9 @@ def _prompt_file(path):
     "A dict or a table of texts, from a file or a folder."
     if path.is_dir():
         texts = [p for p in sorted(path.iterdir()) if p.suffix.lower() in _TEXT_FILES]
-        if texts: return {p.stem: decoded_text(p.read_bytes(), p.name).strip() for p in texts}
+        if texts: return {p.stem: text_of(p).strip() for p in texts}
     if path.suffix.lower() == ".json" and path.is_file():
-        try: found = json.loads(decoded_text(path.read_bytes(), path.name))
+        try: found = json.loads(text_of(path))
         except ValueError: found = None
         if isinstance(found, dict) and all(isinstance(v, str) for v in found.values()): return found
     return open_source(path, None)[0]

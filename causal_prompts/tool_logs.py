@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 
 from .core import LogError
-from .sources import Look, look, note, refusal, shape_of
+from .file_kinds import Look, look
 from .messages import field_of, variables_left
 from .plots import shorten
+from .sources import note, refusal, shape_of
 from .triplets import Triplets
 
 # %% ../nbs/702_tool_logs.ipynb #imp018

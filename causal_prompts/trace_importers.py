@@ -10,11 +10,12 @@ from collections import Counter
 
 import numpy as np
 
-from .sources import files_of, note, refusal
+from .file_kinds import files_of
 from .messages import query_of
-from .reading import (USUAL_INPUTS, cell_value, first_filled, first_of, gathered, given_prompt, labelled,
-                                    no_prompt, records_once, rows_of, files_title, stems, with_query)
-from .tool_logs import TOOLS, Tool, as_log, is_score, pick, scored
+from .reading import cell_value, files_title, first_filled, first_of, gathered, given_prompt, labelled
+from .reading import no_prompt, records_once, rows_of, stems, USUAL_INPUTS, with_query
+from .sources import note, refusal
+from .tool_logs import as_log, is_score, pick, scored, Tool, TOOLS
 from .triplets import Triplets
 
 # %% ../nbs/712_trace_importers.ipynb #tim007

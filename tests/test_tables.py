@@ -76,8 +76,8 @@ def test_zstd_is_read(tmp_path):
 
 
 def test_zstd_without_a_reader_names_the_remedy(tmp_path, monkeypatch):
-    from causal_prompts import files
-    monkeypatch.setattr(files, "_zstd_by_arrow", lambda raw: None)
+    from causal_prompts import sources
+    monkeypatch.setattr(sources, "_zstd_by_arrow", lambda raw: None)
     monkeypatch.setitem(sys.modules, "zstandard", None)
     (tmp_path / "t.csv.zst").write_bytes(b"\x28\xb5\x2f\xfdxxxx")
     with pytest.raises(ImportError, match="pip install zstandard, or unpack the file first"): Triplets.read(tmp_path / "t.csv.zst")
@@ -145,7 +145,7 @@ def test_the_home_folder_is_known(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name, raw, message", [
-    ("t.csv.gz", lambda: gzip.compress(csv_of().encode())[:-40], "a compressed file that is cut off or damaged"), ("t.csv.xz", lambda: lzma.compress(csv_of().encode())[:-10], "cut off or damaged"), ("t.csv.bz2", lambda: bz2.compress(csv_of().encode())[:-9], "cut off or damaged"),
+    ("t.csv.gz", lambda: gzip.compress(csv_of().encode())[:-40], "a packed file that cannot be read .*; copy it again: it is cut off or damaged"), ("t.csv.xz", lambda: lzma.compress(csv_of().encode())[:-10], "cut off or damaged"), ("t.csv.bz2", lambda: bz2.compress(csv_of().encode())[:-9], "cut off or damaged"),
     ("t.csv.gz", lambda: b"\x1f\x8b" + b"x" * 50, "cut off or damaged"), ("t.csv.gz", lambda: gzip.compress(b""), "an empty file"), ("t.zip", lambda: b"PK\3\4xx", "no archive that can be read"), ("t.zip", lambda: zipped({"a.csv": "x", "b.csv": "y"}), "an archive of 2 files; unpack it"),
     ("t.zip", lambda: zipped({"a.exe": "x"}), "t.zip/a.exe: .*\n.*the ending '.exe'"), ("t.json", lambda: b'{"a": 1}\n', "JSON that is no table|no such column"), ("t.json", lambda: b"[1, 2]", "JSON that is no table"), ("t.json", lambda: b'[{"query": "q",', "no whole JSON"),
     ("t.json", lambda: b'{\n "query": "q",\n', "no whole JSON"), ("t.json", lambda: b'{"train": [{"query": "q"}], "test": [{"query": "q"}]}', r"several lists of objects, \['train', 'test'\]"), ("t.json", lambda: b"[" * 100_000, "no whole JSON"), ("t.jsonl", lambda: b'{"a":' * 100_000 + b"\n{}\n", "JSON nested too deeply to be a log")])
@@ -156,12 +156,12 @@ def test_broken_files_are_refused(name, raw, message, tmp_path):
 
 
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
-    from causal_prompts import files
-    monkeypatch.setattr(files, "MOST_BYTES", 10_000)
+    from causal_prompts import sources
+    monkeypatch.setattr(sources, "MOST", 10_000)
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"x" * 100_000))
     (tmp_path / "t.zip").write_bytes(zipped({"t.csv": "x" * 100_000}))
     for name in ("t.csv.gz", "t.zip"):
-        with pytest.raises(LogError, match="too large to unpack here"): Triplets.read(tmp_path / name)
+        with pytest.raises(LogError, match="unpacks to more than 10,000 bytes; unpack it"): Triplets.read(tmp_path / name)
 
 
 # ---------------------------------------------------------------- workbooks

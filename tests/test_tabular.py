@@ -249,8 +249,10 @@ def test_what_is_missing_is_said(dabench, tmp_path):
     (dabench/"da-dev-labels.jsonl").write_text(json.dumps(LABELS[0]))
     with pytest.raises(ValueError, match="question 5 has none in da-dev-labels.jsonl"): load_dabench(dabench)
     (dabench/"da-dev-labels.jsonl").write_text("{}\n{broken")
-    with pytest.raises(ValueError, match="line 2 is not"): load_dabench(dabench)
+    with pytest.raises(ValueError, match="da-dev-labels.jsonl: 1 problem\n  row 2, .*a torn last line"): load_dabench(dabench)
     (dabench/"da-dev-labels.jsonl").write_text("")
+    with pytest.raises(ValueError, match="da-dev-labels.jsonl: 1 problem\n.*an empty file"): load_dabench(dabench)
+    (dabench/"da-dev-labels.jsonl").write_text(json.dumps(LABELS[0]))
     (dabench/"da-dev-questions.jsonl").write_text('{"id": 3, "question": "?"}')
     with pytest.raises(ValueError, match=r"question 3 lacks \['format', 'file_name'\]"): load_dabench(dabench)
 
