@@ -142,13 +142,13 @@ def _imbalance_is_grave(route, w):
     return not route.adjusts or route.weighs and ess(w) > .5 * len(w)
 
 # %% ../nbs/501_confounding.ipynb #4defd37a
-@check("balance", looks_at="whether prompts went to other kinds of queries",
+@check("balance", place=4, looks_at="whether prompts went to other kinds of queries",
        clean=("randomised, naive", "visible trait, adjusted"), broken=("confounded, naive", "hidden trait, unadjusted"))
 def balance(
     reward, # a fitted reward model
     components: int = 5, # leading components of prompt and query, each
     threshold: float = thresholds.correlation, # correlation that is still fine
-    also: str | tuple = (), # further columns of the log to look at, adjusted for or not
+    also: str | tuple = (), # further columns of the log, adjusted for or not
     alpha: float = thresholds.alpha, # 1 - coverage of what chance gives
     random_state: int = 0,
 ) -> Finding: # a row per trait of the query, the worst on top
@@ -372,7 +372,7 @@ def _choice_facts(r, n_queries, raw, left):
     return facts | dict(route=r.route, queries=n_queries, rows=len(r.y))
 
 # %% ../nbs/501_confounding.ipynb #8867999c
-@check("assignment", looks_at="whether the choice can be predicted",
+@check("assignment", place=4, looks_at="whether the choice can be predicted",
        clean=("randomised, naive", "confounded, adjusted"), broken=("confounded, naive", "U-shaped, adjusted"))
 def assignment(
     reward, # a fitted reward model
@@ -515,7 +515,7 @@ _NOTHING_LEARNED = {
 }
 
 # %% ../nbs/501_confounding.ipynb #4546f0fe
-@check("nuisance", looks_at="how well the expected score and prompt are predicted",
+@check("nuisance", place=4, looks_at="how well the expected score and prompt are predicted",
        clean="confounded, adjusted", broken="U-shaped, 2,000 queries, adjusted")
 def nuisance(
     reward, # a fitted reward model that adjusts: routes 'dml' and 'weighted'

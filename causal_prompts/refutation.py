@@ -171,7 +171,7 @@ def _refuter_rows(row, where, null, top, halves, dw, named):
     return pd.DataFrame(rows), dict(p=p, off=off, ratio=ratio)
 
 # %% ../nbs/504_refutation.ipynb #6086a130
-@check("refuters", looks_at="whether the largest effect survives placebo, noise and subsets",
+@check("refuters", place=4, looks_at="whether the largest effect survives placebo, noise and subsets",
        clean="randomised", broken="hidden confounding, naive")
 def refute(
     reward, # any fitted reward model
@@ -406,7 +406,7 @@ def _contour_data(row, scale, strengths, ks, held, size=40):
     return pd.concat([grid, shown[list(grid)]], ignore_index=True)
 
 # %% ../nbs/504_refutation.ipynb #2b6c73c6
-@check("sensitivity", looks_at="how strong an unseen confounder would have to be",
+@check("sensitivity", place=4, looks_at="how strong an unseen confounder would have to be",
        clean="four prompts at random", broken="four prompts, confounded")
 def sensitivity(
     reward, # any fitted reward model

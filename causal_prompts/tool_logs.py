@@ -171,6 +171,17 @@ def as_log(
     return _checked_log(frame, where, score_range=score_range, adaptive=adaptive, covariates=names)
 
 # %% ../nbs/702_tool_logs.ipynb #a53d0129
+def _refuse_incomplete(rows, where):
+    "An error for the first row that lacks what every row of a log has."
+    for i, row in enumerate(rows):
+        gone = [field for field in ("query", "prompt", "score") if field not in row]
+        if not gone: continue
+        got = f"no {', '.join(gone)}, only {shorten(', '.join(map(str, row)), 80)}"
+        if "item" in row: got += f", made from {shape_of(row['item'])}"
+        do = "give every row a query, a prompt and a score; `scored(value, error, where)` makes that of a failed call"
+        raise refusal(f"{where} (rows counted from 0)", got, do, row=i, column=gone[0])
+
+# %% ../nbs/702_tool_logs.ipynb #69680bb7
 def _columns_named(frame, **given):
     "A table with the model and the task that were given; a column in which nothing stands is dropped."
     for column, value in given.items():
@@ -183,6 +194,7 @@ def _columns_named(frame, **given):
 # %% ../nbs/702_tool_logs.ipynb #imp020_b
 def _framed(rows, names, where):
     "Rows as a table, with the covariates that were asked for."
+    _refuse_incomplete(rows, where)
     own = [{k: v for k, v in r.items() if k != "item"} | {c: known_of(r.get("item"), c) for c in names} for r in rows]
     frame = pd.DataFrame(own)
     absent = [c for c in names if frame[c].isna().all()]
