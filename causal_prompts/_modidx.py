@@ -3732,6 +3732,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'causal_prompts/tool_logs.py'),
                                           'causal_prompts.tool_logs._refuse_incomplete': ( 'tool_logs.html#_refuse_incomplete',
                                                                                            'causal_prompts/tool_logs.py'),
+                                          'causal_prompts.tool_logs._refuse_no_rows': ( 'tool_logs.html#_refuse_no_rows',
+                                                                                        'causal_prompts/tool_logs.py'),
                                           'causal_prompts.tool_logs._tools_inside': ( 'tool_logs.html#_tools_inside',
                                                                                       'causal_prompts/tool_logs.py'),
                                           'causal_prompts.tool_logs._warn_left': ( 'tool_logs.html#_warn_left',

@@ -2,6 +2,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import causal_prompts as cp
@@ -136,6 +137,10 @@ def test_a_proposer_that_takes_something_else_is_refused_before_the_search(rewar
     (dict(question="q", item=dict(id=7)), "no query, prompt, score, only question, item, made from")])
 def test_rows_of_an_importer_that_lack_a_field_are_told_by_field_and_row(row, match):
     with pytest.raises(LogError, match=match): as_log([dict(query="q", prompt="p", score=1.), row], "cards.jsonl")
+
+@pytest.mark.parametrize("rows, match", [(pd.DataFrame(dict(query=["q"])), "rows must be a list of dicts, got a DataFrame of .*; of a table, give table.to_dict"), ([("q", "p", 1.)], r"got a list of \['tuple'\]")])
+def test_rows_of_another_kind_are_refused(rows, match):
+    with pytest.raises(TypeError, match=match): as_log(rows, "cards.jsonl")
 
 def test_a_benchmark_that_nobody_knows_is_told_what_there_are(monkeypatch):
     with pytest.raises(ValueError, match="name must be one of gsm8k, math, bbh:boolean_expressions, .*, got 'gms8k'"): load_task("gms8k")

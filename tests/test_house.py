@@ -523,6 +523,9 @@ def test_examples_in_contributing_keep_the_measure_of_the_house():
     blocks = re.findall(r"```python\n(.*?)```", (ROOT/"CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
     lines = [[l for l in block.splitlines() if l.strip()] for block in blocks]
     assert len(blocks) > 4 and max(len(l) for block in lines for l in block) <= WIDEST and max(map(len, lines)) <= LONGEST
+    pieces = [ast.get_source_segment(block, node) for block in blocks for node in ast.parse(block).body]
+    decorated = max(len(block[block.find("@check"):]) for block in blocks if "@check" in block)
+    assert max(decorated, *map(len, pieces)) + len("#| export\n") <= FULLEST, "an example must fit the cell that a reader makes of it"
 
 def test_the_importer_in_contributing_is_recognised(tmp_path, monkeypatch):
     import pandas as pd
