@@ -6,14 +6,14 @@ import difflib, json, os, re, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ["nbs", ".ci", "settings.ini", "setup.py", "pyproject.toml", "causal_prompts/__init__.py"]
+SOURCES = ["nbs", ".ci", "settings.ini", "setup.py", "pyproject.toml", "CONTRIBUTING.md", "causal_prompts/__init__.py"]
 NOTEBOOKS, MODULES = "nbs/**/*.ipynb", "causal_prompts/*.py"
 ASIDE = [".git", ".venv", "build", "dist", "collected", "out", ".ipynb_checkpoints", "__pycache__", ".pytest_cache", "*.egg-info"]
 LOOKS = re.compile(r"data_folder\(|load_dataset\(|load_table\(") # what a notebook says that looks for recorded data
 
 
 def copy_of_tree(to: Path):
-    "What things are generated from, and nothing generated."
+    "What things are generated from, and nothing generated but the table in CONTRIBUTING.md, which is made again in its place."
     for name in SOURCES:
         (to/name).parent.mkdir(parents=True, exist_ok=True)
         if (ROOT/name).is_dir(): shutil.copytree(ROOT/name, to/name, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__"))
@@ -88,6 +88,7 @@ def main():
 
         def modules_are_exported():
             run("nbdev-export", cwd=copy, env=env)
+            run(sys.executable, ".ci/entered.py", cwd=copy, env=env)
             same(copy, MODULES, "nbs/llms.txt", "pyproject.toml", remedy="edit the notebook, never the module, then `make export`")
 
         def stub_is_generated():
@@ -97,6 +98,7 @@ def main():
         def readme_is_generated():
             run(sys.executable, ".ci/readme.py", cwd=copy, env=env)
             same(copy, "README.md", "README_files/*", remedy="edit nbs/index.ipynb, never README.md, then `make readme`")
+            same(copy, "CONTRIBUTING.md", remedy="its table of pages is made from their titles: `make readme`")
 
         def pages_are_short(): run(sys.executable, "tests/test_house.py", cwd=far, env=env)
 

@@ -1,7 +1,7 @@
-"""README.md from nbs/index.ipynb, by nbconvert: `python .ci/readme.py [root of the tree]`.
+"""README.md from nbs/index.ipynb, by nbconvert, and the table of pages in CONTRIBUTING.md from their titles: `python .ci/readme.py [root of the tree]`.
 
 Cells that begin with `#| hide` are left out, of those that begin with `#| echo: false` only the output is shown, links that are relative to nbs/ are turned to the root, pictures go to README_files/, and a Finding shows as Markdown."""
-import re, shutil, sys
+import json, re, shutil, sys
 from pathlib import Path
 from posixpath import join, normpath
 
@@ -12,6 +12,8 @@ from traitlets.config import Config
 LINK = re.compile(r"(\]\()(?![a-z]+:|[#/])([^)\s]+)")
 DIRECTIVE = re.compile(r"^#\|.*\n", re.MULTILINE)
 STYLE = re.compile(r"<style scoped>.*?</style>\n?", re.DOTALL)
+ROOMS = ["base", "the log", "worlds and texts", "routes", "rewards", "checks of the choice", "asking models", "other tools' logs", "searching and judging", "showing"] # by the first digit
+TABLE = re.compile(r"(<!-- pages: [^\n]*-->\n).*?(<!-- end of pages -->)", re.DOTALL)
 KINDS = ["text/markdown", "image/png", "image/svg+xml", "text/html", "text/plain"]
 
 
@@ -33,4 +35,39 @@ def build(root: Path):
     (root/"README.md").write_text(re.sub(r"\n{3,}", "\n\n", text) + "\n", encoding="utf-8")
 
 
-if __name__ == "__main__": build(Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[1]).resolve())
+def subtitle(opening: str) -> str:
+    "The subtitle of a page as a cell of a table, without its full stop."
+    found = re.match(r"# \S.*\n\n((?:>.*(?:\n|$))+)", opening)
+    if not found: raise ValueError(f"a page must open with '# title', an empty line and '> subtitle', got {opening[:80]!r}")
+    text = " ".join(line.lstrip(">").strip() for line in found[1].splitlines())
+    return LINK.sub(lambda m: m[1] + normpath(join("nbs", m[2])), text).removesuffix(".").replace("|", "\\|")
+
+
+def pages(nbs: Path) -> str:
+    "A row for every numbered page that makes a module: its notebook, its module, its one job."
+    rows, room = ["| notebook | module | its one job |", "|---|---|---|"], None
+    for file in sorted(nbs.glob("[0-9]*.ipynb")):
+        cells = ["".join(c["source"]) for c in json.loads(file.read_text(encoding="utf-8"))["cells"]]
+        module = next((m[1] for c in cells if (m := re.search(r"^#\|\s*default_exp\s+(\w+)", c, re.MULTILINE))), None)
+        if module is None: continue
+        if file.name[0] != room: rows.append(f"| **{file.name[0]}** | | **{ROOMS[int(file.name[0])]}** |")
+        room = file.name[0]
+        rows.append(f"| `{file.stem}` | `{module}` | {subtitle(cells[0])} |")
+    return "\n".join(rows) + "\n"
+
+
+def with_pages(text: str, nbs: Path) -> str:
+    "CONTRIBUTING.md with its table as the pages have it."
+    if len(TABLE.findall(text)) != 1: raise ValueError("CONTRIBUTING.md must hold the table once, between '<!-- pages: ... -->' and '<!-- end of pages -->'")
+    return TABLE.sub(lambda m: m[1] + pages(nbs) + m[2], text)
+
+
+def contribute(root: Path):
+    file = root/"CONTRIBUTING.md"
+    file.write_text(with_pages(file.read_text(encoding="utf-8"), root/"nbs"), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    ROOT = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[1]).resolve()
+    build(ROOT)
+    contribute(ROOT)

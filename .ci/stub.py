@@ -1,11 +1,14 @@
 """Write causal_prompts/__init__.pyi: the public face with its signatures, for editors and type checkers.
 
-The face is imported lazily, and methods come from several pages, so nothing that reads source alone can see either. This asks the running package."""
+The face is imported lazily, and methods come from several pages, so nothing that reads source alone can see either. This asks the running package, which needs to know first what its pages enter in its lists."""
 import inspect, re, sys
 from pathlib import Path
 
+import entered
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+entered.write(ROOT)
 import causal_prompts as cp
 
 HEAD = '''"Made by .ci/stub.py from the package itself: do not edit."

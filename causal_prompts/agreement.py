@@ -105,7 +105,7 @@ def _own_intervals(table, name, r, arms, alpha):
     return table.assign(**{f"{name}_se": own.se.to_numpy()}, **ends)
 
 # %% ../nbs/502_agreement.ipynb #eb00ad25
-@check("naive gap", looks_at="whether plain averages mislead", clean="randomised", broken="hidden confounding")
+@check("naive gap", place=4, looks_at="whether plain averages mislead", clean="randomised", broken="hidden confounding")
 def naive_gap(
     reward, # a fitted reward model
     alpha: float = thresholds.alpha, # 1 - coverage
@@ -285,7 +285,7 @@ def _fold_r2(F, E, R):
     return 1 - (E**2).sum(0) / total, 1 - (R**2).sum(0) / total
 
 # %% ../nbs/502_agreement.ipynb #82d6930e
-@check("fold gap", looks_at="whether a query-level trait outside the features drives both",
+@check("fold gap", place=4, looks_at="whether a query-level trait outside the features drives both",
        clean="randomised, 400 queries", broken="hidden confounding, 400 queries")
 def fold_gap(
     reward, # a fitted reward model
@@ -349,7 +349,7 @@ def _left_between(reward, F, g):
     return left[:, 0], left[:, 1:], r.rows.cluster
 
 # %% ../nbs/502_agreement.ipynb #ac09c35d
-@check("within and between", looks_at="whether comparing queries contradicts comparing inside them",
+@check("within and between", place=4, looks_at="whether comparing queries contradicts comparing inside them",
        clean="randomised", broken="hidden confounding")
 def within_between(
     reward, # a fitted reward model

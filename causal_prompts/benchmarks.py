@@ -172,9 +172,13 @@ def _usable(records, source, grade, name):
 def _source_and_grader(name):
     if name not in TASKS: raise ValueError(f"name must be one of {', '.join(TASKS)}, got {name!r}")
     kind, _, part = name.partition(":")
+    if kind not in _SOURCES:
+        raise ValueError(f"the benchmark {name!r} must have its source in _SOURCES, got {', '.join(_SOURCES)}; "
+                         "enter it there, or make a Task and pass it to collecting.plan")
     if kind == "bbh": return _SOURCES[kind], _BBH_GRADERS[part]
     return _SOURCES[kind], number() if kind == "gsm8k" else math_equal()
 
+# %% ../nbs/618_benchmarks.ipynb #1d262e33
 def _records_from(kind, part, path, split, repo, revision):
     "Records, and where they came from; `repo` and `revision` None: the ones known here."
     source = _SOURCES[kind]

@@ -93,7 +93,7 @@ def _calibration_verdict(b, margin):
     return "ok", "no sign of a wrong scale", ""
 
 # %% ../nbs/806_calibration.ipynb #c234b533
-@check("calibration", looks_at="whether predicted effects come true",
+@check("calibration", place=6, looks_at="whether predicted effects come true",
        clean=("randomised", "hidden confounding"), broken=("effects tripled", "hidden confounding, boosting"))
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def calibration(

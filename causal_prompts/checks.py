@@ -30,6 +30,7 @@ class Check:
     clean: tuple = () # worlds in which it must stay silent
     broken: tuple = () # beside each of them the world in which it must ring
     about_size: bool = False # its alarm says that the log is small, which is no fault of the log
+    place: int = 9 # when it is read: 1 first, 9 last
 
     @property
     def describes(self) -> bool: # it has no alarm to measure
@@ -53,6 +54,12 @@ def _refuse_taken(name, function):
     raise ValueError(f"name must be the check's own, got {name!r}, which {where} has; give one of the two another name")
 
 # %% ../nbs/004_checks.ipynb #8807e66f
+def _refuse_terms(needs, place, name):
+    "An error for what a checkup could not give, or a place that is none."
+    if needs not in NEEDS: raise ValueError(f"needs must be one of {list(NEEDS)}, got {needs!r} for the check {name!r}")
+    if place not in range(1, 10):
+        raise ValueError(f"place must be a whole number from 1, read first, to 9, got {place!r} for the check {name!r}")
+
 def _worlds(clean, broken, name):
     "Both as tuples of equal length."
     clean, broken = ((given,) if isinstance(given, str) else tuple(given) for given in (clean, broken))
@@ -71,13 +78,14 @@ def check(
     clean: str | tuple, # worlds of `benchmarks/alarm_worlds` in which it must stay silent; () where it only describes
     broken: str | tuple, # the worlds in which it must ring, one for each clean one
     about_size: bool = False, # its alarm says that the log is small
+    place: int = 9, # when a checkup reads it: 1 first, 9 last
 ) -> Callable: # a decorator that enters the function in CHECKS and returns it unchanged
     "Enter a function in the list of checks."
-    if needs not in NEEDS: raise ValueError(f"needs must be one of {list(NEEDS)}, got {needs!r} for the check {name!r}")
+    _refuse_terms(needs, place, name)
     clean, broken = _worlds(clean, broken, name)
     def enter(function):
         _refuse_taken(name, function)
-        CHECKS[name] = Check(name, function, looks_at, needs, clean, broken, about_size)
+        CHECKS[name] = Check(name, function, looks_at, needs, clean, broken, about_size, place)
         return function
     return enter
 

@@ -147,14 +147,14 @@ def _tried_settings(reward, judge, kind, settings, seed):
     return out
 
 # %% ../nbs/809_components.ipynb #cc561bc3
-@check("dimensions", looks_at="whether more or fewer components would serve better", needs="thorough",
+@check("dimensions", place=8, looks_at="whether more or fewer components would serve better", needs="thorough",
        clean="many components", broken="one component")
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def dimensions(
     log_or_reward, # a log, or a fitted reward
     d_x: tuple = (4, 12, 40), # numbers of query components
     d_t: tuple = (2, 5, 15, 40), # numbers of prompt components
-    kind: str | None = None, # 'kernel' or 'linear' (slopes linear in x); None: as the reward
+    kind: str | None = None, # 'kernel' or 'linear' (in x); None: as the reward
     splits: int = 3, # random ones
     alpha: float = thresholds.alpha, # 1 - coverage
     encoder=None, # of a log: .encode(texts, role=...)

@@ -141,13 +141,13 @@ def _imbalance_is_grave(route, w):
     return not route.adjusts or route.weighs and ess(w) > .5 * len(w)
 
 # %% ../nbs/501_confounding.ipynb #4defd37a
-@check("balance", looks_at="whether prompts went to other kinds of queries",
+@check("balance", place=4, looks_at="whether prompts went to other kinds of queries",
        clean=("randomised, naive", "visible trait, adjusted"), broken=("confounded, naive", "hidden trait, unadjusted"))
 def balance(
     reward, # a fitted reward model
     components: int = 5, # leading components of prompt and query, each
     threshold: float = thresholds.correlation, # correlation that is still fine
-    also: str | tuple = (), # further columns of the log to look at, adjusted for or not
+    also: str | tuple = (), # further columns of the log, adjusted for or not
     alpha: float = thresholds.alpha, # 1 - coverage of what chance gives
     random_state: int = 0,
 ) -> Finding: # a row per trait, worst on top

@@ -177,7 +177,7 @@ def _coverage_rows(what, parts, alpha, levels=(.8, .9, .95)):
     return out, found
 
 # %% ../nbs/807_coverage.ipynb #ed89a012
-@check("coverage", looks_at="whether intervals hold what they should",
+@check("coverage", place=6, looks_at="whether intervals hold what they should",
        clean="randomised, 500 queries", broken="intervals too short")
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def coverage(

@@ -13,10 +13,12 @@ __all__ = ['table', 'tools', 'read_tool', 'MOST', 'TOOLS', 'Look', 'Tool', 'as_l
 
 # %% ../nbs/714_importers.ipynb #imp003
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 
+from ._entered import ENTERED
 from .core import LogError
 from .exporting import to_dspy, to_messages, to_text
 from .file_kinds import files_of, kind_of, Look, look, objects_of
@@ -39,6 +41,10 @@ from .from_dspy import dspy, program_text, trials
 from .eval_importers import deepeval, helm, langsmith, openai_evals, ragas
 from .trace_importers import langfuse, phoenix
 from .from_routers import router
+
+# %% ../nbs/714_importers.ipynb #9926123e
+for page in ENTERED["importers"]: import_module(f"causal_prompts.{page}") # each enters its importers
+globals().update({name: tool.read for name, tool in TOOLS.items() if name not in globals()})
 
 # %% ../nbs/714_importers.ipynb #imp087b
 def table(

@@ -182,7 +182,7 @@ def _company(has):
     return [f"{has.columns[j]} ({row[j]:+.2f})" if abs(row[j]) > .5 else "" for row, j in zip(R, closest)]
 
 # %% ../nbs/810_patterns.ipynb #86bf46e2
-@check("latent treatments", looks_at="what the components mean in words", clean=(), broken=())
+@check("latent treatments", place=7, looks_at="what the components mean in words", clean=(), broken=())
 def latent_treatments(
     reward, # a fitted reward model
     patterns: dict | None = None, # name -> regular expression; None: PATTERNS

@@ -131,7 +131,7 @@ def _twin_table(r, found, alpha, pooled):
     return table.sort_values("p", kind="stable", ignore_index=True)
 
 # %% ../nbs/503_placebos.ipynb #bb8352cc
-@check("placebo prompts", looks_at="whether sentences that cannot matter show effects",
+@check("placebo prompts", place=4, looks_at="whether sentences that cannot matter show effects",
        clean="thanks to hard queries", broken="thanks to hard queries, naive")
 def placebo_prompts(
     reward, # any fitted reward model
@@ -296,7 +296,7 @@ def _responds(r, strip, F, T):
     return dict(stat=test["stat"], p=test["p"], explained=1 - np.mean(left) * (n - 1) / max(n - 1 - T.shape[1], 1))
 
 # %% ../nbs/503_placebos.ipynb #a14e2cee
-@check("placebo outcomes", looks_at="whether prompts 'move' what was fixed before them",
+@check("placebo outcomes", place=4, looks_at="whether prompts 'move' what was fixed before them",
        clean="randomised, 600 x 1", broken="confounded, 600 x 1, naive")
 def placebo_outcomes(
     reward, # any fitted reward model

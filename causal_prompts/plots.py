@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['BLUE', 'VERMILION', 'GREEN', 'PURPLE', 'GREY', 'CYCLE', 'MARKERS', 'THRESHOLD', 'STYLE', 'FORMS', 'canvas', 'shorten',
-           'labels', 'forest', 'bars', 'lines', 'points', 'hist', 'heat', 'love', 'contour', 'dag', 'draw']
+           'labels', 'forest', 'bars', 'lines', 'points', 'hist', 'heat', 'love', 'contour', 'dag', 'require_columns',
+           'draw']
 
 # %% ../nbs/001_plots.ipynb #2e04bfb1
 import unicodedata
 from contextlib import contextmanager
 from functools import lru_cache
+from inspect import signature
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -377,13 +379,38 @@ def _dash(role): return "--" if role == "hidden" else "-"
 # %% ../nbs/001_plots.ipynb #482e8ac3
 FORMS = dict(forest=forest, bars=bars, lines=lines, points=points, hist=hist, heat=heat, love=love,
              contour=contour, dag=dag)
+_COLUMN_NAMES = ("label", "value", "lo", "hi", "mark", "group", "truth", "x", "y", "row", "col", "before", "after")
 
+def _taken_by(form, table, kwargs):
+    "What a form would be called with, its defaults included."
+    if form not in FORMS:
+        raise ValueError(f"form must be one of {sorted(FORMS)}, got {form!r}; "
+                         "add a new form to the plots page if none serves")
+    takes = signature(FORMS[form])
+    try: given = takes.bind(table, **kwargs)
+    except TypeError as e: raise TypeError(f"the form {form!r} takes {[*takes.parameters][1:]}: {e}") from None
+    given.apply_defaults()
+    return given.arguments
+
+# %% ../nbs/001_plots.ipynb #75d90162
+def require_columns(
+    form: str, # a key of `FORMS`
+    table: pd.DataFrame, **kwargs, # columns and labels, as the form takes them
+) -> None:
+    "An error where there is no such form, or the table lacks a column that it would draw."
+    taken = _taken_by(form, table, kwargs)
+    named = {k: taken[k] for k in _COLUMN_NAMES if isinstance(taken.get(k), str)} # the mark of a histogram is a number
+    gone = {k: column for k, column in named.items() if column not in table}
+    if not gone: return
+    said = ", ".join(f"{k}={column!r}" for k, column in gone.items())
+    raise ValueError(f"the form {form!r} must be given columns of the table, got {said}; "
+                     f"there are {[*map(str, table.columns)]}")
+
+# %% ../nbs/001_plots.ipynb #fce5007a
 def draw(
     form: str, # a key of `FORMS`
     table: pd.DataFrame, **kwargs, # columns and labels, as the form takes them
 ):
     "Draw a table in the named form."
-    if form not in FORMS:
-        raise ValueError(f"form must be one of {sorted(FORMS)}, got {form!r}; "
-                         "add a new form to the plots page if none serves")
+    require_columns(form, table, **kwargs)
     return FORMS[form](table, **kwargs)

@@ -91,7 +91,7 @@ def _support_of(reward, floor, folds, random_state):
     return facts, table, _overlap_data(rows, ratio, at, known)
 
 # %% ../nbs/507_positivity.ipynb #d7c32f18
-@check("overlap", looks_at="whether every prompt could meet every query",
+@check("overlap", place=2, looks_at="whether every prompt could meet every query",
        clean="randomised, naive", broken="no overlap")
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def overlap(
@@ -147,7 +147,7 @@ def _overlap_finding(facts, table, data, route, least, wished, kept):
         "" if verdict == "ok" else _overlap_advice(lacking), facts, _overlap_form(floor), data)
 
 # %% ../nbs/507_positivity.ipynb #bdc7b0d2
-@check("gaps", looks_at="which kinds of queries never met which prompts",
+@check("gaps", place=2, looks_at="which kinds of queries never met which prompts",
        clean="randomised, naive", broken="no overlap, 1,000 queries")
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def gaps(
@@ -230,7 +230,7 @@ def _shares_left(T, R):
     return pd.DataFrame(dict(direction=names, left=[*own, eig[0], np.exp(np.log(eig).mean())]))
 
 # %% ../nbs/507_positivity.ipynb #e4f96511
-@check("residual variance", looks_at="how much of the prompt the query leaves open",
+@check("residual variance", place=2, looks_at="how much of the prompt the query leaves open",
        clean="randomised, one prompt a query", broken="prompt follows the query")
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def residual_variance(
@@ -325,7 +325,7 @@ def _placement(reward, prompts, queries, components, level, random_state):
     return rows, table, own, edge, limit
 
 # %% ../nbs/507_positivity.ipynb #7f061185
-@check("extrapolation", looks_at="whether proposed prompts lie where the log has been",
+@check("extrapolation", place=2, looks_at="whether proposed prompts lie where the log has been",
        needs="prompts", clean="proposals like the log's", broken="foreign proposals")
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def extrapolation(
@@ -334,7 +334,7 @@ def extrapolation(
     queries=None, # their texts; None: the log's
     level: float = thresholds.level, # share of logged pairs outside; chance that a like list rings
     share: float = thresholds.inside, # least share of queries for which a prompt is inside
-    components: int = 8, # leading ones, of the prompts
+    components: int = 8, # leading, of the prompts
     random_state: int = 0,
 ) -> Finding:
     "Does the log have anything to say about these prompts? (A new idea in old words counts as near.)"

@@ -112,7 +112,7 @@ def _log_asked(log_or_reward, alpha, power):
     return log_or_reward.log_
 
 # %% ../nbs/508_power_analysis.ipynb #9c37adff
-@check("power", looks_at="how small an effect the log can show",
+@check("power", place=1, looks_at="how small an effect the log can show",
        clean="many rows of few prompts", broken="few rows of many prompts", about_size=True)
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def power(

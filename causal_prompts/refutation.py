@@ -172,7 +172,7 @@ def _refuter_rows(row, where, null, top, halves, dw, named):
     return pd.DataFrame(rows), dict(p=p, off=off, ratio=ratio)
 
 # %% ../nbs/504_refutation.ipynb #6086a130
-@check("refuters", looks_at="whether the largest effect survives placebo, noise and subsets",
+@check("refuters", place=4, looks_at="whether the largest effect survives placebo, noise and subsets",
        clean="randomised", broken="hidden confounding, naive")
 def refute(
     reward, # any fitted reward model

@@ -6,8 +6,8 @@
 __all__ = ['Reward', 'named_baseline', 'blindness']
 
 # %% ../nbs/402_rewards.ipynb #835ecf5b
-import warnings
-from functools import cached_property
+import sys, warnings
+from functools import cached_property, wraps
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,20 @@ from .support import indistinct, same_distance, Support
 from .triplets import Triplets
 
 # %% ../nbs/402_rewards.ipynb #5e73a19d
+def _fit_checked(fit):
+    "A model's own `fit`, refused where it does not hand back what it opened."
+    @wraps(fit)
+    def checked_fit(self, *args, **kwargs):
+        fitted, who = fit(self, *args, **kwargs), type(self).__name__
+        if fitted is not self:
+            raise TypeError(f"{who}.fit must return self, got {type(fitted).__name__}; end it with `return self`")
+        if not hasattr(self, "log_"):
+            raise TypeError(f"{who}.fit must open the log, got none opened; begin it with `self.open(log)`")
+        return self
+    return checked_fit
+
+
+# %% ../nbs/402_rewards.ipynb #63627540
 class Reward(BaseEstimator):
     "What every reward model has in common: texts in, gains over the baseline prompt out."
     name = "reward"
@@ -37,6 +51,10 @@ class Reward(BaseEstimator):
     component_kind = "linear" # what its components of texts are: 'linear', or 'kernel' for smooth ones
     refits_rows = False # whether `refitted_rows` can be asked for
     takes_routes = False # whether its `residuals` are those of any route put in the place of `route_`
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "fit" in vars(cls): cls.fit = _fit_checked(cls.fit)
 
     @cached_property
     def names_(self) -> bool:
@@ -100,7 +118,9 @@ def open(
     if not isinstance(log, Triplets):
         raise TypeError(f"log must be a Triplets, got {type(log).__name__}; read it with Triplets.read(...)")
     log.require_effects()
+    _refuse_unready(self)
     self.log_, self.prompts_ = log.scored, log.scored.prompts
+    if self.route_ is not None: Route.declared_by(self) # a slip in its name is said here, where it is made
     for old in ("names_", "_left", "_parts"): self.__dict__.pop(old, None)
     self.encoder_ = TextEncoder() if self.encoder is None else self.encoder
     self.baseline_ = _settled_baseline(self.log_, self.baseline)
@@ -109,6 +129,18 @@ def open(
     _warn_blind(self)
     _warn_shared_texts(self.log_)
     return self
+
+# %% ../nbs/402_rewards.ipynb #78de9397
+def _refuse_unready(reward):
+    "An error for what the class of a model should have said or given."
+    kind, who = type(reward), type(reward).__name__
+    absent = [name for name in ("encoder", "baseline") if not hasattr(reward, name)]
+    if absent:
+        raise TypeError(f"{who} must have the attributes encoder and baseline, got no {' and no '.join(absent)}; take "
+                        "them in __init__(self, encoder=None, baseline=None) and store them as they are")
+    if kind.has_interval is True and kind.effect_interval is Reward.effect_interval:
+        raise TypeError(f"{who} says has_interval = True and must define effect_interval(queries, prompts, alpha) "
+                        "-> (lo, hi), got none; define it, or leave has_interval out")
 
 def _settled_baseline(log, baseline):
     return named_baseline(log)[0] if baseline is None else as_texts(baseline, "baseline")[0]
@@ -130,24 +162,29 @@ def named_baseline(
     return text, "its name says so" if len(among) == 1 else "the most frequent of those whose name says so"
 
 # %% ../nbs/402_rewards.ipynb #b29561c2
+def _warn_fitter(text):
+    "A warning at the line that called `fit`: four calls up, one more where the model's own `fit` is checked."
+    frame = sys._getframe()
+    for _ in range(4): frame = frame.f_back or frame
+    warnings.warn(text, stacklevel=6 if frame.f_code.co_name == "checked_fit" else 5)
+
 def _warn_texts(log, baseline):
     frame = log.frame
     if not (frame["prompt"] == baseline).any():
-        warnings.warn(f"the baseline {baseline[:60]!r} is not among the log's prompts, so every effect over it is "
-                      "predicted from its text; pass one of log.prompts to compare", stacklevel=4)
+        _warn_fitter(f"the baseline {baseline[:60]!r} is not among the log's prompts, so every effect over it is "
+                     "predicted from its text; pass one of log.prompts to compare")
     some = frame.iloc[:: max(1, len(frame) // 200)]
     inside = np.mean([q in p for q, p in zip(some["query"], some["prompt"])])
     if inside > .5:
-        warnings.warn(f"{inside:.0%} of the prompts hold their own query's text, so each query has prompts of its own "
-                      "and few can be compared; log the template instead (embeddings.as_template puts a placeholder)",
-                      stacklevel=4)
+        _warn_fitter(f"{inside:.0%} of the prompts hold their own query's text, so each query has prompts of its own "
+                     "and few can be compared; log the template instead (embeddings.as_template puts a placeholder)")
 
 # %% ../nbs/402_rewards.ipynb #8e523ba0
 def _warn_shared_texts(log):
     ids, texts = log.frame["query_id"].nunique(), log.frame["query"].nunique()
     if ids > 1.05 * texts:
-        warnings.warn(f"{ids:,} query ids share {texts:,} texts; if equal texts are one query, leave query_id out so "
-                      "that the text makes the id: prompts can then be compared within it", stacklevel=4)
+        _warn_fitter(f"{ids:,} query ids share {texts:,} texts; if equal texts are one query, leave query_id out so "
+                     "that the text makes the id: prompts can then be compared within it")
 
 # %% ../nbs/402_rewards.ipynb #91c8dc24
 _GIVE_TEXTS = ("give their texts to the log: a column prompt with what was sent, "
@@ -169,18 +206,18 @@ def _warn_blind(reward):
     reward.alike_ = _indistinct_texts(reward)
     if reward.names_:
         some = ", ".join(map(repr, reward.prompts_.prompt[:3]))
-        warnings.warn(f"the prompts are names ({some}), not texts: each has an effect of its own, "
-                      f"nothing is learned about others and no search is made; {_GIVE_TEXTS}", stacklevel=4)
+        _warn_fitter(f"the prompts are names ({some}), not texts: each has an effect of its own, "
+                     f"nothing is learned about others and no search is made; {_GIVE_TEXTS}")
     for role, table in reward.alike_.items():
         if len(table):
-            warnings.warn(f"{_alike_clause(reward, table, role)}: the encoder cannot tell them apart. "
-                          "See blindness(reward)", stacklevel=4)
+            _warn_fitter(f"{_alike_clause(reward, table, role)}: the encoder cannot tell them apart. "
+                         "See blindness(reward)")
 
 # %% ../nbs/402_rewards.ipynb #38e6bf60
 _TOLD_APART = "ok: every two texts stand farther apart than a hundredth of the median distance"
 
 # %% ../nbs/402_rewards.ipynb #dd47081c
-@check("encoder", looks_at="whether the encoder can tell the texts apart", clean="texts apart",
+@check("encoder", place=3, looks_at="whether the encoder can tell the texts apart", clean="texts apart",
        broken="texts that share vectors")
 def blindness(
     reward, # fitted

@@ -126,7 +126,7 @@ def _noise_free(tau, halves):
     return float(2 / np.pi * np.arcsin(np.clip(np.sin(np.pi / 2 * tau) / np.sqrt(noisy), -1, 1)))
 
 # %% ../nbs/808_stability.ipynb #92d6d92a
-@check("embedding stability", looks_at="whether retraining keeps the ranking", about_size=True,
+@check("embedding stability", place=5, looks_at="whether retraining keeps the ranking", about_size=True,
        clean=("prompts with meaning", "randomised, 1,200 queries"), broken=("random vectors", "no effects"))
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def embedding_stability(

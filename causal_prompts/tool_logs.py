@@ -164,7 +164,8 @@ def as_log(
     adaptive: bool = False, # True where a search that saw scores chose the prompts
 ) -> Triplets:
     "Rows that an importer found, checked."
-    if not rows: raise refusal(where, "no scored example", "check that the run came to its end and kept its samples")
+    _refuse_no_rows(rows, where)
+    _refuse_incomplete(rows, where)
     names = [covariates] if isinstance(covariates, str) else list(covariates)
     frame = _columns_named(_framed(rows, names, where), model=model, task=task)
     _warn_own(frame, where)
@@ -172,6 +173,26 @@ def as_log(
     return _checked_log(frame, where, score_range=score_range, adaptive=adaptive, covariates=names)
 
 # %% ../nbs/702_tool_logs.ipynb #a53d0129
+def _refuse_no_rows(rows, where):
+    "An error where there is no list of rows, or none in it."
+    if isinstance(rows, pd.DataFrame) or not all(isinstance(row, dict) for row in rows):
+        kinds = sorted({type(row).__name__ for row in rows})
+        raise TypeError(f"rows must be a list of dicts, got a {type(rows).__name__} of {kinds}; "
+                        "of a table, give table.to_dict('records')")
+    if not rows: raise refusal(where, "no scored example", "check that the run came to its end and kept its samples")
+
+# %% ../nbs/702_tool_logs.ipynb #9f20a57f
+def _refuse_incomplete(rows, where):
+    "An error for the first row that lacks what every row of a log has."
+    for i, row in enumerate(rows):
+        gone = [field for field in ("query", "prompt", "score") if field not in row]
+        if not gone: continue
+        got = f"no {', '.join(gone)}, only {shorten(', '.join(map(str, row)), 80)}"
+        if "item" in row: got += f", made from {shape_of(row['item'])}"
+        do = "give every row a query, a prompt and a score; `scored(value, error, where)` makes that of a failed call"
+        raise refusal(f"{where} (rows counted from 0)", got, do, row=i, column=gone[0])
+
+# %% ../nbs/702_tool_logs.ipynb #69680bb7
 def _columns_named(frame, **given):
     "A table with the model and the task that were given; a column in which nothing stands is dropped."
     for column, value in given.items():

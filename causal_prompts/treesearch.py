@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 
 from .core import Finding, as_texts, rng
 from .plots import draw, shorten
-from .proposers import EditProposer, ideas_from
+from .proposers import EditProposer, ideas_from, require_proposer
 
 # %% ../nbs/802_treesearch.ipynb #881c02fb
 def _rate(reward, queries, prompts, score, alpha, block=25):
@@ -153,9 +153,7 @@ def _proposer_for(reward, proposer):
             raise ValueError("the log's prompts must hold sentences that not all of them share, got none; "
                              "pass proposer=EditProposer({'idea': ['A sentence.']})")
         proposer = EditProposer(ideas)
-    if not callable(proposer):
-        raise TypeError(f"proposer must be callable as (query, prompt, n, rng), got {type(proposer).__name__}; "
-                        "wrap ideas as EditProposer(ideas)")
+    require_proposer(proposer)
     return proposer
 
 # %% ../nbs/802_treesearch.ipynb #f95618ab

@@ -1,5 +1,5 @@
 "The list of checks: a check enters where it is written, runs in the checkup, and has worlds in which its alarm is measured."
-import importlib, sys
+import importlib, subprocess, sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ import causal_prompts as cp
 from causal_prompts import checks
 from causal_prompts.checks import CHECKS, THRESHOLDS, check, thresholds
 from causal_prompts.core import Finding
-from causal_prompts.diagnostics import READING_ORDER, check_list, check_table, checkup
+from causal_prompts.diagnostics import check_list, check_table, checkup
 from fakes import Words
 
 sys.path.insert(0, str(Path(__file__).parents[1]/"benchmarks"))
@@ -32,9 +32,17 @@ def enter(function=long_enough, name="ten rows", **also):
     return check(name, **(dict(looks_at="whether there are ten rows", clean="randomised", broken="no overlap") | also))(function)
 
 
-def test_every_check_has_its_place_in_the_order_of_reading():
-    assert tuple(c.name for c in check_list()) == READING_ORDER
-    assert check_table()["check"].tolist() == list(READING_ORDER)
+def test_checks_are_read_by_their_place_then_by_their_page():
+    names, places = [c.name for c in check_list()], [c.place for c in check_list()]
+    assert places == sorted(places) and check_table()["check"].tolist() == names
+    assert names[:3] == ["power", "overlap", "gaps"] and names.index("sensitivity") < names.index("embedding stability") < names.index("calibration") and names[-1] == "drift"
+    code = "import causal_prompts.transport, causal_prompts.diagnostics as d; print([c.name for c in d.check_list()])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == str(names), "whatever was imported first"
+
+def test_a_check_of_ones_own_is_read_where_it_says_and_among_the_last_where_it_does_not():
+    enter(), enter(lambda reward: None, name="first of all", place=1)
+    names = [c.name for c in check_list()]
+    assert names[:2] == ["power", "first of all"] and names[-1] == "ten rows"
 
 def test_a_new_check_is_run_and_measured():
     assert enter() is long_enough and check_list()[-1].name == "ten rows"
@@ -57,7 +65,7 @@ def test_a_page_that_is_loaded_again_leaves_the_list_as_it_is():
     assert list(CHECKS) == before and CHECKS["balance"].function is module.balance
 
 @pytest.mark.parametrize("also, match", [
-    (dict(needs="luck"), "needs must be one of"), (dict(clean=("randomised", "no overlap")), "as many worlds"), (dict(broken=()), "as many worlds")])
+    (dict(needs="luck"), "needs must be one of"), (dict(place=0), "place must be a whole number from 1, read first, to 9, got 0 for the check 'ten rows'"), (dict(clean=("randomised", "no overlap")), "as many worlds"), (dict(broken=()), "as many worlds")])
 def test_bad_words_are_refused(also, match):
     with pytest.raises(ValueError, match=match): enter(**also)
 

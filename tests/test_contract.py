@@ -1,13 +1,16 @@
-"What a model of one's own is owed: the example of CONTRIBUTING.md goes through the whole interface, or is refused with what is missing."
+"What a model of one's own is owed: the example of CONTRIBUTING.md goes through the whole interface, or is refused with what is missing; so are proposers, importers and tasks of one's own."
 from copy import copy
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 import causal_prompts as cp
-from causal_prompts.confounding_steps import ConfoundingSteps
+from causal_prompts import benchmarks
+from causal_prompts.benchmarks import load_task
+from causal_prompts.core import LogError
 from causal_prompts.diagnostics import checkup
 from causal_prompts.evaluation import ranking
 from causal_prompts.inference import contrasts
@@ -17,7 +20,8 @@ from causal_prompts.refits import judged, refit
 from causal_prompts.reporting import report
 from causal_prompts.residuals import residuals, row_source
 from causal_prompts.rewards import Reward
-from causal_prompts.routes import Backdoor, Nothing, Route, Weighted, Within
+from causal_prompts.routes import Backdoor, Nothing, Route, Within
+from causal_prompts.tool_logs import as_log
 from causal_prompts.treesearch import search
 from fakes import Words, examples
 
@@ -85,6 +89,69 @@ def test_what_it_does_not_give_is_refused_by_name(reward, tmp_path):
     for ask in (lambda: bare.effect(["q"], ["p"]), lambda: bare.best(["q"]), lambda: bare.average_effect(["new"])):
         with pytest.raises(NotImplementedError, match=r"Bare must define levels\(queries, prompts\)"): ask()
     assert bare.average_effect().effect.notna().all(), "averages of logged prompts need no predictions"
+
+def of_ones_own(**also):
+    "A model as a newcomer writes it, with what he forgot."
+    class Mine(Reward):
+        name, route_ = "mine", also.pop("route_", "naive")
+        def __init__(self, encoder=None, baseline=None): self.encoder, self.baseline = encoder, baseline
+        def fit(self, log): return self.open(log)
+    for name, value in also.items(): setattr(Mine, name, value)
+    return Mine
+
+def forgets_return(self, log): self.open(log)
+def forgets_open(self, log): return self
+def gives_another(self, log): return "fitted"
+
+@pytest.mark.parametrize("fit, match", [
+    (forgets_return, r"Slip.fit must return self, got NoneType; end it with `return self`"), (gives_another, "Slip.fit must return self, got str"),
+    (forgets_open, r"Slip.fit must open the log, got none opened; begin it with `self.open\(log\)`")])
+def test_a_fit_that_forgets_what_it_owes_is_refused_when_it_is_called(fit, match, log):
+    Slip = type("Slip", (of_ones_own(),), dict(fit=fit, __init__=of_ones_own().__init__))
+    with pytest.raises(TypeError, match=match): Slip(Words()).fit(log)
+
+@pytest.mark.parametrize("route", ["whitin", "between", 3])
+def test_a_route_that_there_is_not_is_refused_at_fit(route, log):
+    with pytest.raises(ValueError, match=rf"Mine must declare what its effects hold fixed, got route_={route!r}; set route_ in the class .* 'within' \(the query itself\)"):
+        of_ones_own(route_=route)(Words()).fit(log)
+
+def test_a_model_without_an_encoder_or_a_baseline_is_told_to_take_them(log):
+    with pytest.raises(TypeError, match=r"Mine must have the attributes encoder and baseline, got no encoder and no baseline; take them in __init__\(self, encoder=None, baseline=None\)"):
+        of_ones_own(__init__=lambda self: None)().fit(log)
+    def only_encoder(self, encoder=None): self.encoder = encoder
+    with pytest.raises(TypeError, match="got no baseline; take them"): of_ones_own(__init__=only_encoder)(Words()).fit(log)
+
+def test_an_interval_that_is_promised_is_to_be_given(log):
+    with pytest.raises(TypeError, match=r"Mine says has_interval = True and must define effect_interval\(queries, prompts, alpha\) -> \(lo, hi\), got none"):
+        of_ones_own(has_interval=True)(Words()).fit(log)
+    given = of_ones_own(has_interval=True, effect_interval=lambda self, queries, prompts, alpha=.05: None)
+    assert given(Words()).fit(log).has_interval
+
+@pytest.mark.parametrize("model", [of_ones_own(), cp.NaiveReward])
+def test_a_warning_of_a_fit_points_at_the_line_that_called_it(model, log):
+    with pytest.warns(UserWarning, match="is not among the log's prompts") as caught: model(encoder=Words(), baseline="A prompt nobody tried.").fit(log)
+    assert {w.filename for w in caught if "not among" in str(w.message)} == {__file__}
+
+@pytest.mark.parametrize("proposer, match", [
+    (lambda prompt, n: [prompt], r"proposer must be callable as \(query, prompt, n, rng\) and return texts, got <lambda>\(prompt, n\) \(too many positional arguments\); rng is a numpy"),
+    (lambda query, prompt, n, rng, temperature: [prompt], "missing a required argument: 'temperature'"), (lambda *, query, prompt, n, rng: [prompt], "too many positional")])
+def test_a_proposer_that_takes_something_else_is_refused_before_the_search(reward, proposer, match):
+    with pytest.raises(TypeError, match=match): search(reward, ["one query"], proposer=proposer)
+
+@pytest.mark.parametrize("row, match", [
+    (dict(query="q", prompt="p"), r"cards\.jsonl \(rows counted from 0\)[\s\S]*row 1, column 'score': got no score, only query, prompt; give every row"), (dict(prompt="p", score=1., error=None), "row 1, column 'query': got no query, only prompt, score, error"),
+    (dict(question="q", item=dict(id=7)), "no query, prompt, score, only question, item, made from")])
+def test_rows_of_an_importer_that_lack_a_field_are_told_by_field_and_row(row, match):
+    with pytest.raises(LogError, match=match): as_log([dict(query="q", prompt="p", score=1.), row], "cards.jsonl")
+
+@pytest.mark.parametrize("rows, match", [(pd.DataFrame(dict(query=["q"])), "rows must be a list of dicts, got a DataFrame of .*; of a table, give table.to_dict"), ([("q", "p", 1.)], r"got a list of \['tuple'\]")])
+def test_rows_of_another_kind_are_refused(rows, match):
+    with pytest.raises(TypeError, match=match): as_log(rows, "cards.jsonl")
+
+def test_a_benchmark_that_nobody_knows_is_told_what_there_are(monkeypatch):
+    with pytest.raises(ValueError, match="name must be one of gsm8k, math, bbh:boolean_expressions, .*, got 'gms8k'"): load_task("gms8k")
+    monkeypatch.setattr(benchmarks, "TASKS", [*benchmarks.TASKS, "capitals"])
+    with pytest.raises(ValueError, match="the benchmark 'capitals' must have its source in _SOURCES, got gsm8k, math, bbh; enter it there, or make a Task"): load_task("capitals")
 
 def test_the_same_model_can_be_fitted_to_another_log(reward, log):
     again = reward.refitted(log.take(np.arange(len(log)) < 300))

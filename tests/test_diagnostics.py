@@ -96,6 +96,25 @@ def test_the_commands_refusals_speak_its_own_words(tmp_path, capsys):
     assert cli.main(["checkup", str(tmp_path/"log.csv"), "--out", str(tmp_path)]) == 2
     assert "--score-range 1,10 " in capsys.readouterr().err
 
+SLIPS = [ # (form, table) of a finding, what is said of it
+    (("bars", dict(label="prompt", value="querys")), "the form 'bars' must be given columns of the table, got value='querys'; there are ['prompt', 'queries']"),
+    (("bars", {}), "got label='label', value='value'; there are"), (("stars", {}), "form must be one of ['bars'"),
+    (("bars", dict(lable="prompt")), "the form 'bars' takes ['label', 'value', 'lo', 'hi', 'mark', 'xlabel', 'title', 'level']: got an unexpected keyword argument 'lable'"),
+    (("points", dict(x="queries")), "the form 'points' takes .*: missing a required argument: 'y'")]
+
+@pytest.mark.parametrize("form, match", SLIPS)
+def test_a_picture_that_a_table_does_not_give_is_said_by_the_checkup_and_by_plot(form, match, monkeypatch):
+    from causal_prompts import checks
+    found = Finding("Is it so?", pd.DataFrame(dict(prompt=["a"], queries=[3])), "ok", "3.", "none", form=form)
+    with pytest.raises((ValueError, TypeError), match=match.replace("[", r"\[").replace("(", r"\(")): found.plot()
+    monkeypatch.setitem(checks.CHECKS, "sketch", checks.Check("sketch", lambda reward: found, "nothing"))
+    with pytest.warns(UserWarning, match="the check 'sketch' broke and says nothing"): made = checkup(fit("randomised", 60), only=["sketch"])
+    assert re.search(match.replace("[", r"\["), made.skipped["why"].iloc[0])
+
+@pytest.mark.parametrize("form, also", [("hist", dict(value="queries", mark=2.5)), ("bars", dict(label="prompt", value="queries", mark="big"))])
+def test_a_mark_is_a_column_of_bars_and_a_number_of_a_histogram(form, also):
+    assert Finding("Is it so?", pd.DataFrame(dict(prompt=["a", "b"], queries=[3, 4], big=[True, False])), "ok", "3.", form=(form, also)).plot().axes
+
 def test_a_check_that_gives_no_finding_is_named(clean, monkeypatch):
     from causal_prompts import checks
     monkeypatch.setitem(checks.CHECKS, "idle", checks.Check("idle", lambda reward: (1, 2), "nothing"))

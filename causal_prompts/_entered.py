@@ -1,0 +1,38 @@
+"Made by .ci/entered.py from the pages: do not edit. The pages that enter something in a list, in their order."
+
+ENTERED = dict(
+    checks=[
+        "rewards",
+        "confounding",
+        "assignments",
+        "nuisances",
+        "agreement",
+        "placebos",
+        "shuffles",
+        "refutation",
+        "sensitivity_analysis",
+        "positivity",
+        "power_analysis",
+        "calibration",
+        "coverage",
+        "stability",
+        "components",
+        "patterns",
+        "learning_curve",
+        "difficulty",
+        "transport",
+        "monitoring",
+    ],
+    importers=[
+        "from_promptfoo",
+        "from_inspect",
+        "from_lm_eval",
+        "from_mlflow",
+        "from_batches",
+        "from_searches",
+        "from_dspy",
+        "eval_importers",
+        "trace_importers",
+        "from_routers",
+    ],
+)
