@@ -211,7 +211,7 @@ def _choice_facts(res, n_queries, raw, left):
     return facts | dict(route=res.route, queries=n_queries, rows=len(res.y))
 
 # %% ../nbs/501b_assignments.ipynb #8867999c
-@check("assignment", looks_at="whether the choice can be predicted",
+@check("assignment", place=4, looks_at="whether the choice can be predicted",
        clean=("randomised, naive", "confounded, adjusted"), broken=("confounded, naive", "U-shaped, adjusted"))
 def assignment(
     reward, # a fitted reward model

@@ -114,7 +114,7 @@ _NOTHING_LEARNED = {
 }
 
 # %% ../nbs/501c_nuisances.ipynb #4546f0fe
-@check("nuisance", looks_at="how well the expected score and prompt are predicted",
+@check("nuisance", place=4, looks_at="how well the expected score and prompt are predicted",
        clean="confounded, adjusted", broken="U-shaped, 2,000 queries, adjusted")
 def nuisance(
     reward, # a fitted reward model that adjusts: routes 'dml' and 'weighted'

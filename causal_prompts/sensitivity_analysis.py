@@ -181,7 +181,7 @@ def _contour_data(row, scale, strengths, ks, held, size=40):
     return pd.concat([grid, shown[list(grid)]], ignore_index=True)
 
 # %% ../nbs/504b_sensitivity_analysis.ipynb #2b6c73c6
-@check("sensitivity", looks_at="how strong an unseen confounder would have to be",
+@check("sensitivity", place=4, looks_at="how strong an unseen confounder would have to be",
        clean="four prompts at random", broken="four prompts, confounded")
 def sensitivity(
     reward, # any fitted reward model
