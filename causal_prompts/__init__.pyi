@@ -40,9 +40,13 @@ from . import inference as inference
 from . import kernel as kernel
 from . import learning_curve as learning_curve
 from . import llm as llm
+from . import loading as loading
 from . import measures as measures
 from . import naive as naive
 from . import nuisances as nuisances
+from . import part_effects as part_effects
+from . import part_families as part_families
+from . import parts as parts
 from . import patterns as patterns
 from . import placebos as placebos
 from . import plots as plots
@@ -65,6 +69,7 @@ from . import sources as sources
 from . import spaces as spaces
 from . import stability as stability
 from . import studies as studies
+from . import study_inputs as study_inputs
 from . import support as support
 from . import tabular as tabular
 from . import tasks as tasks
@@ -105,9 +110,7 @@ class _Reward:
         'Keep scored rows, encoder, baseline and support; warn of what would go unnoticed.'
     def part_effects(self, by: str | None = ..., alpha: float = ...) -> _pd.DataFrame:
         'Average effect of each part of the prompts, in points of score, the other parts held fixed.'
-    @property
-    def parts_(self) -> Any:
-        "What the log's prompts are made of."
+    parts_: Any
     @property
     def posterior(self) -> Any:
         "The learner behind its effects, where mean and covariance of that learner's weights are known; None: they are not."

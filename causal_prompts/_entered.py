@@ -2,7 +2,7 @@
 
 ENTERED = dict(
     checks=[
-        "rewards",
+        "blind_texts",
         "confounding",
         "assignments",
         "nuisances",

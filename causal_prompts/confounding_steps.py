@@ -16,23 +16,11 @@ from .step_views import graph_view, naive_view, outcome_view, STEPS, treatment_v
 from .views import control, Evidence, in_a_row, numbered_choices, Shell, stepper
 
 # %% ../nbs/902_confounding_steps.ipynb #1ff40137
-from copy import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 
 import ipywidgets as W
-import numpy as np
-import pandas as pd
 
-from . import plots
-from .core import mean_interval, NotIdentifiedError
-from .graph import BACKDOOR, KNOWN, PromptGraph, WITHIN
-from .inference import contrasts, residual_indicators
-from .naive import NaiveReward
-from .refutation import refute
-from .residuals import holm, joint_test, residuals, row_source, slopes
-from .routes import Backdoor, Nothing, Route, Weighted, Within
-from .sensitivity_analysis import confounding_bias, sensitivity
-from .views import control, Evidence, FORMS, in_a_row, numbered_choices, quoted, Shell, stepper, View
+from .views import control, Evidence, in_a_row, numbered_choices, Shell, stepper
 
 # %% ../nbs/902_confounding_steps.ipynb #a9b2b2a0
 VIEWS = (naive_view, graph_view, outcome_view, treatment_view, effect_view, refuted_view)

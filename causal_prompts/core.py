@@ -156,7 +156,7 @@ class Finding:
 def plot(self: Finding):
     "The picture, drawn from the stored table."
     if self.form is None: raise ValueError(f"the finding {self.question!r} has no picture; see its .table")
-    return plots.draw(self.form[0], self.table if self.data is None else self.data, **self.form[1])
+    return draw(self.form[0], self.table if self.data is None else self.data, **self.form[1])
 
 # %% ../nbs/002_core.ipynb #4a71c39d
 _JOINERS = "\u200c\u200d" # within words of some scripts, and within emoji

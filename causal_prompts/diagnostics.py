@@ -18,8 +18,8 @@ from sklearn.exceptions import NotFittedError
 from . import checks
 from ._entered import ENTERED
 from .checks import NEEDS
-from .core import VERDICTS, Finding, NotIdentifiedError, as_markdown, progress
-from .plots import require_columns
+from .core import as_markdown, Finding, NotIdentifiedError, progress, VERDICTS
+from .forms import require_columns
 from .routes import Route
 from .triplets import Triplets
 

@@ -83,7 +83,8 @@ def reml(
 
 # %% ../nbs/405_kernel.ipynb #7f0960b9
 BLOCKS = ("smooth", "own", *PART_BLOCKS, "smooth x query", "parts x query") # of the features, in their order
-_FAINT = {"smooth": .1, "own": .3, "smooth x query": .1, "wordings": .1, "families": .3, "sums": .3, "pairs": .1, "layout": .1}
+_FAINT = {"smooth": .1, "own": .3, "smooth x query": .1, "wordings": .1, "families": .3, "sums": .3, "pairs": .1,
+          "layout": .1} # weights of the priors where prompts share parts
 
 def _prior_weights(dims):
     "Weight of each block's prior; whole ones where prompts share no parts."
@@ -243,6 +244,7 @@ def _unknown(self: ProductKernel, prompts, baseline):
     other = np.array([p != baseline for p in prompts], float)
     return [other * (n[:-1] + n[-1]) for n in (new, new * parts, new * wordings)]
 
+# %% ../nbs/405_kernel.ipynb #84d0dce7
 @patch
 def unseen_variance(
     self: ProductKernel, prompts, baseline: str,
@@ -306,7 +308,8 @@ def mean_variance(
     return np.einsum("pi,ij,pj->p", C, self.cov, C) + self.unseen_variance(prompts, baseline, x)
 
 # %% ../nbs/405_kernel.ipynb #290b4fda
-KERNEL_PARTS = ("d_t", "d_x", "d_i", "own", "random_state", "seen", "var", "noise", "cell", "design_effect", "w", "cov")
+KERNEL_PARTS = ("d_t", "d_x", "d_i", "own", "random_state", "seen", "var", "noise", "cell", "design_effect",
+                "w", "cov")
 
 @patch
 def state(self: ProductKernel) -> dict:
@@ -314,6 +317,7 @@ def state(self: ProductKernel) -> dict:
     spaces = {name: getattr(self, name).state() for name in ("fp", "fx", "made_of")}
     return {k: getattr(self, k) for k in KERNEL_PARTS} | dict(dims=self.dims) | spaces
 
+# %% ../nbs/405_kernel.ipynb #f26315ea
 @patch(cls_method=True)
 def from_state(
     cls: ProductKernel, state,

@@ -65,6 +65,7 @@ def shared_levels(
     varied = (count * (n - count)).sort_values(ascending=False, kind="stable")
     return list(varied.index[:most])
 
+# %% ../nbs/307_part_effects.ipynb #7f969b6b
 def indicators(
     prompt: np.ndarray, # (m,) number of the prompt in which something occurs
     level: np.ndarray, # (m,) what occurs
@@ -123,6 +124,7 @@ def _wider_fit(rows, y, X, left):
     wider = np.isnan(a) | (b > a)
     return query["beta"][:k], np.where(wider, b, a), np.where(wider, prompt["df"][:k], query["df"][:k])
 
+# %% ../nbs/307_part_effects.ipynb #097ae3a2
 def _with_intervals(table, beta, se, df, alpha):
     "Estimates with intervals, p values and false discovery rates."
     half = stats.t.ppf(1 - alpha / 2, df) * se
@@ -130,17 +132,15 @@ def _with_intervals(table, beta, se, df, alpha):
     p = np.where(np.isfinite(se), 2 * stats.t.sf(np.abs(beta) / np.where(se > 0, se, np.nan), df), np.nan)
     return table.assign(p=p, q=false_discovery(p))
 
+# %% ../nbs/307_part_effects.ipynb #251f7764
 def false_discovery(
     p: np.ndarray, # (k,) p values, NaN where there is none
 ) -> np.ndarray: # (k,) the same order
     "Rates of false discoveries (Benjamini and Hochberg 1995) at which each would be named."
-    p, known = np.asarray(p, float), np.isfinite(p)
-    return np.where(known, _adjusted(p, known), np.nan)
-
-def _adjusted(p, known):
-    out = np.full(len(p), np.nan)
-    if known.any(): out[known] = stats.false_discovery_control(p[known])
-    return out
+    p = np.asarray(p, float)
+    known, rate = np.isfinite(p), np.full(len(p), np.nan)
+    if known.any(): rate[known] = stats.false_discovery_control(p[known])
+    return rate
 
 # %% ../nbs/307_part_effects.ipynb #1e826c52
 def part_columns(
@@ -163,20 +163,18 @@ def part_effects(
     parts: Parts, # of its prompts
     alpha: float = .05, # 1 - coverage
     keep: np.ndarray | None = None, # (n,) rows to average over; expectations are still made from all
-) -> pd.DataFrame: # a row a part: part, text, effect, se, lo, hi, df, p, q, n, prompts, queries, family, company, apart
+) -> pd.DataFrame: # part, text, effect, se, lo, hi, df, p, q, n, prompts, queries, family, company, apart
     "Average effect of each part, in points of score, over prompts that lack it, the other parts held fixed."
     keep = np.ones(len(y), bool) if keep is None else np.asarray(keep, bool)
-    P, levels, found = part_columns(rows.take(keep), parts)
+    some, left = rows.take(keep), spread_kept(rows)
+    P, levels, found = part_columns(some, parts)
     if not levels: return _no_part_effects()
-    here = np.unique(rows.p[keep])
-    first = grouped_columns(P[here])
+    first = grouped_columns(P[np.unique(some.p)])
     columns = np.unique(first)
     X = rows.route.residual(rows, P[rows.p][:, columns])[keep]
-    table, left = _described(rows.take(keep), P, levels, found, first), spread_kept(rows)
-    mixed = dependent_columns(X, rows.w[keep])
-    clear = ~mixed.any(0)
-    fitted = _fitted_parts(rows.take(keep), y[keep], X, clear, None if left is None else left[keep])
-    return _part_table(table, columns, fitted, mixed, alpha)
+    mixed = dependent_columns(X, some.w)
+    fitted = _fitted_parts(some, y[keep], X, ~mixed.any(0), None if left is None else left[keep])
+    return _part_table(_described(some, P, levels, found, first), columns, fitted, mixed, alpha)
 
 # %% ../nbs/307_part_effects.ipynb #1276e801
 def _fitted_parts(rows, y, X, clear, left):
@@ -189,6 +187,7 @@ def _fitted_parts(rows, y, X, clear, left):
     out[:, clear] = [column[: clear.sum()] for column in fit]
     return out
 
+# %% ../nbs/307_part_effects.ipynb #aebf3627
 def _described(rows, P, levels, found, first):
     "What each column is and how much of the log it rests on."
     main = found.drop_duplicates("part").set_index("part").loc[levels]
@@ -196,9 +195,10 @@ def _described(rows, P, levels, found, first):
     by_query = [len(np.unique(pairs[P[pairs[:, 1], j] > 0, 0])) for j in range(len(levels))]
     return pd.DataFrame(dict(
         part=levels, text=main["text"].to_numpy(), family=main["family"].to_numpy(), n=held.sum(0),
-        prompts=P[np.unique(rows.p)].sum(0).astype(int), queries=by_query, company=_company(P, main["text"], first)))
+        prompts=P[np.unique(rows.p)].sum(0).astype(int), queries=by_query, company=_standing_beside(P, main["text"], first)))
 
-def _company(P, texts, first):
+# %% ../nbs/307_part_effects.ipynb #e0dbf36d
+def _standing_beside(P, texts, first):
     "The other parts of each group, and whether they stand with the part or in its place."
     texts, out = list(texts), []
     for j, lead in enumerate(first):
@@ -208,9 +208,11 @@ def _company(P, texts, first):
     return out
 
 # %% ../nbs/307_part_effects.ipynb #60f06a3f
-_KEYS = ["part", "text", "effect", "se", "lo", "hi", "df", "p", "q", "n", "prompts", "queries", "family", "company", "apart"]
+_KEYS = ["part", "text", "effect", "se", "lo", "hi", "df", "p", "q", "n", "prompts", "queries", "family", "company",
+         "apart"]
 
-def _no_part_effects(): return pd.DataFrame({k: pd.Series(dtype=object if k in ("part", "text") else float) for k in _KEYS})
+def _no_part_effects():
+    return pd.DataFrame({k: pd.Series(dtype=object if k in ("part", "text") else float) for k in _KEYS})
 
 def _part_table(table, columns, fitted, mixed, alpha):
     "A row a column, the clearest first."
@@ -235,17 +237,19 @@ def pair_effects(
     pairs = [(columns[i], columns[j]) for i, j in varied_pairs(P[here][:, columns], most, least=2)] if levels else []
     X = rows.route.residual(rows, P[rows.p][:, columns]) if levels else None
     fits = [_pair_fit(rows, y, X, P[:, i] * P[:, j]) for i, j in pairs]
-    head = pd.DataFrame([dict(first=text[levels[i]], second=text[levels[j]], prompts=int((P[here, i] * P[here, j]).sum()))
-                         for i, j in pairs], columns=["first", "second", "prompts"])
+    head = pd.DataFrame(dict(first=[text[levels[i]] for i, _ in pairs], second=[text[levels[j]] for _, j in pairs],
+                             prompts=[int((P[here, i] * P[here, j]).sum()) for i, j in pairs]))
     table = _with_intervals(head, *np.array(fits, float).reshape(-1, 3).T, alpha)
     return table.sort_values("p", kind="stable", ignore_index=True)
 
+# %% ../nbs/307_part_effects.ipynb #be8091f5
 def _pair_fit(rows, y, X, both):
     "Coefficient, error, degrees of freedom of a product beside the single parts."
     F = np.c_[rows.route.residual(rows, both[rows.p][:, None]), X]
     if dependent_columns(F, rows.w)[0].any(): return np.full(3, np.nan)
     return [column[0] for column in _wider_fit(rows, y, _independent(F), spread_kept(rows))]
 
+# %% ../nbs/307_part_effects.ipynb #be926f15
 def _independent(F):
     "The first column, and a basis of the others."
     U, s, _ = np.linalg.svd(F[:, 1:], full_matrices=False)

@@ -7,14 +7,10 @@ __all__ = ['MEANINGS', 'FAMILY_OF_PATTERN', 'family_rules', 'family_of']
 
 # %% ../nbs/209_part_families.ipynb #e43db081
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import pandas as pd
-from fastcore.basics import patch
 
-from .core import as_markdown, as_texts, mean_interval
 
 # %% ../nbs/209_part_families.ipynb #fa72541e
 MEANINGS = { # family -> what it means

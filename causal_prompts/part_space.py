@@ -114,6 +114,7 @@ def _fit_layout(self: PartSpace, prompts, found):
     moved = place[place["std"] > .15][: max(self.most["layout"] - 1, 0)]
     self.moved, self.place = list(moved.index), moved["mean"].to_numpy(float)
 
+# %% ../nbs/404b_part_space.ipynb #0723e324
 @patch
 def _layout(self: PartSpace, prompts, found):
     "(n, 1 + parts that move) length in standard deviations, and each part's place before or after its usual one."
@@ -132,6 +133,7 @@ def sizes(self: PartSpace) -> list[int]:
     sums = 0 if self.pca is None else len(self.pca.components_)
     return [len(self.levels), len(self.families), len(self.wordings), sums, len(self.pairs), 1 + len(self.moved)]
 
+# %% ../nbs/404b_part_space.ipynb #c87b01f0
 @patch
 def transform(
     self: PartSpace,
@@ -164,7 +166,8 @@ def unknown(
     return np.bincount(row[~known], minlength=n) * 1., np.bincount(row[known & ~worded], minlength=n) * 1.
 
 # %% ../nbs/404b_part_space.ipynb #98769f29
-_PLAIN = ("levels", "wordings", "several", "everywhere", "families", "moved", "pairs", "length", "place", "scale", "most")
+_SETTLED = ("levels", "wordings", "several", "everywhere", "families", "moved", "pairs", "length", "place", "scale",
+            "most")
 
 @patch
 def state(self: PartSpace) -> dict:
@@ -172,8 +175,9 @@ def state(self: PartSpace) -> dict:
     if not self.width: return {}
     same = dict(zip(self.parts.wordings["text"], self.parts.wordings["part"]))
     parts = dict(prompts=list(self.parts.prompts), near=self.parts.near, same=same, named=self.parts.named)
-    spaces = {k: None if space is None else space.state() for k, space in dict(kernel=self.kernel, pca=self.pca).items()}
-    return dict(parts=parts, **{k: getattr(self, k) for k in _PLAIN}, **spaces)
+    settled = {k: getattr(self, k) for k in _SETTLED}
+    kernel, pca = (None if space is None else space.state() for space in (self.kernel, self.pca))
+    return dict(parts=parts, kernel=kernel, pca=pca, **settled)
 
 # %% ../nbs/404b_part_space.ipynb #612775d3
 @patch(cls_method=True)
@@ -183,10 +187,10 @@ def from_state(
 ):
     "The space that `state` wrote down."
     if not state: return cls()
-    must_fit(set(state) == {*_PLAIN, "parts", "kernel", "pca"}, "what its prompts are made of")
+    must_fit(set(state) == {*_SETTLED, "parts", "kernel", "pca"}, "what its prompts are made of")
     of = state["parts"]
     parts = replace(Parts.of(of["prompts"], same=of["same"], named=of["named"]), near=of["near"], encoder=encoder)
     out = cls(parts, None if encoder is None else partial(text_vectors, encoder, role="prompt"), state["most"])
-    for k in _PLAIN: setattr(out, k, state[k])
+    for k in _SETTLED: setattr(out, k, state[k])
     for k in ("kernel", "pca"): setattr(out, k, None if state[k] is None else space_from_state(state[k]))
     return out

@@ -52,7 +52,7 @@ def query_numbers_of(
     "Features of the queries, in the order of `log.queries`; what differs between rows of a query is averaged."
     frame, query = log.frame, pd.factorize(log.frame["query_id"])[0]
     first = np.flatnonzero(~pd.Series(query).duplicated().to_numpy())
-    coded = [design_columns([c], len(frame), most=200) for c in code_covariates(frame, log._named)]
+    coded = [design_columns([c], len(frame), most=200) for c in code_covariates(frame, log.named_covariates)]
     blocks = [(M - _centred_within(M, query))[first] for M in coded]
     return np.column_stack([_lexical(frame["query"].iloc[first], 30), *[_unit_block(B) for B in blocks]])
 

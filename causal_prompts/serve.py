@@ -126,7 +126,7 @@ def _embeddings(self: WorldServer, body: dict, texts: list[str]) -> dict:
     return dict(object="list", model=body["model"], data=data, **self._usage(sum(map(tokens, texts))))
 
 @patch
-def _models(self: WorldServer, path: str) -> dict:
+def listed_models(self: WorldServer, path: str) -> dict:
     "The payload of the list of models, or of one model."
     card = lambda name: dict(id=name, object="model", created=0, owned_by="causal-prompts")
     if path == "/v1/models": return dict(object="list", data=[card(name) for name in self.models or ["world"]])
@@ -304,7 +304,7 @@ def do_GET(self: _Handler):
         if path != "/v1/models" and not path.startswith("/v1/models/"):
             raise RequestError(f"Unknown request URL: GET {path}; there are GET /v1/models and POST {list(_PATHS)}",
                                404, "unknown_url")
-        self.send(200, self.server.app._models(path))
+        self.send(200, self.server.app.listed_models(path))
     except RequestError as e: self.send(e.status, e.body)
 
 # %% ../nbs/607_serve.ipynb #39d1bef1

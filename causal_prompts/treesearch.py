@@ -13,8 +13,9 @@ import pandas as pd
 from fastcore.basics import patch
 from sklearn.exceptions import NotFittedError
 
-from .core import Finding, as_texts, rng
-from .plots import draw, shorten
+from .core import as_texts, Finding, rng
+from .forms import draw
+from .plots import shorten
 from .proposers import EditProposer, ideas_from, require_proposer
 
 # %% ../nbs/802_treesearch.ipynb #881c02fb

@@ -7,14 +7,15 @@ import pytest
 
 import causal_prompts as cp
 from causal_prompts import embeddings as em, text_models as tm
-from causal_prompts.causal import CausalReward, load_reward
+from causal_prompts.causal import CausalReward
+from causal_prompts.loading import load_reward
 from causal_prompts.diagnostics import checkup
 from causal_prompts.embeddings import are_names, name_vectors, TextEncoder
 from causal_prompts.naive import NaiveReward
 from causal_prompts.pools import parse_prompts, placeholders
 from causal_prompts.pieces import PLACEHOLDER, sentences
 from causal_prompts.treesearch import search
-from causal_prompts.rewards import blindness
+from causal_prompts.blind_texts import blindness
 from causal_prompts.support import indistinct, same_distance
 from fakes import Words
 

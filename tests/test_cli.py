@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_prompts import __version__, cli, demonstration, gains, studies
+from causal_prompts import __version__, cli, demonstration, gains, studies, study_inputs
 from causal_prompts.core import Finding
 from causal_prompts.triplets import Triplets
 from causal_prompts.grids import load_table
@@ -192,14 +192,14 @@ def test_prompts_with_few_rows_are_not_recommended():
 def test_what_is_held_out_is_held_out():
     log, base = Triplets(log_frame(n=80, prompts=40, k=8)), "Solve it. Way 7, please."
     for seed in range(12):
-        train, test = studies.train_and_test(log, base, seed)
+        train, test = study_inputs.train_and_test(log, base, seed)
         assert not set(train.frame["query"]) & set(test.frame["query"]) and base in set(train.frame["prompt"])
         assert len(set(test.frame["prompt"]) - set(train.frame["prompt"])) >= 6
-    few = studies.train_and_test(Triplets(log_frame(n=80, prompts=5)), "Solve it. Way 0, now.", 0)
+    few = study_inputs.train_and_test(Triplets(log_frame(n=80, prompts=5)), "Solve it. Way 0, now.", 0)
     assert len(few[1].queries) == 24 and len(few[0].prompts) == 5
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert studies.train_and_test(Triplets(log_frame(n=12)), "Solve it. Way 0, now.", 0) is None
+        assert study_inputs.train_and_test(Triplets(log_frame(n=12)), "Solve it. Way 0, now.", 0) is None
 
 
 # what a file holds beside
@@ -238,7 +238,7 @@ def test_columns_score_and_where(tmp_path):
 def test_baseline_by_text_by_id_and_by_default():
     f = log_frame().assign(prompt_id=lambda f: f["prompt"].str.extract(r"Way (\d)")[0].radd("w"))
     log = Triplets(f)
-    baseline = lambda asked: studies.baseline_of(log, asked)[0]
+    baseline = lambda asked: study_inputs.baseline_of(log, asked)[0]
     assert baseline("w3") == baseline("Solve it. Way 3, please.") == "Solve it. Way 3, please."
     assert baseline(None) == f["prompt"].value_counts().idxmax() or f["prompt"].value_counts()[baseline(None)] == f["prompt"].value_counts().max()
     with pytest.raises(ValueError, match="the nearest is 'Solve it. Way 3, please.'"): baseline("Solve it. Way 3")

@@ -177,7 +177,7 @@ def test_the_baseline_is_the_prompt_called_so_else_the_one_logged_most_often(log
     rare = frame["prompt"].value_counts().index[-1]
     named = cp.Triplets(frame.assign(prompt_id=frame["prompt_id"].mask(frame["prompt"] == rare, "the baseline")))
     OwnMean = examples()["OwnMean"]
-    assert OwnMean(encoder=Words()).fit(named).baseline_ == rare == cp.studies.baseline_of(named)[0]
+    assert OwnMean(encoder=Words()).fit(named).baseline_ == rare == cp.study_inputs.baseline_of(named)[0]
     assert OwnMean(encoder=Words()).fit(cp.Triplets(frame)).baseline_ == frame["prompt"].value_counts().index[0] or frame["prompt"].value_counts().iloc[:2].nunique() == 1
 
 def test_a_route_of_ones_own_goes_through_the_checks_in_the_words_of_its_kind(reward, monkeypatch):

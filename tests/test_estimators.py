@@ -465,7 +465,7 @@ def test_an_encoder_with_a_model_of_its_own_must_be_passed_again(tmp_path):
         def encode(self, texts, **kw): return Words().encode(list(texts))
     m = cp.CausalReward(learner="kernel", folds=0, encoder=cp.embeddings.TextEncoder(model=Model(), cache=False)).fit(_log())
     m.save(tmp_path/"r.zip")
-    with pytest.raises(ValueError, match="encoder of your own"): cp.causal.load_reward(tmp_path/"r.zip")
+    with pytest.raises(ValueError, match="encoder of your own"): cp.loading.load_reward(tmp_path/"r.zip")
 
 
 def test_unseen_texts_are_embedded_and_scored(hidden):
@@ -499,7 +499,7 @@ def test_save_and_load_in_another_process(hidden, tmp_path):
     m = cp.CausalReward(learner="kernel", folds=0, baseline=world.baseline, encoder=cp.embeddings.TextEncoder(cache=tmp_path)).fit(log)
     m.save(tmp_path/"r.zip")
     queries, prompts = list(log.queries["query"][:3]), [*log.prompts.prompt[:2], "Answer in one word."]
-    code = f"import causal_prompts as cp, json; r = cp.causal.load_reward({str(tmp_path/'r.zip')!r}); print(json.dumps([r.effect({queries!r}, {prompts!r}).tolist(), r.effect_interval({queries!r}, {prompts!r})[0].tolist(), r.average_effect({prompts!r}).effect.astype(float).tolist(), r.identification_.reading]))"
+    code = f"import causal_prompts as cp, json; r = cp.loading.load_reward({str(tmp_path/'r.zip')!r}); print(json.dumps([r.effect({queries!r}, {prompts!r}).tolist(), r.effect_interval({queries!r}, {prompts!r})[0].tolist(), r.average_effect({prompts!r}).effect.astype(float).tolist(), r.identification_.reading]))"
     out = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert np.allclose(out[0], m.effect(queries, prompts), atol=1e-6) and np.allclose(out[1], m.effect_interval(queries, prompts)[0], atol=1e-6)
     assert np.allclose(out[2], m.average_effect(prompts).effect.astype(float), atol=1e-6) and out[3] == m.identification_.reading
@@ -511,15 +511,15 @@ def test_saved_file_holds_no_pickle(hidden, tmp_path):
         assert {n.rsplit(".", 1)[1] for n in z.namelist()} == {"json", "npy", "parquet"}
         for n in z.namelist():
             if n.endswith("npy"): assert b"'O'" not in z.read(n)[:128]
-    with pytest.raises(ValueError, match="encoder of your own"): cp.causal.load_reward(tmp_path/"r.zip")
-    again = cp.causal.load_reward(tmp_path/"r.zip", encoder=Words())
+    with pytest.raises(ValueError, match="encoder of your own"): cp.loading.load_reward(tmp_path/"r.zip")
+    again = cp.loading.load_reward(tmp_path/"r.zip", encoder=Words())
     assert np.array_equal(again.effect(["a query"], ["a prompt"]), m.effect(["a query"], ["a prompt"]))
 
 
 def test_loading_something_else_is_refused(tmp_path):
     (tmp_path/"x.zip").write_bytes(b"not a zip")
-    with pytest.raises(ValueError, match="must be a file written by reward.save"): cp.causal.load_reward(tmp_path/"x.zip")
-    with pytest.raises(FileNotFoundError): cp.causal.load_reward(tmp_path/"none.zip")
+    with pytest.raises(ValueError, match="must be a file written by reward.save"): cp.loading.load_reward(tmp_path/"x.zip")
+    with pytest.raises(FileNotFoundError): cp.loading.load_reward(tmp_path/"none.zip")
 
 
 @pytest.fixture(scope="module")
@@ -570,25 +570,25 @@ def _pack(path, parts):
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_reward_file_is_refused_by_name(saved, tmp_path, damage):
     _pack(tmp_path/"whole.zip", saved)
-    assert np.isfinite(cp.causal.load_reward(tmp_path/"whole.zip", encoder=Words()).effect(["a query"], ["a prompt"])).all()
+    assert np.isfinite(cp.loading.load_reward(tmp_path/"whole.zip", encoder=Words()).effect(["a query"], ["a prompt"])).all()
     with pytest.raises(ValueError, match=r"^bad\.zip must be a file written by reward\.save\(\.\.\.\), got something else .*save the reward again$"):
-        cp.causal.load_reward(_pack(tmp_path/"bad.zip", saved | DAMAGE[damage](saved)), encoder=Words())
+        cp.loading.load_reward(_pack(tmp_path/"bad.zip", saved | DAMAGE[damage](saved)), encoder=Words())
 
 
 def test_a_cut_or_swollen_reward_file_is_refused_by_name(saved, tmp_path, monkeypatch):
     whole = _pack(tmp_path/"whole.zip", saved).read_bytes()
     for n in (0, 10, len(whole) // 2, len(whole) - 1):
         (tmp_path/"cut.zip").write_bytes(whole[:n])
-        with pytest.raises(ValueError, match="^cut.zip must be a file written by reward.save"): cp.causal.load_reward(tmp_path/"cut.zip", encoder=Words())
+        with pytest.raises(ValueError, match="^cut.zip must be a file written by reward.save"): cp.loading.load_reward(tmp_path/"cut.zip", encoder=Words())
     (tmp_path/"cut.zip").write_bytes(whole[:300] + bytes(50) + whole[350:])
-    with pytest.raises(ValueError, match="^cut.zip must be a file written by reward.save"): cp.causal.load_reward(tmp_path/"cut.zip", encoder=Words())
+    with pytest.raises(ValueError, match="^cut.zip must be a file written by reward.save"): cp.loading.load_reward(tmp_path/"cut.zip", encoder=Words())
     _pack(tmp_path/"bomb.zip", saved | {"reward.json": b" " * (2**28 + 1)})
     monkeypatch.setattr(zipfile.ZipFile, "read", lambda *a: pytest.fail("unfolded before its size was looked at"))
-    with pytest.raises(ValueError, match="^bomb.zip must be .* would unfold to 268,435,457 bytes"): cp.causal.load_reward(tmp_path/"bomb.zip", encoder=Words())
+    with pytest.raises(ValueError, match="^bomb.zip must be .* would unfold to 268,435,457 bytes"): cp.loading.load_reward(tmp_path/"bomb.zip", encoder=Words())
 
 
 def test_a_newer_file_says_so_and_names_itself(saved, tmp_path):
-    with pytest.raises(ValueError, match="format must be 1, got 2 in new.zip; .*update causal_prompts"): cp.causal.load_reward(_pack(tmp_path/"new.zip", saved | _tree(format=2)(saved)), encoder=Words())
+    with pytest.raises(ValueError, match="format must be 1, got 2 in new.zip; .*update causal_prompts"): cp.loading.load_reward(_pack(tmp_path/"new.zip", saved | _tree(format=2)(saved)), encoder=Words())
 
 
 def test_saving_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

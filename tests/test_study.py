@@ -9,7 +9,8 @@ import causal_prompts as cp
 from causal_prompts import cli, studies
 from causal_prompts.core import Finding, NotIdentifiedError
 from causal_prompts.side_by_side import in_quotes, side_by_side, word_diff
-from causal_prompts.studies import Study, baseline_of, study
+from causal_prompts.studies import Study, study
+from causal_prompts.study_inputs import baseline_of
 from causal_prompts.triplets import Triplets
 from causal_prompts.worlds import World
 from test_cli import Hashed, hashed, log_frame, ran
