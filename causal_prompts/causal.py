@@ -16,19 +16,6 @@ from scipy import stats
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-# %% ../nbs/407_causal.ipynb #79d86c3e
-from .core import as_texts, Finding, mean_interval, NotIdentifiedError
-from .covariates import levels_not_held
-from .embeddings import TextEncoder
-from .inference import contrasts
-from .kernel import ProductKernel
-from .race import (BEATS_NAIVE, LEARNERS, RACE_FORM, NaiveRival, race, race_advice, race_said, race_shown,
-                                 race_table, sampled, unit_of, winner)
-from .rewards import Reward
-from .routes import contradiction, Opening, Route
-from .rows import comparable, ess, expected_score, most_levels, varying_covariates
-from .triplets import Triplets
-
 # %% ../nbs/407_causal.ipynb #9f21fcc7
 from .core import as_texts, Finding, mean_interval, NotIdentifiedError
 from .covariates import levels_not_held

@@ -22,6 +22,7 @@ from fastcore.basics import patch
 from scipy import stats
 
 from . import plots
+from .forms import draw
 
 # %% ../nbs/002_core.ipynb #1f12a425
 def content_id(

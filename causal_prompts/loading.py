@@ -9,6 +9,17 @@ __all__ = ['load_reward']
 from pathlib import Path
 
 import numpy as np
+from .causal import CausalReward
+from .core import Finding
+from .kernel import ProductKernel
+from .routes import Route
+from .support import Support
+from .embeddings import TextEncoder
+from .core import as_texts
+from .saving import must_fit
+from .saving import read_archive
+from .spaces import space_from_state
+from .saving import why_unreadable
 
 # %% ../nbs/407b_loading.ipynb #2839ecf2
 def _restored(tree, log, encoder):

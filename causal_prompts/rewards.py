@@ -6,7 +6,6 @@
 __all__ = ['Reward', 'named_baseline']
 
 # %% ../nbs/402_rewards.ipynb #835ecf5b
-import sys, warnings
 from functools import cached_property, wraps
 
 import numpy as np
@@ -26,6 +25,8 @@ from .rows import expected_score, Rows, text_vectors
 from .saving import write_archive
 from .support import same_distance, Support
 from .triplets import Triplets
+from .blind_texts import warn_blind
+from .blind_texts import warn_fitter
 
 # %% ../nbs/402_rewards.ipynb #5e73a19d
 def _fit_checked(fit):
@@ -169,28 +170,22 @@ def named_baseline(
     return text, "its name says so" if len(among) == 1 else "the most frequent of those whose name says so"
 
 # %% ../nbs/402_rewards.ipynb #b29561c2
-def _warn_fitter(text):
-    "A warning at the line that called `fit`: four calls up, one more where the model's own `fit` is checked."
-    frame = sys._getframe()
-    for _ in range(4): frame = frame.f_back or frame
-    warnings.warn(text, stacklevel=6 if frame.f_code.co_name == "checked_fit" else 5)
-
 def _warn_texts(log, baseline):
     frame = log.frame
     if not (frame["prompt"] == baseline).any():
-        _warn_fitter(f"the baseline {baseline[:60]!r} is not among the log's prompts, so every effect over it is "
+        warn_fitter(f"the baseline {baseline[:60]!r} is not among the log's prompts, so every effect over it is "
                      "predicted from its text; pass one of log.prompts to compare")
     some = frame.iloc[:: max(1, len(frame) // 200)]
     inside = np.mean([q in p for q, p in zip(some["query"], some["prompt"])])
     if inside > .5:
-        _warn_fitter(f"{inside:.0%} of the prompts hold their own query's text, so each query has prompts of its own "
+        warn_fitter(f"{inside:.0%} of the prompts hold their own query's text, so each query has prompts of its own "
                      "and few can be compared; log the template instead (embeddings.as_template puts a placeholder)")
 
 # %% ../nbs/402_rewards.ipynb #8e523ba0
 def _warn_shared_texts(log):
     ids, texts = log.frame["query_id"].nunique(), log.frame["query"].nunique()
     if ids > 1.05 * texts:
-        _warn_fitter(f"{ids:,} query ids share {texts:,} texts; if equal texts are one query, leave query_id out so "
+        warn_fitter(f"{ids:,} query ids share {texts:,} texts; if equal texts are one query, leave query_id out so "
                      "that the text makes the id: prompts can then be compared within it")
 
 # %% ../nbs/402_rewards.ipynb #2c6bc431

@@ -15,6 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
+from .study_inputs import baseline_of
+from .study_inputs import log_from
+from .study_inputs import prompt_of
+from .study_inputs import train_and_test
 
 # %% ../nbs/912_studies.ipynb #8ed9848c
 from . import __version__
