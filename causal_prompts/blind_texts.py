@@ -6,6 +6,9 @@
 __all__ = ['warn_fitter', 'warn_blind', 'blindness']
 
 # %% ../nbs/401c_blind_texts.ipynb #ff1ffa60
+import sys, warnings
+
+
 import pandas as pd
 
 from .checks import check

@@ -40,8 +40,8 @@ class CausalReward(Reward):
         learner: str = "auto", # 'auto' (cross-validated), 'kernel', 'ranker' (within only) or 'forest'
         d_x: int = 12, d_t: int = 40, # smooth features of queries and of prompts
         folds: int = 5, # cross-fitting and the race; 0: no race
-        encoder=None, # any object with .encode(texts, role=...); None: TextEncoder()
-        baseline: str | None = None, # t0; None: the prompt called so, else the most logged
+        encoder=None, # has .encode(texts, role=...); None: TextEncoder()
+        baseline: str | None = None, # None: called so, else most logged
         parts="auto", # 'auto', None (whole prompts only), or a corrected Parts
         random_state: int = 0,
     ):
@@ -50,7 +50,7 @@ class CausalReward(Reward):
 
 # %% ../nbs/407_causal.ipynb #35ebe4f9
 @patch
-def _check_parameters(self: CausalReward):
+def check_parameters(self: CausalReward):
     "Parameters, before anything is computed."
     routes = [name for name, kind in Route.kinds.items() if kind.declarable and kind.adjusts]
     may_be = dict(route=("auto", *routes), learner=("auto", *LEARNERS))
@@ -190,7 +190,7 @@ def fit(
     log: Triplets,
 ):
     "Fit on the scored rows of a log; what was chosen and why is `identification_`."
-    self._check_parameters()
+    self.check_parameters()
     self.open(log)
     _warn_pooled(self.log_)
     with threadpool_limits(1 if len(self.log_) < 100_000 else None, "blas"): # small matrices: threads would only wait

@@ -27,7 +27,7 @@ def _restored(tree, log, encoder):
     told = tree["encoder"]
     must_fit(told is None or isinstance(told, dict) and isinstance(told.get("name"), str), "the encoder")
     out = CausalReward(**tree["params"], encoder=encoder)
-    out._check_parameters()
+    out.check_parameters()
     out.encoder_ = TextEncoder(**told) if encoder is None else encoder
     out.log_, out.prompts_, out.baseline_ = log, log.prompts, as_texts(tree["baseline"], "baseline")[0]
     for name in ("route", "why", "nuisance", "learner"): setattr(out, f"{name}_", tree[name])

@@ -162,9 +162,9 @@ def part_effects(
     y: np.ndarray, # (n,) residual scores
     parts: Parts, # of its prompts
     alpha: float = .05, # 1 - coverage
-    keep: np.ndarray | None = None, # (n,) rows to average over; expectations are still made from all
-) -> pd.DataFrame: # part, text, effect, se, lo, hi, df, p, q, n, prompts, queries, family, company, apart
-    "Average effect of each part, in points of score, over prompts that lack it, the other parts held fixed."
+    keep: np.ndarray | None = None, # (n,) rows to average over
+) -> pd.DataFrame: # a row a part, as in `_KEYS`
+    "Average effect of each part, in points of score, the other parts held fixed."
     keep = np.ones(len(y), bool) if keep is None else np.asarray(keep, bool)
     some, left = rows.take(keep), spread_kept(rows)
     P, levels, found = part_columns(some, parts)
@@ -191,11 +191,12 @@ def _fitted_parts(rows, y, X, clear, left):
 def _described(rows, P, levels, found, first):
     "What each column is and how much of the log it rests on."
     main = found.drop_duplicates("part").set_index("part").loc[levels]
-    held, pairs = P[rows.p] > 0, np.unique(np.c_[rows.cluster, rows.p], axis=0)
+    pairs = np.unique(np.c_[rows.cluster, rows.p], axis=0)
     by_query = [len(np.unique(pairs[P[pairs[:, 1], j] > 0, 0])) for j in range(len(levels))]
     return pd.DataFrame(dict(
-        part=levels, text=main["text"].to_numpy(), family=main["family"].to_numpy(), n=held.sum(0),
-        prompts=P[np.unique(rows.p)].sum(0).astype(int), queries=by_query, company=_standing_beside(P, main["text"], first)))
+        part=levels, text=main["text"].to_numpy(), family=main["family"].to_numpy(), n=(P[rows.p] > 0).sum(0),
+        prompts=P[np.unique(rows.p)].sum(0).astype(int), queries=by_query,
+        company=_standing_beside(P, main["text"], first)))
 
 # %% ../nbs/307_part_effects.ipynb #e0dbf36d
 def _standing_beside(P, texts, first):
@@ -232,15 +233,21 @@ def pair_effects(
 ) -> pd.DataFrame: # a row a pair: first, second (texts), effect, se, lo, hi, df, p, q, prompts (that hold both)
     "Joint effect of two parts beyond the sum of both, in points of score."
     P, levels, found = part_columns(rows, parts)
-    here, text = np.unique(rows.p), found.drop_duplicates("part").set_index("part")["text"]
-    columns = np.unique(grouped_columns(P[here])) if levels else []
-    pairs = [(columns[i], columns[j]) for i, j in varied_pairs(P[here][:, columns], most, least=2)] if levels else []
-    X = rows.route.residual(rows, P[rows.p][:, columns]) if levels else None
+    here = np.unique(rows.p)
+    columns = np.unique(grouped_columns(P[here])) if levels else np.zeros(0, int)
+    pairs = columns[varied_pairs(P[here][:, columns], most, least=2)]
+    X = rows.route.residual(rows, P[rows.p][:, columns])
     fits = [_pair_fit(rows, y, X, P[:, i] * P[:, j]) for i, j in pairs]
-    head = pd.DataFrame(dict(first=[text[levels[i]] for i, _ in pairs], second=[text[levels[j]] for _, j in pairs],
-                             prompts=[int((P[here, i] * P[here, j]).sum()) for i, j in pairs]))
+    head = _pair_names(pairs, P[here], levels, found)
     table = _with_intervals(head, *np.array(fits, float).reshape(-1, 3).T, alpha)
     return table.sort_values("p", kind="stable", ignore_index=True)
+
+# %% ../nbs/307_part_effects.ipynb #d8f4fc2b
+def _pair_names(pairs, P, levels, found):
+    "The texts of both parts, and how many prompts hold both."
+    text = found.drop_duplicates("part").set_index("part")["text"]
+    return pd.DataFrame(dict(first=[text[levels[i]] for i, _ in pairs], second=[text[levels[j]] for _, j in pairs],
+                             prompts=[int((P[:, i] * P[:, j]).sum()) for i, j in pairs]))
 
 # %% ../nbs/307_part_effects.ipynb #be8091f5
 def _pair_fit(rows, y, X, both):

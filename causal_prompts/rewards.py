@@ -42,20 +42,9 @@ def _fit_checked(fit):
     return checked_fit
 
 
-# %% ../nbs/402_rewards.ipynb #63627540
-class Reward(BaseEstimator):
-    "What every reward model has in common: texts in, gains over the baseline prompt out."
-    name = "reward"
-    route_ = None # what the effects hold fixed, a route or its name; every model declares it
-    has_interval = False # whether `effect_interval` can be asked for
-    component_kind = "linear" # what its components of texts are: 'linear', or 'kernel' for smooth ones
-    refits_rows = False # whether `refitted_rows` can be asked for
-    takes_routes = False # whether its `residuals` are those of any route put in the place of `route_`
-
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        if "fit" in vars(cls): cls.fit = _fit_checked(cls.fit)
-
+# %% ../nbs/402_rewards.ipynb #6b1302cf
+class _Prompts(BaseEstimator):
+    "What a model knows of the prompts of its log, looked at once."
     @cached_property
     def names_(self) -> bool:
         "Whether the log gives its prompts by name; they then have vectors that are near to none."
@@ -68,6 +57,20 @@ class Reward(BaseEstimator):
         given = getattr(self, "parts", "auto")
         if self.names_ or given is None: return None
         return given if isinstance(given, Parts) else parts_of(self.prompts_.prompt, self.encoder_)
+
+# %% ../nbs/402_rewards.ipynb #63627540
+class Reward(_Prompts):
+    "What every reward model has in common: texts in, gains over the baseline prompt out."
+    name = "reward"
+    route_ = None # what the effects hold fixed, a route or its name; every model declares it
+    has_interval = False # whether `effect_interval` can be asked for
+    component_kind = "linear" # what its components of texts are: 'linear', or 'kernel' for smooth ones
+    refits_rows = False # whether `refitted_rows` can be asked for
+    takes_routes = False # whether its `residuals` are those of any route put in the place of `route_`
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "fit" in vars(cls): cls.fit = _fit_checked(cls.fit)
 
 # %% ../nbs/402_rewards.ipynb #37b7198b
 @patch

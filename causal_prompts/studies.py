@@ -15,13 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
-from .study_inputs import baseline_of
-from .study_inputs import log_from
-from .study_inputs import prompt_of
-from .study_inputs import train_and_test
+from .reporting import findings_table, plain_rows
+from .studies import _study_json
 
 # %% ../nbs/912_studies.ipynb #8ed9848c
-from . import __version__
 from .blind_texts import blindness
 from .causal import CausalReward
 from .conclusions import conclusion
@@ -33,6 +30,7 @@ from .gains import recommendations, short_names
 from .plots import shorten
 from .reporting import report as write_report
 from .side_by_side import in_quotes, side_by_side, SideBySide
+from .study_inputs import baseline_of, log_from, prompt_of, train_and_test
 from .triplets import Triplets
 
 # %% ../nbs/912_studies.ipynb #f5c0ea62
@@ -326,25 +324,13 @@ def findings(self: Study,
     out |= {"search": item for item in self._searched if isinstance(item, Finding)}
     return out | ({f"checkup: {name}": f for name, f in self.checkup().findings.items()} if checkup else {})
 
-# %% ../nbs/912_studies.ipynb #1f7626d2
-def _plain_rows(table):
-    "A table as rows of plain values, None where one is missing."
-    plain = lambda v: None if pd.isna(v) else v.item() if isinstance(v, np.generic) else v
-    return [{column: plain(value) for column, value in row.items()} for row in table.to_dict("records")]
-
+# %% ../nbs/912_studies.ipynb #ca0e737d
 def _study_json(study, tables, findings):
     "The whole study as JSON."
     whole = dict(causal_prompts=__version__, baseline=study.baseline, baseline_chosen=study._chosen)
-    whole |= {name: _plain_rows(table) for name, table in tables.items()}
+    whole |= {name: plain_rows(table) for name, table in tables.items()}
     whole["findings"] = {name: finding.to_dict() for name, finding in findings.items()}
     return json.dumps(whole, ensure_ascii=False, indent=1, allow_nan=False)
-
-# %% ../nbs/912_studies.ipynb #2f2739ca
-def _findings_table(findings):
-    "A row per finding, each text on one line."
-    fields = ("question", "verdict", "reading", "advice", "threshold")
-    texts = lambda finding: {k: " ".join(getattr(finding, k).split()) for k in fields}
-    return pd.DataFrame([dict(name=name) | texts(finding) for name, finding in findings.items()])
 
 # %% ../nbs/912_studies.ipynb #6c5d2f9e
 @patch
@@ -358,7 +344,7 @@ def export(self: Study,
         raise ValueError(f"folder must be a folder, got the file {str(folder)!r}; name another place")
     tables, findings = dict(effects=self.effects, choices=self.choices), self.findings(checkup)
     texts = {"study.json": _study_json(self, tables, findings)}
-    tables["findings"] = _findings_table(findings)
+    tables["findings"] = findings_table(findings)
     texts |= {f"{name}.csv": "\ufeff" + table.to_csv(index=False) for name, table in tables.items()}
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
