@@ -37,7 +37,7 @@ class CausalReward(Reward):
 
     def __init__(
         self, route: str = "auto", # 'auto', 'within', 'weighted' or 'dml'
-        learner: str = "auto", # 'auto' (cross-validated), 'kernel', 'ranker' (within only) or 'forest'
+        learner: str = "auto", # 'auto', 'kernel', 'ranker' (within) or 'forest'
         d_x: int = 12, d_t: int = 40, # smooth features of queries and of prompts
         folds: int = 5, # cross-fitting and the race; 0: no race
         encoder=None, # has .encode(texts, role=...); None: TextEncoder()

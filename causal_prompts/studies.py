@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
-from .reporting import findings_table, plain_rows
-from .studies import _study_json
 
 # %% ../nbs/912_studies.ipynb #8ed9848c
+from . import __version__
 from .blind_texts import blindness
 from .causal import CausalReward
 from .conclusions import conclusion
@@ -28,7 +27,7 @@ from .embeddings import TextEncoder
 from .gains import better_in_log, both_averages, both_rankings, fitted, gains_finding, log_section
 from .gains import recommendations, short_names
 from .plots import shorten
-from .reporting import report as write_report
+from .reporting import findings_table, plain_rows, report as write_report
 from .side_by_side import in_quotes, side_by_side, SideBySide
 from .study_inputs import baseline_of, log_from, prompt_of, train_and_test
 from .triplets import Triplets

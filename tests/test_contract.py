@@ -10,7 +10,9 @@ from scipy import stats
 import causal_prompts as cp
 from causal_prompts import benchmarks
 from causal_prompts.benchmarks import load_task
+from causal_prompts.confounding_steps import ConfoundingSteps
 from causal_prompts.core import LogError
+from causal_prompts.coverage import coverage
 from causal_prompts.diagnostics import checkup
 from causal_prompts.evaluation import ranking
 from causal_prompts.inference import contrasts
@@ -20,7 +22,8 @@ from causal_prompts.refits import judged, refit
 from causal_prompts.reporting import report
 from causal_prompts.residuals import residuals, row_source
 from causal_prompts.rewards import Reward
-from causal_prompts.routes import Backdoor, Nothing, Route, Within
+from causal_prompts.routes import Backdoor, Between, Nothing, Route, Weighted, Within
+from causal_prompts.stability import embedding_stability
 from causal_prompts.tool_logs import as_log
 from causal_prompts.treesearch import search
 from fakes import Words, examples

@@ -19,7 +19,6 @@ NAME = PACKAGE.name
 HEAVY = ["torch", "transformers", "sentence_transformers", "econml", "dowhy", "lightgbm", "shap", "openai", "ray", "xgboost"]
 LONGEST, FULLEST, WIDEST = 30, 1000, 120 # lines of code and characters in one exported cell, characters in one of its lines
 TALLEST = 400 # lines that no module reaches
-OVERLONG = {"causal", "design", "placebos", "refutation", "trace_importers", "transport", "triplets"} # modules that still do
 
 
 def settings(root=ROOT):
@@ -526,7 +525,7 @@ def test_every_page_that_is_named_is_there(tmp_path):
 def test_no_exported_cell_is_too_long(): assert too_dense() == []
 
 def test_no_module_is_too_long(tmp_path):
-    assert too_long().keys() <= OVERLONG
+    assert too_long() == {}
     for name, n in dict(short=TALLEST - 1, tall=TALLEST, _modidx=9 * TALLEST).items(): (tmp_path/f"{name}.py").write_text("x = 1\n" * n)
     assert too_long(tmp_path) == {"tall": TALLEST}
 
