@@ -320,7 +320,7 @@ def _messages_as_json(items):
     as_json = lambda messages: json.dumps(messages, ensure_ascii=False, default=str)
     return dict(messages=items.set_index("query_id")["messages"].map(as_json))
 
-def _query_columns(items, names, ids):
+def _columns_of_queries(items, names, ids):
     "What is known of the queries, for each row."
     known = _messages_as_json(items) | dict(items.set_index("query_id")[names].items())
     return {name: ids.map(values) for name, values in known.items()}
@@ -349,7 +349,7 @@ def triplets(self: Collection,
     names = _covariate_names(items, covariates)
     frame = asked[[c for c in _LOGGED if c in asked]]
     frame = frame.assign(score=asked["score"].mask(dropped), task=self.plan.task.name)
-    frame = frame.assign(**_query_columns(items, names, frame["query_id"]))
+    frame = frame.assign(**_columns_of_queries(items, names, frame["query_id"]))
     log = Triplets(frame, covariates=names, adaptive=self.plan.adaptive)
     if self.plan.parts is not None: log.__dict__.update(_offered=self.plan.parts.offered)
     return log

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Bank', 'Factorial', 'factorial', 'part_cells', 'variation_left', 'separable', 'pair_separable', 'compared_parts',
-           'residual_sd', 'inclusion_kept', 'factorial_rows']
+           'residual_sd', 'inclusion_kept', 'factorial_rows', 'inclusion_weights']
 
 # %% ../nbs/625b_factorial.ipynb #e8af5ff9
 import json
@@ -103,9 +103,10 @@ def _listed_rows(table):
         raise ValueError("a table of parts must have the columns part and text (and may have slot, required), "
                          f"got {list(table.columns)}, without {sorted(gone)}")
     rows = []
-    for part, at in table.groupby("part", sort=False):
-        slot = at["slot"].iloc[0] if "slot" in at and pd.notna(at["slot"].iloc[0]) else part
-        rows.append((str(part), tuple(at["text"]), str(slot), bool("required" in at and at["required"].iloc[0])))
+    said = table.reindex(columns=["part", "text", "slot", "required"]).astype(object).fillna("")
+    for part, at in said.groupby("part", sort=False):
+        slot, required = str(at["slot"].iloc[0]).strip(), str(at["required"].iloc[0]).strip().lower()
+        rows.append((str(part), tuple(at["text"]), slot or str(part), required in ("true", "yes", "1", "1.0")))
     return rows
 
 # %% ../nbs/625b_factorial.ipynb #da38fc89
@@ -782,3 +783,14 @@ def _inclusion_table(frame, held, ids):
             n, k = len(at), int(held[at, ids.index(part)].sum())
             rows.append((part, chance, n, k, k / n, stats.binomtest(k, n, min(max(chance, 0), 1)).pvalue))
     return pd.DataFrame(rows, columns=["part", "chance", "rows", "held", "seen", "p"])
+
+# %% ../nbs/625b_factorial.ipynb #fceb37ba
+def inclusion_weights(
+    log, # `Triplets` or a table, as collected from a factorial plan
+    bank: Bank,
+) -> pd.DataFrame: # (n_rows, n_parts) with the index of `factorial_rows(log)`
+    "One over the probability with which each part was in, or out, as it is."
+    frame = factorial_rows(log)
+    said = {text: [json.loads(text)[part] for part in bank.ids] for text in frame["inclusion"].unique()}
+    p, held = np.array([said[text] for text in frame["inclusion"]]), bank.presence(frame["prompt"])
+    return pd.DataFrame(1 / np.where(held, p, 1 - p), columns=bank.ids)

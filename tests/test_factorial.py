@@ -1,6 +1,7 @@
 "Logs as experiments over parts: banks and their rules, exact probabilities, what a design separates and sees, plans that resume, stages with valid inference."
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from scipy import stats
 from causal_prompts.collecting import plan, run
 from causal_prompts.core import content_id, rng
 from causal_prompts.design import check_propensities
-from causal_prompts.factorial import Bank, compared_parts, factorial, factorial_rows, inclusion_kept, pair_separable, residual_sd, separable
+from causal_prompts.factorial import Bank, compared_parts, factorial, factorial_rows, inclusion_kept, inclusion_weights, pair_separable, residual_sd, separable
 from causal_prompts.pools import toggles
 from causal_prompts.record import Record
 from causal_prompts.rows import group_means
@@ -236,6 +237,8 @@ def test_a_plan_of_parts_is_asked_recorded_and_resumed(tmp_path):
     p = plan(task, Bank.of(TEXTS), "factorial", k=3, repeats=2)
     assert len(p) == 12 * 4 * 2 and p.design == "factorial" and p.parts.bank.base == "Answer." and not p.cells.duplicated(["query_id", "prompt_id", "repeat"]).any()
     with stub([answer("1")]) as server:
+        price = p.cost(replace(model(server), price=(1, 2)))
+        assert price.table.loc[0, "calls"] == len(p) and price.table.loc[0, "money"] > 0 and "about" in price.reading
         record = Record(tmp_path/"r.jsonl", calls=40)
         with pytest.warns(UserWarning, match="stopped with"): first = run(p, model(server, record), show=False)
         record.close()
@@ -299,6 +302,19 @@ def test_a_dishonest_probability_is_found_out():
     biased = Triplets(scored(plan(task, factorial(bank, items, 1200, "halves", tilt=dict(steps=.7)), "factorial", baseline=False), lambda c: .5 + 0 * c["propensity"]).frame.assign(inclusion=said), covariates=[])
     f = inclusion_kept(biased, bank)
     assert f.verdict == "stop" and "'steps' stood in" in f.reading and inclusion_kept(honest, bank).verdict == "ok"
+
+def test_weights_by_recorded_probabilities_undo_a_tilt_that_follows_the_query():
+    "Long queries are hard and get the part that helps: raw means blame it, one over its recorded probability does not."
+    n, random = 2000, rng(0, "weights")
+    items = pd.DataFrame(dict(query_id=[f"q{i}" for i in range(n)], kind=np.where(np.arange(n) % 2, "hard", "easy")))
+    tilt = pd.DataFrame(dict(part=["a", "a"], kind=["hard", "easy"], chance=[.8, .2]))
+    design = factorial(BANK, items, 2 * n, "halves", tilt=tilt, by="kind", per_query=2)
+    log = design.cells.merge(design.prompts, on="prompt_id")
+    y = .6 - .3 * (log["kind"] == "hard") + .1 * log["a"] + random.normal(0, .1, len(log))
+    w, on = inclusion_weights(log, BANK)["a"], log["a"]
+    assert y[on].mean() - y[~on].mean() < 0
+    assert np.average(y[on], weights=w[on]) - np.average(y[~on], weights=w[~on]) == pytest.approx(.1, abs=.025)
+    assert set(w.round(6)) == {1.25, 5.} and w[on].sum() == pytest.approx(len(log), rel=.06)
 
 def test_full_designs_with_wrong_probabilities_are_found_out_by_their_counts():
     task = world_task(World.preset("confounded-hidden", seed=2), n=150)
