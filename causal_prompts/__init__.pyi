@@ -28,6 +28,7 @@ from . import embeddings as embeddings
 from . import eval_importers as eval_importers
 from . import evaluation as evaluation
 from . import exporting as exporting
+from . import factorial as factorial
 from . import files as files
 from . import gains as gains
 from . import graders as graders
@@ -62,6 +63,7 @@ from . import serve as serve
 from . import sources as sources
 from . import spaces as spaces
 from . import stability as stability
+from . import stages as stages
 from . import studies as studies
 from . import support as support
 from . import tabular as tabular

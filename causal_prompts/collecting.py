@@ -320,6 +320,10 @@ def _messages_as_json(items):
     as_json = lambda messages: json.dumps(messages, ensure_ascii=False, default=str)
     return dict(messages=items.set_index("query_id")["messages"].map(as_json))
 
+def _refuse_unanswered(got):
+    why = got.stopped or "nothing was asked"
+    if not len(got.asked): raise ValueError(f"a log needs at least one answer, got none; the run stopped: {why}")
+
 def _columns_of_queries(items, names, ids):
     "What is known of the queries, for each row."
     known = _messages_as_json(items) | dict(items.set_index("query_id")[names].items())
@@ -344,12 +348,12 @@ def triplets(self: Collection,
     "The log of a collection, without cells never asked."
     asked, items = self.asked, self.plan.task.items
     dropped = _dropped(asked, refused=refused, limit=limit)
-    why = self.stopped or "nothing was asked"
-    if not len(asked): raise ValueError(f"a log needs at least one answer, got none; the run stopped: {why}")
+    _refuse_unanswered(self)
     names = _covariate_names(items, covariates)
     frame = asked[[c for c in _LOGGED if c in asked]]
     frame = frame.assign(score=asked["score"].mask(dropped), task=self.plan.task.name)
     frame = frame.assign(**_columns_of_queries(items, names, frame["query_id"]))
+    names += [c for c in ("kind",) if c in frame and c not in names]
     log = Triplets(frame, covariates=names, adaptive=self.plan.adaptive)
     if self.plan.parts is not None: log.__dict__.update(_offered=self.plan.parts.offered)
     return log

@@ -104,28 +104,45 @@ def staged_effects(
     frame = frame[frame["score"].notna()].reset_index(drop=True)
     parts = compared_parts(bank)
     X, y = bank.presence(frame["prompt"])[parts].to_numpy(float), frame["score"].to_numpy(float)
-    drawn_by = [c for c in ("inclusion", "stage", "kind") if c in frame]
-    strata = frame.groupby(drawn_by, sort=False, dropna=False).ngroup().to_numpy()
-    weight = 1 / frame["query_chance"].fillna(1.).to_numpy(float) if "query_chance" in frame else None
-    query = pd.factorize(frame["query_id"])[0]
-    table = stratified_effects(X, y, query, strata, weight, alpha)
+    table = stratified_effects(X, y, pd.factorize(frame["query_id"])[0], *_drawn_alike(frame), alpha)
     return pd.concat([pd.DataFrame(dict(part=parts)), table.assign(rows=X.sum(0).astype(int))], axis=1)
+
+# %% ../nbs/625c_stages.ipynb #8d869ae3
+def _drawn_alike(frame):
+    "Strata of equal probabilities, stages, and the weight of each row's query."
+    by = [c for c in ("inclusion", "stage", "kind") if c in frame]
+    strata = frame.groupby(by, sort=False, dropna=False).ngroup().to_numpy()
+    stage = pd.factorize(frame["stage"])[0] if "stage" in frame else 0 * strata
+    return strata, stage, 1 / frame.get("query_chance", pd.Series(1., frame.index)).fillna(1.).to_numpy(float)
 
 # %% ../nbs/625c_stages.ipynb #85a80b5b
 def stratified_effects(
-    X: np.ndarray, y: np.ndarray, # (n, k) which parts each row holds, (n,) scores
-    query: np.ndarray, strata: np.ndarray, # (n,) codes from 0
-    weight: np.ndarray | None = None, # (n,) of the rows; None: alike
+    X: np.ndarray, y: np.ndarray, # (n, k) parts each row holds, (n,) scores
+    query: np.ndarray, strata: np.ndarray, # (n,) codes
+    stage: np.ndarray | None = None, # (n,) codes; None: the strata
+    weight: np.ndarray | None = None, # (n,); None: alike
     alpha: float = .05, # 1 - coverage
 ) -> pd.DataFrame: # effect, se, lo, hi, df, strata
-    "Least squares within query in each stratum; the strata averaged by their weight."
+    "Least squares within query in each stratum, averaged by weights set before any score."
     w, rows = np.ones(len(y)) if weight is None else weight / weight.mean(), _rows_of_each(strata)
     fits = [_stratum_fit(X[at], y[at], query[at], w[at]) for at in rows]
-    size = np.array([w[at].sum() * fit["known"] for at, fit in zip(rows, fits)])
-    share = size / np.where(size.sum(0) > 0, size.sum(0), np.nan)
+    share = _stage_shares(fits, (strata if stage is None else stage)[[at[0] for at in rows]])
     effect, se, df = _averaged(fits, share, query.max() + 1)
     half = stats.t.ppf(1 - alpha / 2, df) * se
-    return pd.DataFrame(dict(effect=effect, se=se, lo=effect - half, hi=effect + half, df=df, strata=(size > 0).sum(0)))
+    return pd.DataFrame(dict(effect=effect, se=se, lo=effect - half, hi=effect + half, df=df,
+                             strata=(share > 0).sum(0)))
+
+# %% ../nbs/625c_stages.ipynb #3498221e
+def _stage_shares(fits, stages):
+    "The share of each stratum in the effect of each part: by size within a stage, by the root of information between."
+    size, information = (np.array([fit[name] for fit in fits]) for name in ("size", "information"))
+    share = np.zeros(size.shape)
+    for code in np.unique(stages):
+        at = stages == code
+        within = size[at] / np.maximum(size[at].sum(0), 1e-300)
+        spread = (within**2 / np.maximum(information[at], 1e-300)).sum(0) # as a multiple of the residual variance
+        share[at] = within / np.sqrt(np.where(spread > 0, spread, 1))
+    return share / np.where(share.sum(0) > 0, share.sum(0), np.nan)
 
 # %% ../nbs/625c_stages.ipynb #69bc0140
 def _averaged(fits, share, n):
@@ -146,9 +163,10 @@ def _less_query_means(F, code, w):
 def _stratum_fit(X, y, query, w):
     "Effects of the parts of one stratum, within query; those that cannot be separated there are not known."
     code, names = pd.factorize(query)
-    known = variation_left(X, code) > 1e-6
-    fit = dict(query=names, known=known, beta=0. * known, variance=0. * known, df=1. + known,
-               psi=np.zeros((len(names), len(known))))
+    left = variation_left(X, code)
+    known = left > 1e-6
+    fit = dict(query=names, size=w.sum() * known, information=left * (_less_query_means(X, code, w)**2).sum(0),
+               beta=0. * known, variance=0. * known, df=1. + known, psi=np.zeros((len(names), len(known))))
     if not known.any(): return fit
     Z, e = _less_query_means(X[:, known], code, w), _less_query_means(y, code, w)
     found = clustered(Z, e, code, w, spent=len(names))

@@ -266,6 +266,14 @@ def test_designs_made_beforehand_are_taken_as_they_are():
     assert len(p) == 24 and p.parts is design and p.cells["query_chance"].eq(.5).all()
     with pytest.raises(ValueError, match="the design must be for queries of this task, got 60 others"): plan(task, factorial(BANK, QUERIES, 240), "factorial")
 
+def test_the_kind_that_a_tilt_followed_goes_along_as_a_covariate():
+    task = toy(12, lambda reply, item: float(int(item["reference"]) % 2))
+    items = task.items.assign(kind=["x", "y"] * 6)
+    tilt = pd.DataFrame(dict(part=["a", "a"], kind=["x", "y"], chance=[.8, .2]))
+    p = plan(task, factorial(BANK, items, 36, "halves", tilt=tilt, by="kind", per_query=3), "factorial")
+    with stub([answer("1")]) as server: log = run(p, model(server), show=False).triplets()
+    assert log.covariates == ["level", "kind"] and not log.adaptive and log.frame["inclusion"].nunique() == 3 # with that of the baseline, which was not drawn
+
 def scored(p, score, **how):
     "A log of a plan whose scores come from a function of (cells with parts, random numbers)."
     cells = p.cells.merge(p.prompts, on="prompt_id").merge(p.task.items[["query_id", "query"]], on="query_id")
