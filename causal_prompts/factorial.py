@@ -129,15 +129,17 @@ def of(cls: Bank,
     parts, # texts; id -> text or wordings; the table of `pools.toggles`; a table part, text (slot, required)
     exclusive: list = (), # lists of ids: at most one of each list in a prompt
     required: list = (), # ids of parts, or of slots, of which every prompt holds one
-    order: list | None = None, # all ids as they stand in a prompt; None: as given
-    base: str = "", # text that opens every prompt
-    separator: str = "\n",
+    order: list | None = None, # ids as they stand in a prompt; None: as given
+    base: str | None = None, # text that opens every prompt
+    separator: str | None = None, # None: a new line
 ) -> Bank:
     "A bank of parts with its rules."
     table = pd.DataFrame(_rows_given(parts), columns=["part", "wordings", "slot", "required"])
     _check_parts(table)
     table = _with_required(_with_exclusive(table, exclusive), required)
-    return cls(_ordered_parts(table, order), base, separator)
+    old = parts if isinstance(parts, Bank) else cls
+    return cls(_ordered_parts(table, order), old.base if base is None else base,
+               old.separator if separator is None else separator)
 
 # %% ../nbs/625b_factorial.ipynb #aff25d0f
 def _refuse_strangers(asked, known, where):

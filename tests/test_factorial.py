@@ -1,5 +1,5 @@
 "Logs as experiments over parts: banks and their rules, exact probabilities, what a design separates and sees, plans that resume, stages with valid inference."
-import json
+import json, sys
 from collections import Counter
 from dataclasses import replace
 
@@ -40,6 +40,8 @@ def test_a_bank_of_a_list_a_dictionary_a_table_and_toggles():
     bank = Bank.of(made)
     assert {bank.prompt(s) for s in bank.sets()} == {*made["prompt"]} and bank.n_sets == 8
     assert Bank.of(bank).sets() == bank.sets()
+    again = Bank.of(Bank.of(TEXTS, base="Now:", separator=" "), exclusive=[["a", "b"]])
+    assert again.n_sets == 24 and again.prompt({"a"}) == "Now: Be kind." and Bank.of(again, base="Then:").prompt({"a"}) == "Then: Be kind."
 
 def test_parts_stand_in_order_and_are_read_back():
     bank = Bank.of(TEXTS, exclusive=[["d", "e"]], base="Answer.", order=[*"edcba"], separator=" ")
@@ -140,6 +142,10 @@ def test_an_optimal_list_separates_the_parts_with_few_prompts():
     assert len(design.prompts) == 12 == design.offered and (design.cells["propensity"] == 4 / 12).all()
     assert not any({"d", "e"} <= {*design.prompts.columns[2:][row]} for row in design.prompts.iloc[:, 2:].to_numpy())
     assert (separable(design.prompts[bank.ids])["left"] > .5).all()
+
+def test_an_optimal_list_says_which_package_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyDOE3.doe_optimal", None)
+    with pytest.raises(ImportError, match=r"needs the package pyDOE3: pip install 'causal_prompts\[designs\]'"): factorial(BANK, QUERIES, 240, "optimal")
 
 def test_queries_are_drawn_by_weight_with_the_probability_recorded():
     weights = np.arange(1., 61)
