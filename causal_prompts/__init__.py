@@ -29,7 +29,7 @@ _MODULES = [ # reached as cp.confounding.balance(...)
     "embeddings", "support", "spaces", "parts", "part_families", "routes", "rows", "inference", "part_effects", "graph", "rewards", "naive", "cpo", "kernel", "race", "causal", "loading", "residuals",
     "confounding", "assignments", "nuisances", "agreement", "placebos", "refutation", "propensities", "positivity", "power_analysis",
     "identity", "record", "serve", "connection", "llm", "sandbox", "answers", "graders", "tasks", "benchmarks", "tabular", "dabench", "viseval", "pools",
-    "collecting", "importers", "eval_importers", "trace_importers", "exporting", "proposers", "treesearch", "measures", "evaluation",
+    "factorial", "stages", "collecting", "importers", "eval_importers", "trace_importers", "exporting", "proposers", "treesearch", "measures", "evaluation",
     "calibration", "coverage", "stability", "components", "patterns", "learning_curve", "difficulty", "transport", "diagnostics",
     "widgets", "reporting", "gains", "study_inputs", "studies"]
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}

@@ -29,6 +29,7 @@ from . import embeddings as embeddings
 from . import eval_importers as eval_importers
 from . import evaluation as evaluation
 from . import exporting as exporting
+from . import factorial as factorial
 from . import files as files
 from . import gains as gains
 from . import graders as graders
@@ -68,6 +69,7 @@ from . import serve as serve
 from . import sources as sources
 from . import spaces as spaces
 from . import stability as stability
+from . import stages as stages
 from . import studies as studies
 from . import study_inputs as study_inputs
 from . import support as support
@@ -84,7 +86,13 @@ from . import worlds as worlds
 
 __version__: str
 
-class _Reward:
+class __Prompts:
+    'What a model knows of the prompts of its log, looked at once.'
+    names_: Any
+    parts_: Any
+
+
+class _Reward(__Prompts):
     'What every reward model has in common: texts in, gains over the baseline prompt out.'
     def average_effect(self, prompts = ..., by: str | None = ..., alpha: float = ...) -> _pd.DataFrame:
         'Average gain of each prompt over the baseline, with an interval clustered by query.'
@@ -105,12 +113,10 @@ class _Reward:
     def levels(self, queries, prompts) -> _np.ndarray:
         'What each prompt is expected to score on each query. Every model gives its own.'
     name: Any
-    names_: Any
     def open(self, log: Triplets) -> Any:
         'Keep scored rows, encoder, baseline and support; warn of what would go unnoticed.'
     def part_effects(self, by: str | None = ..., alpha: float = ...) -> _pd.DataFrame:
         'Average effect of each part of the prompts, in points of score, the other parts held fixed.'
-    parts_: Any
     @property
     def posterior(self) -> Any:
         "The learner behind its effects, where mean and covariance of that learner's weights are known; None: they are not."
@@ -385,6 +391,8 @@ class CausalReward(_Reward):
     def __init__(self, route: str = ..., learner: str = ..., d_x: int = ..., d_t: int = ..., folds: int = ..., encoder = ..., baseline: str | None = ..., parts = ..., random_state: int = ...) -> None: ...
     def average_se(self, queries, E_q, share, prompts) -> Any:
         'Standard error of the mean predicted effect over the queries, where the learner has one.'
+    def check_parameters(self) -> Any:
+        'Parameters, before anything is computed.'
     component_kind: Any
     def effect_interval(self, queries, prompts, alpha: float = ...) -> tuple[_np.ndarray, _np.ndarray]:
         'Intervals of the gains over the baseline prompt, for each query and prompt.'

@@ -17,6 +17,7 @@ from .benchmarks import TASKS, load_task
 from .llm import LLM
 from . import collecting, graders
 from .connection import Limits
+from .factorial import Bank
 from .flags import add_flags, add_numbers, number_pair
 from .llm import LLM
 from .pools import expand
@@ -145,6 +146,18 @@ def _writer_asked(a, url, record):
                alias=a.task if _served_here(a) else None)
 
 # %% ../nbs/907_collect_cli.ipynb #40c577cc
+def _parts_in(file):
+    "A bank of parts from a file: one a line, or a table with part and text."
+    path = Path(file)
+    return Bank.of(_prompts_in(file) if path.suffix == ".txt" else _table_in(path, "parts"))
+
+def _parts_plan(a, task):
+    "A plan over parts of prompts."
+    if a.prompts or a.write: raise ValueError("--parts makes the prompts itself; leave out --prompts and --write")
+    how = dict(k=a.k or 4, repeats=a.repeats, random_state=a.seed)
+    return collecting.plan(task, _parts_in(a.parts), "factorial", **how)
+
+# %% ../nbs/907_collect_cli.ipynb #bfbcb2a4
 def _plan_asked(a, task, prompts):
     k = a.k or min(4, len({*prompts} - {task.baseline}))
     return collecting.plan(task, prompts, a.design, k=k, repeats=a.repeats, random_state=a.seed)
@@ -175,8 +188,12 @@ def _print_collected(got, log, record, file, baseline):
 def _collected(a, task, record, url, say):
     "What was collected; None where only the plan and its price were wanted."
     llm = _model_asked(a, url, record)
-    plan = _plan_asked(a, task, _prompts_asked(a, task, record, url, say))
-    print(plan, plan.cost(llm), sep="\n", end="\n\n")
+    if a.design == "factorial" and not a.parts:
+        raise ValueError("--design factorial needs the parts of the prompts; name a file with --parts, one a line")
+    if a.parts: plan = _parts_plan(a, task)
+    else: plan = _plan_asked(a, task, _prompts_asked(a, task, record, url, say))
+    shows = [plan.parts.finding()] if a.parts else []
+    print(plan, *shows, plan.cost(llm), sep="\n", end="\n\n")
     return None if a.dry_run else _run_plan(plan, llm, a.give_up, record)
 
 # %% ../nbs/907_collect_cli.ipynb #adcc68a9
@@ -228,8 +245,10 @@ _TASKS_SAID = ("gsm8k, math, bbh:NAME; dabench or viseval (with --path); world o
 _QUERIES = [
     ("path", "PATH", "a local copy of the benchmark"),
     ("baseline", "TEXT", "for a file: the prompt that gains are measured against"),
-    ("prompts", "FILE", "prompts to try: .txt, one a line; or .csv, .jsonl, .parquet with a column prompt")]
+    ("prompts", "FILE", "prompts to try: .txt, one a line; or .csv, .jsonl, .parquet with a column prompt"),
+    ("parts", "FILE", "parts of prompts, each in or out by chance: .txt, one a line; or a table with part and text")]
 
+# %% ../nbs/907_collect_cli.ipynb #6f879621
 def _add_queries(parser):
     "Flags on what is asked."
     parser.add_argument("--task", required=True, metavar="TASK", help=_TASKS_SAID)

@@ -15,8 +15,9 @@ import pandas as pd
 from fastcore.basics import patch
 
 from .connection import each, wait
-from .core import content_id, Finding, rng, whole_number
-from .dealing import DESIGNS, pair_cells, prompt_table, single_cells
+from .core import content_id, Finding, rng
+from .dealing import DESIGNS, pair_cells, prompt_table, single_cells, whole_number
+from .factorial import Factorial, part_cells
 from .holes import missing_answers, retried_answers
 from .identity import request_key
 from .llm import longest_answer, spend, token_bound
@@ -31,15 +32,19 @@ class Plan:
     "Which prompt is asked on which query, and with what probability."
     task: Task
     prompts: pd.DataFrame # prompt_id, prompt, and whatever is known of them
-    cells: pd.DataFrame # query_id, prompt_id, repeat, propensity
+    cells: pd.DataFrame # query_id, prompt_id, repeat, propensity; design "factorial": stage, inclusion
     design: str # one of `DESIGNS`
     pairs: pd.DataFrame | None = None # design "pairs": query_id, pair, edit, prompt_id, edited_id; one row a pair dealt
+    parts: Factorial | None = None # design "factorial": what was drawn
 
     def __len__(self): return len(self.cells)
 
     def __repr__(self):
         size = f"{self.cells['query_id'].nunique():,} queries x {len(self.prompts)} prompts of {self.task.name!r}"
         return f"Plan({self.design}: {len(self):,} calls, {size})"
+
+    @property
+    def adaptive(self) -> bool: return self.parts is not None and self.parts.stage > 1 # earlier scores were looked at
 
 # %% ../nbs/627_collecting.ipynb #8b83eca3
 def _check_design(design, pool, items, level):
@@ -52,7 +57,7 @@ def _check_design(design, pool, items, level):
 
 # %% ../nbs/627_collecting.ipynb #6915dd62
 def plan(
-    task: Task, prompts, # texts, a Pool, or a table with column prompt
+    task: Task, prompts, # texts, a Pool, a table; for "factorial" a Bank or a Factorial
     design: str = "random", # one of `DESIGNS`
     k: int = 5, # prompts (or pairs) a query meets; not used by "cross"
     repeats: int = 1, # answers of each
@@ -62,18 +67,25 @@ def plan(
 ) -> Plan:
     "Deal prompts to queries."
     if design not in DESIGNS: raise ValueError(f"design must be one of {DESIGNS}, got {design!r}")
-    pool = prompt_table(prompts)
+    random, dealt, parts = rng(random_state, "plan", design), None, None
+    if design == "factorial": table, cells, parts = part_cells(task, prompts, k, baseline, random_state)
+    else: table, cells, dealt = _cells_of(task, prompt_table(prompts), design, k, baseline, level, random)
+    return Plan(task, table, _in_drawn_order(_repeated(cells, repeats), task.items, random), design, dealt, parts)
+
+# %% ../nbs/627_collecting.ipynb #2947dd29
+def _cells_of(task, pool, design, k, baseline, level, random):
+    "Cells of the designs that deal whole prompts."
     _check_design(design, pool, task.items, level)
-    random = rng(random_state, "plan", design)
-    if design == "pairs": table, cells, dealt = pair_cells(task, pool, k, random)
-    else: table, cells, dealt = single_cells(task, pool, design, k, baseline, level, random)
-    return Plan(task, table, _in_drawn_order(_repeated(cells, repeats), task.items, random), design, dealt)
+    if design == "pairs": return pair_cells(task, pool, k, random)
+    return single_cells(task, pool, design, k, baseline, level, random)
 
 # %% ../nbs/627_collecting.ipynb #833aecf6
 def _repeated(cells, repeats):
     repeats = whole_number(repeats, "repeats", 1000, "answers of one prompt on one query")
     cells = cells.iloc[np.repeat(np.arange(len(cells)), repeats)]
-    return cells.assign(repeat=np.tile(np.arange(repeats), len(cells) // repeats))
+    again = cells.groupby(["query_id", "prompt_id"])
+    first = again["repeat"].transform("min") if "repeat" in cells else 0 # later stages count from further up
+    return cells.assign(repeat=first + again.cumcount())
 
 def _in_drawn_order(cells, items, random):
     "Queries in an order drawn by chance, each with all its cells."
@@ -308,6 +320,16 @@ def _messages_as_json(items):
     as_json = lambda messages: json.dumps(messages, ensure_ascii=False, default=str)
     return dict(messages=items.set_index("query_id")["messages"].map(as_json))
 
+def _refuse_unanswered(got):
+    why = got.stopped or "nothing was asked"
+    if not len(got.asked): raise ValueError(f"a log needs at least one answer, got none; the run stopped: {why}")
+
+def _columns_of_queries(items, names, ids):
+    "What is known of the queries, for each row."
+    known = _messages_as_json(items) | dict(items.set_index("query_id")[names].items())
+    return {name: ids.map(values) for name, values in known.items()}
+
+# %% ../nbs/627_collecting.ipynb #4a664c9a
 def _dropped(table, **choices):
     "Which scores to leave out: those of statuses for which \"missing\" was chosen."
     out = pd.Series(False, index=table.index)
@@ -326,14 +348,19 @@ def triplets(self: Collection,
     "The log of a collection, without cells never asked."
     asked, items = self.asked, self.plan.task.items
     dropped = _dropped(asked, refused=refused, limit=limit)
-    why = self.stopped or "nothing was asked"
-    if not len(asked): raise ValueError(f"a log needs at least one answer, got none; the run stopped: {why}")
+    _refuse_unanswered(self)
     names = _covariate_names(items, covariates)
-    frame = asked[["query_id", "query", "prompt_id", "prompt", "repeat", "propensity"]]
+    frame = asked[[c for c in _LOGGED if c in asked]]
     frame = frame.assign(score=asked["score"].mask(dropped), task=self.plan.task.name)
-    known = _messages_as_json(items) | dict(items.set_index("query_id")[names].items())
-    columns = {name: frame["query_id"].map(values) for name, values in known.items()}
-    return Triplets(frame.assign(**columns), covariates=names)
+    frame = frame.assign(**_columns_of_queries(items, names, frame["query_id"]))
+    names += [c for c in ("kind",) if c in frame and c not in names]
+    log = Triplets(frame, covariates=names, adaptive=self.plan.adaptive)
+    if self.plan.parts is not None: log.__dict__.update(_offered=self.plan.parts.offered)
+    return log
+
+# %% ../nbs/627_collecting.ipynb #f1d34aaa
+_LOGGED = ["query_id", "query", "prompt_id", "prompt", "repeat", "propensity",
+           "stage", "inclusion", "kind", "query_chance"] # these of a factorial design
 
 # %% ../nbs/627_collecting.ipynb #c9c76c7b
 @patch(as_prop=True)

@@ -16,7 +16,7 @@ from .plots import shorten
 from .pools import Pool
 
 # %% ../nbs/625_dealing.ipynb #534bc969
-DESIGNS = ("random", "stratified", "cross", "pairs")
+DESIGNS = ("random", "stratified", "cross", "pairs", "factorial")
 
 def deal(
     n_queries: int, n_cards: int,

@@ -54,6 +54,16 @@ def test_a_cap_stops_with_3_and_the_same_command_goes_on(tmp_path, capsys):
     assert collect(tmp_path, "--queries", 20, "--k", 2, "--calls", 60) == 0
     assert Triplets.read(tmp_path/"run"/"log.parquet").frame["score"].notna().sum() == 60
 
+def test_parts_of_prompts_are_drawn_and_the_plan_says_what_they_will_show(tmp_path, capsys):
+    (tmp_path/"parts.txt").write_text("Think.\nCheck it.\n\nBe brief.\nBe kind.\nShow steps.\n")
+    (tmp_path/"parts.csv").write_text("part,text,slot\nlong,Show steps.,style\nshort,Be brief.,style\ngentle,Be kind.,\n")
+    assert collect(tmp_path, "--queries", 15, "--k", 2, "--parts", tmp_path/"parts.txt") == 0
+    out, log = capsys.readouterr().out, Triplets.read(tmp_path/"run"/"log.parquet")
+    assert "30 calls on 15 queries separate 5 of 5 parts" in out and "Plan(factorial" in out and len(log) == 45 and "inclusion" in log.frame and log.design(permutations=0).facts["known_propensity"]
+    assert collect(tmp_path, "--queries", 15, "--k", 2, "--parts", tmp_path/"parts.csv", "--dry-run", out="other") == 0 and "separate 3 of 3 parts" in capsys.readouterr().out
+    for more, said in ((["--design", "factorial"], "name a file with --parts"), (["--parts", tmp_path/"parts.txt", "--write", 3], "leave out --prompts and --write")):
+        assert collect(tmp_path, *more, out="wrong") == 2 and said in capsys.readouterr().err
+
 def test_a_writer_makes_the_prompts(tmp_path, capsys):
     assert collect(tmp_path, "--queries", 15, "--k", 2, "--write", 7) == 0
     assert "7 of 7 prompts" in capsys.readouterr().err and Triplets.read(tmp_path/"run"/"log.parquet").frame["prompt"].nunique() <= 7
