@@ -26,7 +26,7 @@ _PUBLIC = { # module -> what stands on the package itself; the rest is one dot d
 }
 _MODULES = [ # reached as cp.confounding.balance(...)
     "plots", "core", "covariates", "checks", "sources", "columns", "files", "templates", "design", "triplets", "worlds", "grids",
-    "embeddings", "support", "spaces", "routes", "rows", "inference", "graph", "rewards", "naive", "cpo", "kernel", "race", "causal", "residuals",
+    "embeddings", "support", "spaces", "pieces", "part_families", "parts", "routes", "rows", "inference", "graph", "rewards", "naive", "cpo", "kernel", "race", "causal", "residuals",
     "confounding", "agreement", "placebos", "refutation", "propensities", "positivity", "power_analysis",
     "identity", "record", "serve", "connection", "llm", "sandbox", "answers", "graders", "tasks", "benchmarks", "tabular", "dabench", "viseval", "pools",
     "collecting", "importers", "eval_importers", "trace_importers", "exporting", "proposers", "treesearch", "measures", "evaluation",

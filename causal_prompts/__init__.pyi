@@ -41,7 +41,10 @@ from . import learning_curve as learning_curve
 from . import llm as llm
 from . import measures as measures
 from . import naive as naive
+from . import part_families as part_families
+from . import parts as parts
 from . import patterns as patterns
+from . import pieces as pieces
 from . import placebos as placebos
 from . import plots as plots
 from . import pools as pools

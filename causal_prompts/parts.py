@@ -68,25 +68,48 @@ def _negations(text): # how many
     flat = _NO_MORE.sub(" ", text.casefold())
     return sum(w in _NEGATION_WORDS for w in re.findall(r"\w+", flat)) + sum(flat.count(s) for s in NEGATION_SIGNS)
 
-# %% ../nbs/210_parts.ipynb #8943046c
+# %% ../nbs/210_parts.ipynb #fe496ff6
+def _words_of(text): return re.findall(r"\w+", text.casefold())
+
+def _one_word_apart(a, b):
+    "The two words in which texts of equal length differ, or None."
+    A, B = _words_of(a), _words_of(b)
+    apart = [(x, y) for x, y in zip(A, B) if x != y] if len(A) == len(B) else []
+    return apart[0] if len(apart) == 1 else None
+
+def _negated_inside(pair): # Turkish says no inside the verb: açıkla, açıklama
+    short, long = sorted(pair, key=len)
+    return any(long[k:k + 2] in ("ma", "me") and long[:k] + long[k + 2:] == short for k in range(2, len(long) - 1))
+
+# %% ../nbs/210_parts.ipynb #0c79d1e1
 def conflict(
     a: str, b: str,
 ) -> str: # "" where nothing speaks against it
     "Why two texts may not be wordings of one part, however near their vectors."
     holes = [sorted(m[0] for m in PLACEHOLDER.finditer(t)) for t in (a, b)]
     if holes[0] != holes[1]: return "placeholders"
-    if _negations(a) != _negations(b): return "negation"
-    A, B = [set(re.findall(r"\w+", t.casefold())) for t in (a, b)]
+    pair = _one_word_apart(a, b)
+    if _negations(a) != _negations(b) or pair and _negated_inside(pair): return "negation"
+    A, B = set(_words_of(a)), set(_words_of(b))
     for x, y in OPPOSITES:
         if x in A - B and y in B - A or y in A - B and x in B - A: return f"{x} / {y}"
-    return ""
+    return "order" if _turned(a, b) else ""
 
-# %% ../nbs/210_parts.ipynb #82eba48e
+# %% ../nbs/210_parts.ipynb #0eaff33c
+def _turned(a, b):
+    "Whether two actions have changed places: *think before answering*, *answer before thinking*."
+    sides = [[{w[:4] for w in _words_of(side)} for side in re.split(r"\b(?:before|after)\b", t.casefold(), maxsplit=1)]
+             for t in (a, b)]
+    return all(len(s) == 2 for s in sides) and len(sides[0][0] & sides[1][1]) > len(sides[0][0] & sides[1][0])
+
+# %% ../nbs/210_parts.ipynb #97a3f17d
 NEAR = .8 # cosine from which two wordings are one part
 
 def _unit_vectors(encoder, texts):
     E = np.asarray(encoder.encode(list(texts), role="prompt"), np.float32)
     return E / np.maximum(np.linalg.norm(E, axis=1, keepdims=True), 1e-12)
+
+def _cosine_needed(a, b, near): return (1 + near) / 2 if _one_word_apart(a, b) else near
 
 def _near_pairs(E, near, step=1024):
     "Row -> earlier rows whose cosine reaches `near`, the nearest first."
@@ -97,7 +120,7 @@ def _near_pairs(E, near, step=1024):
             if j < a + i: pairs.setdefault(a + i, []).append((-float(S[i, j]), int(j)))
     return {i: sorted(found) for i, found in pairs.items()}
 
-# %% ../nbs/210_parts.ipynb #7bc92fe6
+# %% ../nbs/210_parts.ipynb #ced4127a
 def _near_leaders(keys, encoder, near):
     "For each row of keys the row of the part's main wording (itself where it is new), and their cosine."
     texts, groups, given = list(keys["text"]), list(keys["group"]), keys["given"].notna().to_numpy()
@@ -110,7 +133,8 @@ def _near_leaders(keys, encoder, near):
         if given[i]: continue
         for minus, b in found:
             j = here[b]
-            if leader[j] == j and groups[i] == groups[j] and not conflict(texts[i], texts[j]):
+            fits = -minus >= _cosine_needed(texts[i], texts[j], near) and not conflict(texts[i], texts[j])
+            if leader[j] == j and groups[i] == groups[j] and fits:
                 leader[i], cosine[i] = j, -minus
                 break
     return leader, cosine
@@ -207,18 +231,18 @@ def _assign_parts(W, encoder, near):
     W = W.assign(part=W["given"].where(hand, W["part"]), how=W["how"].where(~hand, "given"))
     return W.sort_values(["n_prompts", "text"], ascending=[False, True], ignore_index=True).drop(columns="given")
 
-# %% ../nbs/210_parts.ipynb #4690db20
+# %% ../nbs/210_parts.ipynb #fd1544aa
 def _table_of(pieces, W):
     "One row a part, the most used first."
     real = pieces[pieces["part"] != ""]
     size = real["prompt"].map(pieces.groupby("prompt").size())
     main = W.drop_duplicates("part").set_index("part")
+    family = [family_of(t) if k in _SAYING else None for t, k in zip(main["text"], main["kind"])]
     table = pd.DataFrame(dict(
         text=main["text"], wordings=W.groupby("part").size(), kind=main["kind"],
         n_prompts=real.groupby("part")["prompt"].nunique(),
-        family=[family_of(t) if k in _SAYING else None for t, k in zip(main["text"], main["kind"])],
+        family=pd.Series(family, main.index, dtype=object),
         position=((real["position"] + 1) / size).groupby(real["part"]).mean()))
-    table["family"] = table["family"].astype(object).where(table["family"].notna(), None)
     table = table.rename_axis("part").reset_index()
     return table.sort_values(["n_prompts", "text", "part"], ascending=[False, True, True], ignore_index=True)
 
@@ -347,16 +371,106 @@ def _nearest(self: Parts, unknown):
         for t, s in zip(texts, S): out[group, t] = _near_or_unknown(t, s, known, self.near)
     return out
 
-# %% ../nbs/210_parts.ipynb #2bc96e63
+# %% ../nbs/210_parts.ipynb #8e7a1f1d
 def _near_or_unknown(text, cosines, known, near):
     order = np.argsort(-cosines, kind="stable")
     for j in order:
         if cosines[j] < near: break
         part, wording, main = known[j]
-        if not conflict(text, main): return part, wording, "near", part, float(cosines[j])
+        fits = cosines[j] >= _cosine_needed(text, main, near) and not conflict(text, main)
+        if fits: return part, wording, "near", part, float(cosines[j])
     return "", "", "unknown", known[order[0]][0], float(cosines[order[0]])
 
 @patch(as_prop=True)
 def unknown(self: Parts) -> pd.DataFrame:
     "The pieces that are no known part."
     return self.pieces[self.pieces["how"] == "unknown"]
+
+# %% ../nbs/210_parts.ipynb #50c02a28
+_OWN_LINE = ("item", "heading", "code", "table", "tag", "end", "example", "block")
+
+def _usual(values): return Counter(values).most_common(1)[0][0] if len(values) else ""
+
+def _separator(gap, before, after):
+    "The white space between two pieces: as usual, but what has a line of its own gets one."
+    lines = after in _OWN_LINE or before in ("heading", "code", "table", "tag", "end", "example")
+    return gap if "\n" in gap or not lines and gap else "\n" if lines else " "
+
+# %% ../nbs/210_parts.ipynb #e9bd76f0
+def _usual_layout(parts, ids):
+    "Part -> text, kind, usual lead and gap, and the one of these tags that it usually stands in."
+    P, out = parts.pieces, {}
+    at = dict(zip(zip(P["prompt"], P["position"]), zip(P["kind"], P["parent"], P["part"])))
+    def tag_of(i, up):
+        while up >= 0:
+            kind, higher, part = at[i, up]
+            if kind == "tag" and part in ids: return part
+            up = higher
+        return ""
+    texts = dict(zip(parts.table["part"], parts.table["text"]))
+    for part, p in P[P["part"].isin(ids)].groupby("part"):
+        inside = _usual([tag_of(*where) for where in zip(p["prompt"], p["parent"])])
+        gap = _usual([g for g in p["gap"] if g])
+        out[part] = texts[part], _usual(list(p["kind"])), _usual(list(p["lead"])), gap, inside
+    return out
+
+# %% ../nbs/210_parts.ipynb #b0f0f6a6
+def _nested(order, layout, inside=""):
+    "(lead, text, gap, kind) in order; what stands in a tag comes between its opening and its end."
+    for part in order:
+        text, kind, lead, gap, home = layout[part]
+        if home != inside: continue
+        yield lead, text, gap, kind
+        if kind == "tag":
+            yield from _nested(order, layout, part)
+            yield "", "</" + re.match(r"<([\w.-]+)", text)[1] + ">", "\n", "end"
+
+# %% ../nbs/210_parts.ipynb #d10f5407
+@patch
+def join(self: Parts,
+    ids, # parts, as the table names them
+) -> str:
+    "A prompt of these parts, in their usual order and layout."
+    place = dict(zip(self.table["part"], self.table["position"]))
+    ids = list(dict.fromkeys(ids))
+    strange = [i for i in ids if i not in place]
+    if strange or not ids:
+        raise ValueError(f"ids must name parts of .table, at least one, got {strange or 'none'}")
+    pieces = _nested(sorted(ids, key=place.get), _usual_layout(self, ids))
+    out, n, before = "", 0, None
+    for lead, text, gap, kind in pieces:
+        number = re.match(r"(\s*\(?)\d+(?=[.)、])", lead)
+        n = n + 1 if number else 0 if kind == "heading" else n
+        if number: lead = f"{number[1]}{n}{lead[number.end():]}"
+        out += (_separator(before[0], before[1], kind) if before else "") + lead + text
+        before = gap, kind
+    return out
+
+# %% ../nbs/210_parts.ipynb #3b5d427f
+@patch
+def _repr_markdown_(self: Parts):
+    shown = self.table.drop(columns="part").assign(share=self.table["n_prompts"] / max(len(self.prompts), 1))
+    shown["family"] = shown["family"].fillna("")
+    return f"**{as_markdown(repr(self))}**\n\n" + markdown_table(shown, most=30)
+
+_SHADES = dict(zip(["role", "step by step", "meta-cognitive", "brevity", "example", "format", "meta-instructional",
+                    "complexity", "constraint", "politeness"],
+                   "fde2c4 cfe3f7 d5efd0 f7d5dd eadcf5 fdf3bf d8eef0 e6e0d4 f3d9c9 e3e8ef".split()))
+
+# %% ../nbs/210_parts.ipynb #fd276c9c
+@patch
+def highlight(self: Parts,
+    prompt: str, # logged or new
+) -> str: # HTML; the text as it stands, a part shaded by its family, what is unknown underlined
+    "A prompt with its parts marked."
+    table, out = self.table.set_index("part"), []
+    for p in self.of_new([prompt]).pieces.itertuples():
+        if not p.part: style, title = "border-bottom: 1px dashed" if p.how == "unknown" else "", p.how or p.kind
+        else:
+            row = table.loc[p.part]
+            family = row["family"] if isinstance(row["family"], str) else "no family"
+            style = f"background: #{_SHADES.get(family, 'eeeeee')}"
+            title = f"{row['text']} ({family}; in {row['n_prompts']} of {len(self.prompts)} prompts)"
+        mark = f'<span style="{style}" title="{escape(title)}">{escape(p.text)}</span>' if style else escape(p.text)
+        out.append(escape(p.lead) + mark + escape(p.gap))
+    return f'<pre style="white-space: pre-wrap">{"".join(out)}</pre>'
