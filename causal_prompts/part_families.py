@@ -30,8 +30,8 @@ MEANINGS = { # family -> what it means
     "politeness": "courtesy, praise, appeals, or what is at stake",
 }
 
-# %% ../nbs/209_part_families.ipynb #3b7ce3c0
-_WORD_HERE = r"(?:[^\W_][\w'-]*[,:]?[\s-]+){0,4}"
+# %% ../nbs/209_part_families.ipynb #16f3d959
+_WORD_HERE = r"(?:[^\W_][\w']*[,:]?[\s-]+){0,4}"
 
 @lru_cache(1 << 12)
 def _phrase_rule(phrase):

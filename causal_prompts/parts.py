@@ -21,8 +21,9 @@ from .core import as_markdown, content_id, markdown_table
 from .part_families import family_of
 from .pieces import cut, Piece, PLACEHOLDER
 
-# %% ../nbs/210_parts.ipynb #e0826bdc
+# %% ../nbs/210_parts.ipynb #59cff767
 _GROUPS = dict(sentence="text", item="text") # kinds whose pieces can be one part; others are compared within their kind
+_EMPHASIS = re.compile(r"(?<![^\W_])[*_`]+|[*_`]+(?![^\W_])")
 _NUMBER = re.compile(PLACEHOLDER.pattern + r"|(\d+(?:[.,]\d+)*)")
 
 _LAYOUT = ("end", "layout") # no parts: they are put back with what stands around them
@@ -38,8 +39,8 @@ def same_words(
     if kind in ("code", "table", "example", "block"): return " ".join(text.split())
     flat = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     if kind in ("tag", "placeholder"): return flat
-    flat = _NUMBER.sub(lambda m: "#" if m[1] else m[0], re.sub(r"(?<!\w)[*_`]+|[*_`]+(?!\w)", "", flat))
-    return re.sub(r"[\s.!?。！？…:;,؟।\"'”’»)]+$", "", flat) or flat
+    flat = _NUMBER.sub(lambda m: "#" if m[1] else m[0], _EMPHASIS.sub("", flat))
+    return flat.rstrip(" .!?。！？…:;,؟।\"'”’»)") or flat
 
 # %% ../nbs/210_parts.ipynb #bae12dbe
 NEGATIONS = { # language -> words
@@ -102,7 +103,7 @@ def _turned(a, b):
              for t in (a, b)]
     return all(len(s) == 2 for s in sides) and len(sides[0][0] & sides[1][1]) > len(sides[0][0] & sides[1][0])
 
-# %% ../nbs/210_parts.ipynb #97a3f17d
+# %% ../nbs/210_parts.ipynb #221c4ced
 NEAR = .8 # cosine from which two wordings are one part
 
 def _unit_vectors(encoder, texts):
@@ -111,32 +112,40 @@ def _unit_vectors(encoder, texts):
 
 def _cosine_needed(a, b, near): return (1 + near) / 2 if _one_word_apart(a, b) else near
 
-def _near_pairs(E, near, step=1024):
-    "Row -> earlier rows whose cosine reaches `near`, the nearest first."
-    pairs = {}
-    for a in range(0, len(E), step):
-        S = E[a:a + step] @ E[:a + step].T
-        for i, j in zip(*np.nonzero(S >= near)):
-            if j < a + i: pairs.setdefault(a + i, []).append((-float(S[i, j]), int(j)))
-    return {i: sorted(found) for i, found in pairs.items()}
+def _may_join(a, b, cosine, near): return cosine >= _cosine_needed(a, b, near) and not conflict(a, b)
 
-# %% ../nbs/210_parts.ipynb #ced4127a
+def _best_fit(text, cosines, others, near):
+    "The place of the nearest of other texts that `text` may be a wording of, or None."
+    close = np.flatnonzero(cosines >= near)
+    order = close[np.argsort(-cosines[close], kind="stable")]
+    return next((j for j in order if _may_join(text, others[j], cosines[j], near)), None)
+
+# %% ../nbs/210_parts.ipynb #0f49c5dc
+def _near_main(texts, fixed, E, near, step=512):
+    "For each text the place of its part's main wording (its own where it is one), and their cosine."
+    leader, cosine, mains, main_texts = np.arange(len(texts)), np.ones(len(texts)), [], []
+    for a in range(0, len(texts), step):
+        block = E[a:a + step]
+        S = np.concatenate([block @ E[mains].T, block @ block.T], 1) # with the main wordings so far, and in the block
+        columns, before = np.arange(len(mains)), len(mains)
+        for i in range(a, a + len(block)):
+            k = None if fixed[i] else _best_fit(texts[i], S[i - a, columns], main_texts, near)
+            if k is None:
+                mains.append(i); main_texts.append(texts[i])
+                columns = np.append(columns, before + i - a)
+            else: leader[i], cosine[i] = mains[k], S[i - a, columns[k]]
+    return leader, cosine
+
+# %% ../nbs/210_parts.ipynb #f7beb04a
 def _near_leaders(keys, encoder, near):
-    "For each row of keys the row of the part's main wording (itself where it is new), and their cosine."
-    texts, groups, given = list(keys["text"]), list(keys["group"]), keys["given"].notna().to_numpy()
+    "The same for the rows of a table of texts: sentences with sentences, headings with headings."
     leader, cosine = np.arange(len(keys)), np.ones(len(keys))
-    here = [i for i, g in enumerate(groups) if g in ("text", "heading")]
-    if not here: return leader, cosine
-    pairs = _near_pairs(_unit_vectors(encoder, [texts[i] for i in here]), near)
-    for a, found in pairs.items():
-        i = here[a]
-        if given[i]: continue
-        for minus, b in found:
-            j = here[b]
-            fits = -minus >= _cosine_needed(texts[i], texts[j], near) and not conflict(texts[i], texts[j])
-            if leader[j] == j and groups[i] == groups[j] and fits:
-                leader[i], cosine[i] = j, -minus
-                break
+    for group in ("text", "heading"):
+        here = np.flatnonzero(keys["group"] == group)
+        if not len(here): continue
+        texts, fixed = list(keys["text"].iloc[here]), keys["given"].notna().to_numpy()[here]
+        found, cosine[here] = _near_main(texts, fixed, _unit_vectors(encoder, texts), near)
+        leader[here] = here[found]
     return leader, cosine
 
 # %% ../nbs/210_parts.ipynb #28f734d5
@@ -189,19 +198,19 @@ def _pieces_of(prompts, named):
             for i, found in enumerate(cuts) for k, (p, block) in enumerate(found)]
     return pd.DataFrame(rows, columns=["prompt", "position", "kind", "parent", "lead", "text", "gap", "block"])
 
-# %% ../nbs/210_parts.ipynb #5bceb345
+# %% ../nbs/210_parts.ipynb #a057e5fb
 def _given_parts(same):
-    "text -> part, from a table of wordings or a dict."
+    "(group, text), or a text of any group, -> part; from a table of wordings or a dict."
     if same is None: return {}
-    if isinstance(same, pd.DataFrame):
-        lacking = {"text", "part"} - set(same.columns)
-        if lacking:
-            raise ValueError(f"same must have the columns text and part, got {list(same.columns)}; "
-                             "take parts.wordings, change its column part, and pass it back")
-        same = dict(zip(same["text"], same["part"]))
-    return {t: str(p) for t, p in dict(same).items() if isinstance(t, str) and pd.notna(p)}
+    if not isinstance(same, pd.DataFrame): return {t: str(p) for t, p in dict(same).items()}
+    lacking = {"text", "part"} - set(same.columns)
+    if lacking:
+        raise ValueError(f"same must have the columns text and part, got {list(same.columns)}; "
+                         "take parts.wordings, change its column part, and pass it back")
+    keys = zip(same["group"], same["text"]) if "group" in same else same["text"]
+    return {k: str(p) for k, p in zip(keys, same["part"]) if pd.notna(p)}
 
-# %% ../nbs/210_parts.ipynb #19d7d4c4
+# %% ../nbs/210_parts.ipynb #aa4a3aa1
 def _wordings_of(pieces, given):
     "Every different text of a kind once, the most used first."
     real = pieces[~pieces["kind"].isin(_LAYOUT)]
@@ -214,7 +223,7 @@ def _wordings_of(pieces, given):
     W = W.sort_values(["n_prompts", "text"], ascending=[False, True], ignore_index=True)
     W["key"] = [same_words(t, k) for t, k in zip(W["text"], W["kind"])]
     W["wording"] = [content_id(g, t) for g, t in zip(W["group"], W["text"])]
-    W["given"] = pd.Series([given.get(t) for t in W["text"]], dtype=object)
+    W["given"] = pd.Series([given.get((g, t), given.get(t)) for g, t in zip(W["group"], W["text"])], dtype=object)
     return W
 
 # %% ../nbs/210_parts.ipynb #a204c5ab
@@ -231,13 +240,13 @@ def _assign_parts(W, encoder, near):
     W = W.assign(part=W["given"].where(hand, W["part"]), how=W["how"].where(~hand, "given"))
     return W.sort_values(["n_prompts", "text"], ascending=[False, True], ignore_index=True).drop(columns="given")
 
-# %% ../nbs/210_parts.ipynb #fd1544aa
+# %% ../nbs/210_parts.ipynb #0d232727
 def _table_of(pieces, W):
     "One row a part, the most used first."
     real = pieces[pieces["part"] != ""]
     size = real["prompt"].map(pieces.groupby("prompt").size())
     main = W.drop_duplicates("part").set_index("part")
-    family = [family_of(t) if k in _SAYING else None for t, k in zip(main["text"], main["kind"])]
+    family = [_family_of_piece(t, k) for t, k in zip(main["text"], main["kind"])]
     table = pd.DataFrame(dict(
         text=main["text"], wordings=W.groupby("part").size(), kind=main["kind"],
         n_prompts=real.groupby("part")["prompt"].nunique(),
@@ -246,9 +255,11 @@ def _table_of(pieces, W):
     table = table.rename_axis("part").reset_index()
     return table.sort_values(["n_prompts", "text", "part"], ascending=[False, True, True], ignore_index=True)
 
-_SAYING = ("sentence", "item", "block")
+def _family_of_piece(text, kind):
+    if kind == "example": return "example"
+    return family_of(text) if kind in ("sentence", "item", "block") else None
 
-# %% ../nbs/210_parts.ipynb #c6b641f5
+# %% ../nbs/210_parts.ipynb #b52eaca1
 @dataclass(frozen=True, eq=False)
 class Parts:
     "What prompts are made of: their pieces, the parts these are, and the parts' wordings."
@@ -258,13 +269,13 @@ class Parts:
     wordings: pd.DataFrame # (w,) one row a wording: wording, text, part, kind, n_prompts, how, cosine
     near: float # cosine from which two wordings are one part
     encoder: object = None # a TextEncoder; None: only the same words are one part
-    named: dict | None = None # the user's own blocks, where they are known by name
+    named: object = None # the user's own blocks, as given to `of`
 
     def __len__(self): return len(self.table)
     def __repr__(self):
         return f"Parts({len(self)} parts in {len(self.wordings)} wordings, {len(self.prompts)} prompts)"
 
-# %% ../nbs/210_parts.ipynb #0822f4da
+# %% ../nbs/210_parts.ipynb #4f444ff5
 @patch(cls_method=True)
 def of(cls: Parts,
     prompts, # (n,) texts, the empty one included
@@ -279,8 +290,8 @@ def of(cls: Parts,
     pieces = _pieces_of(prompts, named)
     names = {t: n for t, n in zip(pieces["text"], pieces.pop("block")) if isinstance(n, str)}
     W = _assign_parts(_wordings_of(pieces, names | given), encoder, near)
-    pieces, blocks = _with_parts(pieces, W), named if isinstance(named, dict) else None
-    return cls(prompts, pieces, _table_of(pieces, W), W, near, encoder, blocks)
+    pieces = _with_parts(pieces, W)
+    return cls(prompts, pieces, _table_of(pieces, W), W, near, encoder, named)
 
 # %% ../nbs/210_parts.ipynb #d23fed8a
 def _as_prompts(prompts):
@@ -328,14 +339,15 @@ def wording_ids(self: Parts) -> sparse.csr_matrix: # (n_prompts, n_parts) row of
     rows = pd.Index(self.wordings["wording"]).get_indexer(self.pieces["wording"])
     return _matrix(self, rows + 1, "first")
 
-# %% ../nbs/210_parts.ipynb #66d48cc1
+# %% ../nbs/210_parts.ipynb #cd65c2f8
 @patch
 def of_new(self: Parts,
     prompts, # (m,) texts
 ) -> Parts: # its table, wordings and columns are those of the known parts
     "New prompts in terms of the known parts."
     prompts = _as_prompts(prompts)
-    pieces = _pieces_of(prompts, self.named).drop(columns="block")
+    blocks = self.named if isinstance(self.named, dict) else None # lists belong to their own prompts
+    pieces = _pieces_of(prompts, blocks).drop(columns="block")
     groups = [_group(k) for k in pieces["kind"]]
     wanted = {(g, t): same_words(t, k) for g, k, t in zip(groups, pieces["kind"], pieces["text"]) if g not in _LAYOUT}
     known = self._found(wanted)
@@ -371,15 +383,12 @@ def _nearest(self: Parts, unknown):
         for t, s in zip(texts, S): out[group, t] = _near_or_unknown(t, s, known, self.near)
     return out
 
-# %% ../nbs/210_parts.ipynb #8e7a1f1d
+# %% ../nbs/210_parts.ipynb #b21910d0
 def _near_or_unknown(text, cosines, known, near):
-    order = np.argsort(-cosines, kind="stable")
-    for j in order:
-        if cosines[j] < near: break
-        part, wording, main = known[j]
-        fits = cosines[j] >= _cosine_needed(text, main, near) and not conflict(text, main)
-        if fits: return part, wording, "near", part, float(cosines[j])
-    return "", "", "unknown", known[order[0]][0], float(cosines[order[0]])
+    k, best = _best_fit(text, cosines, [main for *_, main in known], near), int(np.argmax(cosines))
+    if k is None: return "", "", "unknown", known[best][0], float(cosines[best])
+    part, wording, _ = known[k]
+    return part, wording, "near", part, float(cosines[k])
 
 @patch(as_prop=True)
 def unknown(self: Parts) -> pd.DataFrame:
@@ -445,6 +454,23 @@ def join(self: Parts,
         out += (_separator(before[0], before[1], kind) if before else "") + lead + text
         before = gap, kind
     return out
+
+# %% ../nbs/210_parts.ipynb #ed507e16
+@patch
+def state(self: Parts) -> dict:
+    "Plain data that make the same parts again: `Parts.from_state(state, encoder)`."
+    known = [list(row) for row in zip(*(self.wordings[c] for c in ["group", "text", "part"]))]
+    return dict(prompts=list(self.prompts), wordings=known, near=self.near, named=self.named)
+
+@patch(cls_method=True)
+def from_state(cls: Parts,
+    state: dict, # what `state` gave
+    encoder=None, # for new prompts
+):
+    "Parts as they were; no text is encoded."
+    known = pd.DataFrame(state["wordings"], columns=["group", "text", "part"])
+    parts = cls.of(state["prompts"], near=state["near"], same=known, named=state["named"])
+    return replace(parts, encoder=encoder)
 
 # %% ../nbs/210_parts.ipynb #3b5d427f
 @patch

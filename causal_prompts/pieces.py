@@ -240,7 +240,7 @@ def _opens(walk, at, end):
     label = _LABEL_LINE.match(line)
     return "question" if label and label[1].lower() in QUESTIONS else None
 
-# %% ../nbs/208_pieces.ipynb #22ddf38e
+# %% ../nbs/208_pieces.ipynb #24ff7e1d
 def _text_end(walk, at):
     "The end of the running text that goes on at `at`."
     while at < walk.limit:
@@ -249,10 +249,12 @@ def _text_end(walk, at):
         at = end
     return at
 
+_SHORT_LABEL = re.compile(r"^\W*(?:\w{1,20}\W{1,2}){0,3}\w{1,20}\W{0,2}[:：]")
+
 def _only_placeholder(text):
     "Whether a text is a placeholder, with at most a label and quotes around it."
     rest, n = PLACEHOLDER.subn("", text)
-    return n > 0 and not re.search(r"\w", re.sub(r"^\W*(?:\w+\W?){1,4}[:：]", "", rest, count=1))
+    return n > 0 and not re.search(r"\w", _SHORT_LABEL.sub("", rest, count=1))
 
 def _add_sentences(walk, lead, start, end, kind="sentence"):
     "Running text as sentences; those of an item stand in it."

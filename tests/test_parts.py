@@ -1,5 +1,5 @@
 """What prompts are made of: pieces without loss, parts with several wordings, families by rules."""
-import random, time
+import json, random, time
 
 import numpy as np
 import pandas as pd
@@ -155,6 +155,20 @@ def test_the_users_word_counts_for_merging_and_splitting():
     assert Parts.of(again.prompts, same=again.wordings).table["part"].tolist() == again.table["part"].tolist()
     assert Parts.of(["Check it. Verify all."], same={"Check it.": "c", "Verify all.": "c"}).presence.toarray().tolist() == [[2]]
     with pytest.raises(ValueError, match="columns text and part"): Parts.of(["a"], same=pd.DataFrame(dict(x=[1])))
+
+def test_a_heading_and_a_sentence_of_one_text_stay_two_when_the_table_comes_back():
+    prompts = ["# Rules\nBe brief.", "Rules\n# Be brief"]
+    parts = Parts.of(prompts)
+    again = Parts.of(prompts, same=parts.wordings)
+    assert len(parts) == len(again) == 4 and again.table["part"].tolist() == parts.table["part"].tolist()
+
+@pytest.mark.parametrize("named", [None, dict(check=["Check it.", "Go."])])
+def test_parts_come_back_from_their_state(named):
+    encoder = Table(check=["Check it.", "Verify your work."])
+    parts = Parts.of(["Check it. Go.", "# Verify\nVerify your work. Go.", ""], encoder, named=named)
+    back = Parts.from_state(json.loads(json.dumps(parts.state())), encoder)
+    assert back.table.equals(parts.table) and (back.presence != parts.presence).nnz == 0 and back.pieces.equals(parts.pieces)
+    assert back.of_new(["Verify your work."]).pieces["part"].tolist() == parts.of_new(["Verify your work."]).pieces["part"].tolist()
 
 def test_the_matrices_agree_with_the_pieces():
     parts = Parts.of(["Go. Stop. Stop!", "Stop.", "", "  \n"])
