@@ -2548,6 +2548,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'causal_prompts.pieces._only_placeholder': ( 'pieces.html#_only_placeholder',
                                                                                     'causal_prompts/pieces.py'),
                                        'causal_prompts.pieces._opens': ('pieces.html#_opens', 'causal_prompts/pieces.py'),
+                                       'causal_prompts.pieces._parts_of_sentence': ( 'pieces.html#_parts_of_sentence',
+                                                                                     'causal_prompts/pieces.py'),
                                        'causal_prompts.pieces._span_end': ('pieces.html#_span_end', 'causal_prompts/pieces.py'),
                                        'causal_prompts.pieces._step': ('pieces.html#_step', 'causal_prompts/pieces.py'),
                                        'causal_prompts.pieces._step_end': ('pieces.html#_step_end', 'causal_prompts/pieces.py'),

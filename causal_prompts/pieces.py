@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['PLACEHOLDER', 'KINDS', 'QUESTIONS', 'ANSWERS', 'EXAMPLE_TAGS', 'sentence_spans', 'sentences', 'Piece', 'cut']
 
-# %% ../nbs/208_pieces.ipynb #dd8fe15f
+# %% ../nbs/208_pieces.ipynb #17833eee
 import re
 from bisect import bisect_left, bisect_right
+from itertools import islice
 from typing import NamedTuple
 
 # %% ../nbs/208_pieces.ipynb #98c9dfb4
@@ -240,7 +241,7 @@ def _opens(walk, at, end):
     label = _LABEL_LINE.match(line)
     return "question" if label and label[1].lower() in QUESTIONS else None
 
-# %% ../nbs/208_pieces.ipynb #24ff7e1d
+# %% ../nbs/208_pieces.ipynb #ea748206
 def _text_end(walk, at):
     "The end of the running text that goes on at `at`."
     while at < walk.limit:
@@ -249,6 +250,7 @@ def _text_end(walk, at):
         at = end
     return at
 
+# %% ../nbs/208_pieces.ipynb #07d55e13
 _SHORT_LABEL = re.compile(r"^\W*(?:\w{1,20}\W{1,2}){0,3}\w{1,20}\W{0,2}[:：]")
 
 def _only_placeholder(text):
@@ -256,12 +258,24 @@ def _only_placeholder(text):
     rest, n = PLACEHOLDER.subn("", text)
     return n > 0 and not re.search(r"\w", _SHORT_LABEL.sub("", rest, count=1))
 
+# %% ../nbs/208_pieces.ipynb #00ba2df5
+_BEHIND = re.compile(r"[\"'”’»)\]]*(\s+)")
+
+def _parts_of_sentence(text, a, b):
+    "A sentence as one span, or two: a placeholder, with a label or not, and what begins with a capital behind it."
+    for m in islice(PLACEHOLDER.finditer(text, a, b), 3):
+        if not _only_placeholder(text[a:m.end()]): break
+        space = _BEHIND.match(text, m.end(), b)
+        if space and text[space.end()].isupper(): return [(a, space.start(1)), (space.end(), b)]
+    return [(a, b)]
+
+# %% ../nbs/208_pieces.ipynb #c756bade
 def _add_sentences(walk, lead, start, end, kind="sentence"):
     "Running text as sentences; those of an item stand in it."
-    first = None
-    for a, b in sentence_spans(walk.text[start:end], running=True):
-        a, b = start + a, start + b
-        what = "placeholder" if _only_placeholder(walk.text[a:b]) else kind if first is None else "sentence"
+    first, text = None, walk.text
+    spans = [(start + a, start + b) for a, b in sentence_spans(text[start:end], running=True)]
+    for a, b in [part for span in spans for part in _parts_of_sentence(text, *span)]:
+        what = "placeholder" if _only_placeholder(text[a:b]) else kind if first is None else "sentence"
         here = walk.add(a if first is not None else lead, a, b, what, first if kind == "item" else None)
         if first is None: first = here
     return first

@@ -64,6 +64,8 @@ def test_examples_and_placeholders():
                            ("placeholder", "Input: {query}", -1), ("sentence", "Output:", -1)]
     assert kinds("<examples>\n<example>\nQ: a\nA: b\n</example>\n</examples>") == [("tag", "<examples>", -1), ("example", "<example>\nQ: a\nA: b\n</example>", 0), ("end", "</examples>", 0)]
     assert [k for k, *_ in kinds("{{ x }}\n<x>\nRead {query}.")] == ["placeholder", "placeholder", "sentence"]
+    assert kinds("Question: {query} Think step by step. Text: \"{t}\" Label:") == [("placeholder", "Question: {query}", -1), ("sentence", "Think step by step.", -1), ("placeholder", 'Text: "{t}"', -1), ("sentence", "Label:", -1)]
+    assert [k for k, *_ in kinds("Write the {language} API. {x} is given. Use {a} Code.")] == ["sentence"] * 3
 
 @pytest.mark.parametrize("text, wanted", [
     ("Answer Yes or No. Then stop.", ["Answer Yes or No.", "Then stop."]), ("Use rule No. 3 only. Stop.", ["Use rule No. 3 only.", "Stop."]),
