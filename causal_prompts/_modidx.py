@@ -2477,6 +2477,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'causal_prompts.parts.Parts.presence': ('parts.html#parts.presence', 'causal_prompts/parts.py'),
                                       'causal_prompts.parts.Parts.state': ('parts.html#parts.state', 'causal_prompts/parts.py'),
                                       'causal_prompts.parts.Parts.unknown': ('parts.html#parts.unknown', 'causal_prompts/parts.py'),
+                                      'causal_prompts.parts.Parts.with_families': ( 'parts.html#parts.with_families',
+                                                                                    'causal_prompts/parts.py'),
                                       'causal_prompts.parts.Parts.wording_ids': ('parts.html#parts.wording_ids', 'causal_prompts/parts.py'),
                                       'causal_prompts.parts._as_prompts': ('parts.html#_as_prompts', 'causal_prompts/parts.py'),
                                       'causal_prompts.parts._assign_parts': ('parts.html#_assign_parts', 'causal_prompts/parts.py'),

@@ -240,7 +240,7 @@ def _assign_parts(W, encoder, near):
     W = W.assign(part=W["given"].where(hand, W["part"]), how=W["how"].where(~hand, "given"))
     return W.sort_values(["n_prompts", "text"], ascending=[False, True], ignore_index=True).drop(columns="given")
 
-# %% ../nbs/210_parts.ipynb #0d232727
+# %% ../nbs/210_parts.ipynb #a44a4928
 def _table_of(pieces, W):
     "One row a part, the most used first."
     real = pieces[pieces["part"] != ""]
@@ -255,9 +255,9 @@ def _table_of(pieces, W):
     table = table.rename_axis("part").reset_index()
     return table.sort_values(["n_prompts", "text", "part"], ascending=[False, True, True], ignore_index=True)
 
-def _family_of_piece(text, kind):
+def _family_of_piece(text, kind, rules=None):
     if kind == "example": return "example"
-    return family_of(text) if kind in ("sentence", "item", "block") else None
+    return family_of(text, rules) if kind in ("sentence", "item", "block") else None
 
 # %% ../nbs/210_parts.ipynb #b52eaca1
 @dataclass(frozen=True, eq=False)
@@ -471,6 +471,20 @@ def from_state(cls: Parts,
     known = pd.DataFrame(state["wordings"], columns=["group", "text", "part"])
     parts = cls.of(state["prompts"], near=state["near"], same=known, named=state["named"])
     return replace(parts, encoder=encoder)
+
+# %% ../nbs/210_parts.ipynb #5082c1b5
+@patch
+def with_families(self: Parts,
+    families, # rules (family, rule), labels (text, family) as `label_families` gives them, or text -> family
+) -> Parts:
+    "The same parts under other families; missing where nothing is said of a part."
+    T = self.table
+    if isinstance(families, pd.DataFrame) and "rule" in families:
+        found = [_family_of_piece(t, k, families) for t, k in zip(T["text"], T["kind"])]
+    else:
+        if isinstance(families, pd.DataFrame): families = dict(zip(families["text"], families["family"]))
+        found = [families.get(t) for t in T["text"]]
+    return replace(self, table=T.assign(family=pd.Series(found, T.index, dtype=object)))
 
 # %% ../nbs/210_parts.ipynb #3b5d427f
 @patch

@@ -262,6 +262,14 @@ def test_a_labeller_is_asked_once_a_text():
     assert label_families(["a", "a"], llm)["family"].isna().all() and len(asked) == 3
     with pytest.raises(TypeError, match="function from text to text"): label_families(["a"], "role")
 
+def test_families_of_parts_can_be_replaced():
+    parts = Parts.of(["You are a judge. Sing."])
+    of = lambda p: dict(zip(p.table["text"], p.table["family"]))
+    assert of(parts) == {"You are a judge.": "role", "Sing.": None}
+    rules = pd.DataFrame([("song", "sing")], columns=["family", "rule"])
+    assert of(parts.with_families(rules)) == {"You are a judge.": None, "Sing.": "song"} and of(parts.with_families({"Sing.": "x"}))["Sing."] == "x"
+    assert of(parts.with_families(label_families(parts, lambda _: "brevity"))) == {"You are a judge.": "brevity", "Sing.": "brevity"}
+
 def test_agreement_counts_what_is_missing():
     found = agreement(["a", "b", None, "a"], ["a", "b", "a", None])
     assert found.share == .5 and found.both == 1 and found.missing == (1, 1) and found.table.to_numpy().sum() == 4
