@@ -7,7 +7,6 @@ import numpy as _np
 import pandas as _pd
 from . import agreement as agreement
 from . import answers as answers
-from . import assignments as assignments
 from . import benchmarks as benchmarks
 from . import calibration as calibration
 from . import causal as causal
@@ -29,7 +28,6 @@ from . import embeddings as embeddings
 from . import eval_importers as eval_importers
 from . import evaluation as evaluation
 from . import exporting as exporting
-from . import factorial as factorial
 from . import files as files
 from . import gains as gains
 from . import graders as graders
@@ -41,14 +39,12 @@ from . import inference as inference
 from . import kernel as kernel
 from . import learning_curve as learning_curve
 from . import llm as llm
-from . import loading as loading
 from . import measures as measures
 from . import naive as naive
-from . import nuisances as nuisances
-from . import part_effects as part_effects
 from . import part_families as part_families
 from . import parts as parts
 from . import patterns as patterns
+from . import pieces as pieces
 from . import placebos as placebos
 from . import plots as plots
 from . import pools as pools
@@ -69,9 +65,7 @@ from . import serve as serve
 from . import sources as sources
 from . import spaces as spaces
 from . import stability as stability
-from . import stages as stages
 from . import studies as studies
-from . import study_inputs as study_inputs
 from . import support as support
 from . import tabular as tabular
 from . import tasks as tasks

@@ -19,8 +19,9 @@ from .core import content_id
 from .part_families import family_of
 from .pieces import cut, Piece, PLACEHOLDER
 
-# %% ../nbs/210_parts.ipynb #e0826bdc
+# %% ../nbs/210_parts.ipynb #59cff767
 _GROUPS = dict(sentence="text", item="text") # kinds whose pieces can be one part; others are compared within their kind
+_EMPHASIS = re.compile(r"(?<![^\W_])[*_`]+|[*_`]+(?![^\W_])")
 _NUMBER = re.compile(PLACEHOLDER.pattern + r"|(\d+(?:[.,]\d+)*)")
 
 _LAYOUT = ("end", "layout") # no parts: they are put back with what stands around them
@@ -36,8 +37,8 @@ def same_words(
     if kind in ("code", "table", "example", "block"): return " ".join(text.split())
     flat = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     if kind in ("tag", "placeholder"): return flat
-    flat = _NUMBER.sub(lambda m: "#" if m[1] else m[0], re.sub(r"(?<!\w)[*_`]+|[*_`]+(?!\w)", "", flat))
-    return re.sub(r"[\s.!?。！？…:;,؟।\"'”’»)]+$", "", flat) or flat
+    flat = _NUMBER.sub(lambda m: "#" if m[1] else m[0], _EMPHASIS.sub("", flat))
+    return flat.rstrip(" .!?。！？…:;,؟।\"'”’»)") or flat
 
 # %% ../nbs/210_parts.ipynb #bae12dbe
 NEGATIONS = { # language -> words
@@ -66,51 +67,83 @@ def _negations(text): # how many
     flat = _NO_MORE.sub(" ", text.casefold())
     return sum(w in _NEGATION_WORDS for w in re.findall(r"\w+", flat)) + sum(flat.count(s) for s in NEGATION_SIGNS)
 
-# %% ../nbs/210_parts.ipynb #8943046c
+# %% ../nbs/210_parts.ipynb #fe496ff6
+def _words_of(text): return re.findall(r"\w+", text.casefold())
+
+def _one_word_apart(a, b):
+    "The two words in which texts of equal length differ, or None."
+    A, B = _words_of(a), _words_of(b)
+    apart = [(x, y) for x, y in zip(A, B) if x != y] if len(A) == len(B) else []
+    return apart[0] if len(apart) == 1 else None
+
+def _negated_inside(pair): # Turkish says no inside the verb: açıkla, açıklama
+    short, long = sorted(pair, key=len)
+    return any(long[k:k + 2] in ("ma", "me") and long[:k] + long[k + 2:] == short for k in range(2, len(long) - 1))
+
+# %% ../nbs/210_parts.ipynb #0c79d1e1
 def conflict(
     a: str, b: str,
 ) -> str: # "" where nothing speaks against it
     "Why two texts may not be wordings of one part, however near their vectors."
     holes = [sorted(m[0] for m in PLACEHOLDER.finditer(t)) for t in (a, b)]
     if holes[0] != holes[1]: return "placeholders"
-    if _negations(a) != _negations(b): return "negation"
-    A, B = [set(re.findall(r"\w+", t.casefold())) for t in (a, b)]
+    pair = _one_word_apart(a, b)
+    if _negations(a) != _negations(b) or pair and _negated_inside(pair): return "negation"
+    A, B = set(_words_of(a)), set(_words_of(b))
     for x, y in OPPOSITES:
         if x in A - B and y in B - A or y in A - B and x in B - A: return f"{x} / {y}"
-    return ""
+    return "order" if _turned(a, b) else ""
 
-# %% ../nbs/210_parts.ipynb #82eba48e
+# %% ../nbs/210_parts.ipynb #0eaff33c
+def _turned(a, b):
+    "Whether two actions have changed places: *think before answering*, *answer before thinking*."
+    sides = [[{w[:4] for w in _words_of(side)} for side in re.split(r"\b(?:before|after)\b", t.casefold(), maxsplit=1)]
+             for t in (a, b)]
+    return all(len(s) == 2 for s in sides) and len(sides[0][0] & sides[1][1]) > len(sides[0][0] & sides[1][0])
+
+# %% ../nbs/210_parts.ipynb #221c4ced
 NEAR = .8 # cosine from which two wordings are one part
 
 def _unit_vectors(encoder, texts):
     E = np.asarray(encoder.encode(list(texts), role="prompt"), np.float32)
     return E / np.maximum(np.linalg.norm(E, axis=1, keepdims=True), 1e-12)
 
-def _near_pairs(E, near, step=1024):
-    "Row -> earlier rows whose cosine reaches `near`, the nearest first."
-    pairs = {}
-    for a in range(0, len(E), step):
-        S = E[a:a + step] @ E[:a + step].T
-        for i, j in zip(*np.nonzero(S >= near)):
-            if j < a + i: pairs.setdefault(a + i, []).append((-float(S[i, j]), int(j)))
-    return {i: sorted(found) for i, found in pairs.items()}
+def _cosine_needed(a, b, near): return (1 + near) / 2 if _one_word_apart(a, b) else near
 
-# %% ../nbs/210_parts.ipynb #7bc92fe6
+def _may_join(a, b, cosine, near): return cosine >= _cosine_needed(a, b, near) and not conflict(a, b)
+
+def _best_fit(text, cosines, others, near):
+    "The place of the nearest of other texts that `text` may be a wording of, or None."
+    close = np.flatnonzero(cosines >= near)
+    order = close[np.argsort(-cosines[close], kind="stable")]
+    return next((j for j in order if _may_join(text, others[j], cosines[j], near)), None)
+
+# %% ../nbs/210_parts.ipynb #0f49c5dc
+def _near_main(texts, fixed, E, near, step=512):
+    "For each text the place of its part's main wording (its own where it is one), and their cosine."
+    leader, cosine, mains, main_texts = np.arange(len(texts)), np.ones(len(texts)), [], []
+    for a in range(0, len(texts), step):
+        block = E[a:a + step]
+        S = np.concatenate([block @ E[mains].T, block @ block.T], 1) # with the main wordings so far, and in the block
+        columns, before = np.arange(len(mains)), len(mains)
+        for i in range(a, a + len(block)):
+            k = None if fixed[i] else _best_fit(texts[i], S[i - a, columns], main_texts, near)
+            if k is None:
+                mains.append(i); main_texts.append(texts[i])
+                columns = np.append(columns, before + i - a)
+            else: leader[i], cosine[i] = mains[k], S[i - a, columns[k]]
+    return leader, cosine
+
+# %% ../nbs/210_parts.ipynb #f7beb04a
 def _near_leaders(keys, encoder, near):
-    "For each row of keys the row of the part's main wording (itself where it is new), and their cosine."
-    texts, groups, given = list(keys["text"]), list(keys["group"]), keys["given"].notna().to_numpy()
+    "The same for the rows of a table of texts: sentences with sentences, headings with headings."
     leader, cosine = np.arange(len(keys)), np.ones(len(keys))
-    here = [i for i, g in enumerate(groups) if g in ("text", "heading")]
-    if not here: return leader, cosine
-    pairs = _near_pairs(_unit_vectors(encoder, [texts[i] for i in here]), near)
-    for a, found in pairs.items():
-        i = here[a]
-        if given[i]: continue
-        for minus, b in found:
-            j = here[b]
-            if leader[j] == j and groups[i] == groups[j] and not conflict(texts[i], texts[j]):
-                leader[i], cosine[i] = j, -minus
-                break
+    for group in ("text", "heading"):
+        here = np.flatnonzero(keys["group"] == group)
+        if not len(here): continue
+        texts, fixed = list(keys["text"].iloc[here]), keys["given"].notna().to_numpy()[here]
+        found, cosine[here] = _near_main(texts, fixed, _unit_vectors(encoder, texts), near)
+        leader[here] = here[found]
     return leader, cosine
 
 # %% ../nbs/210_parts.ipynb #28f734d5
@@ -163,19 +196,19 @@ def _pieces_of(prompts, named):
             for i, found in enumerate(cuts) for k, (p, block) in enumerate(found)]
     return pd.DataFrame(rows, columns=["prompt", "position", "kind", "parent", "lead", "text", "gap", "block"])
 
-# %% ../nbs/210_parts.ipynb #5bceb345
+# %% ../nbs/210_parts.ipynb #a057e5fb
 def _given_parts(same):
-    "text -> part, from a table of wordings or a dict."
+    "(group, text), or a text of any group, -> part; from a table of wordings or a dict."
     if same is None: return {}
-    if isinstance(same, pd.DataFrame):
-        lacking = {"text", "part"} - set(same.columns)
-        if lacking:
-            raise ValueError(f"same must have the columns text and part, got {list(same.columns)}; "
-                             "take parts.wordings, change its column part, and pass it back")
-        same = dict(zip(same["text"], same["part"]))
-    return {t: str(p) for t, p in dict(same).items() if isinstance(t, str) and pd.notna(p)}
+    if not isinstance(same, pd.DataFrame): return {t: str(p) for t, p in dict(same).items()}
+    lacking = {"text", "part"} - set(same.columns)
+    if lacking:
+        raise ValueError(f"same must have the columns text and part, got {list(same.columns)}; "
+                         "take parts.wordings, change its column part, and pass it back")
+    keys = zip(same["group"], same["text"]) if "group" in same else same["text"]
+    return {k: str(p) for k, p in zip(keys, same["part"]) if pd.notna(p)}
 
-# %% ../nbs/210_parts.ipynb #19d7d4c4
+# %% ../nbs/210_parts.ipynb #aa4a3aa1
 def _wordings_of(pieces, given):
     "Every different text of a kind once, the most used first."
     real = pieces[~pieces["kind"].isin(_LAYOUT)]
@@ -188,7 +221,7 @@ def _wordings_of(pieces, given):
     W = W.sort_values(["n_prompts", "text"], ascending=[False, True], ignore_index=True)
     W["key"] = [same_words(t, k) for t, k in zip(W["text"], W["kind"])]
     W["wording"] = [content_id(g, t) for g, t in zip(W["group"], W["text"])]
-    W["given"] = pd.Series([given.get(t) for t in W["text"]], dtype=object)
+    W["given"] = pd.Series([given.get((g, t), given.get(t)) for g, t in zip(W["group"], W["text"])], dtype=object)
     return W
 
 # %% ../nbs/210_parts.ipynb #a204c5ab
@@ -205,24 +238,26 @@ def _assign_parts(W, encoder, near):
     W = W.assign(part=W["given"].where(hand, W["part"]), how=W["how"].where(~hand, "given"))
     return W.sort_values(["n_prompts", "text"], ascending=[False, True], ignore_index=True).drop(columns="given")
 
-# %% ../nbs/210_parts.ipynb #4690db20
+# %% ../nbs/210_parts.ipynb #a44a4928
 def _table_of(pieces, W):
     "One row a part, the most used first."
     real = pieces[pieces["part"] != ""]
     size = real["prompt"].map(pieces.groupby("prompt").size())
     main = W.drop_duplicates("part").set_index("part")
+    family = [_family_of_piece(t, k) for t, k in zip(main["text"], main["kind"])]
     table = pd.DataFrame(dict(
         text=main["text"], wordings=W.groupby("part").size(), kind=main["kind"],
         n_prompts=real.groupby("part")["prompt"].nunique(),
-        family=[family_of(t) if k in _SAYING else None for t, k in zip(main["text"], main["kind"])],
+        family=pd.Series(family, main.index, dtype=object),
         position=((real["position"] + 1) / size).groupby(real["part"]).mean()))
-    table["family"] = table["family"].astype(object).where(table["family"].notna(), None)
     table = table.rename_axis("part").reset_index()
     return table.sort_values(["n_prompts", "text", "part"], ascending=[False, True, True], ignore_index=True)
 
-_SAYING = ("sentence", "item", "block")
+def _family_of_piece(text, kind, rules=None):
+    if kind == "example": return "example"
+    return family_of(text, rules) if kind in ("sentence", "item", "block") else None
 
-# %% ../nbs/210_parts.ipynb #c6b641f5
+# %% ../nbs/210_parts.ipynb #b52eaca1
 @dataclass(frozen=True, eq=False)
 class Parts:
     "What prompts are made of: their pieces, the parts these are, and the parts' wordings."
@@ -232,13 +267,13 @@ class Parts:
     wordings: pd.DataFrame # (w,) one row a wording: wording, text, part, kind, n_prompts, how, cosine
     near: float # cosine from which two wordings are one part
     encoder: object = None # a TextEncoder; None: only the same words are one part
-    named: dict | None = None # the user's own blocks, where they are known by name
+    named: object = None # the user's own blocks, as given to `of`
 
     def __len__(self): return len(self.table)
     def __repr__(self):
         return f"Parts({len(self)} parts in {len(self.wordings)} wordings, {len(self.prompts)} prompts)"
 
-# %% ../nbs/210_parts.ipynb #0822f4da
+# %% ../nbs/210_parts.ipynb #4f444ff5
 @patch(cls_method=True)
 def of(cls: Parts,
     prompts, # (n,) texts, the empty one included
@@ -253,8 +288,8 @@ def of(cls: Parts,
     pieces = _pieces_of(prompts, named)
     names = {t: n for t, n in zip(pieces["text"], pieces.pop("block")) if isinstance(n, str)}
     W = _assign_parts(_wordings_of(pieces, names | given), encoder, near)
-    pieces, blocks = _with_parts(pieces, W), named if isinstance(named, dict) else None
-    return cls(prompts, pieces, _table_of(pieces, W), W, near, encoder, blocks)
+    pieces = _with_parts(pieces, W)
+    return cls(prompts, pieces, _table_of(pieces, W), W, near, encoder, named)
 
 # %% ../nbs/210_parts.ipynb #d23fed8a
 def _as_prompts(prompts):
@@ -302,14 +337,15 @@ def wording_ids(self: Parts) -> sparse.csr_matrix: # (n_prompts, n_parts) row of
     rows = pd.Index(self.wordings["wording"]).get_indexer(self.pieces["wording"])
     return _matrix(self, rows + 1, "first")
 
-# %% ../nbs/210_parts.ipynb #66d48cc1
+# %% ../nbs/210_parts.ipynb #cd65c2f8
 @patch
 def of_new(self: Parts,
     prompts, # (m,) texts
 ) -> Parts: # its table, wordings and columns are those of the known parts
     "New prompts in terms of the known parts."
     prompts = _as_prompts(prompts)
-    pieces = _pieces_of(prompts, self.named).drop(columns="block")
+    blocks = self.named if isinstance(self.named, dict) else None # lists belong to their own prompts
+    pieces = _pieces_of(prompts, blocks).drop(columns="block")
     groups = [_group(k) for k in pieces["kind"]]
     wanted = {(g, t): same_words(t, k) for g, k, t in zip(groups, pieces["kind"], pieces["text"]) if g not in _LAYOUT}
     known = self._found(wanted)
@@ -345,16 +381,134 @@ def _nearest(self: Parts, unknown):
         for t, s in zip(texts, S): out[group, t] = _near_or_unknown(t, s, known, self.near)
     return out
 
-# %% ../nbs/210_parts.ipynb #2bc96e63
+# %% ../nbs/210_parts.ipynb #b21910d0
 def _near_or_unknown(text, cosines, known, near):
-    order = np.argsort(-cosines, kind="stable")
-    for j in order:
-        if cosines[j] < near: break
-        part, wording, main = known[j]
-        if not conflict(text, main): return part, wording, "near", part, float(cosines[j])
-    return "", "", "unknown", known[order[0]][0], float(cosines[order[0]])
+    k, best = _best_fit(text, cosines, [main for *_, main in known], near), int(np.argmax(cosines))
+    if k is None: return "", "", "unknown", known[best][0], float(cosines[best])
+    part, wording, _ = known[k]
+    return part, wording, "near", part, float(cosines[k])
 
 @patch(as_prop=True)
 def unknown(self: Parts) -> pd.DataFrame:
     "The pieces that are no known part."
     return self.pieces[self.pieces["how"] == "unknown"]
+
+# %% ../nbs/210_parts.ipynb #50c02a28
+_OWN_LINE = ("item", "heading", "code", "table", "tag", "end", "example", "block")
+
+def _usual(values): return Counter(values).most_common(1)[0][0] if len(values) else ""
+
+def _separator(gap, before, after):
+    "The white space between two pieces: as usual, but what has a line of its own gets one."
+    lines = after in _OWN_LINE or before in ("heading", "code", "table", "tag", "end", "example")
+    return gap if "\n" in gap or not lines and gap else "\n" if lines else " "
+
+# %% ../nbs/210_parts.ipynb #e9bd76f0
+def _usual_layout(parts, ids):
+    "Part -> text, kind, usual lead and gap, and the one of these tags that it usually stands in."
+    P, out = parts.pieces, {}
+    at = dict(zip(zip(P["prompt"], P["position"]), zip(P["kind"], P["parent"], P["part"])))
+    def tag_of(i, up):
+        while up >= 0:
+            kind, higher, part = at[i, up]
+            if kind == "tag" and part in ids: return part
+            up = higher
+        return ""
+    texts = dict(zip(parts.table["part"], parts.table["text"]))
+    for part, p in P[P["part"].isin(ids)].groupby("part"):
+        inside = _usual([tag_of(*where) for where in zip(p["prompt"], p["parent"])])
+        gap = _usual([g for g in p["gap"] if g])
+        out[part] = texts[part], _usual(list(p["kind"])), _usual(list(p["lead"])), gap, inside
+    return out
+
+# %% ../nbs/210_parts.ipynb #b0f0f6a6
+def _nested(order, layout, inside=""):
+    "(lead, text, gap, kind) in order; what stands in a tag comes between its opening and its end."
+    for part in order:
+        text, kind, lead, gap, home = layout[part]
+        if home != inside: continue
+        yield lead, text, gap, kind
+        if kind == "tag":
+            yield from _nested(order, layout, part)
+            yield "", "</" + re.match(r"<([\w.-]+)", text)[1] + ">", "\n", "end"
+
+# %% ../nbs/210_parts.ipynb #d10f5407
+@patch
+def join(self: Parts,
+    ids, # parts, as the table names them
+) -> str:
+    "A prompt of these parts, in their usual order and layout."
+    place = dict(zip(self.table["part"], self.table["position"]))
+    ids = list(dict.fromkeys(ids))
+    strange = [i for i in ids if i not in place]
+    if strange or not ids:
+        raise ValueError(f"ids must name parts of .table, at least one, got {strange or 'none'}")
+    pieces = _nested(sorted(ids, key=place.get), _usual_layout(self, ids))
+    out, n, before = "", 0, None
+    for lead, text, gap, kind in pieces:
+        number = re.match(r"(\s*\(?)\d+(?=[.)、])", lead)
+        n = n + 1 if number else 0 if kind == "heading" else n
+        if number: lead = f"{number[1]}{n}{lead[number.end():]}"
+        out += (_separator(before[0], before[1], kind) if before else "") + lead + text
+        before = gap, kind
+    return out
+
+# %% ../nbs/210_parts.ipynb #ed507e16
+@patch
+def state(self: Parts) -> dict:
+    "Plain data that make the same parts again: `Parts.from_state(state, encoder)`."
+    known = [list(row) for row in zip(*(self.wordings[c] for c in ["group", "text", "part"]))]
+    return dict(prompts=list(self.prompts), wordings=known, near=self.near, named=self.named)
+
+@patch(cls_method=True)
+def from_state(cls: Parts,
+    state: dict, # what `state` gave
+    encoder=None, # for new prompts
+):
+    "Parts as they were; no text is encoded."
+    known = pd.DataFrame(state["wordings"], columns=["group", "text", "part"])
+    parts = cls.of(state["prompts"], near=state["near"], same=known, named=state["named"])
+    return replace(parts, encoder=encoder)
+
+# %% ../nbs/210_parts.ipynb #5082c1b5
+@patch
+def with_families(self: Parts,
+    families, # rules (family, rule), labels (text, family) as `label_families` gives them, or text -> family
+) -> Parts:
+    "The same parts under other families; missing where nothing is said of a part."
+    T = self.table
+    if isinstance(families, pd.DataFrame) and "rule" in families:
+        found = [_family_of_piece(t, k, families) for t, k in zip(T["text"], T["kind"])]
+    else:
+        if isinstance(families, pd.DataFrame): families = dict(zip(families["text"], families["family"]))
+        found = [families.get(t) for t in T["text"]]
+    return replace(self, table=T.assign(family=pd.Series(found, T.index, dtype=object)))
+
+# %% ../nbs/210_parts.ipynb #3b5d427f
+@patch
+def _repr_markdown_(self: Parts):
+    shown = self.table.drop(columns="part").assign(share=self.table["n_prompts"] / max(len(self.prompts), 1))
+    shown["family"] = shown["family"].fillna("")
+    return f"**{as_markdown(repr(self))}**\n\n" + markdown_table(shown, most=30)
+
+_SHADES = dict(zip(["role", "step by step", "meta-cognitive", "brevity", "example", "format", "meta-instructional",
+                    "complexity", "constraint", "politeness"],
+                   "fde2c4 cfe3f7 d5efd0 f7d5dd eadcf5 fdf3bf d8eef0 e6e0d4 f3d9c9 e3e8ef".split()))
+
+# %% ../nbs/210_parts.ipynb #fd276c9c
+@patch
+def highlight(self: Parts,
+    prompt: str, # logged or new
+) -> str: # HTML; the text as it stands, a part shaded by its family, what is unknown underlined
+    "A prompt with its parts marked."
+    table, out = self.table.set_index("part"), []
+    for p in self.of_new([prompt]).pieces.itertuples():
+        if not p.part: style, title = "border-bottom: 1px dashed" if p.how == "unknown" else "", p.how or p.kind
+        else:
+            row = table.loc[p.part]
+            family = row["family"] if isinstance(row["family"], str) else "no family"
+            style = f"background: #{_SHADES.get(family, 'eeeeee')}"
+            title = f"{row['text']} ({family}; in {row['n_prompts']} of {len(self.prompts)} prompts)"
+        mark = f'<span style="{style}" title="{escape(title)}">{escape(p.text)}</span>' if style else escape(p.text)
+        out.append(escape(p.lead) + mark + escape(p.gap))
+    return f'<pre style="white-space: pre-wrap">{"".join(out)}</pre>'

@@ -5,31 +5,36 @@
 # %% auto #0
 __all__ = ['PLACEHOLDER', 'KINDS', 'QUESTIONS', 'ANSWERS', 'EXAMPLE_TAGS', 'sentence_spans', 'sentences', 'Piece', 'cut']
 
-# %% ../nbs/208_pieces.ipynb #dd8fe15f
+# %% ../nbs/208_pieces.ipynb #17833eee
 import re
 from bisect import bisect_left, bisect_right
+from itertools import islice
 from typing import NamedTuple
 
-# %% ../nbs/208_pieces.ipynb #b8d0e6d4
+# %% ../nbs/208_pieces.ipynb #98c9dfb4
 _JINJA = (r"\{\{(?:[^{}]|\{(?!\{)|\}(?!\}))*\}\}" # a new opening gives up the earlier one
           r"|\{%(?:[^%{]|%(?!\})|\{(?!%))*%\}")
 PLACEHOLDER = re.compile(_JINJA + r"|\$\{\w+\}|\{\s?\w*\s?\}|<[A-Za-z_][\w-]*>|\[[A-Z][A-Z_ ]*\]|%\(\w+\)s|%s")
-_OPENS = re.compile(r"```|<([A-Za-z_][\w-]*)>|\{(?=\{)|\{[^{}]*\}")
+_OPENS = re.compile(r"```|`[^`\n]+`|<([A-Za-z_][\w-]*)>|\{(?=\{)|\{[^{}]*\}")
 _CLOSES = re.compile(r"</([A-Za-z_][\w-]*)>")
+_BLOCK_SIGNS = re.compile(r"[`<{]")
 
-# %% ../nbs/208_pieces.ipynb #d2ec2146
+# %% ../nbs/208_pieces.ipynb #0f4f61f5
 _FULL_STOPS = ".!?…؟۔।॥։።។။"
+_MARK = re.compile(rf"[{_FULL_STOPS}。！？｡\n]") # where to look closer
 _END = re.compile(rf"(?:(?<![{_FULL_STOPS}])[{_FULL_STOPS}]+[\"'”’»)\]*_]*(?=\s)"
-                  r"|[。！？｡]+[\"'”’」』）]*)\s*|(?<!\s)\s*\n\s*")
+                  r"|[。！？｡]+[\"'”’」』）]*)\s*|\n\s*")
 _ABBREVIATIONS = (r"e\.g|i\.e|vs|cf|approx|Dr|Mr|Mrs|Ms|Prof|St|resp|incl|Inc|Ltd|al|a\.m|p\.m|U\.S"
                   r"|z\.\s?B|d\.\s?h|u\.\s?a|bzw|ca|p\.\s?ex|Sr|Sra|т\.\s?е|т\.\s?д")
 _LETTER = r"(?<!\bor )(?<!\band )(?<!ption )(?<!nswer )(?<!hoice )(?<!etter )\b[A-Z]"
 _NO_END = re.compile(rf"(?:\b(?:{_ABBREVIATIONS})|(?:^|\n)[^\S\n]*\(?(?:\d{{1,3}}|[^\W\d_])|{_LETTER})\.$")
+_ONE_LETTER = re.compile(r"\b[^\W\d_]\.$")
 _BEFORE_NUMBER = re.compile(r"\b(?:No|Nr|Fig|Eq|Sec|Art|vol|pp?)\.$")
 
-# %% ../nbs/208_pieces.ipynb #df4e26b5
+# %% ../nbs/208_pieces.ipynb #569a0a6a
 def _uncut_spans(text):
     "Spans that must not be cut: fences, pairs of tags, braces; in order, apart from each other."
+    if not _BLOCK_SIGNS.search(text): return []
     closes = {} # tag -> where its closing tags end
     for m in _CLOSES.finditer(text): closes.setdefault(m[1], []).append(m.end())
     spans, at, last = [], 0, text.rfind("}}")
@@ -54,33 +59,46 @@ def _span_end(text, m, closings, last):
     if m[0] == "{": return text.find("}}", at + 1) + 2 if last > at else None
     return at
 
-# %% ../nbs/208_pieces.ipynb #62edd95f
+# %% ../nbs/208_pieces.ipynb #a0b37dde
+def _marks(text, at):
+    "Matches of `_END`, in order."
+    while found := _MARK.search(text, at):
+        m = _END.match(text, found.start())
+        if m: yield m
+        at = m.end() if m else found.end()
+
 def _is_end(text, start, m, starts, blocks, running):
     "Whether a match of `_END` ends the sentence that begins at `start`."
     k = bisect_left(starts, m.end()) - 1
     if k >= 0 and m.start() < blocks[k][1]: return False
-    end, after = m.start() + len(m[0].rstrip()), text[m.end():m.end() + 1]
-    near = max(start, end - 200)
+    after, end = text[m.end():m.end() + 1], m.start() + len(m[0].rstrip())
+    if m[0][0] == "." and _no_full_stop(text, start, end, after, "\n" in m[0]): return False
+    broken = m[0][0] == "\n" and m[0].count("\n") == 1 and after.islower()
+    return not (running and broken and _goes_on(text, start, end))
+
+# %% ../nbs/208_pieces.ipynb #17844a01
+def _no_full_stop(text, start, end, after, line):
+    "Whether the full stop before `end` belongs to an abbreviation, an initial or a number."
+    near = max(start, end - 60)
     before = "x" * (near > start) + text[near:end]
-    if _NO_END.search(before) or after.isdigit() and _BEFORE_NUMBER.search(before): return False
-    if before.endswith("etc.") and "\n" not in m[0] and not after.isupper(): return False
-    return not (running and after.islower() and _goes_on(text, start, end, m))
+    if _NO_END.search(before) or after.isdigit() and _BEFORE_NUMBER.search(before): return True
+    if after.islower() and _ONE_LETTER.search(before): return True # p. ex.
+    return before.endswith("etc.") and not line and not after.isupper()
 
-def _goes_on(text, start, end, m):
-    "Whether a sentence before a small letter is not over."
-    if not text[start].isupper() or m[0].count("\n") > 1: return False
-    if end > m.start(): return m[0].rstrip() == "." and "\n" not in m[0]
-    return text[end - 1] not in ":：;" and end - max(start, text.rfind("\n", start, end)) >= 40
+def _goes_on(text, start, end):
+    "Whether a sentence is not over where its line breaks before a small letter."
+    said = text[max(start, text.rfind("\n", start, end)):end].rstrip()
+    return text[start].isupper() and len(said) >= 40 and said[-1] not in ":：;"
 
-# %% ../nbs/208_pieces.ipynb #89b59e69
+# %% ../nbs/208_pieces.ipynb #bd14339a
 def sentence_spans(
     text: str,
-    running: bool = False, # also join what a small letter carries on: broken lines, unknown abbreviations
+    running: bool = False, # also join lines that were broken within a sentence
 ) -> list[tuple[int, int]]: # start and end of each, white space around it left out
     "Where the sentences of a text stand."
     blocks, start, out = _uncut_spans(text), len(text) - len(text.lstrip()), []
     starts = [a for a, _ in blocks]
-    for m in _END.finditer(text, start):
+    for m in _marks(text, start):
         if not _is_end(text, start, m, starts, blocks, running): continue
         end = start + len(text[start:m.end()].rstrip())
         if end > start:
@@ -129,10 +147,11 @@ ANSWERS = ("a answer output assistant ai response solution label sentiment resul
 _LABEL_LINE = re.compile(r"[^\S\n]*(?:\*\*)?([^\W\d_]{1,12})(?:[^\S\n]*#?\d{1,3})?(?:\*\*)?[^\S\n]*[:：](?:\*\*)?")
 EXAMPLE_TAGS = ("example", "shot", "demo", "demonstration", "sample")
 
-# %% ../nbs/208_pieces.ipynb #2fc78193
+# %% ../nbs/208_pieces.ipynb #1f588262
 def _fenced(text):
     "Start -> end of each fenced block, an unclosed one to the end of the text."
     spans, opened = {}, None
+    if "```" not in text and "~~~" not in text: return spans
     for m in _FENCE_LINE.finditer(text):
         if opened is None: opened = m
         elif m[1] == opened[1]:
@@ -142,20 +161,21 @@ def _fenced(text):
     if opened: spans[opened.start(1)] = len(text.rstrip())
     return spans
 
-# %% ../nbs/208_pieces.ipynb #057a28d6
+# %% ../nbs/208_pieces.ipynb #0d7d98a4
 def _tag_pairs(text, fences):
-    "Start of an opening tag -> its match and its closing tag's, for pairs that begin and end lines."
-    starts, ends = list(fences), list(fences.values())
+    "Start -> an opening and its closing tag, where they begin and end lines."
+    if "</" not in text: return {}
+    starts, ends = list(fences), [*fences.values()]
     fenced = lambda at: (k := bisect_right(starts, at) - 1) >= 0 and at < ends[k]
     begins = lambda m: not text[text.rfind("\n", 0, m.start()) + 1:m.start()].strip()
-    tags = [*_TAG_OPENS.finditer(text), *_TAG_CLOSES.finditer(text)]
+    tags = sorted([*_TAG_OPENS.finditer(text), *_TAG_CLOSES.finditer(text)], key=lambda m: m.start())
     pairs, opened, count = {}, [], {}
-    for m in sorted(tags, key=lambda m: m.start()):
+    for m in tags:
         if fenced(m.start()): continue
         if m.re is _TAG_OPENS:
             opened.append(m)
             count[m[1]] = count.get(m[1], 0) + 1
-        while m.re is _TAG_CLOSES and count.get(m[1]): # what is still open inside is no pair
+        while m.re is _TAG_CLOSES and count.get(m[1]): # left open inside: no pair
             last = opened.pop()
             count[last[1]] -= 1
             if last[1] != m[1]: continue
@@ -221,7 +241,7 @@ def _opens(walk, at, end):
     label = _LABEL_LINE.match(line)
     return "question" if label and label[1].lower() in QUESTIONS else None
 
-# %% ../nbs/208_pieces.ipynb #22ddf38e
+# %% ../nbs/208_pieces.ipynb #ea748206
 def _text_end(walk, at):
     "The end of the running text that goes on at `at`."
     while at < walk.limit:
@@ -230,17 +250,32 @@ def _text_end(walk, at):
         at = end
     return at
 
+# %% ../nbs/208_pieces.ipynb #07d55e13
+_SHORT_LABEL = re.compile(r"^\W*(?:\w{1,20}\W{1,2}){0,3}\w{1,20}\W{0,2}[:：]")
+
 def _only_placeholder(text):
     "Whether a text is a placeholder, with at most a label and quotes around it."
     rest, n = PLACEHOLDER.subn("", text)
-    return n > 0 and not re.search(r"\w", re.sub(r"^\W*(?:\w+\W?){1,4}[:：]", "", rest, count=1))
+    return n > 0 and not re.search(r"\w", _SHORT_LABEL.sub("", rest, count=1))
 
+# %% ../nbs/208_pieces.ipynb #00ba2df5
+_BEHIND = re.compile(r"[\"'”’»)\]]*(\s+)")
+
+def _parts_of_sentence(text, a, b):
+    "A sentence as one span, or two: a placeholder, with a label or not, and what begins with a capital behind it."
+    for m in islice(PLACEHOLDER.finditer(text, a, b), 3):
+        if not _only_placeholder(text[a:m.end()]): break
+        space = _BEHIND.match(text, m.end(), b)
+        if space and text[space.end()].isupper(): return [(a, space.start(1)), (space.end(), b)]
+    return [(a, b)]
+
+# %% ../nbs/208_pieces.ipynb #c756bade
 def _add_sentences(walk, lead, start, end, kind="sentence"):
     "Running text as sentences; those of an item stand in it."
-    first = None
-    for a, b in sentence_spans(walk.text[start:end], running=True):
-        a, b = start + a, start + b
-        what = "placeholder" if _only_placeholder(walk.text[a:b]) else kind if first is None else "sentence"
+    first, text = None, walk.text
+    spans = [(start + a, start + b) for a, b in sentence_spans(text[start:end], running=True)]
+    for a, b in [part for span in spans for part in _parts_of_sentence(text, *span)]:
+        what = "placeholder" if _only_placeholder(text[a:b]) else kind if first is None else "sentence"
         here = walk.add(a if first is not None else lead, a, b, what, first if kind == "item" else None)
         if first is None: first = here
     return first
