@@ -18,6 +18,8 @@ from scipy import sparse
 from .core import content_id
 from .part_families import family_of
 from .pieces import cut, Piece, PLACEHOLDER
+from .core import as_markdown
+from .core import markdown_table
 
 # %% ../nbs/210_parts.ipynb #59cff767
 _GROUPS = dict(sentence="text", item="text") # kinds whose pieces can be one part; others are compared within their kind

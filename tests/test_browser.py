@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-WIDGETS = ["902_confounding_steps.ipynb", "903_positivity_explorer.ipynb", "904_widgets.ipynb"]
+WIDGETS = ["905_confounding_steps.ipynb", "906_positivity_explorer.ipynb", "907_widgets.ipynb"]
 PAGES = [*sorted((ROOT/"nbs"/"tutorials").glob("*.ipynb")), *(ROOT/"nbs"/name for name in WIDGETS)]
 AT_ONCE = 2 # notebooks that run at the same time
 LONG = 600_000 # milliseconds a notebook may take on a busy machine

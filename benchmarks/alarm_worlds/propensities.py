@@ -1,4 +1,4 @@
-"Alarms of the page 105_design: recorded probabilities that are true to the choices, and some that are not."
+"Alarms of the page 106_design: recorded probabilities that are true to the choices, and some that are not."
 import numpy as np, pandas as pd
 import causal_prompts as cp
 from causal_prompts.core import rng
