@@ -25,13 +25,14 @@ _PUBLIC = { # module -> what stands on the package itself; the rest is one dot d
     "studies": ["study"],
 }
 _MODULES = [ # reached as cp.confounding.balance(...)
-    "plots", "core", "covariates", "checks", "sources", "columns", "files", "templates", "design", "triplets", "worlds", "grids",
-    "embeddings", "support", "spaces", "pieces", "part_families", "parts", "routes", "rows", "inference", "graph", "rewards", "naive", "cpo", "kernel", "race", "causal", "residuals",
-    "confounding", "agreement", "placebos", "refutation", "propensities", "positivity", "power_analysis",
-    "identity", "record", "serve", "connection", "llm", "sandbox", "answers", "graders", "tasks", "benchmarks", "tabular", "dabench", "viseval", "pools",
-    "collecting", "importers", "eval_importers", "trace_importers", "exporting", "proposers", "treesearch", "measures", "evaluation",
-    "calibration", "coverage", "stability", "components", "patterns", "learning_curve", "difficulty", "transport", "diagnostics",
-    "widgets", "reporting", "gains", "studies"]
+    "plots", "forms", "core", "covariates", "checks", "sources", "columns", "files", "templates", "predictability", "design", "triplets", "worlds",
+    "grids", "embeddings", "support", "spaces", "pieces", "part_families", "parts", "routes", "rows", "inference", "part_effects", "graph",
+    "rewards", "naive", "cpo", "part_space", "kernel", "race", "causal", "loading", "residuals",
+    "confounding", "assignments", "nuisances", "agreement", "placebos", "shuffles", "refutation", "sensitivity_analysis",
+    "propensities", "positivity", "power_analysis", "identity", "record", "serve", "connection", "llm", "sandbox", "answers", "graders", "tasks",
+    "benchmarks", "tabular", "dabench", "viseval", "pools", "factorial", "stages", "collecting", "importers", "eval_importers", "trace_importers",
+    "exporting", "proposers", "treesearch", "measures", "evaluation", "calibration", "coverage", "stability", "components", "patterns",
+    "learning_curve", "difficulty", "transport", "monitoring", "diagnostics", "widgets", "reporting", "gains", "study_inputs", "studies"]
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = ["__version__", *_HOME, *_MODULES]
 
@@ -39,11 +40,11 @@ __all__ = ["__version__", *_HOME, *_MODULES]
 _FORMER_MODULES = { # module that was -> where its names are now; they work with a warning until 0.2
     "collect": ["collecting", "dealing", "holes"],
     "report": ["reporting"],
-    "estimators": ["causal", "naive", "cpo", "kernel", "race", "rewards", "routes", "rows", "inference"],
+    "estimators": ["causal", "loading", "naive", "cpo", "kernel", "race", "rewards", "routes", "rows", "inference"],
 }
 _FORMER_NAMES = { # name that stood on the package -> its module
     "content_id": "core", "Grid": "grids", "Limits": "connection", "load_task": "benchmarks", "world_task": "tasks", "TextEncoder": "embeddings",
-    "PromptGraph": "graph", "load_reward": "causal", "EditProposer": "proposers", "compare": "evaluation", "ConfoundingSteps": "widgets",
+    "PromptGraph": "graph", "load_reward": "loading", "EditProposer": "proposers", "compare": "evaluation", "ConfoundingSteps": "widgets",
     "PositivityExplorer": "widgets", "SearchReplay": "widgets"}
 
 

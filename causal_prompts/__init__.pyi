@@ -7,6 +7,7 @@ import numpy as _np
 import pandas as _pd
 from . import agreement as agreement
 from . import answers as answers
+from . import assignments as assignments
 from . import benchmarks as benchmarks
 from . import calibration as calibration
 from . import causal as causal
@@ -28,7 +29,9 @@ from . import embeddings as embeddings
 from . import eval_importers as eval_importers
 from . import evaluation as evaluation
 from . import exporting as exporting
+from . import factorial as factorial
 from . import files as files
+from . import forms as forms
 from . import gains as gains
 from . import graders as graders
 from . import graph as graph
@@ -39,9 +42,14 @@ from . import inference as inference
 from . import kernel as kernel
 from . import learning_curve as learning_curve
 from . import llm as llm
+from . import loading as loading
 from . import measures as measures
+from . import monitoring as monitoring
 from . import naive as naive
+from . import nuisances as nuisances
+from . import part_effects as part_effects
 from . import part_families as part_families
+from . import part_space as part_space
 from . import parts as parts
 from . import patterns as patterns
 from . import pieces as pieces
@@ -50,6 +58,7 @@ from . import plots as plots
 from . import pools as pools
 from . import positivity as positivity
 from . import power_analysis as power_analysis
+from . import predictability as predictability
 from . import propensities as propensities
 from . import proposers as proposers
 from . import race as race
@@ -61,11 +70,15 @@ from . import rewards as rewards
 from . import routes as routes
 from . import rows as rows
 from . import sandbox as sandbox
+from . import sensitivity_analysis as sensitivity_analysis
 from . import serve as serve
+from . import shuffles as shuffles
 from . import sources as sources
 from . import spaces as spaces
 from . import stability as stability
+from . import stages as stages
 from . import studies as studies
+from . import study_inputs as study_inputs
 from . import support as support
 from . import tabular as tabular
 from . import tasks as tasks

@@ -39,7 +39,7 @@ class CausalReward(Reward):
         self, route: str = "auto", # 'auto', 'within', 'weighted' or 'dml'
         learner: str = "auto", # 'auto', 'kernel', 'ranker' (within) or 'forest'
         d_x: int = 12, d_t: int = 40, # smooth features of queries and of prompts
-        folds: int = 5, # cross-fitting and the race; 0: no race
+        folds: int = 5, # of cross-fitting; 0: no race
         encoder=None, # has .encode(texts, role=...); None: TextEncoder()
         baseline: str | None = None, # None: called so, else most logged
         parts="auto", # 'auto', None (whole prompts only), or a corrected Parts

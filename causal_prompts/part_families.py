@@ -16,13 +16,6 @@ import pandas as pd
 
 from .core import as_texts
 
-# %% ../nbs/209_part_families.ipynb #e43db081
-import re
-from functools import lru_cache
-
-import pandas as pd
-
-
 # %% ../nbs/209_part_families.ipynb #fa72541e
 MEANINGS = { # family -> what it means
     "role": "says who the model is, or as whom it should speak",

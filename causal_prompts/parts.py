@@ -7,19 +7,19 @@ __all__ = ['NEGATIONS', 'NEGATION_SIGNS', 'OPPOSITES', 'NEAR', 'same_words', 'co
 
 # %% ../nbs/210_parts.ipynb #44aa4ad3
 import re, unicodedata
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from html import escape
 
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 from scipy import sparse
 
-from .core import content_id
+from .core import as_markdown, content_id, markdown_table
 from .part_families import family_of
 from .pieces import cut, Piece, PLACEHOLDER
-from .core import as_markdown
-from .core import markdown_table
 
 # %% ../nbs/210_parts.ipynb #59cff767
 _GROUPS = dict(sentence="text", item="text") # kinds whose pieces can be one part; others are compared within their kind

@@ -76,7 +76,7 @@ def join_stages(
 ) -> Triplets:
     "One log of several stages."
     _check_stages(logs)
-    named = [c for c in logs[0].frame if all(c in log._named for log in logs)]
+    named = [c for c in logs[0].frame if all(c in log.named_covariates for log in logs)]
     frame = pd.concat([log.frame for log in logs], ignore_index=True)
     joined = Triplets(frame, logs[0].score_range, adaptive=True, covariates=named)
     joined.__dict__.update(_offered=max(map(prompts_offered, logs)))

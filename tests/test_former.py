@@ -6,7 +6,7 @@ import pytest
 import causal_prompts as cp
 
 
-@pytest.mark.parametrize("name, home", [("TextEncoder", "embeddings"), ("Grid", "grids"), ("load_reward", "causal"), ("ConfoundingSteps", "widgets"), ("EditProposer", "proposers")])
+@pytest.mark.parametrize("name, home", [("TextEncoder", "embeddings"), ("Grid", "grids"), ("load_reward", "loading"), ("ConfoundingSteps", "widgets"), ("EditProposer", "proposers")])
 def test_a_name_that_stood_on_the_package_says_where_it_is(name, home):
     with pytest.warns(FutureWarning, match=rf"causal_prompts\.{name} is now causal_prompts\.{home}\.{name}"): found = getattr(cp, name)
     assert found is getattr(getattr(cp, home), name)
