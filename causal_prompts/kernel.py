@@ -233,16 +233,18 @@ def code(self: ProductKernel, texts, E):
 
 # %% ../nbs/408_kernel.ipynb #4fefeeb0
 @patch
-def _var_of(self: ProductKernel, block): return self.var[BLOCKS.index(block)]
+def _variance_of(self: ProductKernel, block): return self.var[BLOCKS.index(block)]
 
 @patch
-def _unknown(self: ProductKernel, prompts, baseline):
-    "(n_p,) prompts unlike the baseline: how many of the two are unseen, and how many parts and wordings of those."
-    known, both = set(self.seen), [*prompts, baseline]
-    new = np.array([p not in known for p in both], float)
-    parts, wordings = self.made_of.unknown(both)
-    other = np.array([p != baseline for p in prompts], float)
-    return [other * (n[:-1] + n[-1]) for n in (new, new * parts, new * wordings)]
+def novelty(
+    self: ProductKernel, prompts: list[str], # n_p texts
+) -> tuple[np.ndarray, np.ndarray]: # (n_p,) variance for every query alike, (n_p,) for a query of unit length
+    "How much of a prompt's score the log has not seen: its own effect, and parts and wordings that are new."
+    known = set(self.seen)
+    new = np.array([p not in known for p in prompts], float)
+    parts, wordings = self.made_of.unknown(prompts)
+    alike = self._variance_of("own") + self._variance_of("parts") * parts + self._variance_of("wordings") * wordings
+    return new * alike, new * self._variance_of("parts x query") * parts
 
 # %% ../nbs/408_kernel.ipynb #84d0dce7
 @patch
@@ -251,9 +253,9 @@ def unseen_variance(
     x: np.ndarray, # (..., d_x) smooth features of queries, or their mean
 ) -> np.ndarray: # (..., n_p)
     "Variance that what the log has not seen adds to a gain over the baseline."
-    new, parts, wordings = self._unknown(prompts, baseline)
-    fixed = self._var_of("own") * new + self._var_of("wordings") * wordings + self._var_of("parts") * parts
-    return fixed + (x**2).sum(-1)[..., None] * self._var_of("parts x query") * parts
+    alike, by_query = (v[:-1] + v[-1] for v in self.novelty([*prompts, baseline]))
+    other = np.array([p != baseline for p in prompts], float)
+    return other * (alike + (x**2).sum(-1)[..., None] * by_query)
 
 # %% ../nbs/408_kernel.ipynb #d31355e1
 @patch

@@ -167,15 +167,15 @@ def promise_variance(
     coded = lambda texts: model.code(texts, reward.encode(texts, "prompt"))
     code = coded(list(prompts)) - coded([reward.baseline_])
     X = model.fx.transform(list(queries), reward.encode(list(queries), "query"))
-    k = model.crossed
-    c = np.r_[A @ code, ((code[p, :k] * h[:, None]).T @ X[q]).ravel()]
-    return float(c @ model.cov @ c + model.var[1] * _unseen_weight(prompts, A, reward.baseline_, model.seen))
+    c = np.r_[A @ code, ((code[p][:, model.crossed] * h[:, None]).T @ X[q]).ravel()]
+    return float(c @ model.cov @ c + _unseen_part(model, prompts, A, reward.baseline_))
 
 # %% ../nbs/813_prompt_contrasts.ipynb #f8e1a6fb
-def _unseen_weight(prompts, A, baseline, seen):
-    "Squared weights of the prompts no score was seen of, the baseline among them with the weight of all others."
-    other, new = prompts != baseline, ~prompts.isin(seen)
-    return (A[new & other]**2).sum() + (baseline not in seen) * A[other].sum()**2
+def _unseen_part(model, prompts, A, baseline):
+    "What no score was seen of, by squared weights; the baseline has the weight of all others."
+    new = model.novelty([*prompts, baseline])[0]
+    other = np.asarray(prompts != baseline)
+    return (A[other]**2 * new[:-1][other]).sum() + A[other].sum()**2 * new[-1]
 
 # %% ../nbs/813_prompt_contrasts.ipynb #c2b9ea25
 def _logged_variance(log, a, prompts):
