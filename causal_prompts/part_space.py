@@ -156,14 +156,16 @@ def unknown(
     self: PartSpace,
     prompts: list[str], # texts
 ) -> tuple[np.ndarray, np.ndarray]: # (n,) parts, (n,) wordings of known parts
-    "How many parts of each prompt, and how many wordings, have no column."
+    "How many parts of each prompt, and how many wordings, the log cannot speak of."
     n = len(prompts)
     if not self.width: return np.zeros(n), np.zeros(n)
     found = occurrences(self.parts, prompts).drop_duplicates(["prompt", "part", "wording"])
     known = found["part"].isin([*self.levels, *self.everywhere])
     worded = found["wording"].isin(self.wordings) | ~found["part"].isin(self.several)
     row = found["prompt"].to_numpy(int)
-    return np.bincount(row[~known], minlength=n) * 1., np.bincount(row[known & ~worded], minlength=n) * 1.
+    kept = indicators(row, found["part"], n, self.everywhere).sum(1)
+    new = np.bincount(row[~known], minlength=n) + len(self.everywhere) - kept
+    return new, np.bincount(row[known & ~worded], minlength=n) * 1.
 
 # %% ../nbs/407_part_space.ipynb #98769f29
 _SETTLED = ("levels", "wordings", "several", "everywhere", "families", "moved", "pairs", "length", "place", "scale",
