@@ -1,0 +1,213 @@
+"""Prompts as parts: is the effect of a sentence found, is a combination that nobody tried scored, and is nothing lost where prompts share nothing?
+
+    python benchmarks/parts.py                                  # everything, about an hour on 2 cores
+    python benchmarks/parts.py --only value --seeds 3 --calls 120 600
+
+value: a factorial log of n calls on a simulated world (12 ideas, 5 kinds of queries, exact truth), then the best of all 4,096 combinations by each
+model, for all queries and per query; gain over the seed prompt as a share of what the best combination gains. effects: a confounded log (elaborate
+prompts went to hard queries, and the difficulty is not recorded), effects of 12 ideas by each model and by raw means against the truth. coverage:
+95% intervals of parts, of seen prompts and of combinations nobody tried. kept: recorded grids of real LLMs, with the parts and without.
+Prints tables of means with 95% intervals over seeds, writes benchmarks/results/parts.json after every seed.
+"""
+import argparse, json, time, warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+import causal_prompts as cp
+from causal_prompts.factorial import Bank, factorial
+from causal_prompts.measures import tau_b
+from causal_prompts.world_texts import BASELINE, IDEAS
+
+OUT = Path(__file__).parent/"results"/"parts.json"
+CALLS = [60, 120, 200, 300, 600, 1200]
+GRIDS = ["sst2-opt27b", "gsm8k-gpt35", "gsm8k-llama2", "svamp-llama2", "mawps-llama2"]
+BANK = Bank.of({idea: wordings[0] for idea, wordings in IDEAS.items()}, base=BASELINE)
+SETS = [BANK.prompt(ids) for ids in BANK.sets(most=4096)]
+WORDINGS = {text: idea for idea, texts in IDEAS.items() for text in texts}
+
+
+def fitted(log, parts, route="auto"):
+    return cp.CausalReward(route, learner="kernel", folds=0, baseline=BASELINE, parts=parts).fit(log)
+
+def drawn(world, pairs, seed):
+    "The log of a 0/1 score for every (query, prompt)."
+    values = np.array([world.value([q], [p])[0, 0] for q, p in pairs]) if len(pairs) < 200 else values_of(world, pairs)
+    score = (np.random.default_rng(seed).random(len(pairs)) < values).astype(float)
+    return pd.DataFrame(pairs, columns=["query", "prompt"]).assign(score=score)
+
+def values_of(world, pairs):
+    q, queries = pd.factorize(np.array([q for q, _ in pairs], object))
+    p, prompts = pd.factorize(np.array([p for _, p in pairs], object))
+    return world.value(list(queries), list(prompts))[q, p]
+
+def factorial_log(world, calls, seed):
+    queries = world.queries(min(600, calls), seed)["query"]
+    design = factorial(BANK, queries, calls, random_state=seed)
+    text = dict(zip(design.prompts["prompt_id"], design.prompts["prompt"]))
+    pairs = [(q, text[p]) for q, p in zip(design.cells["query_id"], design.cells["prompt_id"])]
+    return cp.Triplets(drawn(world, pairs, seed).assign(propensity=design.cells["propensity"].to_numpy()))
+
+
+def least_squares(log, candidates):
+    "Main effects of the ideas by ordinary least squares on the raw scores: (1, n) gains, alike for every query."
+    has = lambda texts: np.asarray(BANK.presence(texts), float)
+    X = np.c_[np.ones(len(log.frame)), has(log.frame["prompt"])]
+    beta = np.linalg.lstsq(X, log.frame["score"].to_numpy(), rcond=None)[0]
+    return (has(candidates) @ beta[1:])[None]
+
+def best_logged(log, candidates):
+    mean = log.frame.groupby("prompt")["score"].mean()
+    return pd.Series(candidates).map(mean).fillna(-1).to_numpy()[None]
+
+def value(seed, calls):
+    "Share of the best combination's gain over the seed prompt, for each way of using the calls."
+    world = cp.World(confounding=0, visible=False, seed=seed)
+    queries = world.queries(200, seed + 10_000)["query"].tolist()
+    V = world.value(queries, SETS)
+    seed_prompt, best, ceiling = V[:, SETS.index(BASELINE)].mean(), V.mean(0).max(), V.max(1).mean()
+    out = []
+    for n in calls:
+        log = factorial_log(world, n, seed)
+        ways = {"best logged prompt": lambda: best_logged(log, SETS), "least squares on parts": lambda: least_squares(log, SETS)}
+        ways |= {"reward, whole prompts": lambda: fitted(log, None).levels(queries, SETS), "reward, parts": lambda: fitted(log, "auto").levels(queries, SETS)}
+        for name, way in ways.items():
+            start = time.perf_counter()
+            S = way()
+            chosen = S.mean(0).argmax()
+            row = dict(part="value", seed=seed, calls=n, way=name, seconds=time.perf_counter() - start,
+                       single=(V[:, chosen].mean() - seed_prompt) / (best - seed_prompt))
+            if len(S) > 1: row["per query"] = (V[np.arange(len(V)), S.argmax(1)].mean() - seed_prompt) / (ceiling - seed_prompt)
+            out.append(row)
+    return out
+
+
+def raw_means(log, found):
+    "Naive effect of each part: mean score of the rows with it minus that of the rows without."
+    has = pd.DataFrame({idea: log.frame["prompt"].map(lambda p: any(t in p for t in IDEAS[idea])) for idea in found})
+    y = log.frame["score"]
+    return np.array([y[has[idea]].mean() - y[~has[idea]].mean() for idea in found])
+
+def effects(seed, n_queries=1000, n_prompts=60):
+    "Effects of the 12 ideas from a confounded log of 4,000 rows, and of 300 combinations that nobody tried."
+    world = cp.World.preset("confounded-hidden", seed=seed)
+    log = world.log(n_queries, n_prompts=n_prompts, seed=seed)
+    rng = np.random.default_rng(seed + 1)
+    unseen = list({" ".join([BASELINE, *[IDEAS[i][rng.integers(3)] for i in IDEAS if rng.random() < .5]]): 0 for _ in range(300)})
+    queries = world.queries(200, seed + 10_000)["query"].tolist()
+    V, out = world.effect(queries, unseen), []
+    truth = world.ideas.set_index("idea")["mean"]
+    by_hand = cp.parts.Parts.of(log.prompts["prompt"], same=WORDINGS)
+    table = fitted(log, by_hand).part_effects().set_index("part")
+    estimates = {"parts within query": table["effect"].reindex(truth.index).to_numpy(), "raw means": raw_means(log, list(truth.index))}
+    for name, e in estimates.items():
+        known = np.isfinite(e)
+        out.append(dict(part="effects", seed=seed, way=name, correlation=np.corrcoef(e[known], truth[known])[0, 1],
+                        rmse=np.sqrt(np.mean((e - truth)[known]**2)), known=int(known.sum())))
+    models = {"reward, whole prompts": None, "reward, parts": "auto", "reward, wordings by hand": by_hand}
+    predicted = {name: fitted(log, parts).effect(queries, unseen) for name, parts in models.items()}
+    predicted["naive boosting"] = cp.NaiveReward(baseline=BASELINE, random_state=seed).fit(log).effect(queries, unseen)
+    for name, S in predicted.items():
+        gain = V[:, S.mean(0).argmax()].mean() / V.mean(0).max()
+        out.append(dict(part="unseen", seed=seed, way=name, correlation=np.corrcoef(S.mean(0), V.mean(0))[0, 1],
+                        tau=float(np.nanmean(tau_b(S, V))), gain=gain))
+    return out
+
+
+def coverage(seed, n_queries=300):
+    "Do 95% intervals hold the truth: parts, logged prompts, combinations nobody tried; with few and with many prompts?"
+    out = []
+    for preset, n_prompts, more in (("confounded-hidden", 12, {}), ("confounded-hidden", 40, {}), ("confounded-visible", 40, dict(covariates=True))):
+        world = cp.World.preset(preset, seed=seed)
+        log = world.log(n_queries if preset != "confounded-visible" else 3 * n_queries, n_prompts=n_prompts, seed=seed, **more)
+        queries = world.queries(100, seed + 10_000)["query"].tolist()
+        new = [p for p in world.prompts(60, seed + 77)[1:] if p not in set(log.prompts["prompt"])]
+        by_hand = cp.parts.Parts.of(log.prompts["prompt"], same=WORDINGS)
+        for name, parts in (("whole prompts", None), ("parts", "auto"), ("wordings by hand", by_hand)):
+            reward = fitted(log, parts)
+            logged = [p for p in log.prompts["prompt"] if p != BASELINE]
+            for kind, prompts in (("logged", logged), ("new", new)): out.append(held(world, reward, queries, prompts, dict(
+                part="coverage", seed=seed, world=f"{preset}, {n_prompts} prompts", way=name, of=kind)))
+        out.append(held_parts(world, fitted(log, by_hand), dict(part="coverage", seed=seed, world=f"{preset}, {n_prompts} prompts", way="part_effects", of="parts")))
+    return out
+
+def held(world, reward, queries, prompts, row):
+    V, E = world.effect(queries, prompts), reward.encode(queries, "query")
+    lo, hi = reward.effect_interval(queries, prompts)
+    mean, se = reward.effect(queries, prompts).mean(0), reward.average_se(queries, E, np.full(len(queries), 1 / len(queries)), prompts)
+    return row | dict(single=((lo <= V) & (V <= hi)).mean(), average=(abs(mean - V.mean(0)) <= 1.96 * se).mean(), width=(hi - lo).mean())
+
+def held_parts(world, reward, row):
+    "Truth of a part: its least-squares share of the logged prompts' true qualities, on the same rows and residuals."
+    rows, _ = reward.residuals()
+    table = reward.part_effects().dropna(subset=["se"])
+    P, levels, _ = cp.part_effects.part_columns(rows, reward.parts_)
+    columns = np.unique(cp.part_effects.grouped_columns(P[np.unique(rows.p)]))
+    X = rows.route.residual(rows, P[rows.p][:, columns])
+    V = world.value(rows.queries, rows.prompts)
+    gain = (V - V.mean(1, keepdims=True))[rows.q, rows.p]
+    beta = np.linalg.lstsq(X, rows.route.residual(rows, gain) if rows.route.within_query else gain, rcond=None)[0]
+    truth = table["part"].map(dict(zip([levels[c] for c in columns], beta)))
+    return row | dict(average=((table["lo"] <= truth) & (truth <= table["hi"])).mean(), width=(table["hi"] - table["lo"]).mean(), known=len(table))
+
+
+def kept(seed, names=GRIDS, queries=400):
+    "tau-b on held-out queries of recorded grids, over prompts that the log has seen and new ones, with the parts and without."
+    out = []
+    for name in names:
+        grid = cp.grids.Grid(cp.load_dataset(name)) if hasattr(cp, "load_dataset") else cp.grids.Grid(cp.grids.load_dataset(name))
+        rng = np.random.default_rng(seed)
+        values = grid.values
+        test = rng.random(len(values)) < .4
+        new = rng.random(values.shape[1]) < .3
+        new[values.shape[1] - 1] = False
+        train = cp.Triplets(grid.replay("random", k=min(5, values.shape[1] - new.sum()), seed=seed).frame[["query_id", "query", "prompt_id", "prompt", "score"]])
+        f = train.frame
+        keep = f["query_id"].isin(values.index[~test]) & f["prompt_id"].isin(values.columns[~new])
+        log = train.take(keep.to_numpy())
+        texts = f.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"].reindex(values.columns)
+        asked = f.drop_duplicates("query_id").set_index("query_id")["query"].reindex(values.index[test])[:queries].dropna()
+        known = texts.notna().to_numpy()
+        for way, parts in (("whole prompts", None), ("parts", "auto")):
+            reward = cp.CausalReward(learner="kernel", folds=0, parts=parts).fit(log)
+            S, V = reward.levels(list(asked), list(texts[known])), values.loc[asked.index].to_numpy()[:, known]
+            tau = lambda cols: float(np.nanmean(tau_b(S[:, cols], V[:, cols]))) if cols.sum() > 1 else np.nan
+            out.append(dict(part="kept", seed=seed, grid=name, way=way, columns=int(sum(reward.model_.made_of.sizes)),
+                            seen=tau(~new[known]), new=tau(new[known])))
+    return out
+
+
+PARTS = dict(value=value, effects=effects, coverage=coverage, kept=kept)
+BY = dict(value=["calls", "way"], effects=["way"], unseen=["way"], coverage=["world", "way", "of"], kept=["grid", "way"])
+
+def summary(rows):
+    "Mean and 95% interval over seeds of every number, by what was varied."
+    for part, given in rows.groupby("part", sort=False):
+        numbers = [c for c in given if c not in ("seed", "part", *BY[part]) and given[c].notna().any()]
+        g = given.groupby(BY[part], sort=False)[numbers]
+        half = stats.t.ppf(.975, (g.count() - 1).clip(lower=1)) * g.sem()
+        print(f"\n{part} ({given['seed'].nunique()} seeds)\n", (g.mean().round(3).astype(str) + " ±" + half.round(3).astype(str)).to_string())
+
+
+def main():
+    ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ask.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    ask.add_argument("--seeds", type=int, default=20)
+    ask.add_argument("--calls", type=int, nargs="+", default=CALLS)
+    ask.add_argument("--out", type=Path, default=OUT)
+    asked = ask.parse_args()
+    warnings.simplefilter("ignore")
+    rows = json.loads(asked.out.read_text())["rows"] if asked.out.exists() else []
+    rows = [r for r in rows if r["part"] not in asked.only and not ("effects" in asked.only and r["part"] == "unseen")]
+    for part in asked.only:
+        for seed in range(asked.seeds):
+            try: rows += value(seed, asked.calls) if part == "value" else PARTS[part](seed)
+            except FileNotFoundError as e: print(f"{part}: skipped, {e}"); break # no recorded grids at hand
+            asked.out.write_text(json.dumps(dict(version=cp.__version__, rows=rows), indent=0, default=float))
+        print(f"{part} done", flush=True)
+    summary(pd.DataFrame(rows))
+
+
+if __name__ == "__main__": main()
