@@ -11,10 +11,13 @@ import pandas as pd
 from scipy import stats
 from scipy.special import expit
 
+from .banks import Bank, compared_parts
 from .design import prompts_offered
-from .factorial import Bank, compared_parts, factorial, Factorial, factorial_rows, variation_left
+from .factorial import factorial, Factorial
+from .inclusion import factorial_rows
 from .inference import clustered
 from .rows import group_means
+from .separation import variation_left
 from .triplets import Triplets
 
 # %% ../nbs/627_stages.ipynb #37f211e1
