@@ -46,6 +46,17 @@ def _cut_around(prompt, spans):
         at = end
     return out
 
+# %% ../nbs/209c_blocks.ipynb #26dde975
+def _cut_named(prompts, named):
+    names, rule = _block_finder(named)
+    return [_cut_around(t, [(*m.span(), names[m[0]]) for m in rule.finditer(t)]) for t in prompts]
+
+def _cut_listed(prompts, named):
+    named = [list(b) for b in named]
+    if len(named) != len(prompts):
+        raise ValueError(f"named must list the blocks of each prompt, here {len(prompts)}, got {len(named)} lists")
+    return [_cut_around(t, _listed_spans(t, b, i)) for i, (t, b) in enumerate(zip(prompts, named))]
+
 # %% ../nbs/209c_blocks.ipynb #ec7e305f
 def pieces_of(
     prompts: list, # (n,) texts
@@ -53,14 +64,7 @@ def pieces_of(
 ) -> pd.DataFrame: # prompt, position, kind, parent, lead, text, gap, block
     "One row a piece of each prompt."
     if named is None: cuts = [[(p, None) for p in cut(t)] for t in prompts]
-    elif isinstance(named, dict):
-        names, rule = _block_finder(named)
-        cuts = [_cut_around(t, [(*m.span(), names[m[0]]) for m in rule.finditer(t)]) for t in prompts]
-    else:
-        named = [list(b) for b in named]
-        if len(named) != len(prompts):
-            raise ValueError(f"named must list the blocks of each prompt, here {len(prompts)}, got {len(named)} lists")
-        cuts = [_cut_around(t, _listed_spans(t, b, i)) for i, (t, b) in enumerate(zip(prompts, named))]
+    else: cuts = (_cut_named if isinstance(named, dict) else _cut_listed)(prompts, named)
     rows = [(i, k, p.kind, p.parent, p.lead, p.text, p.gap, block)
             for i, found in enumerate(cuts) for k, (p, block) in enumerate(found)]
     return pd.DataFrame(rows, columns=["prompt", "position", "kind", "parent", "lead", "text", "gap", "block"])

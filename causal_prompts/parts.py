@@ -29,13 +29,13 @@ def _group(kind): return _GROUPS.get(kind, kind)
 
 # %% ../nbs/210_parts.ipynb #f7beb04a
 def _near_leaders(keys, encoder, near):
-    "For the rows of a table of texts the place of the main wording, and their cosine: sentences with sentences, headings with headings."
+    "For each row of a table of texts the row of its main wording; sentences and headings each among themselves."
     leader, cosine = np.arange(len(keys)), np.ones(len(keys))
     for group in ("text", "heading"):
         here = np.flatnonzero(keys["group"] == group)
         if not len(here): continue
         texts, fixed = list(keys["text"].iloc[here]), keys["given"].notna().to_numpy()[here]
-        found, cosine[here] = near_main(texts, fixed, unit_vectors(encoder, texts), near)
+        found, cosine[here] = near_main(texts, encoder, near, fixed)
         leader[here] = here[found]
     return leader, cosine
 

@@ -117,15 +117,20 @@ def best_fit(
     order = close[np.argsort(-cosines[close], kind="stable")]
     return next((j for j in order if _may_join(text, others[j], cosines[j], near)), None)
 
-# %% ../nbs/209b_same_parts.ipynb #0f49c5dc
+# %% ../nbs/209b_same_parts.ipynb #94cf9620
 def near_main(
     texts: list, # (n,) the most used first
-    fixed: np.ndarray, # (n,) truth values: texts that are main wordings in any case
-    E: np.ndarray, # (n, d) vectors of length one
-    near: float, # cosine from which two wordings are one part
-    step: int = 512, # texts compared at a time
+    encoder, # a TextEncoder
+    near: float = NEAR, # cosine from which two wordings are one part
+    fixed: np.ndarray | None = None, # (n,) truth values: main wordings in any case; None: none is
 ) -> tuple[np.ndarray, np.ndarray]: # (n,) places; (n,) cosines
     "For each text the place of its part's main wording (its own where it is one), and their cosine."
+    fixed = np.zeros(len(texts), bool) if fixed is None else fixed
+    return _leaders(texts, fixed, unit_vectors(encoder, texts), near)
+
+# %% ../nbs/209b_same_parts.ipynb #0f49c5dc
+def _leaders(texts, fixed, E, near, step=512):
+    "The same from the vectors of texts; fixed ones are main wordings in any case, `step` are compared at a time."
     leader, cosine, mains, main_texts = np.arange(len(texts)), np.ones(len(texts)), [], []
     for a in range(0, len(texts), step):
         block = E[a:a + step]

@@ -163,8 +163,9 @@ def _plan_facts(table, pairs, calls, sd, alpha, power):
     of_pair = _visible(sd / np.sqrt(free["variation"].min()), 10**6, alpha, power) if len(free) else None
     needed = {} if corrected is None else {p: int(np.ceil(calls * (100 * corrected / p)**2)) for p in (2, 5, 10)}
     return dict(parts=len(table), sd=sd, power=power, visible=float(table["visible"].max()),
-                corrected=corrected or float("inf"), needed=needed, inseparable=dict(zip(lost["part"], lost["with_parts"])),
-                pairs=len(free), pairs_met=int((pairs["both"] > 0).sum()), pair_visible=of_pair)
+                corrected=corrected or float("inf"), needed=needed,
+                inseparable=dict(zip(lost["part"], lost["with_parts"])), pairs=len(free),
+                pairs_met=int((pairs["both"] > 0).sum()), pair_visible=of_pair)
 
 # %% ../nbs/625c_separation.ipynb #1deb321b
 def _plan_reading(facts):
