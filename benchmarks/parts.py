@@ -17,7 +17,8 @@ import pandas as pd
 from scipy import stats
 
 import causal_prompts as cp
-from causal_prompts.factorial import Bank, factorial
+from causal_prompts.banks import Bank
+from causal_prompts.factorial import factorial
 from causal_prompts.measures import tau_b
 from causal_prompts.world_texts import BASELINE, IDEAS
 

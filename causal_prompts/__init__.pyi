@@ -8,7 +8,9 @@ import pandas as _pd
 from . import agreement as agreement
 from . import answers as answers
 from . import assignments as assignments
+from . import banks as banks
 from . import benchmarks as benchmarks
+from . import blocks as blocks
 from . import calibration as calibration
 from . import causal as causal
 from . import checks as checks
@@ -38,6 +40,7 @@ from . import graph as graph
 from . import grids as grids
 from . import identity as identity
 from . import importers as importers
+from . import inclusion as inclusion
 from . import inference as inference
 from . import kernel as kernel
 from . import learning_curve as learning_curve
@@ -69,8 +72,10 @@ from . import residuals as residuals
 from . import rewards as rewards
 from . import routes as routes
 from . import rows as rows
+from . import same_parts as same_parts
 from . import sandbox as sandbox
 from . import sensitivity_analysis as sensitivity_analysis
+from . import separation as separation
 from . import serve as serve
 from . import shuffles as shuffles
 from . import sources as sources

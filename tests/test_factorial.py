@@ -8,13 +8,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from causal_prompts.banks import Bank, compared_parts
 from causal_prompts.collecting import plan, run
 from causal_prompts.core import content_id, rng
 from causal_prompts.design import check_propensities
-from causal_prompts.factorial import Bank, compared_parts, factorial, factorial_rows, inclusion_kept, inclusion_weights, pair_separable, residual_sd, separable
+from causal_prompts.factorial import factorial
+from causal_prompts.inclusion import factorial_rows, inclusion_kept, inclusion_weights
 from causal_prompts.pools import toggles
 from causal_prompts.record import Record
 from causal_prompts.rows import group_means
+from causal_prompts.separation import pair_separable, residual_sd, separable
 from causal_prompts.stages import join_stages, next_plan, staged_effects, stratified_effects, tilted
 from causal_prompts.tasks import world_task
 from causal_prompts.triplets import Triplets

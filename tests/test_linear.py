@@ -4,7 +4,7 @@ import signal
 import pandas as pd
 import pytest
 
-from causal_prompts import answers, core, covariates, dabench, formulas, from_promptfoo, graders, identity, importers, messages, naming, part_families, parts, pieces, pools
+from causal_prompts import answers, core, covariates, dabench, formulas, from_promptfoo, graders, identity, importers, messages, naming, part_families, pieces, pools, same_parts
 from causal_prompts import tabular, world_answers
 
 UNITS = ["a", " ", "\n", "1", "{", "<", "$", "\\(", "\\[", "\\", "*", "_", "`", "~", "#", "\"", "=", ",", ".", "-", "€", "@a[", "a.", "a ", "1 ", "1,", "1.", "1/",
@@ -31,7 +31,7 @@ READERS = {
     "one query": matched("Q: {query} A:"), "a query twice": matched("{query} {query}"), "other fields": matched("{x} b {query} c {y}"), "fields in a row": matched("{x}{y}{query}"),
     "options": lambda t: importers.without_options(t, ["a", "1", "(A)"]), "variables": importers.variables_left, "holes": messages.holes_of, "own hole": lambda t: messages.mark_hole(t, "a"),
     "status": from_promptfoo.has_status, "named answers": dabench.named_answers, "value": lambda t: dabench.same_value(t, "34.65"), "digits": lambda t: dabench.decimals_asked("a", t),
-    "pieces": pieces.cut, "same words": lambda t: parts.same_words.__wrapped__(t), "conflict": lambda t: parts.conflict(t, t + "."), "families": part_families.family_of, "labels": part_families.parse_family,
+    "pieces": pieces.cut, "same words": lambda t: same_parts.same_words.__wrapped__(t), "conflict": lambda t: same_parts.conflict(t, t + "."), "families": part_families.family_of, "labels": part_families.parse_family,
     "program": tabular.code_in, "placeholders": lambda t: pieces.PLACEHOLDER.sub("", t), "ends of sentences": pieces._NO_END.search, "words": pools._word_list, "names": naming.bare_name}
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarm on this system")

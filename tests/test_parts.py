@@ -1,14 +1,15 @@
 """What prompts are made of: pieces without loss, parts with several wordings, families by rules."""
-import json, random, time
+import copy, json, random, time
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from causal_prompts.part_families import agreement, FAMILY_OF_PATTERN, family_of, family_rules, label_families, MEANINGS, parse_family
-from causal_prompts.parts import conflict, Parts, same_words
+from causal_prompts.parts import Parts
 from causal_prompts.patterns import PATTERNS
 from causal_prompts.pieces import cut, KINDS
+from causal_prompts.same_parts import conflict, same_words
 from families_gold import HELD_OUT, SEEN
 
 FRAGMENTS = ["Be brief.", "e.g. this", "3.5", "1. ", "- ", "* ", "  - ", "\t+ ", "\n", "\r\n", "\n\n", " ", "\t", "```", "```py\n", "~~~", "<a>", "</a>", "<rules>", "</rules>\n",
@@ -169,6 +170,7 @@ def test_parts_come_back_from_their_state(named):
     encoder = Table(check=["Check it.", "Verify your work."])
     parts = Parts.of(["Check it. Go.", "# Verify\nVerify your work. Go.", ""], encoder, named=named)
     back = Parts.from_state(json.loads(json.dumps(parts.state())), encoder)
+    assert copy.deepcopy(parts) is parts # frozen; a copy would copy its encoder
     assert back.table.equals(parts.table) and (back.presence != parts.presence).nnz == 0 and back.pieces.equals(parts.pieces)
     assert back.of_new(["Verify your work."]).pieces["part"].tolist() == parts.of_new(["Verify your work."]).pieces["part"].tolist()
 
