@@ -15,8 +15,6 @@ import pandas as pd
 from . import collecting, dabench, graders, viseval
 from .banks import Bank
 from .benchmarks import TASKS, load_task
-from .llm import LLM
-from . import collecting, graders
 from .connection import Limits
 from .flags import add_flags, add_numbers, number_pair
 from .llm import LLM
