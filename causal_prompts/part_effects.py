@@ -45,7 +45,8 @@ def parts_of(
     "What the prompts of a log are made of."
     prompts = list(dict.fromkeys(prompts))
     parts = Parts.of(prompts)
-    if encoder is None or len(parts) == len(prompts) or len(parts.wordings) > most: return parts
+    whole = parts.presence.sum() <= len(prompts) # no prompt has two parts
+    if encoder is None or whole or len(parts.wordings) > most: return parts
     try: return Parts.of(prompts, encoder)
     except Exception as error: # whatever an encoder of whole prompts makes of a sentence
         warnings.warn(f"the encoder cannot read the prompts' sentences ({type(error).__name__}: {error}), so parts are "

@@ -1,0 +1,188 @@
+"""Prompts as parts: effects of parts recover a known truth where raw means fail, what cannot be separated is named, and the kernel can score what nobody tried."""
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+
+import causal_prompts as cp
+from causal_prompts.kernel import BLOCKS, ProductKernel
+from causal_prompts.part_effects import (dependent_columns, false_discovery, grouped_columns, pair_effects, part_columns, part_effects,
+                                         parts_of)
+from causal_prompts.part_space import PART_BLOCKS, PartSpace
+from causal_prompts.parts import Parts
+from causal_prompts.routes import Within
+from causal_prompts.rows import Source, expected_score
+from causal_prompts.world_texts import IDEAS
+from fakes import Words
+
+SENTENCES = ["Think step by step.", "Verify the result.", "You are an expert.", "Be brief.", "Give units.", "Cite a source."]
+TRUTH = np.array([.30, .20, 0, -.25, 0, .10])
+WORDINGS = {text: idea for idea, texts in IDEAS.items() for text in texts}
+
+
+def made_log(seed, n_q=150, n_p=30, k=4, pair=0., noise=.3, has=None):
+    "A log of prompts that are random halves of six sentences, their gains additive but for one pair; the raw order is upside down."
+    rng = np.random.default_rng(seed)
+    has = rng.random((n_p, 6)) < .5 if has is None else np.asarray(has, bool)
+    prompts = [" ".join(["Solve it.", *[s for s, on in zip(SENTENCES, row) if on]]) for row in has]
+    gain, hard = has @ TRUTH + pair * (has[:, 0] & has[:, 1]), rng.normal(size=n_q)
+    rows = []
+    for i in range(n_q): # harder queries meet prompts with the good sentences
+        steer = np.exp(1.5 * hard[i] * (gain - gain.mean()) / gain.std())
+        for j in rng.choice(n_p, k, replace=False, p=steer / steer.sum()):
+            rows.append((f"query number {i} about {i * 7 % 13}", prompts[j], gain[j] - .6 * hard[i] + noise * rng.normal()))
+    return cp.Triplets(
+        pd.DataFrame(rows, columns=["query", "prompt", "score"]), score_range=(-9, 9))
+
+def effects_of(log, **how):
+    rows = Within().open(Source(log, Words()))
+    return rows, part_effects(rows, rows.y - expected_score(rows)[0], Parts.of(rows.prompts), **how).set_index("text")
+
+
+def test_parts_recover_the_truth_where_raw_means_are_upside_down():
+    log = made_log(0)
+    _, table = effects_of(log)
+    found = table["effect"].reindex(SENTENCES)
+    assert (np.abs(found - TRUTH) < 3 * table["se"].reindex(SENTENCES)).all()
+    f = log.frame
+    raw = np.array([f["score"][f["prompt"].str.contains(s, regex=False)].mean() - f["score"][~f["prompt"].str.contains(s, regex=False)].mean()
+                    for s in SENTENCES])
+    assert (raw[[0, 1]] < 0).all() and raw[3] > 0, "raw means must be fooled here, or the test shows nothing"
+    q = table["q"].reindex(SENTENCES).to_numpy()
+    assert q[[0, 1, 3]].max() < .01 and (q[[2, 4]] > .05).all()
+
+
+def test_coefficients_are_least_squares_of_residuals_on_residuals():
+    rows, table = effects_of(made_log(1))
+    P, levels, found = part_columns(rows, Parts.of(rows.prompts))
+    X = rows.route.residual(rows, P[rows.p])
+    fit = sm.OLS(rows.route.residual(rows, rows.y), X).fit()
+    by_part = table.set_index("part")["effect"].reindex(levels)
+    assert np.allclose(by_part, fit.params, atol=1e-9)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    inside = []
+    for seed in range(60):
+        _, table = effects_of(made_log(100 + seed, n_q=40, n_p=20))
+        t = table.reindex(SENTENCES)
+        inside.append((t["lo"] <= TRUTH) & (TRUTH <= t["hi"]))
+    share = np.mean(inside)
+    assert .92 <= share <= .99, share # 360 intervals of 60 logs
+
+
+def test_parts_that_always_stand_together_are_one_and_name_each_other():
+    rng = np.random.default_rng(3)
+    has = rng.random((20, 6)) < .5
+    has[:, 1] = has[:, 0]
+    has[:, 5] = ~has[:, 4]
+    _, table = effects_of(made_log(3, n_p=20, has=has))
+    assert len(table) == 4 and set(table.index) & set(SENTENCES[:2]) and len(set(table.index) & set(SENTENCES[:2])) == 1
+    together = table.loc[[t for t in table.index if t in SENTENCES[:2]][0]]
+    assert together["company"].startswith("with ") and abs(together["effect"] - .5) < 3 * together["se"]
+    instead = table.loc[[t for t in table.index if t in SENTENCES[4:]][0]]
+    assert instead["company"].startswith("in place of ")
+
+
+def test_parts_that_depend_on_each_other_have_no_estimate_and_say_with_whom():
+    rng = np.random.default_rng(4)
+    has = np.zeros((24, 6), bool)
+    has[np.arange(24), np.arange(24) % 3] = True # exactly one of the first three in every prompt
+    has[:, 3:] = rng.random((24, 3)) < .5
+    _, table = effects_of(made_log(4, n_p=24, has=has))
+    first, rest = table.loc[[t for t in SENTENCES[:3]]], table.loc[SENTENCES[3:]]
+    assert first["effect"].isna().all() and first["apart"].str.len().min() > 10
+    assert rest["effect"].notna().all() and (np.abs(rest["effect"] - TRUTH[3:]) < 3 * rest["se"]).all() and (rest["apart"] == "").all()
+
+
+def test_a_pair_is_found_beside_its_parts():
+    log = made_log(5, n_q=400, n_p=40, pair=.4)
+    rows = Within().open(Source(log, Words()))
+    table = pair_effects(rows, rows.y - expected_score(rows)[0], Parts.of(rows.prompts))
+    assert len(table) == 15 and set(table.loc[0, ["first", "second"]]) == set(SENTENCES[:2])
+    assert abs(table.loc[0, "effect"] - .4) < 3 * table.loc[0, "se"] and (table["q"][1:] > .01).all()
+
+
+def test_groups_and_dependence_of_columns():
+    P = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [1, 1, 0, 1]], float)
+    assert list(grouped_columns(P)) == [0, 0, 0, 3]
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    mixed = dependent_columns(np.c_[X, X[:, 0] + X[:, 1]], np.ones(50))
+    assert list(mixed.any(0)) == [True, True, False, True]
+    assert np.allclose(false_discovery([.01, np.nan, .04]), [.02, np.nan, .04], equal_nan=True)
+
+
+def test_by_level_and_where_nothing_is_shared():
+    log = made_log(6)
+    f = log.frame[["query", "prompt", "score"]].assign(task=np.where(log.frame["query"].str[-1].isin(list("02468")), "even", "odd"))
+    reward = cp.CausalReward("within", learner="kernel", folds=0, encoder=Words()).fit(cp.Triplets(f, score_range=(-9, 9)))
+    table = reward.part_effects(by="task")
+    assert set(table["task"]) == {"even", "odd"} and len(table) == 12 and table["q"].notna().all()
+    with pytest.raises(ValueError, match="by must be a column of the log"): reward.part_effects(by="kind")
+    lone = made_log(7, has=np.eye(6, dtype=bool), n_p=6)
+    assert len(effects_of(lone)[1]) == 0
+    with pytest.raises(ValueError, match="fit with parts='auto'"):
+        cp.CausalReward("within", learner="kernel", folds=0, encoder=Words(), parts=None).fit(log).part_effects()
+    with pytest.raises(ValueError, match="parts must be 'auto', None or a Parts, got 'none'"):
+        cp.CausalReward(parts="none", encoder=Words()).fit(log)
+
+
+def test_an_encoder_of_whole_prompts_is_told_of():
+    class Whole(Words):
+        def encode(self, texts, role="prompt"):
+            if role == "prompt" and any(not t.startswith("Solve it.") or t == "Solve it." for t in texts): raise KeyError("no such prompt")
+            return super().encode(texts, role)
+    prompts = ["Solve it. Think.", "Solve it. Check.", "Solve it. Think. Check."]
+    with pytest.warns(UserWarning, match="cannot read the prompts' sentences"): parts = parts_of(prompts, Whole())
+    assert parts.encoder is None and len(parts) == 3
+
+
+def test_where_prompts_share_no_parts_the_kernel_is_what_it_was():
+    log = made_log(8, has=np.eye(6, dtype=bool), n_p=6)
+    rows = Within().open(Source(log, Words()))
+    space = PartSpace(Parts.of(rows.prompts))
+    plain, with_parts = ProductKernel().fit(rows), ProductKernel(made_of=space).fit(rows)
+    assert space.sizes == [0] * len(PART_BLOCKS)
+    assert np.array_equal(plain.w, with_parts.w) and np.array_equal(plain.var, with_parts.var)
+
+
+def test_a_combination_nobody_tried_is_scored_by_its_parts():
+    rng = np.random.default_rng(9)
+    gained = []
+    for seed in range(4):
+        log = made_log(20 + seed, n_q=200, n_p=16)
+        logged = set(log.prompts["prompt"])
+        every = [" ".join(["Solve it.", *[s for s, on in zip(SENTENCES, row) if on]]) for row in np.indices((2,) * 6).reshape(6, -1).T]
+        new = [p for p in every if p not in logged]
+        truth = np.array([sum(t for s, t in zip(SENTENCES, TRUTH) if s in p) for p in new])
+        corr = {}
+        for name, parts in (("whole", None), ("parts", "auto")):
+            reward = cp.CausalReward("within", learner="kernel", folds=0, encoder=Words(), parts=parts).fit(log)
+            corr[name] = np.corrcoef(reward.effect(["one query"], new)[0], truth)[0, 1]
+        gained.append((corr["parts"], corr["whole"]))
+    parts, whole = np.mean(gained, 0)
+    assert parts > .9 and parts > whole, gained
+
+
+def test_unknown_parts_widen_and_survive_a_file(tmp_path):
+    log = made_log(10)
+    reward = cp.CausalReward("within", learner="kernel", folds=0, encoder=Words()).fit(log)
+    space, logged = reward.model_.made_of, list(log.prompts["prompt"][:3])
+    parts, wordings = space.unknown([*logged, "Solve it. Sing a song. Dance a jig.", "Be brief."])
+    assert list(parts) == [0, 0, 0, 2, 1] and not wordings.any() # the last lacks what every logged prompt holds
+    reward.save(tmp_path/"reward.zip")
+    again = cp.loading.load_reward(tmp_path/"reward.zip", encoder=Words())
+    asked = ["a query"], [*logged, "Solve it. Be brief. Sing a song."]
+    assert np.array_equal(again.effect(*asked), reward.effect(*asked))
+    assert np.allclose(again.effect_interval(*asked), reward.effect_interval(*asked))
+    assert again.parts_.table["part"].tolist() == reward.parts_.table["part"].tolist()
+
+
+def test_a_kernel_written_before_parts_is_read():
+    rows = Within().open(Source(made_log(11), Words()))
+    kernel = ProductKernel().fit(rows)
+    state = kernel.state()
+    at = [BLOCKS.index(b) for b in ("smooth", "own", "smooth x query")]
+    before = {k: v for k, v in state.items() if k != "made_of"} | dict(var=state["var"][at], dims=[state["dims"][i] for i in at])
+    again, E = ProductKernel.from_state(before), Words().encode(["Solve it."])
+    assert np.array_equal(again.score(["q"], E, ["Solve it."], E), kernel.score(["q"], E, ["Solve it."], E))
