@@ -436,6 +436,8 @@ class CausalReward(_Reward):
     @property
     def strategy_(self) -> Finding:
         'The former name of `identification_`.'
+    def support(self, prompts) -> _pd.DataFrame:
+        'How far each prompt lies from what the log has tried, part by part where it has parts.'
     takes_routes: Any
 
 

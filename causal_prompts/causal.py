@@ -334,6 +334,18 @@ def refitted(self: CausalReward, log):
     if self.model_.ranks_only: out.model_.slope = self.model_.slope
     return out
 
+# %% ../nbs/410_causal.ipynb #be30bac9
+@patch
+def support(
+    self: CausalReward, prompts, # texts
+) -> pd.DataFrame: # as `Reward.support`; where prompts share parts also new_parts and new_pairs
+    "How far each prompt lies from what the log has tried, part by part where it has parts."
+    out, made_of = super(CausalReward, self).support(prompts), getattr(self.model_, "made_of", None)
+    if made_of is None or not made_of.width: return out
+    beyond = made_of.beyond(list(out["prompt"]))
+    tried = (beyond["new_parts"] == "") & (beyond["new_pairs"] == 0)
+    return out.assign(inside=out["inside"] | tried, **beyond)
+
 # %% ../nbs/410_causal.ipynb #5be6e57f
 @patch
 def refitted_rows(self: CausalReward, rows, m):

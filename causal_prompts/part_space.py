@@ -54,7 +54,7 @@ def fit(
     self.levels = shared_levels(found["prompt"], found["part"], n, self.most["parts"])
     if not self.levels: return self
     P = indicators(found["prompt"], found["part"], n, self.levels)
-    self.pairs = varied_pairs(P, self.most["pairs"])
+    self.pairs, self.together = varied_pairs(P, self.most["pairs"]), P.T @ P > 0
     self.everywhere = [p for p, k in found.groupby("part")["prompt"].nunique().items() if k == n]
     self._fit_wordings(found, n)
     self._fit_sums(prompts, found)
@@ -167,9 +167,26 @@ def unknown(
     new = np.bincount(row[~known], minlength=n) + len(self.everywhere) - kept
     return new, np.bincount(row[known & ~worded], minlength=n) * 1.
 
+# %% ../nbs/407_part_space.ipynb #78a93c68
+@patch
+def beyond(
+    self: PartSpace,
+    prompts: list[str], # texts
+) -> pd.DataFrame: # new_parts (texts; one that is missing after "without"), new_pairs (how many), a row a prompt
+    "What of each prompt the log has not tried."
+    n, text = len(prompts), self.parts.table.set_index("part")["text"]
+    found = occurrences(self.parts, prompts)
+    new = found[~found["part"].isin([*self.levels, *self.everywhere])].groupby("prompt")["text"].agg(list)
+    kept = indicators(found["prompt"], found["part"], n, self.everywhere) > 0
+    gone = [[f"without {text[p]}" for p, there in zip(self.everywhere, row) if not there] for row in kept]
+    P = indicators(found["prompt"], found["part"], n, self.levels)
+    apart = np.einsum("ni,ij,nj->n", P, np.triu(~self.together, 1), P)
+    told = ["; ".join(new.get(i, []) + gone[i]) for i in range(n)]
+    return pd.DataFrame(dict(new_parts=told, new_pairs=apart.astype(int)))
+
 # %% ../nbs/407_part_space.ipynb #98769f29
-_SETTLED = ("levels", "wordings", "several", "everywhere", "families", "moved", "pairs", "length", "place", "scale",
-            "most")
+_SETTLED = ("levels", "wordings", "several", "everywhere", "families", "moved", "pairs", "together", "length", "place",
+            "scale", "most")
 
 @patch
 def state(self: PartSpace) -> dict:

@@ -186,3 +186,19 @@ def test_a_kernel_written_before_parts_is_read():
     before = {k: v for k, v in state.items() if k != "made_of"} | dict(var=state["var"][at], dims=[state["dims"][i] for i in at])
     again, E = ProductKernel.from_state(before), Words().encode(["Solve it."])
     assert np.array_equal(again.score(["q"], E, ["Solve it."], E), kernel.score(["q"], E, ["Solve it."], E))
+
+
+def test_a_combination_of_what_was_tried_is_inside_and_what_was_not_is_named():
+    rng = np.random.default_rng(12)
+    has = rng.random((25, 6)) < .5
+    has[:, 5] &= ~has[:, 4] # the last two never stand together
+    log = made_log(12, n_p=25, has=has)
+    reward = cp.CausalReward("within", learner="kernel", folds=0, encoder=Words()).fit(log)
+    logged, every = set(log.prompts["prompt"]), []
+    for row in np.indices((2,) * 5).reshape(5, -1).T:
+        every.append(" ".join(["Solve it.", *[s for s, on in zip(SENTENCES, row) if on]]))
+    near = reward.support([p for p in every if p not in logged])
+    assert near["inside"].all() and (near["new_parts"] == "").all() and (near["new_pairs"] == 0).all()
+    odd = reward.support(["Solve it. Give units. Cite a source.", "Solve it. Whistle a tune while thinking of the sea.", "Be brief."])
+    assert list(odd["new_pairs"]) == [1, 0, 0]
+    assert odd["new_parts"].tolist() == ["", "Whistle a tune while thinking of the sea.", "without Solve it."]
