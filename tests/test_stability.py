@@ -148,8 +148,8 @@ def test_claimed_variance_is_the_posterior_variance_of_an_average(clean):
     m = clean.model_
     R = r.strip(code[r.rows.p])[:7]
     x = m.fx.transform(r.rows.queries, r.rows.E_q)[r.rows.q[:7]]
-    k = min(m.d_i, m.fp.width)
-    assert L == pytest.approx(np.c_[R, (R[:, :k, None] * x[:, None]).reshape(7, -1)])
+    k = [*range(min(m.d_i, m.fp.width)), *(m.fp.width + len(m.seen) + m.made_of.crossed)] # smooth features, parts and families
+    assert L == pytest.approx(np.c_[R, (R[:, k, None] * x[:, None]).reshape(7, -1)])
     assert L @ m.w == pytest.approx(refits.predictions_left(clean, r, on, None)[:7])
 
 def test_a_forest_is_compared_by_its_own_widths():

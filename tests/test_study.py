@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import causal_prompts as cp
-from causal_prompts import cli, studies
+from causal_prompts import cli, reporting, studies
 from causal_prompts.core import Finding, NotIdentifiedError
 from causal_prompts.side_by_side import in_quotes, side_by_side, word_diff
 from causal_prompts.studies import Study, study
@@ -243,7 +243,7 @@ def test_missing_numbers_are_null(tmp_path):
     made = study(log_frame(n=60, k=1), encoder=Hashed())
     assert json.loads((made.export(tmp_path)/"study.json").read_text())["effects"][0]["prompt"]
     table = pd.DataFrame(dict(a=[1, np.nan], b=["x", None], c=np.array([1, 2])))
-    assert studies._plain_rows(table) == [dict(a=1., b="x", c=1), dict(a=None, b=None, c=2)]
+    assert reporting.plain_rows(table) == [dict(a=1., b="x", c=1), dict(a=None, b=None, c=2)]
 
 
 def test_report_and_checkup(tmp_path):
@@ -420,8 +420,11 @@ def test_rows_quote_a_prompt_that_holds_a_quotation_mark():
     assert both.names == ('the baseline "Don\'t guess."', "“Say 'yes' or \"no\".”") and both.names[0] in both.reading
 
 
-def test_choices_say_why_an_interval_is_missing():
-    without, made = study(log_frame(effect=0.), encoder=Hashed()), study(log_frame(n=150), "Solve it. Way 2, now.", encoder=Hashed())
+def test_choices_say_why_an_interval_is_missing(monkeypatch):
+    made = study(log_frame(n=150), "Solve it. Way 2, now.", encoder=Hashed())
+    assert made._models[1].learner_ == "kernel"
+    monkeypatch.setattr("causal_prompts.causal.winner", lambda table, names: "ranker") # a learner without intervals won the race
+    without = study(log_frame(effect=0.), encoder=Hashed())
     assert without._models[1].learner_ == "ranker" and without.choices[["lo", "hi"]].isna().all().all()
     for one in (without, made):
         chosen = one.choices

@@ -61,7 +61,7 @@ class StandIn:
 
 
 @pytest.fixture(scope="module")
-def reward(): return CausalReward(learner="kernel", folds=0, encoder=Words(), baseline=POOL[0]).fit(scored())
+def reward(): return CausalReward(learner="kernel", folds=0, parts=None, encoder=Words(), baseline=POOL[0]).fit(scored())
 
 @pytest.fixture(scope="module")
 def flat_log(): return scored(400, seed=3, value=flat(.2, .8))
