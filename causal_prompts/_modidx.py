@@ -2728,6 +2728,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'causal_prompts/part_space.py'),
                                            'causal_prompts.part_space.PartSpace._layout': ( 'part_space.html#partspace._layout',
                                                                                             'causal_prompts/part_space.py'),
+                                           'causal_prompts.part_space.PartSpace._reused': ( 'part_space.html#partspace._reused',
+                                                                                            'causal_prompts/part_space.py'),
                                            'causal_prompts.part_space.PartSpace._summed': ( 'part_space.html#partspace._summed',
                                                                                             'causal_prompts/part_space.py'),
                                            'causal_prompts.part_space.PartSpace.beyond': ( 'part_space.html#partspace.beyond',

@@ -51,7 +51,8 @@ def fit(
     self.levels = self.wordings = []
     if self.parts is None: return self
     found, n = occurrences(self.parts, prompts), len(prompts)
-    self.levels = shared_levels(found["prompt"], found["part"], n, self.most["parts"])
+    reused = found[found["part"].isin(self._reused(found))]
+    self.levels = shared_levels(reused["prompt"], reused["part"], n, self.most["parts"])
     if not self.levels: return self
     P = indicators(found["prompt"], found["part"], n, self.levels)
     self.pairs, self.together = varied_pairs(P, self.most["pairs"]), P.T @ P > 0
@@ -60,6 +61,16 @@ def fit(
     self._fit_sums(prompts, found)
     self._fit_layout(prompts, found)
     return self
+
+# %% ../nbs/407_part_space.ipynb #154a1f60
+@patch
+def _reused(self: PartSpace, found):
+    "Parts that mostly stand in words that stand in other prompts too; those put together by hand in any case."
+    prompts = found.groupby("wording")["prompt"].nunique()
+    again = (found["wording"].map(prompts) > 1).groupby(found["part"]).mean()
+    wordings = self.parts.wordings
+    by_hand = wordings.loc[wordings["how"] == "given", "part"]
+    return [*again.index[again >= .5], *by_hand]
 
 # %% ../nbs/407_part_space.ipynb #c8f3eb85
 @patch
