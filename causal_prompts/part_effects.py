@@ -23,7 +23,7 @@ from .rows import Rows
 def occurrences(
     parts: Parts, # of a log's prompts
     prompts: list[str], # texts, seen or not
-) -> pd.DataFrame: # a row a piece: prompt (row number), part, wording, text, family, at (0 first to 1 last)
+) -> pd.DataFrame: # a row a piece: prompt (row number), part, wording, text, kind, family, at (0 to 1)
     "Which part stands where."
     pieces = parts.of_new(prompts).pieces
     last = pieces.groupby("prompt")["position"].transform("max")
@@ -34,7 +34,8 @@ def occurrences(
     return pd.DataFrame(dict(
         prompt=pieces["prompt"].to_numpy(int), part=pieces["part"].mask(new, own).to_numpy(object),
         wording=pieces["wording"].mask(new, own).to_numpy(object), text=pieces["text"].to_numpy(object),
-        family=pieces["text"].map(family).to_numpy(object), at=pieces["at"].to_numpy(float)))
+        kind=pieces["kind"].to_numpy(object), family=pieces["text"].map(family).to_numpy(object),
+        at=pieces["at"].to_numpy(float)))
 
 # %% ../nbs/307_part_effects.ipynb #29466ff3
 def parts_of(
