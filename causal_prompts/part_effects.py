@@ -28,8 +28,7 @@ def occurrences(
     pieces = parts.of_new(prompts).pieces
     last = pieces.groupby("prompt")["position"].transform("max")
     pieces = pieces.assign(at=pieces["position"] / last.clip(lower=1))[pieces["how"] != ""]
-    new = pieces["how"] == "unknown"
-    own = "new: " + pieces["text"] # a part is known by its id, a new one by its text
+    new, own = pieces["how"] == "unknown", "new: " + pieces["text"] # a new part is known by its text
     family = {t: family_of(t) for t in pieces["text"].unique()}
     return pd.DataFrame(dict(
         prompt=pieces["prompt"].to_numpy(int), part=pieces["part"].mask(new, own).to_numpy(object),

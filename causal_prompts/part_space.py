@@ -26,6 +26,7 @@ PART_BLOCKS = ("parts", "families", "wordings", "sums", "pairs", "layout")
 LEAST_SHARING = .5 # of the prompts must hold a part that others hold too, or there are no columns
 MOST_COLUMNS = dict(parts=200, wordings=100, sums=40, pairs=60, layout=20, crossed=24)
 
+# %% ../nbs/407_part_space.ipynb #bc48573d
 class PartSpace:
     "Columns for what prompts are made of; none where prompts share no parts."
     def __init__(
