@@ -26,7 +26,7 @@ from .diagnostics import Checkup, checkup as check_reward
 from .embeddings import TextEncoder
 from .gains import better_in_log, both_averages, both_rankings, fitted, gains_finding, log_section
 from .gains import in_words, recommendations
-from .part_findings import part_rows, parts_if_shared
+from .part_findings import part_rows, parts_if_shared, parts_to_read
 from .plots import shorten
 from .reporting import findings_table, plain_rows, report as write_report
 from .side_by_side import in_quotes, side_by_side, SideBySide
@@ -278,7 +278,7 @@ def sections(self: Study):
     seen = blindness(self._models[1])
     if seen.verdict != "ok": yield "What the encoder cannot tell apart", seen
     yield "What the prompts bring, by the whole log", self._gains, recommendations(self._gains)
-    if self._on_parts: yield "What the parts do", self._on_parts
+    if self._on_parts: yield "What the parts do", parts_to_read(self._on_parts)
     if self._prompts: yield "The prompts to try", _predicted_over(self.baseline), self.proposed
     yield "A better prompt for three queries", *self._searched
     yield "Behind the answer", *self.answer.facts["details"]

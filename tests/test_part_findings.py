@@ -7,8 +7,9 @@ import pytest
 
 from causal_prompts.causal import CausalReward
 from causal_prompts.core import Finding
-from causal_prompts.part_findings import PART_COLUMNS, part_rows, parts_if_shared, what_pairs_do, what_parts_do
+from causal_prompts.part_findings import PART_COLUMNS, part_rows, parts_if_shared, parts_to_read, what_pairs_do, what_parts_do
 from causal_prompts.parts import Parts
+from causal_prompts.reporting import as_text
 from causal_prompts.studies import study
 from causal_prompts.triplets import Triplets
 from causal_prompts.world_texts import IDEAS
@@ -111,9 +112,16 @@ def test_effects_are_those_of_the_reward_and_the_clearest_stands_first():
     assert Finding.from_dict(json.loads(json.dumps(found.to_dict()))).reading == found.reading
 
 
+@pytest.mark.parametrize("effects", [(.3, 0, 0, 0), (.02, -.02, .01, .02, 0, 0), (0, 0, 0, 0)])
+def test_wide_intervals_exclude_zero_exactly_where_an_effect_is_shown(effects):
+    reward = fitted(shared(n=60, effects=effects))
+    for table in (what_parts_do(reward).table, what_pairs_do(reward).table):
+        assert list((table["wide_lo"] > 0) | (table["wide_hi"] < 0)) == list(table["q"] < .05) and (table["wide_lo"] <= table["lo"].astype(float) + 1e-12).all()
+
+
 def test_harm_alone_is_said_as_harm():
     found = what_parts_do(fitted(shared(effects=(-.3, 0, 0, 0))))
-    assert found.table["effect"][0] == pytest.approx(-.3, abs=.02) and found.reading.startswith("'Think step by step.' harms most: -") and "none is shown to help" in found.reading
+    assert found.table["effect"][0] == pytest.approx(-.3, abs=.02) and found.reading.startswith("'Think step by step.' harms most: -") and "none shown to help" in found.reading
 
 
 def test_by_a_column_of_the_log():
@@ -161,6 +169,12 @@ def test_prompts_that_are_names_have_no_finding():
 
 
 # ---------------------------------------------------------------- in a study
+
+def test_a_wide_table_is_cut_to_the_terminal():
+    found = what_parts_do(fitted(shared()))
+    for width in (40, 80, 200): assert "part" in as_text([("Parts", found)], width=width)
+    assert list(parts_to_read(found).table) == ["part", "effect", "lo", "hi", "prompts", "queries"] and list(found.table) == PART_COLUMNS
+
 
 def headings(made): return [section[0] for section in made.sections()]
 
