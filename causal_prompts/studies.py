@@ -26,6 +26,8 @@ from .diagnostics import Checkup, checkup as check_reward
 from .embeddings import TextEncoder
 from .gains import better_in_log, both_averages, both_rankings, fitted, gains_finding, log_section
 from .gains import in_words, recommendations
+
+# %% ../nbs/916_studies.ipynb #9b4ab5ee
 from .part_findings import part_rows, parts_if_shared, parts_to_read
 from .plots import shorten
 from .reporting import findings_table, plain_rows, report as write_report
@@ -260,10 +262,16 @@ def _split_said(train, test):
     return (f"Trained on {len(train.queries):,} queries and {len(train.prompts):,} prompts; tested on "
             f"{len(test.queries):,} other queries under {len(test.prompts):,} prompts{fresh}.")
 
-def _predicted_over(baseline): return f"Predicted average gains over the baseline {shorten(baseline, 200)!r}."
-
 _NOT_HELD_OUT = ("Fewer than 30 queries met two different prompts, so nothing was held out to rank; the models are "
                  "compared on cross-fitted folds.")
+
+# %% ../nbs/916_studies.ipynb #ac5bf6ff
+def _effect_sections(study):
+    "What the prompts bring, what their parts do, what is predicted of the texts to try."
+    yield "What the prompts bring, by the whole log", study._gains, recommendations(study._gains)
+    if study._on_parts: yield "What the parts do", parts_to_read(study._on_parts)
+    over = f"Predicted average gains over the baseline {shorten(study.baseline, 200)!r}."
+    if study._prompts: yield "The prompts to try", over, study.proposed
 
 # %% ../nbs/916_studies.ipynb #7c861933
 @patch
@@ -277,9 +285,7 @@ def sections(self: Study):
     else: yield "The route of the causal model", _NOT_HELD_OUT, self._models[1].identification_
     seen = blindness(self._models[1])
     if seen.verdict != "ok": yield "What the encoder cannot tell apart", seen
-    yield "What the prompts bring, by the whole log", self._gains, recommendations(self._gains)
-    if self._on_parts: yield "What the parts do", parts_to_read(self._on_parts)
-    if self._prompts: yield "The prompts to try", _predicted_over(self.baseline), self.proposed
+    yield from _effect_sections(self)
     yield "A better prompt for three queries", *self._searched
     yield "Behind the answer", *self.answer.facts["details"]
     yield "The answer", self.answer
