@@ -9,23 +9,19 @@ __all__ = ['conclusion']
 import numpy as np
 
 from .core import Finding
-from .gains import distinct, short_names
 from .plots import shorten
 from .side_by_side import in_quotes
+from .text_names import distinct, few_words, short_names
 
 # %% ../nbs/914_conclusions.ipynb #458d6dff
-_WORDS, _WIDTH = 6, 36 # of a prompt's name in the answer, at most
-
-def _few_words(name):
-    words = name.split()
-    return name if len(words) <= _WORDS else f"{' '.join(words[:3])}… {' '.join(words[-2:])}"
+_WIDTH = 36 # characters of a prompt's name in the answer, at most
 
 def _two_names(best, baseline):
     "The names of the recommended prompt and of the baseline, different and short."
     texts = [" ".join(text.split()) for text in (best, baseline)]
     long = max(map(len, texts)) > _WIDTH or texts[0] == texts[1]
     names = short_names([best, baseline], _WIDTH).values() if long else texts
-    return [in_quotes(name) for name in distinct([_few_words(name) for name in names])]
+    return [in_quotes(name) for name in distinct([few_words(name) for name in names])]
 
 # %% ../nbs/914_conclusions.ipynb #a488cd85
 def _interval_said(best, facts, scale):
@@ -54,7 +50,7 @@ def _better_lines(facts, baseline, scale, assumed):
 
 # %% ../nbs/914_conclusions.ipynb #34f83d7d
 def _kept_said(baseline):
-    return f"Keep the baseline {in_quotes(_few_words(shorten(' '.join(baseline.split()), _WIDTH)))}"
+    return f"Keep the baseline {in_quotes(few_words(shorten(' '.join(baseline.split()), _WIDTH)))}"
 
 # %% ../nbs/914_conclusions.ipynb #3b11ebe0
 def _keep_lines(facts, baseline, scale, assumed):

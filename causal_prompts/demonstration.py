@@ -11,9 +11,10 @@ import pandas as pd
 
 from .core import Finding
 from .embeddings import TextEncoder
-from .gains import distinct, effects, log_section, fitted, both_rankings, recommendations, winners_of
+from .gains import effects, log_section, fitted, both_rankings, recommendations, winners_of
 from .gains import with_winners
 from .proposers import EditProposer
+from .text_names import distinct
 from .treesearch import search
 from .triplets import Triplets
 from .worlds import World

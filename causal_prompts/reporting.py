@@ -123,7 +123,7 @@ def _that_fit(table, width):
     while len(shown.columns) > 1 and _column_widths(shown, numbers, width) is None:
         further_texts = [c for c in shown if c not in numbers][1:]
         dropped = (further_texts or list(shown)[1:])[-1]
-        shown = shown.drop(columns=dropped)
+        shown, numbers = shown.drop(columns=dropped), [c for c in numbers if c != dropped]
         left.insert(0, dropped)
     return shown, numbers, left
 

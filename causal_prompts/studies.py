@@ -25,11 +25,15 @@ from .core import as_markdown, as_texts, Finding, markdown_table, NotIdentifiedE
 from .diagnostics import Checkup, checkup as check_reward
 from .embeddings import TextEncoder
 from .gains import better_in_log, both_averages, both_rankings, fitted, gains_finding, log_section
-from .gains import recommendations, short_names
+from .gains import in_words, recommendations
+
+# %% ../nbs/916_studies.ipynb #9b4ab5ee
+from .part_findings import part_rows, parts_if_shared, parts_to_read
 from .plots import shorten
 from .reporting import findings_table, plain_rows, report as write_report
 from .side_by_side import in_quotes, side_by_side, SideBySide
 from .study_inputs import baseline_of, log_from, prompt_of, train_and_test
+from .text_names import short_names
 from .triplets import Triplets
 
 # %% ../nbs/916_studies.ipynb #f5c0ea62
@@ -59,15 +63,15 @@ class _Models(_Asked):
     @cached_property
     def _names(self): return short_names(list(self.log.prompts["prompt"].unique()))
     @cached_property
-    def _parts(self): return train_and_test(self.log, self.baseline, self._random_state)
+    def _split(self): return train_and_test(self.log, self.baseline, self._random_state)
     @cached_property
     def _trained(self):
-        if self._parts is None: return None
-        self._say(f"fitting both models to {len(self._parts[0]):,} rows")
-        return fitted(self._parts[0], self.baseline, self._random_state, self._encoder)
+        if self._split is None: return None
+        self._say(f"fitting both models to {len(self._split[0]):,} rows")
+        return fitted(self._split[0], self.baseline, self._random_state, self._encoder)
     @cached_property
     def _models(self):
-        settings = dict(learner=self._trained[1].learner_, folds=0) if self._parts else {}
+        settings = dict(learner=self._trained[1].learner_, folds=0) if self._split else {}
         self._say("fitting both models to the whole log")
         return fitted(self.log, self.baseline, self._random_state, self._encoder, **settings)
 
@@ -76,14 +80,16 @@ class _Results(_Models):
     "What a study computes from its models."
     @cached_property
     def _held_out(self):
-        if self._parts is None: return []
+        if self._split is None: return []
         trained = self._trained
-        self._say(f"ranking the prompts of {len(self._parts[1].queries):,} held-out queries")
-        return both_rankings(*trained, self._parts[1])
+        self._say(f"ranking the prompts of {len(self._split[1].queries):,} held-out queries")
+        return both_rankings(*trained, self._split[1])
     @cached_property
     def _averages(self): return both_averages(*self._models, self._names)
     @cached_property
     def _gains(self): return gains_finding(self._averages, self.baseline)
+    @cached_property
+    def _on_parts(self): return parts_if_shared(self._models[1])
     @cached_property
     def _searched(self): return _three_queries(self)
     @cached_property
@@ -97,12 +103,16 @@ class Study(_Results):
         "For every query of the log, the prompt with the largest predicted gain."
         return _choices_of(self)
     @cached_property
+    def parts(self):
+        "What each part of the prompts does, the other parts held fixed; no row where they share no parts."
+        return part_rows(self._on_parts)
+    @cached_property
     def answer(self):
         "What to do, how sure that is, what next; the rest is in .facts['details']."
         return conclusion(self._gains, self._held_out, self._models[1], self.design)
 
 # %% ../nbs/916_studies.ipynb #12c136d3
-_PARTS = (".answer .effects .plot() .ranking .choices .proposed .rows(a, b) .design .checkup() .findings() "
+_PARTS = (".answer .effects .parts .plot() .ranking .choices .proposed .rows(a, b) .design .checkup() .findings() "
           ".report(path) .export(folder)")
 
 def _shown_on_a_line(self):
@@ -130,13 +140,6 @@ def plot(self: Study):
     "The average gains over the baseline by both models, best first."
     return self._gains.plot()
 
-# %% ../nbs/916_studies.ipynb #a662c4aa
-def _in_words(table):
-    "What each row says of a prompt beside the baseline."
-    words = np.select([table["causal"].isna(), table["significant"] == 1, table["significant"] == -1],
-                      ["not comparable with the baseline", "better", "worse"], "no effect could be shown")
-    return pd.Series(words, index=table.index)
-
 # %% ../nbs/916_studies.ipynb #a9518398
 _EFFECTS = ["prompt", "name", "n", "effect", "lo", "hi", "simultaneous_lo", "simultaneous_hi", "conclusion", "naive",
             "naive_lo", "naive_hi"]
@@ -145,7 +148,7 @@ _EFFECTS = ["prompt", "name", "n", "effect", "lo", "hi", "simultaneous_lo", "sim
 def effects(self: Study) -> pd.DataFrame: # prompt, name, n, effect and naive with ends, simultaneous ends, conclusion
     "Average gain of every other prompt over the baseline, best first."
     others = self._averages[self._averages["text"] != self.baseline]
-    ranked = others.assign(conclusion=_in_words(others)).sort_values("causal", ascending=False, kind="stable")
+    ranked = others.assign(conclusion=in_words(others)).sort_values("causal", ascending=False, kind="stable")
     called = dict(prompt="name", text="prompt", causal="effect", causal_lo="lo", causal_hi="hi")
     return ranked.rename(columns=called)[_EFFECTS].reset_index(drop=True)
 
@@ -210,7 +213,7 @@ def _three_queries(study):
     "A better prompt for three queries, held out where there are any."
     gains = study._gains
     study._say("searching a better prompt for three queries")
-    asked = list((study._parts[1] if study._parts else study.log).queries["query"][:3])
+    asked = list((study._split[1] if study._split else study.log).queries["query"][:3])
     start = [study.baseline, gains.facts["causal"]["prompt"]]
     return better_in_log(study._models[1], asked, start, study._random_state)
 
@@ -259,10 +262,16 @@ def _split_said(train, test):
     return (f"Trained on {len(train.queries):,} queries and {len(train.prompts):,} prompts; tested on "
             f"{len(test.queries):,} other queries under {len(test.prompts):,} prompts{fresh}.")
 
-def _predicted_over(baseline): return f"Predicted average gains over the baseline {shorten(baseline, 200)!r}."
-
 _NOT_HELD_OUT = ("Fewer than 30 queries met two different prompts, so nothing was held out to rank; the models are "
                  "compared on cross-fitted folds.")
+
+# %% ../nbs/916_studies.ipynb #ac5bf6ff
+def _effect_sections(study):
+    "What the prompts bring, what their parts do, what is predicted of the texts to try."
+    yield "What the prompts bring, by the whole log", study._gains, recommendations(study._gains)
+    if study._on_parts: yield "What the parts do", parts_to_read(study._on_parts)
+    over = f"Predicted average gains over the baseline {shorten(study.baseline, 200)!r}."
+    if study._prompts: yield "The prompts to try", over, study.proposed
 
 # %% ../nbs/916_studies.ipynb #7c861933
 @patch
@@ -270,14 +279,13 @@ def sections(self: Study):
     "(heading, *items) one by one, each computed when it is asked for; the last one holds the conclusion."
     yield _opening(self)
     yield "What this log can tell", self.design
-    if self._parts:
+    if self._split:
         yield "The route of the causal model", self._trained[1].identification_
-        yield "On held-out queries", _split_said(*self._parts), *self._held_out
+        yield "On held-out queries", _split_said(*self._split), *self._held_out
     else: yield "The route of the causal model", _NOT_HELD_OUT, self._models[1].identification_
     seen = blindness(self._models[1])
     if seen.verdict != "ok": yield "What the encoder cannot tell apart", seen
-    yield "What the prompts bring, by the whole log", self._gains, recommendations(self._gains)
-    if self._prompts: yield "The prompts to try", _predicted_over(self.baseline), self.proposed
+    yield from _effect_sections(self)
     yield "A better prompt for three queries", *self._searched
     yield "Behind the answer", *self.answer.facts["details"]
     yield "The answer", self.answer
@@ -319,6 +327,7 @@ def findings(self: Study,
     "The findings of the study by name."
     out = dict(answer=self.answer, design=self.design, route=self._models[1].identification_, effects=self._gains)
     if len(self._held_out) == 3: out |= dict(zip(("comparison", "ranking", "naive ranking"), self._held_out))
+    if self._on_parts: out["parts"] = self._on_parts
     out["choices"] = _choices_finding(self)
     out |= {"search": item for item in self._searched if isinstance(item, Finding)}
     return out | ({f"checkup: {name}": f for name, f in self.checkup().findings.items()} if checkup else {})
@@ -337,11 +346,12 @@ def export(self: Study,
     folder, # is made where it is missing
     checkup: bool = False, # with every check that applies
 ) -> Path: # the folder
-    "Effects, choices and findings as CSV, and all of them as study.json."
+    "Effects, parts, choices and findings as CSV, and all of them as study.json."
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"folder must be a folder, got the file {str(folder)!r}; name another place")
-    tables, findings = dict(effects=self.effects, choices=self.choices), self.findings(checkup)
+    tables = dict(effects=self.effects, parts=self.parts, choices=self.choices)
+    findings = self.findings(checkup)
     texts = {"study.json": _study_json(self, tables, findings)}
     tables["findings"] = findings_table(findings)
     texts |= {f"{name}.csv": "\ufeff" + table.to_csv(index=False) for name, table in tables.items()}

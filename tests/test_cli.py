@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_prompts import __version__, cli, demonstration, gains, studies, study_inputs
+from causal_prompts import __version__, cli, demonstration, gains, studies, study_inputs, text_names
 from causal_prompts.core import Finding
 from causal_prompts.triplets import Triplets
 from causal_prompts.grids import load_table
@@ -54,11 +54,11 @@ def refused(capsys, *argv, match):
 def test_short_names_are_short_and_differ():
     lead = "You are a helpful assistant that answers. "
     prompts = [lead + t for t in ("Answer in a word.", "Be long. " + "Explain all. " * 9 + "Use JSON.", "Be long. " + "Explain all. " * 9 + "Use CSV.")]
-    names = gains.short_names(prompts)
+    names = text_names.short_names(prompts)
     assert list(names) == prompts and names[prompts[0]] == "…Answer in a word." and len(set(names.values())) == 3
     assert all(len(n) <= 44 for n in names.values()) and "JSON" in names[prompts[1]] and "CSV" in names[prompts[2]]
-    assert gains.short_names(["only one, with several words"]) == {"only one, with several words": "only one, with several words"}
-    assert len(set(gains.short_names(["a  b", "a b", "a\nb"]).values())) == 3
+    assert text_names.short_names(["only one, with several words"]) == {"only one, with several words": "only one, with several words"}
+    assert len(set(text_names.short_names(["a  b", "a b", "a\nb"]).values())) == 3
 
 
 # the demo
@@ -170,7 +170,7 @@ def test_run_on_one_prompt_a_query_names_the_assumption():
 def test_effects_count_comparisons():
     log = Triplets(log_frame(n=150))
     naive, causal = gains.fitted(log, "Solve it. Way 0, now.", encoder=Hashed(), learner="kernel", folds=0)
-    f = gains.effects(naive, causal, gains.short_names(list(log.prompts["prompt"]))).facts
+    f = gains.effects(naive, causal, text_names.short_names(list(log.prompts["prompt"]))).facts
     a, wide = (causal.average_effect(alpha=k).set_index("prompt").drop("Solve it. Way 0, now.") for k in (.05, .05 / 4))
     assert f["above"] == (a["lo"] > 0).sum() and f["significant_above"] == (wide["lo"] > 0).sum() <= f["above"] and f["below"] == (a["hi"] < 0).sum()
 
@@ -179,7 +179,7 @@ def test_recommendation_agrees_with_the_ranking_page():
     log = Triplets(log_frame(n=150))
     train, test = log.split(queries=.3)
     naive, causal = gains.fitted(train, "Solve it. Way 0, now.", encoder=Hashed(), learner="kernel", folds=0)
-    best = gains.effects(naive, causal, gains.short_names(list(train.prompts["prompt"]))).facts["causal"]["prompt"]
+    best = gains.effects(naive, causal, text_names.short_names(list(train.prompts["prompt"]))).facts["causal"]["prompt"]
     note = gains.both_rankings(naive, causal, test)[1].table.set_index("what").loc["best single prompt", "note"]
     assert best in note
 

@@ -83,7 +83,7 @@ def test_choices_have_a_row_a_query(known):
 
 def test_ranking_is_that_of_held_out_queries():
     made = study(log_frame(n=100), encoder=Hashed())
-    train, test = made._parts
+    train, test = made._split
     assert not set(train.frame["query"]) & set(test.frame["query"]) and made.ranking is made._held_out[1] and made.ranking.facts["queries"] == 30
     with pytest.raises(NotIdentifiedError, match="Nothing was held out to rank on: Fewer than 30 queries"): study(log_frame(n=20), encoder=Hashed()).ranking
 
@@ -224,7 +224,7 @@ def test_slips_are_answered(given, error, said):
 def test_export_and_back(tmp_path):
     made = study(log_frame(n=100), encoder=Hashed())
     folder = made.export(tmp_path/"deep"/"study")
-    assert sorted(p.name for p in folder.iterdir()) == ["choices.csv", "effects.csv", "findings.csv", "study.json"]
+    assert sorted(p.name for p in folder.iterdir()) == ["choices.csv", "effects.csv", "findings.csv", "parts.csv", "study.json"]
     pd.testing.assert_frame_equal(pd.read_csv(folder/"effects.csv"), made.effects, check_dtype=False)
     pd.testing.assert_frame_equal(pd.read_csv(folder/"choices.csv", dtype=dict(query_id=str)), made.choices.astype(dict(query_id=str)), check_dtype=False)
     whole = json.loads((folder/"study.json").read_text(encoding="utf-8"))
@@ -403,7 +403,7 @@ def test_the_page_opens_with_the_answer_and_its_effects(tmp_path, known):
 
 def test_completion_shows_what_a_user_is_meant_to_use(known):
     shown = [name for name in dir(known[2]) if not name.startswith("_")]
-    assert shown == ["answer", "baseline", "checkup", "choices", "design", "effects", "export", "findings", "log", "plot", "proposed", "ranking", "report", "rows", "sections"]
+    assert shown == ["answer", "baseline", "checkup", "choices", "design", "effects", "export", "findings", "log", "parts", "plot", "proposed", "ranking", "report", "rows", "sections"]
     for text in (repr(known[2]), known[2]._repr_markdown_()):
         assert ".choices" in text and ".rows(a, b)" in text and ".export(folder)" in text
     assert all(getattr(Study, name).__doc__ for name in shown if name not in ("log", "baseline"))
