@@ -343,8 +343,7 @@ def support(
     out, made_of = super(CausalReward, self).support(prompts), getattr(self.model_, "made_of", None)
     if made_of is None or not made_of.width: return out
     beyond = made_of.beyond(list(out["prompt"]))
-    tried = (beyond["new_parts"] == "") & (beyond["new_pairs"] == 0)
-    return out.assign(inside=out["inside"] | tried, **beyond)
+    return out.assign(inside=out["inside"] | beyond.pop("tried"), **beyond)
 
 # %% ../nbs/410_causal.ipynb #5be6e57f
 @patch

@@ -238,13 +238,15 @@ def _variance_of(self: ProductKernel, block): return self.var[BLOCKS.index(block
 @patch
 def novelty(
     self: ProductKernel, prompts: list[str], # n_p texts
+    baseline: str | None = None, # beside which they are seen; None: each alone
 ) -> tuple[np.ndarray, np.ndarray]: # (n_p,) variance for every query alike, (n_p,) for a query of unit length
     "How much of a prompt's score the log has not seen: its own effect, and parts and wordings that are new."
     known = set(self.seen)
-    new = np.array([p not in known for p in prompts], float)
-    parts, wordings = self.made_of.unknown(prompts)
-    alike = self._variance_of("own") + self._variance_of("parts") * parts + self._variance_of("wordings") * wordings
-    return new * alike, new * self._variance_of("parts x query") * parts
+    new = np.array([p not in known for p in prompts], float) + (baseline is not None and baseline not in known)
+    parts, wordings = self.made_of.unknown(prompts, baseline)
+    by_parts = self._variance_of("parts") * parts + self._variance_of("wordings") * wordings
+    some = new > 0 # of prompts that were seen, their own effect says what their lone parts do
+    return self._variance_of("own") * new + by_parts * some, self._variance_of("parts x query") * parts * some
 
 # %% ../nbs/408_kernel.ipynb #84d0dce7
 @patch
@@ -253,7 +255,7 @@ def unseen_variance(
     x: np.ndarray, # (..., d_x) smooth features of queries, or their mean
 ) -> np.ndarray: # (..., n_p)
     "Variance that what the log has not seen adds to a gain over the baseline."
-    alike, by_query = (v[:-1] + v[-1] for v in self.novelty([*prompts, baseline]))
+    alike, by_query = self.novelty(prompts, baseline)
     other = np.array([p != baseline for p in prompts], float)
     return other * (alike + (x**2).sum(-1)[..., None] * by_query)
 

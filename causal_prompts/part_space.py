@@ -6,7 +6,6 @@
 __all__ = ['PART_BLOCKS', 'LEAST_SHARING', 'MOST_COLUMNS', 'PartSpace']
 
 # %% ../nbs/407_part_space.ipynb #adecfa1a
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -59,6 +58,7 @@ def fit(
     if P.any(1).mean() < LEAST_SHARING: return self
     self.levels = levels
     self.pairs, self.together = varied_pairs(P, self.most["pairs"]), P.T @ P > 0
+    self.known, self.longest = sorted(found["part"].unique()), int(found.groupby("prompt").size().max())
     self.everywhere = [p for p, k in found.groupby("part")["prompt"].nunique().items() if k == n]
     self._fit_wordings(found, n)
     self._fit_sums(prompts, found)
@@ -170,48 +170,70 @@ def transform(
 def unknown(
     self: PartSpace,
     prompts: list[str], # texts
+    baseline: str | None = None, # what both lack or both hold counts for nothing
 ) -> tuple[np.ndarray, np.ndarray]: # (n,) parts, (n,) wordings of known parts
     "How many parts of each prompt, and how many wordings, the log cannot speak of."
     n = len(prompts)
     if not self.width: return np.zeros(n), np.zeros(n)
-    found = occurrences(self.parts, prompts).drop_duplicates(["prompt", "part", "wording"])
-    known = found["part"].isin([*self.levels, *self.everywhere])
-    worded = found["wording"].isin(self.wordings) | ~found["part"].isin(self.several)
-    row = found["prompt"].to_numpy(int)
-    kept = indicators(row, found["part"], n, self.everywhere).sum(1)
-    new = np.bincount(row[~known], minlength=n) + len(self.everywhere) - kept
-    return new, np.bincount(row[known & ~worded], minlength=n) * 1.
+    parts, wordings = self._unspoken([*prompts, *([] if baseline is None else [baseline])])
+    beside = (frozenset(), frozenset()) if baseline is None else (parts[n], wordings[n])
+    both = zip((parts, wordings), beside)
+    return tuple(np.array([len(own ^ other) for own in mine[:n]], float) for mine, other in both)
+
+# %% ../nbs/407_part_space.ipynb #95a4fb0d
+@patch
+def _unspoken(self: PartSpace, prompts):
+    "The parts without a column, or missing though all logged prompts hold them, and wordings without one: sets."
+    found = occurrences(self.parts, prompts)
+    found = found[found["kind"] != "placeholder"]
+    spoken, worded = {*self.levels, *self.everywhere}, {*self.wordings}
+    several, always, parts, wordings = {*self.several}, {*self.everywhere}, [], []
+    of_prompt = found.groupby("prompt")
+    for i in range(len(prompts)):
+        rows = of_prompt.get_group(i) if i in of_prompt.groups else found[:0]
+        held = {*rows["part"]}
+        parts.append(frozenset((held - spoken) | {("without", p) for p in always - held}))
+        said = {w for p, w in zip(rows["part"], rows["wording"]) if p in several}
+        wordings.append(frozenset(said - worded))
+    return parts, wordings
 
 # %% ../nbs/407_part_space.ipynb #78a93c68
 @patch
 def beyond(
     self: PartSpace,
     prompts: list[str], # texts
-) -> pd.DataFrame: # new_parts (texts; one that is missing after "without"), new_pairs (how many), a row a prompt
+) -> pd.DataFrame: # new_parts (texts; one that is missing after "without"), new_pairs (how many), tried
     "What of each prompt the log has not tried."
-    n, text = len(prompts), self.parts.table.set_index("part")["text"]
-    found = occurrences(self.parts, prompts)
-    new = found[~found["part"].isin([*self.levels, *self.everywhere])].groupby("prompt")["text"].agg(list)
-    kept = indicators(found["prompt"], found["part"], n, self.everywhere) > 0
-    gone = [[f"without {text[p]}" for p, there in zip(self.everywhere, row) if not there] for row in kept]
+    n, found = len(prompts), occurrences(self.parts, prompts)
+    strange = ~found["part"].isin(self.known) & (found["kind"] != "placeholder")
+    new, gone = found[strange].groupby("prompt")["text"].agg(list), self._missing(found, n)
     P = indicators(found["prompt"], found["part"], n, self.levels)
-    apart = np.einsum("ni,ij,nj->n", P, np.triu(~self.together, 1), P)
-    told = ["; ".join(new.get(i, []) + gone[i]) for i in range(n)]
-    return pd.DataFrame(dict(new_parts=told, new_pairs=apart.astype(int)))
+    apart = np.einsum("ni,ij,nj->n", P, np.triu(~self.together, 1), P).astype(int)
+    told = np.array(["; ".join(new.get(i, []) + gone[i]) for i in range(n)], object)
+    size = np.bincount(found["prompt"].to_numpy(int), minlength=n)
+    tried = (told == "") & (apart == 0) & (size > 0) & (size <= 1.5 * self.longest)
+    return pd.DataFrame(dict(new_parts=told, new_pairs=apart, tried=tried))
+
+# %% ../nbs/407_part_space.ipynb #95b3fa9d
+@patch
+def _missing(self: PartSpace, found, n):
+    "Which parts that every logged prompt holds each prompt lacks."
+    text = self.parts.table.set_index("part")["text"]
+    kept = indicators(found["prompt"], found["part"], n, self.everywhere) > 0
+    return [[f"without {text[p]}" for p, there in zip(self.everywhere, row) if not there] for row in kept]
 
 # %% ../nbs/407_part_space.ipynb #98769f29
 _SETTLED = ("levels", "wordings", "several", "everywhere", "families", "moved", "pairs", "together", "length", "place",
+            "known", "longest",
             "scale", "most")
 
 @patch
 def state(self: PartSpace) -> dict:
     "What a file must hold; nothing where there are no columns."
     if not self.width: return {}
-    same = dict(zip(self.parts.wordings["text"], self.parts.wordings["part"]))
-    parts = dict(prompts=list(self.parts.prompts), near=self.parts.near, same=same, named=self.parts.named)
     settled = {k: getattr(self, k) for k in _SETTLED}
     kernel, pca = (None if space is None else space.state() for space in (self.kernel, self.pca))
-    return dict(parts=parts, kernel=kernel, pca=pca, **settled)
+    return dict(parts=self.parts.state(), kernel=kernel, pca=pca, **settled)
 
 # %% ../nbs/407_part_space.ipynb #612775d3
 @patch(cls_method=True)
@@ -222,8 +244,7 @@ def from_state(
     "The space that `state` wrote down."
     if not state: return cls()
     must_fit(set(state) == {*_SETTLED, "parts", "kernel", "pca"}, "what its prompts are made of")
-    of = state["parts"]
-    parts = replace(Parts.of(of["prompts"], same=of["same"], named=of["named"]), near=of["near"], encoder=encoder)
+    parts = Parts.from_state(state["parts"], encoder)
     out = cls(parts, None if encoder is None else partial(text_vectors, encoder, role="prompt"), state["most"])
     for k in _SETTLED: setattr(out, k, state[k])
     for k in ("kernel", "pca"): setattr(out, k, None if state[k] is None else space_from_state(state[k]))

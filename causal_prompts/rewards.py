@@ -18,7 +18,8 @@ from threadpoolctl import threadpool_limits
 from .averages import averages_on, column_of_levels
 from .core import as_texts
 from .embeddings import are_names, TextEncoder
-from .part_effects import false_discovery, pair_effects, part_effects, parts_of
+from .part_effects import false_discovery, pair_effects, PART_KEYS, parts_of
+from .part_effects import part_effects as effects_of_parts
 from .parts import Parts
 from .routes import Route
 from .rows import expected_score, Rows, text_vectors
@@ -318,9 +319,11 @@ def part_effects(
 ) -> pd.DataFrame: # as `part_effects.part_effects`, a column of levels first
     "Average effect of each part of the prompts, in points of score, the other parts held fixed."
     parts, (rows, y) = self._asked_parts(), self.residuals()
-    if by is None: return part_effects(rows, y, parts, alpha)
+    if by is None: return effects_of_parts(rows, y, parts, alpha)
     level = column_of_levels(self.log_, by)
-    out = {v: part_effects(rows, y, parts, alpha, (level == v).to_numpy(bool, na_value=False))
+    if by in PART_KEYS:
+        raise ValueError(f"by must not be a name of the table {PART_KEYS}, got {by!r}; rename the column")
+    out = {v: effects_of_parts(rows, y, parts, alpha, (level == v).to_numpy(bool, na_value=False))
            for v in level.dropna().unique()}
     table = pd.concat(out, names=[by]).reset_index(level=0).reset_index(drop=True)
     return table.assign(q=false_discovery(table["p"]))

@@ -202,3 +202,72 @@ def test_a_combination_of_what_was_tried_is_inside_and_what_was_not_is_named():
     odd = reward.support(["Solve it. Give units. Cite a source.", "Solve it. Whistle a tune while thinking of the sea.", "Be brief."])
     assert list(odd["new_pairs"]) == [1, 0, 0]
     assert odd["new_parts"].tolist() == ["", "Whistle a tune while thinking of the sea.", "without Solve it."]
+
+
+def by_task(route_columns, seed=0, n=600):
+    "Every prompt says exactly one of three sentences, and ends by its task; the tasks differ in level."
+    rng, rows = np.random.default_rng(seed), []
+    for i in range(n):
+        task, v, u = rng.choice(["a", "b"]), rng.integers(3), rng.random() < .5
+        prompt = " ".join([*([SENTENCES[0]] if u else []), SENTENCES[1 + v], "Work on it." if task == "a" else "Start now."])
+        rows.append(dict(query=f"query {i} of {i * 7 % 31} words", prompt=prompt, task=task, propensity=1 / 12,
+                         score=(1 if task == "a" else -1) + .3 * (v == 0) + .3 * u + .3 * rng.normal()))
+    return cp.Triplets(pd.DataFrame(rows)[["query", "prompt", "score", "task", *route_columns]], score_range=(-9, 9))
+
+@pytest.mark.parametrize("route, columns", [("weighted", ["propensity"]), ("dml", [])])
+@pytest.mark.filterwarnings("ignore")
+def test_levels_are_read_on_their_own_and_what_must_depend_has_no_estimate(route, columns):
+    reward = cp.CausalReward(route, learner="kernel", folds=0, encoder=Words()).fit(by_task(columns))
+    table = reward.part_effects(by="task").set_index(["task", "text"])
+    for task in ("a", "b"):
+        one_of = table.loc[task].reindex(SENTENCES[1:4])
+        assert one_of["effect"].isna().all() and (one_of["apart"].str.len() > 5).all(), "just one of three is always there"
+        free = table.loc[(task, SENTENCES[0])]
+        assert abs(free["effect"] - .3) < 4 * free["se"] and free["se"] < .1
+    named = reward.log_.frame.assign(family="x")[["query", "prompt", "score", "family", *columns]]
+    other = cp.CausalReward(route, learner="kernel", folds=0, encoder=Words()).fit(cp.Triplets(named, score_range=(-9, 9)))
+    with pytest.raises(ValueError, match="by must not be a name of the table"): other.part_effects(by="family")
+
+
+def test_one_query_gives_no_error_and_no_p_value():
+    log = made_log(13)
+    first = log.frame["query"].iloc[0]
+    f = log.frame[["query", "prompt", "score"]].assign(task=np.where(log.frame["query"] == first, "one", "rest"))
+    table = cp.CausalReward("within", learner="kernel", folds=0, encoder=Words()).fit(cp.Triplets(f, score_range=(-9, 9))).part_effects(by="task")
+    one = table[table["task"] == "one"]
+    assert one["se"].isna().all() and one["p"].isna().all() and one["q"].isna().all()
+    assert table.loc[table["task"] == "rest", "q"].notna().all()
+
+
+def test_no_more_prompts_than_parts_is_said():
+    has = np.array([[0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0], [1, 0, 1, 0, 0, 0]], bool)
+    _, table = effects_of(made_log(14, has=has, n_p=4, k=3))
+    assert len(table) == 3 and (table["errors"] == "by query alone").all()
+    assert (effects_of(made_log(0))[1]["errors"] == "by query and prompt").all()
+
+
+def test_parts_named_by_hand_and_their_families_are_used_and_kept(tmp_path):
+    log = made_log(15)
+    prompts = list(log.prompts["prompt"])
+    blocks = {"both": f"{SENTENCES[0]} {SENTENCES[1]}", "brief": SENTENCES[3]}
+    parts = Parts.of(prompts, named=blocks).with_families({SENTENCES[3]: "mine"})
+    reward = cp.CausalReward("within", learner="kernel", folds=0, encoder=Words(), parts=parts).fit(log)
+    table = reward.part_effects().set_index("part")
+    assert {"both", "brief"} <= set(table.index) and table.loc["brief", "family"] == "mine" and not any("new: " in p for p in table.index)
+    titled = [("# Be careful\n" if i % 2 else "") + p + ("\nBe careful" if i % 3 else "") for i, p in enumerate(prompts)]
+    log = cp.Triplets(log.frame[["query", "score"]].assign(prompt=log.frame["prompt"].map(dict(zip(prompts, titled)))), score_range=(-9, 9))
+    reward = cp.CausalReward("within", learner="kernel", folds=0, encoder=Words()).fit(log)
+    reward.save(tmp_path/"r.zip")
+    again = cp.loading.load_reward(tmp_path/"r.zip", encoder=Words())
+    assert np.array_equal(again.effect(["q"], titled[:4]), reward.effect(["q"], titled[:4]))
+
+
+def test_what_prompt_and_baseline_share_adds_no_doubt():
+    log = made_log(16)
+    asked = ["a query"], ["Whistle a tune. Solve it. Be brief."]
+    width = {}
+    for base in ("Whistle a tune. Solve it.", "Solve it."):
+        reward = cp.CausalReward("within", learner="kernel", folds=0, encoder=Words(), baseline=base)
+        lo, hi = reward.fit(log).effect_interval(*asked)
+        width[base] = float((hi - lo)[0, 0])
+    assert width["Whistle a tune. Solve it."] < width["Solve it."]
