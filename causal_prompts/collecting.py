@@ -15,8 +15,8 @@ import pandas as pd
 from fastcore.basics import patch
 
 from .connection import each, wait
-from .core import content_id, Finding, rng
-from .dealing import DESIGNS, pair_cells, prompt_table, single_cells, whole_number
+from .core import content_id, Finding, rng, whole_number
+from .dealing import DESIGNS, pair_cells, prompt_table, single_cells
 from .factorial import Factorial, part_cells
 from .holes import missing_answers, retried_answers
 from .identity import request_key

@@ -16,8 +16,8 @@ import pandas as pd
 from fastcore.basics import patch
 from .banks import Bank, compared_parts, refuse_strangers, twice
 from .checks import thresholds
-from .core import as_texts, content_id, Finding, rng
-from .dealing import deal, whole_number
+from .core import as_texts, content_id, Finding, rng, whole_number
+from .dealing import deal
 from .separation import foresight, visible_effects
 from .worlds import inclusion_probabilities, systematic_sample
 

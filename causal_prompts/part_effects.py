@@ -180,22 +180,23 @@ def part_columns(
 
 # %% ../nbs/307_part_effects.ipynb #70d0ac05
 def part_effects(
-    rows: Rows, y: np.ndarray, # a log as arrays, opened by a route; (n,) residual scores
+    rows: Rows, y: np.ndarray, # a log, opened by a route; (n,) residual scores
     parts: Parts, # of its prompts
     alpha: float = .05, # 1 - coverage
-    keep: np.ndarray | None = None, # (n,) rows to average over
-) -> pd.DataFrame: # columns PART_KEYS, a row a part
-    "Average effect of each part, in points of score, the other parts held fixed."
-    keep = np.ones(len(y), bool) if keep is None else np.asarray(keep, bool)
+    keep: np.ndarray | None = None, # (n,) rows averaged
+) -> pd.DataFrame: # PART_KEYS, a row a part
+    "Average effect of each part in points of score, the others held fixed."
+    keep = np.full(len(y), True) if keep is None else np.asarray(keep, bool)
     some, left = rows.take(keep), spread_kept(rows)
     P, levels, found = part_columns(some, parts)
-    if not levels: return _no_part_effects()
+    if not levels: return _no_effects()
     first = grouped_columns(P[np.unique(some.p)])
-    F = np.c_[P[:, np.unique(first)], _lone_columns(some, parts, found)]
+    cols = np.unique(first)
+    F = np.c_[P[:, cols], _lone_columns(some, parts, found)]
     X = rows.route.residual(rows, F[rows.p])[keep]
-    mixed = _mixed_columns(some, P[:, np.unique(first)], X)
-    fitted = _fitted_parts(some, y[keep], X, mixed, None if left is None else left[keep])
-    return _part_table(_described(some, P, levels, found, first), np.unique(first), fitted, mixed, alpha)
+    mixed = _mixed_columns(some, P[:, cols], X)
+    fits = _fitted_parts(some, y[keep], X, mixed, None if left is None else left[keep])
+    return _part_table(_described(some, P, levels, found, first), cols, fits, mixed, alpha)
 
 # %% ../nbs/307_part_effects.ipynb #61231f8d
 def _mixed_columns(rows, P, X):
@@ -258,7 +259,7 @@ def _standing_beside(P, texts, first):
 PART_KEYS = ["part", "text", "effect", "se", "lo", "hi", "df", "p", "q", "n", "prompts", "queries", "family", "company",
          "apart", "errors"]
 
-def _no_part_effects():
+def _no_effects():
     return pd.DataFrame({k: pd.Series(dtype=object if k in ("part", "text") else float) for k in PART_KEYS})
 
 def _part_table(table, columns, fitted, mixed, alpha):
