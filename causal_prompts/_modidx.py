@@ -819,6 +819,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'causal_prompts.core.as_markdown': ('core.html#as_markdown', 'causal_prompts/core.py'),
                                      'causal_prompts.core.as_texts': ('core.html#as_texts', 'causal_prompts/core.py'),
                                      'causal_prompts.core.content_id': ('core.html#content_id', 'causal_prompts/core.py'),
+                                     'causal_prompts.core.former_names': ('core.html#former_names', 'causal_prompts/core.py'),
                                      'causal_prompts.core.import_quietly': ('core.html#import_quietly', 'causal_prompts/core.py'),
                                      'causal_prompts.core.markdown_table': ('core.html#markdown_table', 'causal_prompts/core.py'),
                                      'causal_prompts.core.mean_interval': ('core.html#mean_interval', 'causal_prompts/core.py'),

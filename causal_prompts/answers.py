@@ -8,6 +8,7 @@ __all__ = ['JOINS', 'plain_characters', 'last_boxed', 'bare', 'comparable_answer
 
 # %% ../nbs/613_answers.ipynb #405b5d13
 import re, unicodedata
+from .core import former_names
 
 # %% ../nbs/613_answers.ipynb #ef7f6ce9
 _GROUP = re.compile("(?<=\\d)[\u00a0\u2009\u202f'’_](?=\\d{3}(?!\\d))") # what may stand between thousands
@@ -156,3 +157,6 @@ def final_answer(
 ) -> str | None: # None where nothing is marked
     "What a reply marks as its answer."
     return marked_answer(plain_characters(reply))[0]
+
+# %% ../nbs/613_answers.ipynb #a42047b3
+__getattr__ = former_names(__name__, plain="answers.plain_characters", comparable="answers.comparable_answer")

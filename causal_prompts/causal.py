@@ -17,7 +17,7 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 # %% ../nbs/410_causal.ipynb #9f21fcc7
-from .core import as_texts, Finding, mean_interval, NotIdentifiedError
+from .core import former_names, as_texts, Finding, mean_interval, NotIdentifiedError
 from .covariates import levels_not_held
 from .embeddings import TextEncoder
 from .inference import contrasts
@@ -368,3 +368,6 @@ def state(self: CausalReward) -> dict:
         params=params, encoder=self.encoder_.state() if ours else None, baseline=self.baseline_, route=self.route_,
         why=self.why_, nuisance=self.nuisance_, learner=self.learner_, identification=self.identification_.to_dict(),
         support=self.support_.state(), kernel=self.model_.state())
+
+# %% ../nbs/410_causal.ipynb #4ecc1b8b
+__getattr__ = former_names(__name__, load_reward="loading")

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import sparse
 
 from .checks import check, thresholds
-from .core import Finding, rng
+from .core import former_names, Finding, rng
 from .covariates import code_covariate
 from .residuals import residuals
 from .routes import Backdoor, Nothing, usable_covariates, Weighted, Within
@@ -181,3 +181,6 @@ def _balance_finding(res, traits, pairs, threshold):
         res.route.choose(_BALANCE_ADVICE) if flagged else "", _balance_facts(res, pairs, flagged),
         ("love", dict(label="trait", threshold=threshold, title="Balance before and after adjusting",
                       xlabel=f"largest correlation with one of {len(res.names)} prompt components")))
+
+# %% ../nbs/501_confounding.ipynb #8d75aeab
+__getattr__ = former_names(__name__, assignment="assignments", nuisance="nuisances")

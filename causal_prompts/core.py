@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['VERDICTS', 'content_id', 'rng', 'LogError', 'NotIdentifiedError', 'as_texts', 'plain_words', 'whole_number',
            'mean_interval', 'Finding', 'printable', 'as_markdown', 'markdown_table', 'whole_file', 'import_quietly',
-           'progress']
+           'progress', 'former_names']
 
 # %% ../nbs/003_core.ipynb #1a41d21b
-import copyreg, hashlib, os, re, sys, unicodedata
+import copyreg, hashlib, os, re, sys, unicodedata, warnings
+from collections.abc import Callable
 from contextlib import contextmanager
 from importlib import import_module
 from dataclasses import dataclass, field
@@ -285,3 +286,19 @@ def progress(
     if show is None: # IN_TEST is nbdev's mark of a test run
         show = (sys.stderr.isatty() or "ipykernel" in sys.modules) and not os.environ.get("IN_TEST")
     return tqdm(items, desc=what, total=total, delay=2, disable=not show, file=sys.stderr)
+
+# %% ../nbs/003_core.ipynb #3b42b9ef
+def former_names(
+    module: str, # `__name__` of the module where they stood
+    **homes: str, # name -> module that has it now; "module.name" where its name is another
+) -> Callable: # the module's `__getattr__`
+    "Names that moved: they work with a warning until version 0.2."
+    package, _, own = module.rpartition(".")
+    def moved(name):
+        if name not in homes: raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        home, _, new = homes[name].partition(".")
+        value = getattr(import_module(f"{package}.{home}"), new or name)
+        warnings.warn(f"{package}.{own}.{name} is now {package}.{home}.{new or name}; "
+                      "the former place goes with version 0.2", FutureWarning, stacklevel=2)
+        return value
+    return moved

@@ -10,6 +10,7 @@ import inspect
 from functools import lru_cache
 
 from .sandbox import run_apart
+from .core import former_names
 
 # %% ../nbs/621_figures.ipynb #b07e5fce
 def _meaning_of(axis, freq):
@@ -202,3 +203,6 @@ def figure_of(
     name = PICTURE if picture else ""
     program = f"{_reader()}\nresult = _run_and_read({code!r}, {name!r})\n"
     return run_apart(program, files, timeout, memory, fetch=[name] if picture else [], **options)
+
+# %% ../nbs/621_figures.ipynb #43af69ce
+__getattr__ = former_names(__name__, draw="figures.figure_of")

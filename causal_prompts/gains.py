@@ -12,7 +12,7 @@ import pandas as pd
 from dataclasses import replace
 
 from .causal import CausalReward
-from .core import Finding, NotIdentifiedError
+from .core import former_names, Finding, NotIdentifiedError
 from .evaluation import compare, ranking
 from .naive import NaiveReward
 from .plots import shorten
@@ -318,3 +318,6 @@ def log_section(
     columns = [c for c in asked if c in always or c in log.frame and log.frame[c].nunique() > 1]
     text = f"{about} {repr(log).removeprefix('Triplets: ')}. Its first rows:"
     return "The log", text, log.frame[columns].head(rows)
+
+# %% ../nbs/912_gains.ipynb #83805e94
+__getattr__ = former_names(__name__, short_names="text_names", judged="gains.both_rankings")

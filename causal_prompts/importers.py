@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from ._entered import ENTERED
-from .core import LogError
+from .core import former_names, LogError
 from .exporting import to_dspy, to_messages, to_text
 from .file_kinds import files_of, kind_of, Look, look, objects_of
 from .messages import cut_query, field_of, fields_text, matched, plain, query_of, said, template_of
@@ -193,3 +193,6 @@ _all_ = ["MOST", "TOOLS", "Look", "Tool", "as_log", "batch", "bytes_of", "cells_
     "program_text", "promptfoo", "promptolution", "query_of", "ragas", "refusal", "router", "said", "takes",
     "template_of", "text_of", "to_dspy", "to_messages", "to_text", "tool_of", "trials", "variables_left",
     "with_options", "without_options"]
+
+# %% ../nbs/790_importers.ipynb #e2c5271d
+__getattr__ = former_names(__name__, read="importers.read_tool")

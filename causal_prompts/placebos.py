@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from .checks import check, thresholds
-from .core import as_texts, Finding, NotIdentifiedError, plain_words
+from .core import former_names, as_texts, Finding, NotIdentifiedError, plain_words
 from .inference import contrasts, queries_met, reachable_prompts, residual_indicators, spread_kept
 from .plots import shorten
 from .residuals import holm, joint_test, learned_direction, Residuals, residuals, slopes
@@ -374,3 +374,6 @@ def _outcome_finding(table, r, alpha):
         r.route.choose(_OUTCOME_ADVICE) if rings else "", facts,
         ("bars", dict(label="trait", value="explained", mark="alarm",
                       xlabel="share of the trait explained by the prompt")))
+
+# %% ../nbs/506_placebos.ipynb #e1b4896b
+__getattr__ = former_names(__name__, shuffled_prompts="shuffles")

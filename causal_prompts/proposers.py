@@ -13,7 +13,7 @@ from inspect import signature
 import numpy as np
 from fastcore.basics import patch
 
-from .core import as_texts, plain_words
+from .core import former_names, as_texts, plain_words
 from .pieces import PLACEHOLDER, sentences
 from .triplets import Triplets
 from .world_texts import pick_one
@@ -188,3 +188,6 @@ def require_proposer(
         name = getattr(proposer, "__name__", type(proposer).__name__)
         raise TypeError(f"{called} and return texts, got {name}{takes} ({e}); "
                         "rng is a numpy Generator, the only source of chance it may use") from None
+
+# %% ../nbs/801_proposers.ipynb #9413afcb
+__getattr__ = former_names(__name__, sentences="pieces")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .checks import check, thresholds
-from .core import Finding, import_quietly, NotIdentifiedError, rng
+from .core import former_names, Finding, import_quietly, NotIdentifiedError, rng
 from .graph import PromptGraph
 from .inference import contrasts
 from .placebos import prompt_indicators
@@ -253,3 +253,9 @@ def _refute_finding(table, facts, null, alpha):
         "by less than half its standard error; "
         f"halves scatter at most {thresholds.halves_scatter:g} times as much as it says",
         advice, facts, ("hist", form), pd.DataFrame(dict(effect=null)))
+
+# %% ../nbs/507_refutation.ipynb #df8640b2
+__getattr__ = former_names(
+    __name__, confounding_bias="sensitivity_analysis",
+    robustness_value="sensitivity_analysis",
+    sensitivity="sensitivity_analysis")

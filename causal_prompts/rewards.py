@@ -16,10 +16,9 @@ from sklearn.exceptions import NotFittedError
 from threadpoolctl import threadpool_limits
 
 from .averages import averages_on, column_of_levels
-from .core import as_texts
+from .core import former_names, as_texts
 from .embeddings import are_names, TextEncoder
-from .part_effects import false_discovery, pair_effects, PART_KEYS, parts_of
-from .part_effects import part_effects as effects_of_parts
+from .part_effects import false_discovery, pair_effects, PART_KEYS, parts_of, part_effects as effects_of_parts
 from .parts import Parts
 from .routes import Route
 from .rows import expected_score, Rows, text_vectors
@@ -351,3 +350,6 @@ def save(
     "Write the fitted reward and its log to one file, which `load_reward` reads."
     self.require_fitted()
     write_archive(path, dict(format=1, **self.state()), self.log_)
+
+# %% ../nbs/404_rewards.ipynb #1077f056
+__getattr__ = former_names(__name__, blindness="blind_texts")

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from .inside import ARCHITECTURES, BOX, FILES, MB, READY, pack, unpack
+from .core import former_names
 
 # %% ../nbs/612_sandbox.ipynb #sandbox009
 WORDS = "I trust this code" # what to say to run code where it cannot be run apart
@@ -377,3 +378,6 @@ def _check_program(code, fetch):
     if not isinstance(code, str): raise TypeError(f"code must be a text of Python, got {type(code).__name__}")
     if isinstance(fetch, str):
         raise TypeError(f"fetch must be a list of names, got the text {fetch!r}; pass [{fetch!r}]")
+
+# %% ../nbs/612_sandbox.ipynb #7ade53cc
+__getattr__ = former_names(__name__, run="sandbox.run_apart")

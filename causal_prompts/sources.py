@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from .core import LogError
+from .core import former_names, LogError
 from .plots import shorten
 
 # %% ../nbs/006_sources.ipynb #imp008
@@ -331,3 +331,6 @@ def csv_of(
     twice = sorted({n for n in names if names.count(n) > 1 and n})
     if twice: raise refusal(where, f"two columns of the name {twice[0]!r}", "rename one", column=twice[0])
     return [{n: v for n, v in zip(names, r) if n.strip()} for _, r in rows]
+
+# %% ../nbs/006_sources.ipynb #0967d462
+__getattr__ = former_names(__name__, files_of="file_kinds", kind_of="file_kinds")

@@ -17,6 +17,7 @@ from .reading import no_prompt, records_once, rows_of, stems, USUAL_INPUTS, with
 from .sources import note, refusal
 from .tool_logs import as_log, is_score, pick, scored, Tool, TOOLS
 from .triplets import Triplets
+from .core import former_names
 
 # %% ../nbs/712_trace_importers.ipynb #tim007
 def _mean(values, name, where):
@@ -282,3 +283,6 @@ def _is_phoenix(seen):
 TOOLS |= dict(
     langfuse=Tool(langfuse, _is_langfuse, "exported observations or traces"),
     phoenix=Tool(phoenix, _is_phoenix, "spans with annotations, an experiment's JSON"))
+
+# %% ../nbs/712_trace_importers.ipynb #3333f3fa
+__getattr__ = former_names(__name__, router="from_routers")

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from .checks import check, thresholds
-from .core import Finding, NotIdentifiedError, rng
+from .core import former_names, Finding, NotIdentifiedError, rng
 from .difficulty import text_numbers
 from .measures import predicted_effects
 from .prompt_contrasts import PromptContrasts, against_promise, best_of_half, promise_variance
@@ -195,3 +195,6 @@ def _shift_rule(alpha):
             f"or of the lead over random prompts, minus its promise ({1 - alpha / 2:.1%} each) below 0, "
             f"or queries that differ (AUC >= {thresholds.clear_auc} "
             f"or {thresholds.clear_outside:.0%} outside the support, p <= {alpha:g})")
+
+# %% ../nbs/814_transport.ipynb #598b1532
+__getattr__ = former_names(__name__, drift="monitoring")

@@ -13,7 +13,7 @@ import pandas as pd
 from fastcore.basics import patch
 from sklearn.exceptions import NotFittedError
 
-from .core import as_texts, Finding, rng
+from .core import former_names, as_texts, Finding, rng
 from .forms import draw
 from .plots import shorten
 from .proposers import EditProposer, ideas_from, require_proposer
@@ -293,3 +293,6 @@ def replay(self: Search): # -> a proposer
     by_parent = made["prompt"].groupby([made["query"], made["parent"].map(prompt_of)])
     record = {k: list(texts) for k, texts in by_parent}
     return lambda query, prompt, n, rng: record.get((query, prompt), [])[:n]
+
+# %% ../nbs/802_treesearch.ipynb #e599b7d2
+__getattr__ = former_names(__name__, Study="treesearch.Search", sentences="pieces")

@@ -1,5 +1,6 @@
 "Names that moved work under their former place for one version, and say where they are now."
 import subprocess, sys
+from importlib import import_module
 
 import pytest
 
@@ -32,3 +33,20 @@ def test_the_finding_on_the_route_answers_to_its_former_name():
     world = cp.World.preset("randomised")
     model = cp.CausalReward(learner="kernel", folds=0, encoder=Words(), baseline=world.baseline).fit(world.log(60, n_prompts=4))
     with pytest.warns(FutureWarning, match="strategy_ is now identification_"): assert model.strategy_ is model.identification_
+
+
+@pytest.mark.parametrize("old, new", [
+    ("importers.read", "importers.read_tool"), ("sandbox.run", "sandbox.run_apart"), ("figures.draw", "figures.figure_of"),
+    ("treesearch.Study", "treesearch.Search"), ("treesearch.sentences", "pieces.sentences"), ("causal.load_reward", "loading.load_reward"),
+    ("confounding.assignment", "assignments.assignment"), ("confounding.nuisance", "nuisances.nuisance"),
+    ("placebos.shuffled_prompts", "shuffles.shuffled_prompts"), ("refutation.sensitivity", "sensitivity_analysis.sensitivity"),
+    ("transport.drift", "monitoring.drift"), ("rewards.blindness", "blind_texts.blindness"), 
+    ("gains.judged", "gains.both_rankings"), ("answers.plain", "answers.plain_characters"), ("sources.files_of", "file_kinds.files_of"),
+    ("trace_importers.router", "from_routers.router"), ("proposers.sentences", "pieces.sentences")])
+def test_a_name_that_moved_works_and_says_where_it_is(old, new):
+    at = lambda path: getattr(import_module(f"causal_prompts.{path.split('.')[0]}"), path.split(".")[1])
+    if old == "proposers.sentences": assert at(old) is at(new) # imported there, as it is used there
+    else:
+        with pytest.warns(FutureWarning, match=rf"causal_prompts\.{old} is now causal_prompts\.{new}; the former place goes"): found = at(old)
+        assert found is at(new)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"): at(f"{old.split('.')[0]}.nothing")
