@@ -15,10 +15,12 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from threadpoolctl import threadpool_limits
 
+# %% ../nbs/404_rewards.ipynb #03d34f4c
 from .averages import averages_on, column_of_levels
 from .core import former_names, as_texts
 from .embeddings import are_names, TextEncoder
-from .part_effects import false_discovery, pair_effects, PART_KEYS, parts_of, part_effects as effects_of_parts
+from .part_effects import false_discovery, pair_effects, PART_KEYS, parts_of
+from .part_effects import part_effects as effects_of_parts
 from .parts import Parts
 from .routes import Route
 from .rows import expected_score, Rows, text_vectors
