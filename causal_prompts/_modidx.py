@@ -3689,6 +3689,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'causal_prompts/same_parts.py')},
             'causal_prompts.sandbox': { 'causal_prompts.sandbox.Ran': ('sandbox.html#ran', 'causal_prompts/sandbox.py'),
                                         'causal_prompts.sandbox.SandboxError': ('sandbox.html#sandboxerror', 'causal_prompts/sandbox.py'),
+                                        'causal_prompts.sandbox.__getattr__': ('sandbox.html#__getattr__', 'causal_prompts/sandbox.py'),
                                         'causal_prompts.sandbox._bound': ('sandbox.html#_bound', 'causal_prompts/sandbox.py'),
                                         'causal_prompts.sandbox._check_positive': ( 'sandbox.html#_check_positive',
                                                                                     'causal_prompts/sandbox.py'),

@@ -6,7 +6,7 @@
 __all__ = ['WORDS', 'START', 'RESULT', 'DEPTH', 'SandboxError', 'Ran', 'available', 'run_apart']
 
 # %% ../nbs/612_sandbox.ipynb #sandbox003
-import json, math, os, platform, re, selectors, shutil, signal, subprocess, sys, tempfile, time
+import json, math, os, platform, re, selectors, shutil, signal, subprocess, sys, tempfile, time, warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from .inside import ARCHITECTURES, BOX, FILES, MB, READY, pack, unpack
-from .core import former_names
 
 # %% ../nbs/612_sandbox.ipynb #sandbox009
 WORDS = "I trust this code" # what to say to run code where it cannot be run apart
@@ -380,4 +379,9 @@ def _check_program(code, fetch):
         raise TypeError(f"fetch must be a list of names, got the text {fetch!r}; pass [{fetch!r}]")
 
 # %% ../nbs/612_sandbox.ipynb #7ade53cc
-__getattr__ = former_names(__name__, run="sandbox.run_apart")
+def __getattr__(name): # written out, as this module loads nothing but the standard library
+    "The former name of `run_apart`."
+    if name != "run": raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn("causal_prompts.sandbox.run is now causal_prompts.sandbox.run_apart; "
+                  "the former place goes with version 0.2", FutureWarning, stacklevel=2)
+    return run_apart

@@ -149,7 +149,8 @@ def test_the_table_holds_what_the_reward_says(reward, study):
         lo, hi = reward.effect_interval([row.query], [row.prompt])
         near = reward.support([row.prompt]).iloc[0]
         assert row.effect == pytest.approx(reward.effect([row.query], [row.prompt])[0, 0]) and (row.lo, row.hi) == pytest.approx((lo[0, 0], hi[0, 0]))
-        assert row.quantile == near["quantile"] and row.inside == near["inside"] and row.distance == pytest.approx(near["distance"])
+        assert row.quantile == pytest.approx(near["quantile"], abs=0, nan_ok=True) and row.inside == near["inside"]
+        assert row.distance == pytest.approx(near["distance"], nan_ok=True) # missing for a text that the encoder cannot tell from a logged one
 
 
 def test_all_new_texts_of_a_round_are_embedded_in_one_call(world, log):
