@@ -35,14 +35,10 @@ def fitted(log, parts, route="auto"):
 
 def drawn(world, pairs, seed):
     "The log of a 0/1 score for every (query, prompt)."
-    values = np.array([world.value([q], [p])[0, 0] for q, p in pairs]) if len(pairs) < 200 else values_of(world, pairs)
-    score = (np.random.default_rng(seed).random(len(pairs)) < values).astype(float)
-    return pd.DataFrame(pairs, columns=["query", "prompt"]).assign(score=score)
-
-def values_of(world, pairs):
-    q, queries = pd.factorize(np.array([q for q, _ in pairs], object))
-    p, prompts = pd.factorize(np.array([p for _, p in pairs], object))
-    return world.value(list(queries), list(prompts))[q, p]
+    frame = pd.DataFrame(pairs, columns=["query", "prompt"])
+    (q, queries), (p, prompts) = pd.factorize(frame["query"]), pd.factorize(frame["prompt"])
+    values = world.value(list(queries), list(prompts))[q, p]
+    return frame.assign(score=(np.random.default_rng(seed).random(len(frame)) < values).astype(float))
 
 def factorial_log(world, calls, seed):
     queries = world.queries(min(600, calls), seed)["query"]
@@ -158,7 +154,7 @@ def kept(seed, names=GRIDS, queries=400):
     "tau-b on held-out queries of recorded grids, over prompts that the log has seen and new ones, with the parts and without."
     out = []
     for name in names:
-        grid = cp.grids.Grid(cp.load_dataset(name)) if hasattr(cp, "load_dataset") else cp.grids.Grid(cp.grids.load_dataset(name))
+        grid = cp.grids.Grid(cp.load_dataset(name))
         rng = np.random.default_rng(seed)
         values = grid.values
         test = rng.random(len(values)) < .4
