@@ -230,7 +230,7 @@ def read(source, **how) -> Triplets:
 
 class World:
     'A causal world that writes queries and prompts, logs scores, and knows every potential outcome.'
-    def __init__(self, confounding: float = ..., visible: bool = ..., overlap: float = ..., noise: float = ..., nonlinearity: float = ..., repeats: int = ..., seed: int = ..., graded: bool = ..., prompts_per_query: int = ...) -> None: ...
+    def __init__(self, confounding: float = ..., visible: bool = ..., overlap: float = ..., noise: float = ..., nonlinearity: float = ..., repeats: int = ..., seed: int = ..., graded: bool = ..., prompts_per_query: int = ..., effect_size: float = ...) -> None: ...
     baseline: Any
     confounding: float
     def draw(self, queries, prompts, repeats: int = ..., seed: int = ...) -> _np.ndarray:
@@ -240,6 +240,7 @@ class World:
         'The arrows between them.'
     def effect(self, queries, prompts, baseline: str | None = ...) -> _np.ndarray:
         'The gain of each prompt over the baseline prompt on each query, exactly.'
+    effect_size: float
     def expected_scores(self, kind, difficulty: _np.ndarray, has: _pd.DataFrame) -> _np.ndarray:
         '(n_q, n_p) expected scores from kinds, difficulties and an (n_p, n_ideas) table of ideas.'
     graded: bool

@@ -4814,6 +4814,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'causal_prompts.worlds.World.rephrasings': ( 'worlds.html#world.rephrasings',
                                                                                     'causal_prompts/worlds.py'),
                                        'causal_prompts.worlds.World.value': ('worlds.html#world.value', 'causal_prompts/worlds.py'),
+                                       'causal_prompts.worlds._base_scores': ('worlds.html#_base_scores', 'causal_prompts/worlds.py'),
                                        'causal_prompts.worlds._check_settings': ('worlds.html#_check_settings', 'causal_prompts/worlds.py'),
                                        'causal_prompts.worlds._preset_settings': ( 'worlds.html#_preset_settings',
                                                                                    'causal_prompts/worlds.py'),

@@ -31,6 +31,7 @@ class World:
     seed: int = 0
     graded: bool = False # scores 0, 0.5, 1 instead of 0, 1
     prompts_per_query: int = 4 # in a log
+    effect_size: float = 1. # the effects of the ideas are multiplied by it
     baseline = BASELINE
 
     def __post_init__(self): _check_settings(self)
@@ -50,12 +51,16 @@ def _check_settings(world):
     if not 0 <= world.confounding < np.inf:
         raise ValueError(f"confounding must be a finite number >= 0, got {world.confounding!r}; "
                          "0 is a randomised log, 1 a strongly confounded one")
+    if not 0 < world.effect_size <= 2:
+        raise ValueError(f"effect_size must lie above 0 and be at most 2, got {world.effect_size!r}; with 1 the "
+                         "difficulty of a query matters more than any prompt")
     for name in ("repeats", "prompts_per_query"): whole_number(getattr(world, name), name)
     rng(world.seed)
 
 # %% ../nbs/202_worlds.ipynb #f4c91651
 PRESETS = {"randomised": dict(confounding=0.), "confounded-visible": dict(visible=True, prompts_per_query=1),
-           "confounded-hidden": dict(visible=False), "no-overlap": dict(overlap=0., prompts_per_query=1)}
+           "confounded-hidden": dict(visible=False), "no-overlap": dict(overlap=0., prompts_per_query=1),
+           "compositional": dict(confounding=0., visible=False, effect_size=1.7)}
 
 def _preset_settings(name):
     "The settings of a world by its name."
@@ -127,7 +132,13 @@ _EFFECT = pd.DataFrame({ # idea -> gain in arithmetic, dates, sentiment, extract
     "brief": [-.10, -.09, .06, 0, -.10], "analogy": [-.06, -.05, -.09, -.10, -.05],
     "role": [0] * 5, "thanks": [0] * 5, "stakes": [0] * 5, "praise": [0] * 5}, index=KINDS, dtype=float).T
 _PAIR, _PAIR_EFFECT = ("steps", "check"), np.array([.03, .03, 0, 0, .04]) # extra where both are present
-_EASY, _HARD = .71, .21 # expected score of the baseline prompt at difficulty 0 and 1
+
+def _base_scores(world):
+    "Expected score of the baseline prompt at difficulty 0 and 1."
+    effect = world.effect_size * _EFFECT.to_numpy()
+    gain = np.maximum(effect, 0).sum(0) + world.effect_size * _PAIR_EFFECT
+    loss = np.minimum(effect, 0).sum(0)
+    return min(.71, .98 - gain.max()), max(.21, .02 - loss.min())
 
 # %% ../nbs/202_worlds.ipynb #1d82a203
 @patch
@@ -139,9 +150,10 @@ def expected_scores(self: World,
     has = has.to_numpy()
     pair = has[:, [list(IDEAS).index(i) for i in _PAIR]].all(1)
     gain = ((_EFFECT.to_numpy().T[:, None] * has[None]).sum(-1) + _PAIR_EFFECT[:, None] * pair)[kind]
-    d = np.asarray(difficulty)[:, None]
+    gain = gain * self.effect_size
+    d, (easy, hard) = np.asarray(difficulty)[:, None], _base_scores(self)
     bent = .15 * np.tanh(gain / .15) * np.where(gain > 0, 2 * d, 2 * (1 - d))
-    value = _EASY + (_HARD - _EASY) * d + (1 - self.nonlinearity) * gain + self.nonlinearity * bent
+    value = easy + (hard - easy) * d + (1 - self.nonlinearity) * gain + self.nonlinearity * bent
     return (1 - self.noise) * value + self.noise / 2
 
 # %% ../nbs/202_worlds.ipynb #6e774873
