@@ -3,8 +3,10 @@
     python benchmarks/parts.py                                  # everything, about an hour on 2 cores
     python benchmarks/parts.py --only value --seeds 3 --calls 120 600
 
-value: a factorial log of n calls on a simulated world (12 ideas, 5 kinds of queries, exact truth), then the best of all 4,096 combinations by each
-model, for all queries and per query; gain over the seed prompt as a share of what the best combination gains. effects: a confounded log (elaborate
+value: a factorial log of n calls on two simulated worlds (12 ideas, 5 kinds of queries, exact truth; the served one, in which difficulty matters more
+than any prompt, and the compositional one), then the best of all 4,096 combinations by each model, for all queries and per query; gain over the seed
+prompt as a share of what the best single combination gains. The oracle is told what nobody knows (kinds of the queries, how much effects, kinds and
+queries vary): no model can be expected to do better with that log. effects: a confounded log (elaborate
 prompts went to hard queries, and the difficulty is not recorded), effects of 12 ideas by each model and by raw means against the truth. coverage:
 95% intervals of parts, of seen prompts and of combinations nobody tried. kept: recorded grids of real LLMs, with the parts and without.
 Prints tables of means with 95% intervals over seeds, writes benchmarks/results/parts.json after every seed.
@@ -20,13 +22,16 @@ import causal_prompts as cp
 from causal_prompts.banks import Bank
 from causal_prompts.factorial import factorial
 from causal_prompts.measures import tau_b
+from causal_prompts.stages import join_stages, next_plan, staged_effects
 from causal_prompts.world_texts import BASELINE, IDEAS
+from causal_prompts.worlds import PRESETS
 
 OUT = Path(__file__).parent/"results"/"parts.json"
 CALLS = [60, 120, 200, 300, 600, 1200]
 GRIDS = ["sst2-opt27b", "gsm8k-gpt35", "gsm8k-llama2", "svamp-llama2", "mawps-llama2"]
 BANK = Bank.of({idea: wordings[0] for idea, wordings in IDEAS.items()}, base=BASELINE)
 SETS = [BANK.prompt(ids) for ids in BANK.sets(most=4096)]
+WORLDS = {"served": dict(confounding=0, visible=False), "compositional": PRESETS["compositional"]}
 WORDINGS = {text: idea for idea, texts in IDEAS.items() for text in texts}
 
 
@@ -40,12 +45,23 @@ def drawn(world, pairs, seed):
     values = world.value(list(queries), list(prompts))[q, p]
     return frame.assign(score=(np.random.default_rng(seed).random(len(frame)) < values).astype(float))
 
-def factorial_log(world, calls, seed):
-    queries = world.queries(min(600, calls), seed)["query"]
-    design = factorial(BANK, queries, calls, random_state=seed)
+def logged(world, design, seed):
+    "The scored log of a plan, with what it records of the draw."
     text = dict(zip(design.prompts["prompt_id"], design.prompts["prompt"]))
     pairs = [(q, text[p]) for q, p in zip(design.cells["query_id"], design.cells["prompt_id"])]
-    return cp.Triplets(drawn(world, pairs, seed).assign(propensity=design.cells["propensity"].to_numpy()))
+    recorded = design.cells[["propensity", "inclusion", "stage"]].reset_index(drop=True)
+    return cp.Triplets(pd.concat([drawn(world, pairs, seed), recorded], axis=1))
+
+def factorial_log(world, calls, seed):
+    queries = world.queries(min(600, calls), seed)["query"]
+    return logged(world, factorial(BANK, queries, calls, random_state=seed), seed)
+
+def two_stages(world, calls, seed):
+    "Half of the calls at random, the other half tilted to what seemed to help."
+    queries, half = world.queries(min(600, calls), seed)["query"], calls // 2
+    first = logged(world, factorial(BANK, queries, half, random_state=seed), seed)
+    second = next_plan(BANK, staged_effects(first, BANK), queries, calls - half, random_state=seed)
+    return join_stages(first, logged(world, second, seed + 5_000))
 
 
 def least_squares(log, candidates):
@@ -59,25 +75,43 @@ def best_logged(log, candidates):
     mean = log.frame.groupby("prompt")["score"].mean()
     return pd.Series(candidates).map(mean).fillna(-1).to_numpy()[None]
 
+def oracle(world, log, queries, candidates):
+    "Posterior mean of every idea's effect by kind under the prior that the world was written by, queries with a level of their own: (n_q, n)."
+    has = lambda texts: np.asarray(BANK.presence(texts), float)
+    by_kind = world.ideas.set_index("idea").loc[list(BANK.presence(candidates[:1]))].iloc[:, 2:-1].to_numpy(float)
+    main, between = by_kind.mean(1).var(), (by_kind - by_kind.mean(1, keepdims=True)).var()
+    kinds, f = world.kind_and_difficulty, log.frame
+    X, kind, query = has(f["prompt"]), np.eye(5)[kinds(f["query"])[0]], pd.factorize(f["query"])[0]
+    Z = np.c_[np.ones(len(X)), X, (X[:, :, None] * kind[:, None, :]).reshape(len(X), -1)]
+    level = world.value(queries, [BASELINE]).var()
+    noise = np.linalg.inv(.2 * np.eye(len(f)) + level * (query[:, None] == query))
+    prior = np.repeat([1 / 10, 1 / main, 1 / between], [1, X.shape[1], X.shape[1] * 5])
+    w = np.linalg.solve(Z.T @ noise @ Z + np.diag(prior), Z.T @ noise @ f["score"].to_numpy(float))
+    effects = w[1:1 + X.shape[1]] + w[1 + X.shape[1]:].reshape(-1, 5).T[kinds(queries)[0]]
+    return effects @ has(candidates).T
+
+def ways(world, calls, seed, queries):
+    "name -> scores of all sets."
+    log, staged = factorial_log(world, calls, seed), lambda: two_stages(world, calls, seed)
+    return {"best logged prompt": lambda: best_logged(log, SETS), "least squares on parts": lambda: least_squares(log, SETS),
+            "reward, whole prompts": lambda: fitted(log, None).levels(queries, SETS), "reward, parts": lambda: fitted(log, "auto").levels(queries, SETS),
+            "reward, parts, two stages": lambda: fitted(staged(), "auto").levels(queries, SETS), "oracle": lambda: oracle(world, log, queries, SETS)}
+
 def value(seed, calls):
     "Share of the best combination's gain over the seed prompt, for each way of using the calls."
-    world = cp.World(confounding=0, visible=False, seed=seed)
-    queries = world.queries(200, seed + 10_000)["query"].tolist()
-    V = world.value(queries, SETS)
-    seed_prompt, best, ceiling = V[:, SETS.index(BASELINE)].mean(), V.mean(0).max(), V.max(1).mean()
     out = []
-    for n in calls:
-        log = factorial_log(world, n, seed)
-        ways = {"best logged prompt": lambda: best_logged(log, SETS), "least squares on parts": lambda: least_squares(log, SETS)}
-        ways |= {"reward, whole prompts": lambda: fitted(log, None).levels(queries, SETS), "reward, parts": lambda: fitted(log, "auto").levels(queries, SETS)}
-        for name, way in ways.items():
-            start = time.perf_counter()
-            S = way()
-            chosen = S.mean(0).argmax()
-            row = dict(part="value", seed=seed, calls=n, way=name, seconds=time.perf_counter() - start,
-                       single=(V[:, chosen].mean() - seed_prompt) / (best - seed_prompt))
-            if len(S) > 1: row["per query"] = (V[np.arange(len(V)), S.argmax(1)].mean() - seed_prompt) / (ceiling - seed_prompt)
-            out.append(row)
+    for name, settings in WORLDS.items():
+        world = cp.World(**settings, seed=seed)
+        queries = world.queries(200, seed + 10_000)["query"].tolist()
+        V = world.value(queries, SETS)
+        share = lambda v, seed_prompt=V[:, SETS.index(BASELINE)].mean(), best=V.mean(0).max(): (v - seed_prompt) / (best - seed_prompt)
+        for n in calls:
+            for way, scores in ways(world, n, seed, queries).items():
+                start = time.perf_counter()
+                S = scores()
+                row = dict(part="value", seed=seed, world=name, calls=n, way=way, seconds=time.perf_counter() - start, single=share(V[:, S.mean(0).argmax()].mean()))
+                if len(S) > 1: row["per query"] = share(V[np.arange(len(V)), S.argmax(1)].mean())
+                out.append(row)
     return out
 
 
@@ -128,6 +162,15 @@ def coverage(seed, n_queries=300):
             for kind, prompts in (("logged", logged), ("new", new)): out.append(held(world, reward, queries, prompts, dict(
                 part="coverage", seed=seed, world=f"{preset}, {n_prompts} prompts", way=name, of=kind)))
         out.append(held_parts(world, fitted(log, by_hand), dict(part="coverage", seed=seed, world=f"{preset}, {n_prompts} prompts", way="part_effects", of="parts")))
+    for name, size in (("served", 600), ("compositional", 600)):
+        for bent in (0, 1):
+            world = cp.World(**WORLDS[name], nonlinearity=bent, seed=seed)
+            log = factorial_log(world, size, seed)
+            reward, rng = fitted(log, "auto"), np.random.default_rng(seed)
+            new = [SETS[i] for i in rng.choice(len(SETS), 60, replace=False) if SETS[i] not in set(log.prompts["prompt"])]
+            where = dict(part="coverage", seed=seed, world=f"{name}, factorial, {size} calls" + ", saturating" * bent)
+            out.append(held(world, reward, world.queries(100, seed + 10_000)["query"].tolist(), new, where | dict(way="parts", of="new")))
+            out.append(held_parts(world, reward, where | dict(way="part_effects", of="parts")))
     return out
 
 def held(world, reward, queries, prompts, row):
@@ -177,7 +220,7 @@ def kept(seed, names=GRIDS, queries=400):
 
 
 PARTS = dict(value=value, effects=effects, coverage=coverage, kept=kept)
-BY = dict(value=["calls", "way"], effects=["way"], unseen=["way"], coverage=["world", "way", "of"], kept=["grid", "way"])
+BY = dict(value=["world", "calls", "way"], effects=["way"], unseen=["way"], coverage=["world", "way", "of"], kept=["grid", "way"])
 
 def summary(rows):
     "Mean and 95% interval over seeds of every number, by what was varied."

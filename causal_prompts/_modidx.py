@@ -2301,6 +2301,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'causal_prompts/kernel.py'),
                                        'causal_prompts.kernel.ProductKernel._gain_weights': ( 'kernel.html#productkernel._gain_weights',
                                                                                               'causal_prompts/kernel.py'),
+                                       'causal_prompts.kernel.ProductKernel._own_prompts': ( 'kernel.html#productkernel._own_prompts',
+                                                                                             'causal_prompts/kernel.py'),
                                        'causal_prompts.kernel.ProductKernel._posterior': ( 'kernel.html#productkernel._posterior',
                                                                                            'causal_prompts/kernel.py'),
                                        'causal_prompts.kernel.ProductKernel._smooth': ( 'kernel.html#productkernel._smooth',

@@ -14,6 +14,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
+from .inference import queries_met
 from .part_space import PART_BLOCKS, PartSpace
 from .rows import expected, expected_score, fitted_pca, Rows
 from .saving import finite_numbers, must_fit
@@ -123,6 +124,17 @@ def dims(self: ProductKernel) -> list[int]:
     return [self.fp.width, len(self.seen), *self.made_of.sizes, smooth * self.fx.width,
             len(self.made_of.crossed) * self.fx.width]
 
+# %% ../nbs/408_kernel.ipynb #bee12291
+@patch
+def _own_prompts(self: ProductKernel, rows, alone=2, beside_parts=5, least_share=.5):
+    "Numbers of the prompts with an effect of their own: those that met enough queries, of many the commonest."
+    n, shares_parts = len(rows.prompts), self.made_of.width > 0
+    count = np.bincount(rows.p, minlength=n)
+    met = queries_met(rows) if rows.cluster.max() >= beside_parts else count
+    enough = np.flatnonzero(met >= (beside_parts if shares_parts else alone))
+    if shares_parts and count[enough].sum() < least_share * len(rows.p): return enough[:0]
+    return np.sort(enough[np.argsort(-count[enough], kind="stable")[: self.own]])
+
 # %% ../nbs/408_kernel.ipynb #7c824bfc
 @patch
 def fit(
@@ -131,13 +143,13 @@ def fit(
     m: np.ndarray | None = None, # (n,) expected scores; None: made here
 ):
     "Fit to what is left of the score."
-    here, count = np.unique(rows.p, return_counts=True)
-    own = np.sort(here[np.argsort(-count, kind="stable")[: self.own]])
-    self.seen = [rows.prompts[i] for i in own]
+    here = np.unique(rows.p)
     some = [rows.prompts[i] for i in here]
     self.fp, A = self._smooth(self.d_t, rows.prompts, rows.E_p, here)
     self.fx, X = self._smooth(self.d_x, rows.queries, rows.E_q, np.unique(rows.q))
     M = np.zeros((len(rows.prompts), self.made_of.fit(some).width))
+    own = self._own_prompts(rows)
+    self.seen = [rows.prompts[i] for i in own]
     M[here] = self.made_of.transform(some)
     R = np.c_[A[rows.p], rows.p[:, None] == own[None], M[rows.p]]
     R -= expected(rows, R)

@@ -62,7 +62,7 @@ def fit(
     self.everywhere = [p for p, k in found.groupby("part")["prompt"].nunique().items() if k == n]
     self._fit_wordings(found, n)
     self._fit_sums(prompts, found)
-    self._fit_layout(prompts, found)
+    self._fit_layout(prompts, found, P)
     return self
 
 # %% ../nbs/407_part_space.ipynb #154a1f60
@@ -121,20 +121,22 @@ def _summed(self: PartSpace, n, found):
 def _log_words(prompts): return np.log1p([len(p.split()) for p in prompts])
 
 @patch
-def _fit_layout(self: PartSpace, prompts, found):
-    "The usual length, and the parts whose place varies, with their usual place."
-    length = _log_words(prompts)
-    self.length = np.array([length.mean(), length.std() or 1.])
+def _fit_layout(self: PartSpace, prompts, found, P):
+    "The length that parts make, and the parts whose place varies, with their usual place."
+    length, columns = _log_words(prompts), np.c_[np.ones(len(P)), P]
+    usual = np.linalg.lstsq(columns, length, rcond=None)[0]
+    self.length = np.array([usual[0], length.std() or 1., *usual[1:]])
     place = found.groupby("part")["at"].agg(["mean", "std"]).reindex(self.levels)
     moved = place[place["std"] > .15][: max(self.most["layout"] - 1, 0)]
     self.moved, self.place = list(moved.index), moved["mean"].to_numpy(float)
 
 # %% ../nbs/407_part_space.ipynb #0723e324
 @patch
-def _layout(self: PartSpace, prompts, found):
-    "(n, 1 + parts that move) length in standard deviations, and each part's place before or after its usual one."
+def _layout(self: PartSpace, prompts, found, P):
+    "(n, 1 + parts that move) length beyond that of the parts, and each part's place before or after its usual one."
     out = np.zeros((len(prompts), 1 + len(self.moved)))
-    out[:, 0] = (_log_words(prompts) - self.length[0]) / self.length[1]
+    usual, spread, of_part = self.length[0], self.length[1], self.length[2:]
+    out[:, 0] = (_log_words(prompts) - usual - P[:, :len(of_part)] @ of_part) / spread
     column = pd.Index(self.moved).get_indexer(found["part"]) if self.moved else np.full(len(found), -1)
     row, at, on = found["prompt"].to_numpy(int), found["at"].to_numpy(float), column >= 0
     out[row[on], 1 + column[on]] = at[on] - self.place[column[on]]
@@ -163,7 +165,7 @@ def transform(
     S = np.zeros((n, 0))
     if self.pca is not None: S = self.pca.transform(None, self._summed(n, found)) / self.scale
     both = P[:, self.pairs[:, 0]] * P[:, self.pairs[:, 1]]
-    return np.c_[P, self._counts(found, n), W, S, both, self._layout(prompts, found)]
+    return np.c_[P, self._counts(found, n), W, S, both, self._layout(prompts, found, P)]
 
 # %% ../nbs/407_part_space.ipynb #e4ab7356
 @patch

@@ -5,6 +5,8 @@ import pytest
 import statsmodels.api as sm
 
 import causal_prompts as cp
+from causal_prompts.banks import Bank
+from causal_prompts.factorial import factorial
 from causal_prompts.kernel import BLOCKS, ProductKernel
 from causal_prompts.part_effects import (dependent_columns, false_discovery, grouped_columns, pair_effects, part_columns, part_effects,
                                          parts_of)
@@ -271,3 +273,50 @@ def test_what_prompt_and_baseline_share_adds_no_doubt():
         lo, hi = reward.fit(log).effect_interval(*asked)
         width[base] = float((hi - lo)[0, 0])
     assert width["Whistle a tune. Solve it."] < width["Solve it."]
+
+
+def factorial_log(world, calls, seed=0):
+    "A log of prompts that are random halves of the world's ideas; most prompts occur once."
+    bank = Bank.of({idea: wordings[0] for idea, wordings in IDEAS.items()}, base=world.baseline)
+    queries = world.queries(calls, seed)["query"]
+    plan = factorial(bank, queries, calls, random_state=seed)
+    text = dict(zip(plan.prompts["prompt_id"], plan.prompts["prompt"]))
+    f = pd.DataFrame(dict(query=plan.cells["query_id"], prompt=plan.cells["prompt_id"].map(text), propensity=plan.cells["propensity"]))
+    value = world.value(list(queries), list(text.values()))
+    at = pd.Index(queries).get_indexer(f["query"]), pd.Index([*text.values()]).get_indexer(f["prompt"])
+    return bank, cp.Triplets(f.assign(score=(np.random.default_rng(seed).random(len(f)) < value[at]).astype(float)))
+
+def test_the_luck_of_a_single_row_is_no_effect_of_its_prompt():
+    share = {"reward": [], "luckiest row": []}
+    for seed in range(4):
+        world = cp.World.preset("compositional", seed=seed)
+        bank, log = factorial_log(world, 300, seed)
+        sets = [bank.prompt(ids) for ids in bank.sets(most=4096)]
+        truth = world.quality(sets)
+        gain = (truth - world.quality([world.baseline])) / (truth.max() - world.quality([world.baseline]))
+        reward = cp.CausalReward(learner="kernel", folds=0, baseline=world.baseline).fit(log)
+        assert not reward.model_.seen, "prompts that met one query each have no effect of their own to show"
+        share["reward"].append(gain[reward.levels(list(log.queries["query"][:60]), sets).mean(0).argmax()])
+        mean = log.frame.groupby("prompt")["score"].mean()
+        share["luckiest row"].append(gain[sets.index(mean.index[mean.argmax()])])
+    assert np.mean(share["reward"]) > .7 and np.mean(share["luckiest row"]) < .4, share
+
+def test_prompts_have_an_effect_of_their_own_where_the_log_can_tell_it():
+    def own(counts, sentences): # how many queries each prompt meets -> how many of them have an effect of their own
+        prompts = [" ".join(["Solve it.", *[s for s, on in zip(sentences(i), np.arange(6) >> i % 4 & 1) if on], *sentences(i)[:1]]) for i in range(len(counts))]
+        rows = [(f"query {q} of many", p, float((q + i) % 3 == 0)) for i, (p, n) in enumerate(zip(prompts, counts)) for q in range(n)]
+        return len(cp.CausalReward(route="dml", learner="kernel", folds=0, encoder=Words()).fit(cp.Triplets(pd.DataFrame(rows, columns=["query", "prompt", "score"]))).model_.seen)
+    shared, apart = lambda i: [*SENTENCES[i % 5:], *SENTENCES[:i % 5]], lambda i: [f"{'abcdefghij'[i]}{j} say it so" for j in range(6)]
+    assert own([40] * 6, shared) == 6
+    assert own([30, *[4] * 9], shared) == 0 # of the few that could, nobody can tell how prompts vary
+    assert own([40, *[4] * 9], apart) == 10 and own([40, 3, 1], apart) == 2
+
+def test_length_is_what_the_parts_do_not_say():
+    has = np.random.default_rng(0).random((40, 6)) < .5
+    prompts = [" ".join(["Solve it.", *[s for s, on in zip(SENTENCES, row) if on]]) for row in has]
+    prompts = list(dict.fromkeys(prompts))
+    column = lambda texts, space: space.transform(texts)[:, -space.sizes[-1]]
+    space = PartSpace(Parts.of(prompts)).fit(prompts)
+    assert abs(column(prompts, space)).max() < .35 # of a standard deviation: the curve of the logarithm
+    wordy = prompts[3] + " " + "and so on " * 40
+    assert column([wordy], space)[0] > 3
