@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PART_KEYS', 'occurrences', 'parts_of', 'shared_levels', 'indicators', 'varied_pairs', 'grouped_columns',
-           'dependent_columns', 'false_discovery', 'part_columns', 'part_effects', 'pair_effects']
+           'dependent_columns', 'part_columns', 'part_effects', 'pair_effects']
 
 # %% ../nbs/307_part_effects.ipynb #bcd0caec
 import warnings
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .inference import clustered, spread_kept
+from .inference import clustered, false_discovery, spread_kept
 from .parts import family_of_piece, Parts
 from .plots import shorten
 from .rows import Rows
@@ -154,16 +154,6 @@ def _with_intervals(table, beta, se, df, query_alone, alpha):
     table = table.assign(effect=beta, se=se, lo=beta - half, hi=beta + half, df=df, errors=how)
     p = np.where(np.isfinite(se), 2 * stats.t.sf(np.abs(beta) / np.where(se > 0, se, np.nan), df), np.nan)
     return table.assign(p=p, q=false_discovery(p))
-
-# %% ../nbs/307_part_effects.ipynb #251f7764
-def false_discovery(
-    p: np.ndarray, # (k,) p values, NaN where there is none
-) -> np.ndarray: # (k,) the same order
-    "Rates of false discoveries (Benjamini and Hochberg 1995) at which each would be named."
-    p = np.asarray(p, float)
-    known, rate = np.isfinite(p), np.full(len(p), np.nan)
-    if known.any(): rate[known] = stats.false_discovery_control(p[known])
-    return rate
 
 # %% ../nbs/307_part_effects.ipynb #1e826c52
 def part_columns(

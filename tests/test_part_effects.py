@@ -6,7 +6,8 @@ import statsmodels.api as sm
 
 import causal_prompts as cp
 from causal_prompts.kernel import BLOCKS, ProductKernel
-from causal_prompts.part_effects import (dependent_columns, false_discovery, grouped_columns, pair_effects, part_columns, part_effects,
+from causal_prompts.inference import false_discovery
+from causal_prompts.part_effects import (dependent_columns, grouped_columns, pair_effects, part_columns, part_effects,
                                          parts_of)
 from causal_prompts.part_space import PART_BLOCKS, PartSpace
 from causal_prompts.parts import Parts
