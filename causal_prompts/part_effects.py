@@ -296,7 +296,7 @@ def alikeness(
 def pairs_left(
     X: np.ndarray, # (n, k) what is left of single parts, mean 0; times the root of weights where rows have weights
     Z: np.ndarray, # (n, m) of products of two, likewise
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # (m,) a share, (m,) a sum of squares, (m, m) 1 same, -1 opposite, else 0
+) -> tuple: # (m,) shares, (m,) sums of squares, (m, m) 1 where two are the same, -1 opposite, else 0
     "What the single parts leave of each pair, and which pairs are then the same."
     basis = _basis(X)
     E = Z - basis @ (basis.T @ Z)
@@ -311,21 +311,23 @@ def pair_effects(
     parts: Parts, # of its prompts
     alpha: float = .05, # 1 - coverage
     most: int = 200, # pairs, the most varied first
-) -> pd.DataFrame: # a row a pair: first, second (texts), prompts (that hold both), company, effect, se, lo, hi, df, p, q
+) -> pd.DataFrame: # a row a pair: first, second (texts), prompts (with both), company, effect, se, lo, hi, df, p, q
     "Joint effect of two parts beyond the sum of both, in points of score."
     P, levels, every = part_columns(rows, parts)
-    here = np.unique(rows.p)
-    columns = np.unique(grouped_columns(P[here])) if levels else np.zeros(0, int)
-    pairs = columns[varied_pairs(P[here][:, columns], most, least=2)]
-    X, Z, told, alike = _pair_columns(rows, P[:, columns], P[:, pairs[:, 0]] * P[:, pairs[:, 1]])
-    first = [i for i in range(len(pairs)) if not alike[i, :i].any()]
-    singles = _basis(X)
-    fits = [_pair_fit(rows, y, Z[:, i], singles) if told[i] else np.full(4, np.nan) for i in first]
-    head = _pair_names(pairs, P[here], levels, _in_rows(rows, every), alike).iloc[first]
-    table = _with_intervals(head, *np.array(fits, float).reshape(-1, 4).T, alpha)
-    return table.sort_values("p", kind="stable", ignore_index=True)
+    columns, pairs = _pairs_among(P[np.unique(rows.p)], most)
+    both = P[:, pairs[:, 0]] * P[:, pairs[:, 1]]
+    X, Z, told, alike = _pair_columns(rows, P[:, columns], both)
+    first = [i for i in range(len(pairs)) if not alike[i, :i].any()] # of those that are the same
+    fits = _pair_fits(rows, y, X, Z[:, first], told[first])
+    head = _pair_names(rows, pairs, both, levels, every, alike).iloc[first]
+    return _with_intervals(head, *fits, alpha).sort_values("p", kind="stable", ignore_index=True)
 
 # %% ../nbs/307_part_effects.ipynb #d8f4fc2b
+def _pairs_among(P, most):
+    "The columns that differ, and the pairs of them that are varied enough."
+    columns = np.unique(grouped_columns(P)) if P.shape[1] else np.zeros(0, int)
+    return columns, columns[varied_pairs(P[:, columns], most, least=2)]
+
 def _pair_columns(rows, P, both):
     "What is left of parts and of pairs, which pairs have an effect to show, and which are the same."
     here = np.unique(rows.p)
@@ -336,17 +338,20 @@ def _pair_columns(rows, P, both):
     return X, Z, (left > 0) & (left_in_prompts > 0), np.where(alike, alike, alike_in_prompts)
 
 # %% ../nbs/307_part_effects.ipynb #be8091f5
-def _pair_names(pairs, P, levels, found, alike):
+def _pair_names(rows, pairs, both, levels, every, alike):
     "The texts of both parts, how many prompts hold both, and which pairs are the same."
-    text = found.drop_duplicates("part").set_index("part")["text"]
+    text = _in_rows(rows, every).drop_duplicates("part").set_index("part")["text"]
     first, second = ([text[levels[i]] for i in column] for column in pairs.T)
     names = [f"{shorten(a, 60)} × {shorten(b, 60)}" for a, b in zip(first, second)]
     how = {1: "same as", -1: "opposite of"}
     company = ["; ".join(f"{how[row[j]]} {names[j]}" for j in np.flatnonzero(row)) for row in alike]
-    prompts = P[:, pairs[:, 0]] * P[:, pairs[:, 1]]
-    return pd.DataFrame(dict(first=first, second=second, prompts=prompts.sum(0).astype(int), company=company))
+    prompts = both[np.unique(rows.p)].sum(0).astype(int)
+    return pd.DataFrame(dict(first=first, second=second, prompts=prompts, company=company))
 
 # %% ../nbs/307_part_effects.ipynb #06bc5374
-def _pair_fit(rows, y, both, singles):
-    "Coefficient, error, degrees of freedom of a product beside the single parts, and whether by query alone."
-    return [column[0] for column in _wider_fit(rows, y, np.c_[both, singles], spread_kept(rows))]
+def _pair_fits(rows, y, X, Z, told):
+    "(4, m) coefficient, error, degrees of freedom, by query alone of each product beside the single parts."
+    singles, left, out = _basis(X), spread_kept(rows), np.full((4, len(told)), np.nan)
+    for i in np.flatnonzero(told):
+        out[:, i] = [column[0] for column in _wider_fit(rows, y, np.c_[Z[:, i], singles], left)]
+    return out

@@ -193,6 +193,7 @@ def _pair_table(pairs, alpha):
     called = [f"{names[a]} × {names[b]}" for a, b in zip(pairs["first"], pairs["second"])]
     return pd.DataFrame(dict(pair=distinct(called))).join(_with_wide_ends(pairs, alpha))
 
+# %% ../nbs/413_part_findings.ipynb #17cb7950
 def _pairs_reading(table, shown, digits, alpha):
     "What pairs do, in one sentence."
     n = len(table)
@@ -211,6 +212,7 @@ def _pairs_advice(shown):
     if not alike: return ""
     return f"One effect between them: {_some_of(alike)}. Log other combinations of these parts to tell them apart."
 
+# %% ../nbs/413_part_findings.ipynb #4158a1dd
 def _pairs_found(reward, table, alpha):
     "The finding on pairs, of which there is at least one."
     shown = table[table["q"] < alpha]

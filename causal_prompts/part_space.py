@@ -185,6 +185,7 @@ def _unspoken(self: PartSpace, prompts):
         wordings.append(frozenset(words - worded))
     return parts, wordings
 
+# %% ../nbs/407_part_space.ipynb #110fddda
 @patch
 def _contents(self: PartSpace, prompts):
     "What each prompt holds: its parts, and the wordings of those that have several."
