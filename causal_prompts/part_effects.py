@@ -302,8 +302,8 @@ def pairs_left(
     E = Z - basis @ (basis.T @ Z)
     own, rest = _lengths(Z)**2, (E**2).sum(0)
     left = np.where(rest > 1e-8 * own, rest / own, 0.)
-    R = alikeness(E)
-    return left, rest, np.sign(R) * (np.abs(R) > 1 - 1e-6) * (left > 0)
+    R, some = alikeness(E), left > 0
+    return left, rest, np.sign(R) * (np.abs(R) > 1 - 1e-6) * np.outer(some, some)
 
 # %% ../nbs/307_part_effects.ipynb #8e84e5f6
 def pair_effects(
