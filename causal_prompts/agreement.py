@@ -16,9 +16,9 @@ from sklearn.linear_model import RidgeCV
 from .checks import check, thresholds
 from .confounding import p_text, query_means, query_sums
 from .core import Finding, NotIdentifiedError, rng
-from .inference import contrasts, queries_met, reachable_prompts, residual_indicators, spread_kept
+from .inference import contrasts, holm, queries_met, reachable_prompts, residual_indicators, spread_kept
 from .plots import shorten
-from .residuals import Residuals, holm, joint_test, learned_direction, residuals, slopes
+from .residuals import Residuals, joint_test, learned_direction, residuals, slopes
 from .routes import Backdoor, Between, Nothing, Route, Weighted, Within
 from .rows import fold_numbers, fold_predictions
 

@@ -17,7 +17,8 @@ from sklearn.metrics import roc_auc_score
 from .checks import check, thresholds
 from .confounding import p_text, query_means
 from .core import Finding, rng
-from .residuals import holm, residuals
+from .inference import holm
+from .residuals import residuals
 from .routes import Backdoor, Nothing, Weighted
 from .rows import add_conditions
 

@@ -13,10 +13,11 @@ import pandas as pd
 
 from . import plots
 from .core import mean_interval, NotIdentifiedError
+from .inference import holm
 from .naive import NaiveReward
 from .one_contrast import adjustments, contrast, Steps
 from .refutation import refute
-from .residuals import holm, joint_test, row_source
+from .residuals import joint_test, row_source
 from .routes import Nothing, Route
 from .sensitivity_analysis import confounding_bias, sensitivity
 from .step_views import route_open, step_view

@@ -115,6 +115,8 @@ def _optimal_codes(bank, n, random, most=512):
     else: codes = _drawn_codes(_option_chances(bank, {}), most, [random])[0]
     signs = _held_by(bank, codes)[:, bank.parts["part"].isin(compared_parts(bank))] * 2. - 1
     signs, at = np.unique(signs, axis=0, return_index=True)
+    order = random.permutation(len(at)) # in sorted order the search would start where nothing can be separated
+    signs, at = signs[order], at[order]
     n = whole_number(n, "n_prompts", len(at), "the sets that were compared")
     chosen, _ = search(signs, n, 1, method="modified_fedorov")
     where = {tuple(row): i for i, row in zip(at, signs)}

@@ -18,9 +18,9 @@ from .causal import CausalReward
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, rng
 from .embeddings import TextEncoder
+from .inference import holm
 from .measures import group_measures, predicted_effects, prompt_cells
 from .naive import NaiveReward
-from .residuals import holm
 from .triplets import Triplets
 
 # %% ../nbs/811_learning_curve.ipynb #c3c8b420

@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import CountVectorizer
 
 from .core import rng
-from .residuals import holm
+from .inference import holm
 from .rows import fitted_pca, Rows
 from .triplets import Triplets
 

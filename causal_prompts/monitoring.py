@@ -15,10 +15,10 @@ from scipy import stats
 from .checks import check, thresholds
 from .core import as_texts, Finding, mean_interval, NotIdentifiedError
 from .difficulty import difference_of_means
+from .inference import holm
 from .measures import predicted_effects
 from .plots import shorten
 from .prompt_contrasts import promise_variance, require_unseen, t_interval, top_prompts, with_interval
-from .residuals import holm
 from .triplets import Triplets
 
 # %% ../nbs/815_monitoring.ipynb #8a691cd8

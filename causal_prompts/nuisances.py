@@ -16,7 +16,8 @@ from sklearn.linear_model import RidgeCV
 from .checks import check, thresholds
 from .confounding import query_sums
 from .core import Finding, NotIdentifiedError
-from .residuals import holm, residuals
+from .inference import holm
+from .residuals import residuals
 from .routes import Nothing, Route, Within
 from .rows import fold_predictions, QUIET_LIGHTGBM
 

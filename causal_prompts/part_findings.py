@@ -193,6 +193,7 @@ def _pair_table(pairs, alpha):
     called = [f"{names[a]} × {names[b]}" for a, b in zip(pairs["first"], pairs["second"])]
     return pd.DataFrame(dict(pair=distinct(called))).join(_with_wide_ends(pairs, alpha))
 
+# %% ../nbs/413_part_findings.ipynb #17cb7950
 def _pairs_reading(table, shown, digits, alpha):
     "What pairs do, in one sentence."
     n = len(table)
@@ -200,17 +201,25 @@ def _pairs_reading(table, shown, digits, alpha):
     row = (shown if len(shown) else table).iloc[0]
     points = _points_said(row, table, digits, alpha)
     if not len(shown): return f"No effect could be shown beyond the sum of two parts; the clearest is {points}."
-    return f"{_few_of(row['first'])!r} and {_few_of(row['second'])!r} together add {points} beyond their sum."
+    together = "together add" if row["company"] == "" else "(or others) add"
+    return f"{_few_of(row['first'])!r} and {_few_of(row['second'])!r} {together} {points} beyond their sum."
 
 # %% ../nbs/413_part_findings.ipynb #8a3fa4dd
+def _pairs_advice(shown):
+    "What would show an effect, or tell apart the pairs that have one between them."
+    if not len(shown): return "Collect more queries, or more prompts that hold both parts."
+    alike = [f"{pair!r}, {company}" for pair, company in zip(shown["pair"], shown["company"]) if company]
+    if not alike: return ""
+    return f"One effect between them: {_some_of(alike)}. Log other combinations of these parts to tell them apart."
+
+# %% ../nbs/413_part_findings.ipynb #4158a1dd
 def _pairs_found(reward, table, alpha):
     "The finding on pairs, of which there is at least one."
     shown = table[table["q"] < alpha]
     picture = _forest_of(table.rename(columns=dict(pair="part")), "effect beyond the sum of both parts")
-    advice = "" if len(shown) else "Collect more queries, or more prompts that hold both parts."
     facts = dict(alpha=alpha, route=reward.route_, pairs=len(table), shown=shown.to_dict("records"))
     reading = _pairs_reading(table, shown, _decimals(reward), alpha)
-    return Finding("What do two parts do together?", table, reading=reading, advice=advice, facts=facts,
+    return Finding("What do two parts do together?", table, reading=reading, advice=_pairs_advice(shown), facts=facts,
                    **_verdict_on(shown, alpha), **picture)
 
 # %% ../nbs/413_part_findings.ipynb #f2c1ce8d

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from .part_effects import indicators, occurrences, shared_levels, varied_pairs
+from .part_effects import indicators, occurrences, shared_levels, tallies, varied_pairs
 from .part_families import MEANINGS
 from .parts import Parts
 from .rows import fitted_pca, text_vectors
@@ -86,14 +86,6 @@ def _fit_wordings(self: PartSpace, found, n):
     self.wordings = shared_levels(of_several["prompt"], of_several["wording"], n, self.most["wordings"])
     self.families = [f for f in MEANINGS if (found["family"] == f).any()]
 
-@patch
-def _counts(self: PartSpace, found, n):
-    "(n, families) how many pieces of each prompt belong to which family."
-    column = pd.Index(self.families).get_indexer(found["family"]) if self.families else np.full(len(found), -1)
-    out, on = np.zeros((n, len(self.families))), column >= 0
-    np.add.at(out, (found["prompt"].to_numpy(int)[on], column[on]), 1.)
-    return out
-
 # %% ../nbs/407_part_space.ipynb #7ed6a089
 @patch
 def _fit_sums(self: PartSpace, prompts, found):
@@ -137,9 +129,9 @@ def _layout(self: PartSpace, prompts, found, P):
     out = np.zeros((len(prompts), 1 + len(self.moved)))
     usual, spread, of_part = self.length[0], self.length[1], self.length[2:]
     out[:, 0] = (_log_words(prompts) - usual - P[:, :len(of_part)] @ of_part) / spread
-    column = pd.Index(self.moved).get_indexer(found["part"]) if self.moved else np.full(len(found), -1)
-    row, at, on = found["prompt"].to_numpy(int), found["at"].to_numpy(float), column >= 0
-    out[row[on], 1 + column[on]] = at[on] - self.place[column[on]]
+    column, place = {part: 1 + j for j, part in enumerate(self.moved)}, dict(zip(self.moved, self.place))
+    for i, part, at in zip(found["prompt"], found["part"], found["at"]):
+        if part in column: out[i, column[part]] = at - place[part] # of a part that stands twice, the last place
     return out
 
 # %% ../nbs/407_part_space.ipynb #e28a191a
@@ -165,7 +157,8 @@ def transform(
     S = np.zeros((n, 0))
     if self.pca is not None: S = self.pca.transform(None, self._summed(n, found)) / self.scale
     both = P[:, self.pairs[:, 0]] * P[:, self.pairs[:, 1]]
-    return np.c_[P, self._counts(found, n), W, S, both, self._layout(prompts, found, P)]
+    families = tallies(found["prompt"], found["family"], n, self.families)
+    return np.c_[P, families, W, S, both, self._layout(prompts, found, P)]
 
 # %% ../nbs/407_part_space.ipynb #e4ab7356
 @patch
@@ -175,29 +168,36 @@ def unknown(
     baseline: str | None = None, # what both lack or both hold counts for nothing
 ) -> tuple[np.ndarray, np.ndarray]: # (n,) parts, (n,) wordings of known parts
     "How many parts of each prompt, and how many wordings, the log cannot speak of."
-    n = len(prompts)
-    if not self.width: return np.zeros(n), np.zeros(n)
-    parts, wordings = self._unspoken([*prompts, *([] if baseline is None else [baseline])])
-    beside = (frozenset(), frozenset()) if baseline is None else (parts[n], wordings[n])
-    both = zip((parts, wordings), beside)
-    return tuple(np.array([len(own ^ other) for own in mine[:n]], float) for mine, other in both)
+    if not self.width: return np.zeros(len(prompts)), np.zeros(len(prompts))
+    parts, wordings = self._unspoken([*prompts] if baseline is None else [*prompts, baseline])
+    beside = (frozenset(), frozenset()) if baseline is None else (parts.pop(), wordings.pop())
+    return (np.array([len(own ^ beside[0]) for own in parts], float),
+            np.array([len(own ^ beside[1]) for own in wordings], float))
 
 # %% ../nbs/407_part_space.ipynb #95a4fb0d
 @patch
 def _unspoken(self: PartSpace, prompts):
     "The parts without a column, or missing though all logged prompts hold them, and wordings without one: sets."
+    held, said = self._contents(prompts)
+    always, with_column, worded = {*self.everywhere}, {*self.levels}, {*self.wordings}
+    parts, wordings = [], []
+    for own, words in zip(held, said):
+        strange, missing = own - with_column - always, always - own
+        parts.append(frozenset(strange | {("without", part) for part in missing}))
+        wordings.append(frozenset(words - worded))
+    return parts, wordings
+
+# %% ../nbs/407_part_space.ipynb #110fddda
+@patch
+def _contents(self: PartSpace, prompts):
+    "What each prompt holds: its parts, and the wordings of those that have several."
+    held, said, several = [set() for _ in prompts], [set() for _ in prompts], {*self.several}
     found = occurrences(self.parts, prompts)
     found = found[found["kind"] != "placeholder"]
-    spoken, worded = {*self.levels, *self.everywhere}, {*self.wordings}
-    several, always, parts, wordings = {*self.several}, {*self.everywhere}, [], []
-    of_prompt = found.groupby("prompt")
-    for i in range(len(prompts)):
-        rows = of_prompt.get_group(i) if i in of_prompt.groups else found[:0]
-        held = {*rows["part"]}
-        parts.append(frozenset((held - spoken) | {("without", p) for p in always - held}))
-        said = {w for p, w in zip(rows["part"], rows["wording"]) if p in several}
-        wordings.append(frozenset(said - worded))
-    return parts, wordings
+    for i, part, wording in zip(found["prompt"], found["part"], found["wording"]):
+        held[i].add(part)
+        if part in several: said[i].add(wording)
+    return held, said
 
 # %% ../nbs/407_part_space.ipynb #78a93c68
 @patch
@@ -207,16 +207,22 @@ def beyond(
 ) -> pd.DataFrame: # new_parts (texts; one that is missing after "without"), new_pairs (how many), tried
     "What of each prompt the log has not tried."
     n, found = len(prompts), occurrences(self.parts, prompts)
-    strange = ~found["part"].isin(self.known) & (found["kind"] != "placeholder")
-    new, gone = found[strange].groupby("prompt")["text"].agg(list), self._missing(found, n)
     P = indicators(found["prompt"], found["part"], n, self.levels)
-    apart = np.einsum("ni,ij,nj->n", P, np.triu(~self.together, 1), P).astype(int)
-    told = np.array(["; ".join(new.get(i, []) + gone[i]) for i in range(n)], object)
+    apart = ((P @ np.triu(~self.together, 1)) * P).sum(1).astype(int) # pairs that never stood in one prompt
+    told = np.array(["; ".join(new + gone) for new, gone in zip(self._new(found, n), self._missing(found, n))], object)
     size = np.bincount(found["prompt"].to_numpy(int), minlength=n)
     tried = (told == "") & (apart == 0) & (size > 0) & (size <= 1.5 * self.longest)
     return pd.DataFrame(dict(new_parts=told, new_pairs=apart, tried=tried))
 
 # %% ../nbs/407_part_space.ipynb #95b3fa9d
+@patch
+def _new(self: PartSpace, found, n):
+    "The texts of each prompt's parts that no logged prompt holds."
+    strange = found[~found["part"].isin(self.known) & (found["kind"] != "placeholder")]
+    texts = [[] for _ in range(n)]
+    for i, text in zip(strange["prompt"], strange["text"]): texts[i].append(text)
+    return texts
+
 @patch
 def _missing(self: PartSpace, found, n):
     "Which parts that every logged prompt holds each prompt lacks."
@@ -226,8 +232,7 @@ def _missing(self: PartSpace, found, n):
 
 # %% ../nbs/407_part_space.ipynb #98769f29
 _SETTLED = ("levels", "wordings", "several", "everywhere", "families", "moved", "pairs", "together", "length", "place",
-            "known", "longest",
-            "scale", "most")
+            "known", "longest", "scale", "most")
 
 @patch
 def state(self: PartSpace) -> dict:

@@ -14,8 +14,8 @@ from scipy import stats
 
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError
+from .inference import false_discovery, holm
 from .refits import judged, two_way_slope
-from .residuals import holm
 from .rows import fitted_pca
 from .spaces import structure
 
@@ -157,7 +157,7 @@ def _correlations(has, Z):
     out = [dict(pattern=c, component=f"PC{j + 1}", r=R[i, j], p=p[i, j], prompts_with=int(has[c].sum()))
            for i, c in enumerate(has) for j in range(Z.shape[1])]
     out = pd.DataFrame(out)
-    return out.assign(holm=holm(out["p"]), bh=stats.false_discovery_control(out["p"]))
+    return out.assign(holm=holm(out["p"]), bh=false_discovery(out["p"]))
 
 # %% ../nbs/810_patterns.ipynb #03e11204
 def _pattern_effects(judge, has, alpha):

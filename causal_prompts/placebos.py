@@ -17,9 +17,9 @@ from scipy import stats
 
 from .checks import check, thresholds
 from .core import former_names, as_texts, Finding, NotIdentifiedError, plain_words
-from .inference import contrasts, queries_met, reachable_prompts, residual_indicators, spread_kept
+from .inference import contrasts, holm, queries_met, reachable_prompts, residual_indicators, spread_kept
 from .plots import shorten
-from .residuals import holm, joint_test, learned_direction, Residuals, residuals, slopes
+from .residuals import joint_test, learned_direction, Residuals, residuals, slopes
 from .routes import Backdoor, Nothing, usable_covariates, Weighted, Within
 from .rows import covariate_matrix, expected, Rows, varying_covariates
 from .spaces import STRUCTURE

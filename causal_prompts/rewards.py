@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 from .averages import averages_on, column_of_levels
 from .core import former_names, as_texts
 from .embeddings import are_names, TextEncoder
-from .part_effects import false_discovery, pair_effects, PART_KEYS, parts_of
+from .inference import false_discovery
+from .part_effects import pair_effects, PART_KEYS, parts_of
 from .part_effects import part_effects as effects_of_parts
 from .parts import Parts
 from .routes import Route

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import stats
 from .checks import thresholds
 from .core import Finding
+from .part_effects import alikeness, dependent_columns, pairs_left
 from .rows import group_means
 from .triplets import Triplets
 
@@ -22,18 +23,6 @@ def _within(M, groups):
     M = np.asarray(M, float)
     codes = np.zeros(len(M), int) if groups is None else pd.factorize(np.asarray(groups))[0]
     return M - group_means(M, codes)
-
-# %% ../nbs/627_separation.ipynb #67f6aef1
-def _null_links(X, tol=1e-8):
-    "(k, k) truth values: columns tied together by a linear dependence; one that never varies is tied to itself."
-    size = np.sqrt((X**2).sum(0))
-    still = size < tol
-    U = X / np.where(still, 1, size)
-    values, vectors = np.linalg.eigh(U.T @ U)
-    null = vectors[:, values < tol]
-    links = abs(null @ null.T) > 1e-6
-    links[still], links[:, still] = False, False
-    return links | np.diag(still)
 
 # %% ../nbs/627_separation.ipynb #ef01f3d3
 def _share_left(X, tied):
@@ -48,16 +37,7 @@ def variation_left(
 ) -> np.ndarray: # (k,) between 0, where a part cannot be separated, and 1
     "The share of each part's variation within queries that the other parts leave to it."
     X = _within(X, groups)
-    return _share_left(X, _null_links(X).diagonal())
-
-# %% ../nbs/627_separation.ipynb #343c7183
-def _alikeness(X):
-    "(k, k) correlations of columns whose means are 0, without those of a column with itself."
-    size = np.sqrt((X**2).sum(0))
-    U = X / np.where(size > 1e-8, size, np.inf)
-    R = U.T @ U
-    np.fill_diagonal(R, 0.)
-    return R
+    return _share_left(X, dependent_columns(X).any(0))
 
 # %% ../nbs/627_separation.ipynb #0d30e10b
 def separable(
@@ -67,11 +47,11 @@ def separable(
     "Which parts can be separated, and from which others not."
     presence = pd.DataFrame(presence)
     X, names = _within(presence, groups), np.array(presence.columns, object)
-    links, R = _null_links(X), _alikeness(X)
+    links, R = dependent_columns(X), alikeness(X)
     others = links & ~np.eye(len(names), dtype=bool)
     near = abs(R).argmax(1)
     return pd.DataFrame(dict(
-        part=names, share=presence.to_numpy(float).mean(0), left=_share_left(X, links.diagonal()),
+        part=names, share=presence.to_numpy(float).mean(0), left=_share_left(X, links.any(0)),
         with_parts=[", ".join(map(str, names[row])) for row in others],
         nearest=names[near], r=R[np.arange(len(near)), near]))
 
@@ -84,18 +64,10 @@ def pair_separable(
     presence = pd.DataFrame(presence).astype(float)
     names = list(combinations(presence.columns, 2))
     P = np.array([presence[a] * presence[b] for a, b in names]).reshape(len(names), len(presence)).T
-    left, variation, alike = _pairs_left(_within(presence, groups), _within(P, groups))
+    left, variation, alike = pairs_left(_within(presence, groups), _within(P, groups))
     same = ["; ".join(" x ".join(map(str, names[j])) for j in np.flatnonzero(row)) for row in alike]
     table = pd.DataFrame(names, columns=["part", "other"])
     return table.assign(both=P.sum(0).astype(int), left=left, same_as=same, variation=variation)
-
-# %% ../nbs/627_separation.ipynb #cd774f9b
-def _pairs_left(X, Z):
-    "What the single parts leave of each pair: a share, a sum of squares, and which pairs are then the same."
-    E = Z - X @ (np.linalg.pinv(X) @ Z)
-    own, rest = (Z**2).sum(0), (E**2).sum(0)
-    left = np.where(rest > 1e-8 * own, rest / np.maximum(own, 1e-300), 0.)
-    return left, rest, (abs(_alikeness(E)) > 1 - 1e-6) & (left > 0)
 
 # %% ../nbs/627_separation.ipynb #f29ec88a
 def residual_sd(

@@ -40,7 +40,7 @@ def test_the_finding_on_the_route_answers_to_its_former_name():
     ("treesearch.Study", "treesearch.Search"), ("treesearch.sentences", "pieces.sentences"), ("causal.load_reward", "loading.load_reward"),
     ("confounding.assignment", "assignments.assignment"), ("confounding.nuisance", "nuisances.nuisance"),
     ("placebos.shuffled_prompts", "shuffles.shuffled_prompts"), ("refutation.sensitivity", "sensitivity_analysis.sensitivity"),
-    ("transport.drift", "monitoring.drift"), ("rewards.blindness", "blind_texts.blindness"), 
+    ("transport.drift", "monitoring.drift"), ("rewards.blindness", "blind_texts.blindness"), ("residuals.holm", "inference.holm"),
     ("gains.judged", "gains.both_rankings"), ("answers.plain", "answers.plain_characters"), ("sources.files_of", "file_kinds.files_of"),
     ("trace_importers.router", "from_routers.router"), ("proposers.sentences", "pieces.sentences")])
 def test_a_name_that_moved_works_and_says_where_it_is(old, new):

@@ -8,8 +8,8 @@ import causal_prompts as cp
 from causal_prompts.banks import Bank
 from causal_prompts.factorial import factorial
 from causal_prompts.kernel import BLOCKS, ProductKernel
-from causal_prompts.part_effects import (dependent_columns, false_discovery, grouped_columns, pair_effects, part_columns, part_effects,
-                                         parts_of)
+from causal_prompts.inference import false_discovery
+from causal_prompts.part_effects import dependent_columns, grouped_columns, indicators, pair_effects, pairs_left, part_columns, part_effects, parts_of, tallies
 from causal_prompts.part_space import PART_BLOCKS, PartSpace
 from causal_prompts.parts import Parts
 from causal_prompts.routes import Within
@@ -112,6 +112,74 @@ def test_groups_and_dependence_of_columns():
     mixed = dependent_columns(np.c_[X, X[:, 0] + X[:, 1]], np.ones(50))
     assert list(mixed.any(0)) == [True, True, False, True]
     assert np.allclose(false_discovery([.01, np.nan, .04]), [.02, np.nan, .04], equal_nan=True)
+
+
+def pairs_of(log, route="within"):
+    reward = cp.CausalReward(route, learner="kernel", folds=0, encoder=Words()).fit(log)
+    return reward.interactions()
+
+def named_pair(row): return frozenset(SENTENCES.index(row[k]) for k in ("first", "second"))
+
+@pytest.mark.parametrize("sign, word", [(0, "same as"), (1, "opposite of")])
+def test_pairs_that_a_fraction_cannot_tell_apart_are_one_row(sign, word):
+    cube = np.indices((2,) * 3).reshape(3, -1).T
+    has = np.c_[cube, (cube.sum(1) + sign) % 2, np.zeros((8, 2), int)] # 2^(4-1), resolution IV: ab is cd, ac is bd, ad is bc
+    log = made_log(17, n_q=400, n_p=8, has=has, pair=.4)
+    table = pairs_of(log)
+    assert len(table) == 3 and table["effect"].notna().all() and table["p"].nunique() == 3
+    for _, row in table.iterrows():
+        own = named_pair(row)
+        alias = frozenset(range(4)) - own
+        assert row["company"].startswith(word) and ";" not in row["company"]
+        assert {i for i in range(6) if SENTENCES[i] in row["company"]} == alias
+        true = .4 * ((own == {0, 1}) + (-1)**sign * (alias == {0, 1}))
+        assert abs(row["effect"] - true) < 3.5 * row["se"], row
+    whole = made_log(17, n_q=400, n_p=16, has=np.c_[np.indices((2,) * 4).reshape(4, -1).T, np.zeros((16, 2), int)])
+    every = pairs_of(whole)
+    assert len(every) == 6 and (every["company"] == "").all()
+
+
+def test_a_pair_that_single_parts_make_up_in_the_prompts_has_no_estimate():
+    a, b, free = np.indices((2,) * 3).reshape(3, -1)
+    has = np.c_[a, b, a ^ b, free, np.zeros((8, 2), int)] # ab = (a + b - c) / 2
+    by_hardness, rng = [], np.random.default_rng(0)
+    prompts = made_log(18, n_p=8, has=has, n_q=1, k=8).prompts["prompt"].sort_values(key=lambda p: p.str.contains(SENTENCES[0])).tolist()
+    for i in range(600): # what is expected of each column is learned on its own, so that what is left of them need not depend
+        hard = rng.random()
+        prompt = prompts[rng.choice(8, p=np.repeat([1, np.exp(2 * hard)], 4) / (4 + 4 * np.exp(2 * hard)))]
+        by_hardness.append(dict(query=f"query {i} of {i * 7 % 31} words", prompt=prompt, hard=hard, score=.3 * rng.normal() - hard))
+    learned = cp.Triplets(pd.DataFrame(by_hardness), score_range=(-9, 9), covariates=["hard"])
+    for table in (pairs_of(made_log(18, n_p=8, has=has)), pairs_of(learned, "dml")):
+        known = {named_pair(row) for _, row in table.iterrows() if np.isfinite(row["effect"])}
+        assert known == {frozenset(p) for p in ((0, 3), (1, 3), (2, 3))} and len(table) == 6
+
+
+def test_rounding_is_no_variation():
+    rng = np.random.default_rng(0)
+    still = .1 + .2 - .3 + np.zeros((60, 1)) # 5.6e-17
+    assert dependent_columns(still).all() and dependent_columns(1e-16 * rng.normal(size=(60, 3)), np.full(60, 1e-3)).diagonal().all()
+    varied = rng.random((60, 2)) < .5
+    varied = varied - varied.mean(0)
+    assert not dependent_columns(varied).any() and dependent_columns(np.c_[varied, still]).tolist() == np.diag([False, False, True]).tolist()
+    once = np.zeros((10**6, 1))
+    once[0] = 1 # one row of a million is variation
+    assert not dependent_columns(once - once.mean()).any()
+    left, _, same = pairs_left(still, np.c_[varied, -varied[:, :1], still, 2 * still])
+    assert (left[:3] > .99).all() and not left[3:].any()
+    assert same.tolist() == [[0, 0, -1, 0, 0], [0] * 5, [-1, 0, 0, 0, 0], [0] * 5, [0] * 5]
+
+
+def test_a_rare_one_of_three_is_tied_to_the_others():
+    which = np.r_[np.arange(50_000) % 2, 2]
+    X = np.eye(3)[which]
+    assert dependent_columns(X - X.mean(0)).all()
+
+
+def test_what_stands_twice_counts_twice_and_is_there_once():
+    prompt, level = np.array([0, 0, 1, 2]), np.array(["a", "a", "b", "c"], object)
+    assert tallies(prompt, level, 3, ["b", "a"]).tolist() == [[0, 2], [1, 0], [0, 0]]
+    assert indicators(prompt, level, 3, ["b", "a"]).tolist() == [[0, 1], [1, 0], [0, 0]]
+    assert tallies(prompt, level, 3, []).shape == (3, 0)
 
 
 def test_by_level_and_where_nothing_is_shared():

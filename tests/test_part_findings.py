@@ -27,11 +27,11 @@ def fitted(frame, **settings):
         return CausalReward(**dict(encoder=Words(), learner="kernel", folds=0) | settings).fit(log)
 
 
-def shared(n=150, prompts=24, k=4, effects=(.3, 0, 0, 0, 0, 0), pair=0., seed=0, always=()):
+def shared(n=150, prompts=24, k=4, effects=(.3, 0, 0, 0, 0, 0), pair=0., seed=0, always=(), has=None):
     "A randomised log of prompts from parts, each in or out by chance; the first two bring `pair` more together; `always` names pairs that stand together."
     r = np.random.default_rng(seed)
-    has = r.random((prompts, len(effects))) < .5
-    has[0] = False
+    has = r.random((prompts, len(effects))) < .5 if has is None else np.array(has, bool)
+    has[0], prompts = False, len(has)
     for a, b in always: has[:, b] = has[:, a]
     gain = has @ np.array(effects) + pair * (has[:, 0] & has[:, 1]) - (sum(effects) + pair) / 2
     texts = [" ".join(["Answer it.", *np.array(SENTENCES)[:len(effects)][h]]) for h in has]
@@ -138,6 +138,15 @@ def test_pairs():
     assert "beyond their sum" in found.reading and found.plot()
     null = what_pairs_do(fitted(permuted(frame, 1)))
     assert null.verdict == "caution" and "No effect could be shown" in null.reading
+
+
+def test_pairs_that_the_log_cannot_tell_apart_are_said_to_be():
+    "Eight of sixteen combinations: the pair of the first two parts is that of the last two."
+    frame = shared(n=300, has=[[a, b, c, a ^ b ^ c] for a in (0, 1) for b in (0, 1) for c in (0, 1)], effects=(.1, .1, 0, 0), pair=.3)
+    found = what_pairs_do(fitted(frame))
+    assert found.verdict == "ok" and len(found.table) == 3 and "(or others) add" in found.reading and len(found.reading.split()) <= 30
+    pair = [{SENTENCES.index(found.table[c][0]) for c in ("first", "second")}, {i for i, s in enumerate(SENTENCES) if s in found.table["company"][0]}]
+    assert {0, 1} in pair and {2, 3} in pair and found.table["company"][0] in found.advice and "to tell them apart" in found.advice and found.plot()
 
 
 def test_labels_differ_and_a_reading_has_thirty_words_at_most():

@@ -6,8 +6,8 @@ from sklearn.exceptions import NotFittedError
 import causal_prompts as cp
 from causal_prompts.core import NotIdentifiedError
 from causal_prompts.diagnostics import checkup
-from causal_prompts.inference import contrasts
-from causal_prompts.residuals import holm, joint_test, learned_direction, residuals, ROUTES, slopes
+from causal_prompts.inference import contrasts, holm
+from causal_prompts.residuals import joint_test, learned_direction, residuals, ROUTES, slopes
 from causal_prompts.rewards import Reward
 from causal_prompts.routes import Route
 from fakes import Words
