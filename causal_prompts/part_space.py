@@ -112,26 +112,40 @@ def _summed(self: PartSpace, n, found):
 # %% ../nbs/407_part_space.ipynb #c7e426b2
 def _log_words(prompts): return np.log1p([len(p.split()) for p in prompts])
 
+def _explained(y, X):
+    "The share of the variance of y that columns account for."
+    left = y - np.c_[np.ones(len(y)), X] @ np.linalg.lstsq(np.c_[np.ones(len(y)), X], y, rcond=None)[0]
+    return 1 - left.var() / (y.var() or 1.)
+
 @patch
 def _fit_layout(self: PartSpace, prompts, found, P):
-    "The length that parts make, and the parts whose place varies, with their usual place."
-    length, columns = _log_words(prompts), np.c_[np.ones(len(P)), P]
-    usual = np.linalg.lstsq(columns, length, rcond=None)[0]
-    self.length = np.array([usual[0], length.std() or 1., *usual[1:]])
-    place = found.groupby("part")["at"].agg(["mean", "std"]).reindex(self.levels)
-    moved = place[place["std"] > .15][: max(self.most["layout"] - 1, 0)]
-    self.moved, self.place = list(moved.index), moved["mean"].to_numpy(float)
+    "The usual length where parts do not settle it, and the parts whose order varies, with their usual place."
+    length = _log_words(prompts)
+    settled = not length.std() or _explained(length, P) > .9
+    self.length = np.zeros(0) if settled else np.array([length.mean(), length.std()])
+    place = found.groupby("part")["at"].mean()
+    self.moved = self._out_of_order(found)[: max(self.most["layout"] - 1, 0)]
+    self.place = place[self.moved].to_numpy(float)
+
+# %% ../nbs/407_part_space.ipynb #b8680214
+@patch
+def _out_of_order(self: PartSpace, found, least=2):
+    "Parts that stand before another one in some prompts and behind it in others, at least `least` of each."
+    first = found.groupby(["prompt", "part"])["at"].min().unstack().reindex(columns=self.levels).to_numpy(float)
+    before = np.array([(first[:, [j]] < first).sum(0) for j in range(first.shape[1])])
+    both_ways = np.minimum(before, before.T).max(1, initial=0) >= least
+    return [part for part, moves in zip(self.levels, both_ways) if moves]
 
 # %% ../nbs/407_part_space.ipynb #0723e324
 @patch
-def _layout(self: PartSpace, prompts, found, P):
-    "(n, 1 + parts that move) length beyond that of the parts, and each part's place before or after its usual one."
-    out = np.zeros((len(prompts), 1 + len(self.moved)))
-    usual, spread, of_part = self.length[0], self.length[1], self.length[2:]
-    out[:, 0] = (_log_words(prompts) - usual - P[:, :len(of_part)] @ of_part) / spread
-    column, place = {part: 1 + j for j, part in enumerate(self.moved)}, dict(zip(self.moved, self.place))
+def _layout(self: PartSpace, prompts, found):
+    "(n, lengths + parts that move) length in standard deviations, each part's place before or after its usual one."
+    lengths = len(self.length) // 2 # one column for the length, or none
+    out = np.zeros((len(prompts), lengths + len(self.moved)))
+    if lengths: out[:, 0] = (_log_words(prompts) - self.length[0]) / self.length[1]
+    column, usual = {part: lengths + j for j, part in enumerate(self.moved)}, dict(zip(self.moved, self.place))
     for i, part, at in zip(found["prompt"], found["part"], found["at"]):
-        if part in column: out[i, column[part]] = at - place[part] # of a part that stands twice, the last place
+        if part in column: out[i, column[part]] = at - usual[part] # of a part that stands twice, the last place
     return out
 
 # %% ../nbs/407_part_space.ipynb #e28a191a
@@ -140,7 +154,8 @@ def sizes(self: PartSpace) -> list[int]:
     "Columns of each block, as in `PART_BLOCKS`; none before `fit`."
     if not getattr(self, "levels", None): return [0] * len(PART_BLOCKS)
     sums = 0 if self.pca is None else len(self.pca.components_)
-    return [len(self.levels), len(self.families), len(self.wordings), sums, len(self.pairs), 1 + len(self.moved)]
+    return [len(self.levels), len(self.families), len(self.wordings), sums, len(self.pairs),
+            len(self.length) // 2 + len(self.moved)]
 
 # %% ../nbs/407_part_space.ipynb #c87b01f0
 @patch
@@ -158,7 +173,7 @@ def transform(
     if self.pca is not None: S = self.pca.transform(None, self._summed(n, found)) / self.scale
     both = P[:, self.pairs[:, 0]] * P[:, self.pairs[:, 1]]
     families = tallies(found["prompt"], found["family"], n, self.families)
-    return np.c_[P, families, W, S, both, self._layout(prompts, found, P)]
+    return np.c_[P, families, W, S, both, self._layout(prompts, found)]
 
 # %% ../nbs/407_part_space.ipynb #e4ab7356
 @patch

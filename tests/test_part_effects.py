@@ -379,12 +379,14 @@ def test_prompts_have_an_effect_of_their_own_where_the_log_can_tell_it():
     assert own([30, *[4] * 9], shared) == 0 # of the few that could, nobody can tell how prompts vary
     assert own([40, *[4] * 9], apart) == 10 and own([40, 3, 1], apart) == 2
 
-def test_length_is_what_the_parts_do_not_say():
+def test_layout_is_what_the_parts_do_not_settle():
     has = np.random.default_rng(0).random((40, 6)) < .5
-    prompts = [" ".join(["Solve it.", *[s for s, on in zip(SENTENCES, row) if on]]) for row in has]
-    prompts = list(dict.fromkeys(prompts))
-    column = lambda texts, space: space.transform(texts)[:, -space.sizes[-1]]
-    space = PartSpace(Parts.of(prompts)).fit(prompts)
-    assert abs(column(prompts, space)).max() < .35 # of a standard deviation: the curve of the logarithm
-    wordy = prompts[3] + " " + "and so on " * 40
-    assert column([wordy], space)[0] > 3
+    prompts = list(dict.fromkeys(" ".join(["Solve it.", *[s for s, on in zip(SENTENCES, row) if on]]) for row in has))
+    layout = lambda texts: PartSpace(Parts.of(texts)).fit(texts)
+    made = layout(prompts)
+    assert made.sizes[-1] == 0 # a bank in its order: the parts make the length and the place
+    turned = [" ".join(["Solve it.", *np.random.default_rng(i).permutation([s for s, on in zip(SENTENCES, row) if on])]) for i, row in enumerate(has)]
+    moved = layout(list(dict.fromkeys(turned)))
+    assert len(moved.length) == 0 and len(moved.moved) == 6
+    wordy = [p + f" Mind {'w' * (i + 1)}" + " and so on" * (i * 7 % 30) + "." for i, p in enumerate(prompts)] # a sentence of its own
+    assert len(layout(wordy).length) == 2
