@@ -84,7 +84,7 @@ def reml(
 
 # %% ../nbs/408_kernel.ipynb #7f0960b9
 BLOCKS = ("smooth", "own", *PART_BLOCKS, "smooth x query", "parts x query") # of the features, in their order
-_FAINT = {"smooth": .1, "own": .3, "smooth x query": .1, "wordings": .1, "families": .3, "sums": .3, "pairs": .1,
+_FAINT = {"smooth": .1, "own": .1, "smooth x query": .1, "wordings": .1, "families": .3, "sums": .3, "pairs": .1,
           "layout": .1} # weights of the priors where prompts share parts
 
 def _prior_weights(dims):
@@ -130,7 +130,8 @@ def _own_prompts(self: ProductKernel, rows, alone=2, beside_parts=5, least_share
     "Numbers of the prompts with an effect of their own: those that met enough queries, of many the commonest."
     n, shares_parts = len(rows.prompts), self.made_of.width > 0
     count = np.bincount(rows.p, minlength=n)
-    met = queries_met(rows) if rows.cluster.max() >= beside_parts else count
+    few_queries = rows.cluster.max() < beside_parts # then draws of one query have to do
+    met = count if few_queries else queries_met(rows)
     enough = np.flatnonzero(met >= (beside_parts if shares_parts else alone))
     if shares_parts and count[enough].sum() < least_share * len(rows.p): return enough[:0]
     return np.sort(enough[np.argsort(-count[enough], kind="stable")[: self.own]])
