@@ -1062,6 +1062,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'causal_prompts/design.py'),
                                        'causal_prompts.design._rows_off_favourite': ( 'design.html#_rows_off_favourite',
                                                                                       'causal_prompts/design.py'),
+                                       'causal_prompts.design._sets_of_parts': ('design.html#_sets_of_parts', 'causal_prompts/design.py'),
                                        'causal_prompts.design._stands_for': ('design.html#_stands_for', 'causal_prompts/design.py'),
                                        'causal_prompts.design._why_no_effect': ('design.html#_why_no_effect', 'causal_prompts/design.py'),
                                        'causal_prompts.design.assignment_design': ( 'design.html#assignment_design',

@@ -22,6 +22,7 @@ from .covariates import levels_not_held
 from .embeddings import TextEncoder
 from .inference import contrasts
 from .kernel import ProductKernel
+from .part_effects import part_effects
 from .parts import Parts
 from .race import (BEATS_NAIVE, LEARNERS, RACE_FORM, NaiveRival, race, race_advice, race_said, race_shown,
                                  race_table, sampled, unit_of, winner)
@@ -130,16 +131,20 @@ def _sharper(self: CausalReward, first, second, share):
     se = {o.route: self._typical_error(o.route) for o in (first, second)}
     if se[first.route] > se[second.route]: first, second = second, first
     sizes = f"median standard error {se[second.route]:.3f} against {se[first.route]:.3f}, {share}"
+    if np.isinf(se[second.route]): sizes = f"it gives no standard errors, {share}"
     return Opening(first.route, f"{first.why}; the other route that is open, {second.route}, "
                                 f"is less sharp here ({sizes})")
 
 @patch
 def _typical_error(self: CausalReward, route):
-    "Median standard error of the average effects by one route."
+    "Median standard error by one route: of the effects of parts, where prompts share them, else of whole prompts."
     rows = route.open(self)
-    table = contrasts(rows, rows.y - expected_score(rows)[0], int(np.bincount(rows.p).argmax()))
-    se = table.se[table.se > 0]
-    return float(se.median()) if len(se) else np.inf
+    y = rows.y - expected_score(rows)[0]
+    by_part = [] if self.parts_ is None else part_effects(rows, y, self.parts_)["se"]
+    by_prompt = contrasts(rows, y, int(np.bincount(rows.p).argmax()))["se"]
+    for se in (by_part, by_prompt):
+        if np.any(known := np.asarray(se, float) > 0): return float(np.median(np.asarray(se, float)[known]))
+    return np.inf
 
 # %% ../nbs/410_causal.ipynb #0a7f3852
 @patch

@@ -6,6 +6,8 @@
 __all__ = ['REPEATED', 'SURE', 'prompts_offered', 'columns_aside', 'check_propensities', 'assignment_design']
 
 # %% ../nbs/106_design.ipynb #d9e45ca7
+import json
+
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -22,8 +24,15 @@ REPEATED = .2 # share of the queries with two different scored prompts from whic
 def prompts_offered(
     log, # `Triplets`
 ) -> int:
-    "How many prompts the log had before rows were taken from it."
-    return max(log.__dict__.get("_offered") or 0, log.frame["prompt_id"].nunique())
+    "How many prompts could be drawn: as recorded, else those of the log, or the sets that can be made of its parts."
+    recorded = log.__dict__.get("_offered") or _sets_of_parts(log.frame.get("inclusion"))
+    return max(recorded, log.frame["prompt_id"].nunique())
+
+def _sets_of_parts(inclusion):
+    "How many sets there are of the parts that may be in or out, by the recorded probabilities; 0 without any."
+    if inclusion is None: return 0
+    drawn = [json.loads(said) for said in inclusion.unique() if isinstance(said, str) and said.startswith("{")]
+    return max((2**sum(0 < p < 1 for p in chances.values()) for chances in drawn), default=0)
 
 def columns_aside(
     log, # `Triplets`

@@ -300,6 +300,8 @@ def test_the_design_page_knows_a_log_of_parts_as_randomised(parts, calls):
     d = log.design()
     assert d.facts["known_propensity"] and d.facts["kind"] == "repeated" and not d.facts["predictable"] and d.facts["propensities"] == "" and "Every choice has a recorded probability" in d.reading
     assert inclusion_kept(log, p.parts.bank).verdict == "ok"
+    read = Triplets(log.frame, covariates=[]) # as from a table: what could be drawn is told by the rows alone
+    assert read.propensity_check().verdict == "ok" and read.design().facts["propensities"] == ""
 
 def test_a_dishonest_probability_is_found_out():
     "Queries that ask for one kind of thing get the steps, and the log says one half."
