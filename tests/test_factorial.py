@@ -301,6 +301,29 @@ def test_the_design_page_knows_a_log_of_parts_as_randomised(parts, calls):
     assert d.facts["known_propensity"] and d.facts["kind"] == "repeated" and not d.facts["predictable"] and d.facts["propensities"] == "" and "Every choice has a recorded probability" in d.reading
     assert inclusion_kept(log, p.parts.bank).verdict == "ok"
 
+def drawn_log(tilt=None, design="halves", calls=600, seed=0):
+    "A log of 600 calls over twelve ideas, as a table alone: it does not say how many prompts were on offer."
+    items = world_task(World.preset("confounded-hidden", seed=2), n=150).items
+    drawn = factorial(Bank.of({k: v[0] for k, v in IDEAS.items()}, base="Answer."), items, calls, design, tilt=tilt, random_state=seed)
+    cells = drawn.cells.merge(drawn.prompts[["prompt_id", "prompt"]], on="prompt_id").merge(items[["query_id", "query"]], on="query_id")
+    return Triplets(cells.drop(columns="kind").assign(score=rng(seed, "s").random(len(cells)).round(2)))
+
+def test_thousands_of_combinations_are_no_reason_for_caution_and_a_rare_part_is():
+    for tilt in (None, dict(steps=.85, brief=.15, role=.85)):
+        d = drawn_log(tilt).design()
+        assert d.verdict == "ok" and d.facts["min_propensity"] < .001 and d.facts["min_chance"] == pytest.approx(.15 if tilt else .5), d
+        assert d.advice == "compare prompts within a query, part by part." and "chance of a part" in " ".join(d.table["property"])
+    rare = drawn_log(dict(steps=.004)).design()
+    assert rare.verdict == "caution" and rare.facts["min_chance"] == pytest.approx(.004)
+    plain = Triplets(drawn_log(dict(steps=.85, brief=.15, role=.85)).frame.drop(columns="inclusion")).design(permutations=0)
+    assert plain.verdict == "caution" and plain.facts["min_chance"] is None, "a log that keeps its chances to itself gets no credit for them"
+
+@pytest.mark.parametrize("said", ["0.5", "[.5]", "in", "null"])
+def test_a_column_that_only_is_called_inclusion_says_nothing_of_parts(said):
+    log = drawn_log(dict(steps=.85, brief=.15, role=.85))
+    d = Triplets(log.frame.assign(inclusion=said)).design(permutations=0)
+    assert d.facts["min_chance"] is None and d.verdict == "caution"
+
 def test_a_dishonest_probability_is_found_out():
     "Queries that ask for one kind of thing get the steps, and the log says one half."
     world = World.preset("confounded-hidden", seed=2)
