@@ -66,10 +66,11 @@ def _design_counts(log):
     return kind, per_group, dict(n_multi=multi, share_multi=multi / n if n else 0.)
 
 # %% ../nbs/106_design.ipynb #a3308064
-def _many_unseen(log):
-    "Whether combinations of parts were on offer that the log does not hold: the share met once tells (Good 1953)."
+def _holds_all(log):
+    "Whether a log holds all prompts on offer; of those drawn part by part, the share met once tells (Good 1953)."
+    if prompts_offered(log) > log.frame["prompt_id"].nunique(): return False
     once = log.frame["prompt_id"].map(log.frame["prompt_id"].value_counts()) == 1
-    return bool(np.isfinite(part_chances(log)).any() and once.mean() > .05)
+    return bool(np.isnan(part_chances(log)).all() or once.mean() <= .05)
 
 # %% ../nbs/106_design.ipynb #c0ffee02
 def _stands_for(frame, inclusion):
@@ -155,8 +156,7 @@ def check_propensities(
 ) -> Finding: # a row per prompt: how often chosen, for how many choices
     "Do the recorded propensities agree with the choices?"
     _check_claim(log.frame, permutations)
-    whole = prompts_offered(log) == log.frame["prompt_id"].nunique() and not _many_unseen(log)
-    counts = [_miscounted(log.frame, inclusion) if whole else "" for inclusion in (False, True)]
+    counts = [_miscounted(log.frame, inclusion) if _holds_all(log) else "" for inclusion in (False, True)]
     uneven = np.ptp(np.bincount(unit_codes(log.frame))) > 0 # a draw, or being among a query's rows
     totals = [False, True] if uneven else [False]
     with threadpool_limits(1, "blas"):
@@ -372,11 +372,17 @@ def _why_no_effect(log):
     try: log.require_effects()
     except NotIdentifiedError as e: return e
 
+def _case(facts, refusal, wrong):
+    "What the design identifies, as a key of `_IDENTIFIES`."
+    if refusal: return "none"
+    if wrong or not facts["known_propensity"]: return facts["kind"]
+    return "known" if facts["min_chance"] is None or facts["kind"] == "single" else "drawn"
+
+# %% ../nbs/106_design.ipynb #ee234fb3
 def _design_finding(log, facts, per_group, null, wrong):
     "The finding on a design from its numbers, and from the finding against its probabilities."
     refusal = _why_no_effect(log)
-    known = "known" if facts["min_chance"] is None or facts["kind"] == "single" else "drawn"
-    case = "none" if refusal else known if facts["known_propensity"] and not wrong else facts["kind"]
+    case = _case(facts, refusal, wrong)
     facts |= dict(propensities=wrong.reading if wrong else "", identifies=_IDENTIFIES[case])
     advice = wrong.advice if wrong else _ADVICE[case]
     form, data = _design_picture(facts, per_group, null)
