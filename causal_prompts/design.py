@@ -207,7 +207,7 @@ _IDENTIFIES = dict(
 # %% ../nbs/106_design.ipynb #b80ad191
 _IDENTIFIES |= dict(
     drawn="Every choice has a recorded probability, and so has every part of the prompts, so comparisons inside a "
-          "query identify the effects of the parts whatever makes it hard; they say nothing of parts that were not drawn.",
+          "query identify the effects of the parts whatever makes it hard; they say nothing of parts not drawn.",
     repeated="Comparisons inside a query identify the effects, whatever makes a query hard, for the queries that met "
              "several prompts; they say nothing by themselves of the other queries and prompts, nor if draws were "
              "stopped or added by looking at their scores.",

@@ -20,7 +20,7 @@ from .part_effects import grouped_columns, part_columns
 from .residuals import holm
 from .text_names import distinct, few_words, short_names
 
-# %% ../nbs/414_part_agreement.ipynb #496d8153
+# %% ../nbs/414_part_agreement.ipynb #f12e965e
 class _Side(NamedTuple):
     "Effects of parts from one log."
     name: str # as the argument is called
@@ -29,9 +29,10 @@ class _Side(NamedTuple):
     log: object = None # the log of a reward
     known: dict = {} # text -> part
 
-def _side_of(given, name):
+# %% ../nbs/414_part_agreement.ipynb #06fd6c01
+def _effects_side(given, name):
     "One of the two sides, from a reward or a table."
-    if isinstance(given, pd.DataFrame): return _side_of_table(given, name)
+    if isinstance(given, pd.DataFrame): return _side_from_table(given, name)
     if not hasattr(given, "part_effects"):
         raise TypeError(f"{name} must be a fitted reward or a table of effects, got {type(given).__name__}; "
                         "pass e.g. CausalReward().fit(log), or reward.part_effects()")
@@ -39,46 +40,55 @@ def _side_of(given, name):
     known = dict(zip(parts.wordings["text"], parts.wordings["part"]))
     return _Side(name, table, _influences(given, table), given.log_, known)
 
-# %% ../nbs/414_part_agreement.ipynb #4f5ff6e5
-def _checked_effects(table, name):
-    "part, text, effect, se, df, company; an effect without an error is none."
+# %% ../nbs/414_part_agreement.ipynb #0f1d95e2
+def _refuse_no_effects(table, name):
+    "An error where a table lacks a column, or holds a part twice."
     gone = [c for c in ("effect", "se") if c not in table]
     if not {"part", "text"} & {*table}: gone = ["part or text", *gone]
     if gone:
         raise ValueError(f"{name} must have the columns part (or text), effect and se, got {list(table.columns)}, "
                          f"without {gone}; reward.part_effects() makes such a table")
-    part, text = (table[c] if c in table else table[d] for c, d in (("part", "text"), ("text", "part")))
+    part = table["part" if "part" in table else "text"]
     if part.duplicated().any():
         raise ValueError(f"{name} must hold every part once, got {part[part.duplicated()].iloc[0]!r} twice; "
                          "of effects by level pass one level")
-    se = pd.to_numeric(table["se"]).astype(float)
-    effect = pd.to_numeric(table["effect"]).astype(float).where(np.isfinite(se) & (se > 0))
+
+# %% ../nbs/414_part_agreement.ipynb #29ae3e32
+def _checked_effects(table, name):
+    "part, text, effect, se, df, company; an effect without an error is none."
+    _refuse_no_effects(table, name)
+    part, text = (table[c if c in table else d].astype(str) for c, d in (("part", "text"), ("text", "part")))
+    effect, se = (pd.to_numeric(table[c]).astype(float) for c in ("effect", "se"))
     df = table["df"].astype(float).fillna(np.inf) if "df" in table else np.inf
     company = table["company"].fillna("").astype(str) if "company" in table else ""
-    out = dict(part=part.astype(str), text=text.astype(str), effect=effect, se=se, df=df, company=company)
+    known = np.isfinite(effect) & np.isfinite(se) & (se > 0)
+    out = dict(part=part, text=text, effect=effect.where(known), se=se.where(known), df=df, company=company)
     return pd.DataFrame(out).reset_index(drop=True)
 
-def _side_of_table(table, name):
+# %% ../nbs/414_part_agreement.ipynb #e90fa9df
+def _side_from_table(table, name):
     table = _checked_effects(table, name)
     alone = pd.MultiIndex.from_product([[name], table["part"]]) # each estimate hangs on something of its own
     psi = pd.DataFrame(np.diag(table["se"]), alone.map(str), table["part"])
     return _Side(name, table, psi, known=dict(zip(table["text"], table["part"])))
 
-# %% ../nbs/414_part_agreement.ipynb #019f765b
+# %% ../nbs/414_part_agreement.ipynb #e81f6d71
 def _influences(reward, table):
-    "What each query, by its text, adds to the effect of each part, scaled to the errors of the table."
-    (rows, y), parts = reward.residuals(), table["part"]
+    "What each query, by its text, adds to the effect of each part."
+    rows, y = reward.residuals()
     P, levels, _ = part_columns(rows, reward.parts_)
     columns = np.unique(grouped_columns(P[np.unique(rows.p)])) if levels else np.zeros(0, int)
     X, w = rows.route.residual(rows, P[rows.p][:, columns]), rows.w
+    varied = (X**2).mean(0) > 1e-12
+    columns, X = columns[varied], X[:, varied]
     if not rows.route.within_query: y, X = y - np.average(y, weights=w), X - np.average(X, axis=0, weights=w)
     psi = clustered(X, y, rows.cluster, w, constant=not rows.route.conditions)["psi"]
-    first = np.unique(rows.cluster, return_index=True)[1]
-    texts = np.array(rows.queries, object)[rows.q[first]]
-    psi = pd.DataFrame(psi, texts, [levels[c] for c in columns])[parts].groupby(level=0, sort=False).sum()
-    return psi * (table["se"].to_numpy() / np.sqrt((psi**2).sum()).to_numpy())
+    texts = np.array(rows.queries, object)[rows.q[np.unique(rows.cluster, return_index=True)[1]]]
+    psi = pd.DataFrame(psi, texts, [levels[c] for c in columns])
+    psi = psi.reindex(columns=table["part"]).groupby(level=0, sort=False).sum(min_count=1)
+    return psi * (table["se"].to_numpy() / np.sqrt((psi**2).sum()).to_numpy()) # scaled to the errors of the table
 
-# %% ../nbs/414_part_agreement.ipynb #910f02c1
+# %% ../nbs/414_part_agreement.ipynb #abc7e77b
 def _named_alike(a, b):
     "Whether texts that both sides know carry the same part on both."
     both = [text for text in a.known if text in b.known]
@@ -92,6 +102,7 @@ def _keys(side, by):
                          f"{keys[keys.duplicated()].iloc[0]!r} twice; pass match='part', or merge the two")
     return list(keys)
 
+# %% ../nbs/414_part_agreement.ipynb #0036bedf
 def _partners(a, b, match):
     "(m, 2) row numbers of the same part, what they were matched by, and what only one side has."
     if match not in (None, "part", "text"): raise ValueError(f"match must be 'part', 'text' or None, got {match!r}")
@@ -101,8 +112,8 @@ def _partners(a, b, match):
     only = {f"only in {s.name}": s.table["text"].drop(index=pairs[:, at]).tolist() for at, s in enumerate((a, b))}
     return pairs, by, only
 
-# %% ../nbs/414_part_agreement.ipynb #faa993b0
-def _set_aside(a, b, pairs):
+# %% ../nbs/414_part_agreement.ipynb #dd5c1ea6
+def _not_comparable(a, b, pairs):
     "The pairs whose effects can be compared, and the texts of the others by what is in the way."
     (left, right), apart = (s.table.iloc[pairs[:, at]] for at, s in enumerate((a, b))), {}
     keep = np.full(len(pairs), True)
@@ -115,18 +126,18 @@ def _set_aside(a, b, pairs):
     apart["in other company"] = left["text"][other].tolist()
     return pairs[keep & ~other], apart
 
-# %% ../nbs/414_part_agreement.ipynb #051e8fb2
+# %% ../nbs/414_part_agreement.ipynb #4d3f6f81
 def _comparable(a, b, match):
     "The pairs compared, what they were matched by, and what was set aside, by reason."
     pairs, by, only = _partners(a, b, match)
-    pairs, apart = _set_aside(a, b, pairs)
+    pairs, apart = _not_comparable(a, b, pairs)
     aside = {why: texts for why, texts in (only | apart).items() if texts}
     if len(pairs): return pairs, by, aside
     said = "; ".join(f"{len(texts)} {why}, e.g. {texts[0]!r}" for why, texts in aside.items()) or "no parts at all"
     raise ValueError(f"observed and randomised must share a part whose effect both show, got none ({said}); "
                      "deal pairs of the observed parts by chance, or pass match='part' for parts named alike")
 
-# %% ../nbs/414_part_agreement.ipynb #cf870d6c
+# %% ../nbs/414_part_agreement.ipynb #08219fa6
 def _refuse_same_rows(a, b, few=10, alike=.95):
     "An error where rows of one log stand in the other, and where scores have not the same range."
     if a.log is None or b.log is None: return
@@ -135,43 +146,47 @@ def _refuse_same_rows(a, b, few=10, alike=.95):
     mean = [s.log.frame.groupby(["query", "prompt"], sort=False)["score"].mean() for s in (a, b)]
     both = pd.concat(mean, axis=1, join="inner").to_numpy()
     if len(both) < few or (both[:, 0] == both[:, 1]).mean() < alike: return
-    raise ValueError(f"observed and randomised must share no rows, got {len(both):,} pairs of query and prompt with the "
-                     "same scores in both; leave them out of one log, e.g. observed.take(...), and fit again")
+    raise ValueError(f"observed and randomised must share no rows, got {len(both):,} pairs of query and prompt "
+                     "with the same scores in both; leave them out of one log (log.take) and fit again")
 
-# %% ../nbs/414_part_agreement.ipynb #18d775f7
-def _differences_of(a, b, pairs, alpha):
-    "A row per pair of estimates, and the covariances of their differences."
-    left, right = (s.table.iloc[pairs[:, at]].reset_index(drop=True) for at, s in enumerate((a, b)))
+# %% ../nbs/414_part_agreement.ipynb #99776363
+def _covariances(a, b, left, right):
+    "(k, k) covariances of the differences of both tables' estimates, by what each query adds to them."
     psi = [s.psi[t["part"]].set_axis(range(len(t)), axis=1) for s, t in ((a, left), (b, right))]
     psi = psi[0].sub(psi[1], fill_value=0).to_numpy()
-    V, both = psi.T @ psi, left["se"]**2 + right["se"]**2
-    se = np.sqrt(np.diag(V))
-    df = np.minimum(both**2 / (left["se"]**4 / left["df"] + right["se"]**4 / right["df"]), _MANY)
-    d, t = left["effect"] - right["effect"], stats.t.ppf(1 - alpha / 2, df)
+    return psi.T @ psi
+
+# %% ../nbs/414_part_agreement.ipynb #42327508
+def _differences_of(left, right, V, alpha):
+    "A row per pair of estimates."
+    (e, s, f), (e2, s2, f2) = ([t[c].to_numpy() for c in ("effect", "se", "df")] for t in (left, right))
+    df = np.minimum((s**2 + s2**2)**2 / (s**4 / f + s2**4 / f2 + 1e-300), _MANY)
+    d, se, t = e - e2, np.sqrt(np.diag(V)), stats.t.ppf(1 - alpha / 2, df)
     p = 2 * stats.t.sf(np.abs(d) / se, df)
-    table = dict(text=left["text"], observed=left["effect"], randomised=right["effect"], difference=d, se=se,
-                 lo=d - t * se, hi=d + t * se, df=df, p=p, holm=holm(p), observed_se=left["se"],
-                 randomised_se=right["se"], observed_df=left["df"], randomised_df=right["df"], id=left["part"])
-    return pd.DataFrame(table), V
+    return pd.DataFrame(dict(
+        text=left["text"], observed=e, randomised=e2, difference=d, se=se, lo=d - t * se, hi=d + t * se, df=df, p=p,
+        holm=holm(p), observed_se=s, randomised_se=s2, observed_df=f, randomised_df=f2, id=left["part"]))
+
 _MANY = 1e5 # degrees of freedom that count as infinite
 
-# %% ../nbs/414_part_agreement.ipynb #6ca596a4
+# %% ../nbs/414_part_agreement.ipynb #e4809869
 class _Joint(NamedTuple):
     "The test that all differences are zero."
     stat: float # F, NaN where Holm's smallest p stands in its place
     p: float
     df: tuple # of the numerator, of the denominator
-    precision: np.ndarray | None # (k,) inverse squared error of each difference, the others free to be zero
-    
+    precision: np.ndarray | None # (k,) noncentrality for a bias of one point in each part alone
+
+# %% ../nbs/414_part_agreement.ipynb #8f863802
 def _joint_of(table, V, queries):
-    "F test by the covariances; queries: of the smaller log, None where no covariances are known."
+    "F test; queries: of the smaller log, None where no covariances are known."
     k, df, scale = len(table), float(table["df"].median()), np.sqrt(np.diag(V))
     lean = 1. if queries is None else (queries - k) / (queries - 1)
     if lean <= 0: return _Joint(np.nan, float(table["holm"].min()), (k, df), None)
     R, z = V / np.outer(scale, scale), table["difference"].to_numpy() / scale
-    rank, inverse = np.linalg.matrix_rank(R, tol=1e-8), np.linalg.pinv(R, rcond=1e-8, hermitian=True)
+    rank, inverse = int(np.linalg.matrix_rank(R, tol=1e-8)), np.linalg.pinv(R, rcond=1e-8, hermitian=True)
     stat = float(z @ inverse @ z) * lean / rank
-    return _Joint(stat, float(stats.f.sf(stat, rank, df)), (int(rank), df), lean * np.diag(inverse) / scale**2)
+    return _Joint(stat, float(stats.f.sf(stat, rank, df)), (rank, df), lean * np.diag(inverse) / scale**2)
 
 # %% ../nbs/414_part_agreement.ipynb #b52fc09c
 def _visible_bias(table, joint, alpha, power):
@@ -185,26 +200,33 @@ def _visible_bias(table, joint, alpha, power):
     while short(top) < 0: top *= 2
     return np.sqrt(brentq(short, 1e-6, top) / joint.precision)
 
-# %% ../nbs/414_part_agreement.ipynb #873e3771
+# %% ../nbs/414_part_agreement.ipynb #e19f2226
 def effects_agree(
-    observed, # a fitted reward, or a table part (or text), effect, se (and df, company), as `part_effects` makes it
+    observed, # a fitted reward, or a table like that of its `part_effects`: part or text, effect, se
     randomised, # the same from a log whose prompts were dealt by chance
-    match: str | None = None, # 'part' or 'text'; None: by part where both name their parts alike, else by text
-    bias: float | None = None, # one that must not go unseen, in points of score; None: a tenth of the score's range
-    alpha: float = thresholds.alpha, # 1 - coverage, and the level at which a bias counts as visible
+    match: str | None = None, # 'part' or 'text'; None: part where both name parts alike, else text
+    bias: float | None = None, # one that must not go unseen, in points; None: a tenth of the score's range
+    alpha: float = thresholds.alpha, # 1 - coverage, and the level at which a bias shows
     level: float = thresholds.level, # p value at or below which the two disagree
-    power: float = thresholds.power, # with which a visible bias is found
+    power: float = thresholds.power,
 ) -> Finding: # a row per shared part
     "Do observed effects of parts agree with randomised ones?"
-    a, b = _side_of(observed, "observed"), _side_of(randomised, "randomised")
+    a, b = _effects_side(observed, "observed"), _effects_side(randomised, "randomised")
     _refuse_same_rows(a, b)
+    facts = dict(alpha=alpha, level=level, power=power, bias=bias or .1 * _score_width(a, b))
+    return _agreement_finding(*_compared_sides(a, b, match, facts))
+
+# %% ../nbs/414_part_agreement.ipynb #9cfb9e0e
+def _compared_sides(a, b, match, given):
+    "A row per shared part, and the numbers of the comparison."
     pairs, by, aside = _comparable(a, b, match)
-    table, V = _differences_of(a, b, pairs, alpha)
-    sizes = [len(s.log.frame["query"].unique()) for s in (a, b) if s.log is not None]
+    left, right = (s.table.iloc[pairs[:, at]].reset_index(drop=True) for at, s in enumerate((a, b)))
+    V = _covariances(a, b, left, right)
+    table = _differences_of(left, right, V, given["alpha"])
+    sizes = [s.log.frame["query"].nunique() for s in (a, b) if s.log is not None]
     joint = _joint_of(table, V, min(sizes, default=None))
-    table = table.assign(visible=_visible_bias(table, joint, alpha, power))
-    facts = _agreement_facts(a, b, table, joint, dict(by=by, aside=aside, alpha=alpha, level=level, power=power))
-    return _agreement_finding(table, facts | dict(bias=bias or .1 * _score_width(a, b)))
+    table = table.assign(visible=_visible_bias(table, joint, given["alpha"], given["power"]))
+    return table, _agreement_facts(a, b, table, joint, given | dict(by=by, aside=aside))
 
 # %% ../nbs/414_part_agreement.ipynb #35391836
 def _score_width(*sides): return next((float(np.ptp(s.log.score_range)) for s in sides if s.log is not None), 1.)
@@ -219,21 +241,24 @@ def _agreement_facts(a, b, table, joint, given):
         visible_most=float(table["visible"].max()), differ=int((table["holm"] <= given["alpha"]).sum()),
         largest=float(table["difference"].abs().max()))
 
-# %% ../nbs/414_part_agreement.ipynb #27089a54
+# %% ../nbs/414_part_agreement.ipynb #298f9ef8
 def _agreement_reading(top, facts):
     "One or two sentences, and what they take for granted."
     n, differ = facts["parts"], facts["p"] <= facts["alpha"]
     test = (f"joint test: F = {facts['F']:.3g}, p = {facts['p']:.2g}" if np.isfinite(facts["F"]) else
             f"smallest of {n} p values, corrected: {facts['p']:.2g}")
-    out = [f"The observed effects of {n} part{'s' * (n > 1)} {'differ from' if differ else 'cannot be told apart from'} "
-           f"the randomised ones ({test})"]
-    if differ: out[0] += (
-        f", {few_words(top['text'], 5)!r} most clearly: {top['observed']:+.3f} observed, {top['randomised']:+.3f} "
-        f"randomised, difference {top['difference']:+.3f} ({1 - facts['alpha']:.0%} interval {top['lo']:+.3f} to "
-        f"{top['hi']:+.3f})")
-    out.append(f"With {facts['power']:.0%} power the comparison shows a bias of {facts['visible']:.3f} in a typical part "
-               f"and of {facts['visible_most']:.3f} in the one it knows least")
-    return ". ".join([*out, *_taken_for_granted(facts)]) + "."
+    verb = "differ from" if differ else "cannot be told apart from"
+    found = f"The observed effects of {n} part{'s' * (n > 1)} {verb} the randomised ones ({test})"
+    shown = (f"With {facts['power']:.0%} power the comparison shows a bias of {facts['visible']:.3f} in a typical part "
+             f"and of {facts['visible_most']:.3f} in the one it knows least")
+    return ". ".join([found + _clearest(top, facts) * differ, shown, *_taken_for_granted(facts)]) + "."
+
+# %% ../nbs/414_part_agreement.ipynb #3b65db78
+def _clearest(row, facts):
+    "The clearest difference."
+    return (f", {few_words(row['text'], 5)!r} most clearly: {row['observed']:+.3f} observed, {row['randomised']:+.3f} "
+            f"randomised, difference {row['difference']:+.3f} ({1 - facts['alpha']:.0%} interval {row['lo']:+.3f} to "
+            f"{row['hi']:+.3f})")
 
 # %% ../nbs/414_part_agreement.ipynb #b197ee2d
 def _taken_for_granted(facts):
@@ -244,24 +269,30 @@ def _taken_for_granted(facts):
     if facts["shared_queries"]: yield (
         f"{facts['shared_queries']:,} queries stand in both logs; what they add to both estimates is accounted for")
 
-# %% ../nbs/414_part_agreement.ipynb #d0e0c6bf
+# %% ../nbs/414_part_agreement.ipynb #080755cf
 _DISAGREE_ADVICE = (
     "Do not act on the observed effects of these parts; take the randomised ones. Beside confounding, the logs may "
     "hold other kinds of queries, or set the part among other parts: compare them on like queries first.")
 
-def _agreement_advice(facts, verdict):
+# %% ../nbs/414_part_agreement.ipynb #1611819e
+def _agreement_advice(facts):
     "What to do next, and what was not compared."
-    said, more = [], (facts["visible"] / facts["bias"])**2
-    if facts["p"] <= facts["level"]: said.append(_DISAGREE_ADVICE)
-    elif facts["p"] <= facts["alpha"]: said.append("That may be chance: deal more pairs before acting on it.")
-    if facts["visible"] > facts["bias"]: said.append(
-        f"A bias of {facts['bias']:g} could have gone unseen: collect about {more:.1f} times as much, of the log whose "
-        "effects have the larger errors.")
-    if not facts["recorded"]: said.append(
-        "No propensity is recorded in the randomised log, so that chance dealt its prompts is your word.")
-    some = lambda texts: ", ".join(repr(few_words(t, 5)) for t in texts[:3]) + (" ..." if len(texts) > 3 else "")
-    aside = [f"{why} ({len(texts)}): {some(texts)}" for why, texts in facts["aside"].items()]
-    return " ".join([*said, *(["Not compared: " + "; ".join(aside) + "."] if aside else [])])
+    out = []
+    if facts["p"] <= facts["level"]: out.append(_DISAGREE_ADVICE)
+    elif facts["p"] <= facts["alpha"]: out.append("That may be chance: deal more pairs before acting on it.")
+    if facts["visible"] > facts["bias"]: out.append(
+        f"A bias of {facts['bias']:g} could have gone unseen; about {(facts['visible'] / facts['bias'])**2:.1f} times "
+        "as much of the log with the larger errors would show it.")
+    if not facts["recorded"]: out.append(
+        "No propensity is recorded in the randomised log: that chance dealt its prompts is your word.")
+    if facts["aside"]: out.append(f"Not compared: {_said_aside(facts['aside'])}.")
+    return " ".join(out)
+
+# %% ../nbs/414_part_agreement.ipynb #cefd06a3
+def _said_aside(aside, most=3):
+    "What was not compared, by reason, a few texts of each."
+    some = lambda texts: ", ".join(repr(few_words(t, 5)) for t in texts[:most]) + " and others" * (len(texts) > most)
+    return "; ".join(f"{why} ({len(texts)}): {some(texts)}" for why, texts in aside.items())
 
 # %% ../nbs/414_part_agreement.ipynb #a7efcd38
 def _agreement_picture(table, alpha, most=15):
@@ -275,20 +306,24 @@ def _agreement_picture(table, alpha, most=15):
                 xlabel=f"effect on the score, {1 - alpha:.0%} intervals")
     return dict(form=("forest", form), data=pd.concat(rows, ignore_index=True))
 
-# %% ../nbs/414_part_agreement.ipynb #ed09b1dc
+# %% ../nbs/414_part_agreement.ipynb #ddf0685e
 def _agreement_finding(table, facts):
     "The finding, the clearest difference on top."
     names = short_names(list(dict.fromkeys(table["text"])), 36)
     table = table.assign(part=distinct([names[t] for t in table["text"]]))
     order = (-table["difference"].abs() / table["se"]).sort_values(kind="stable").index
     table = table.loc[order].reset_index(drop=True)
-    alpha, p = facts["alpha"], facts["p"]
-    verdict = "stop" if p <= facts["level"] else "caution" if p <= alpha or facts["visible"] > facts["bias"] else "ok"
-    rule = (f"stop: differences jointly not zero (p <= {facts['level']:g}); caution: p <= {alpha:g}, or a bias of "
-            f"{facts['bias']:g} in a typical part would be found with less than {facts['power']:.0%} power")
-    return Finding("Do observed effects of parts agree with randomised ones?", table[_AGREEMENT_COLUMNS], verdict,
-                   _agreement_reading(table.iloc[0], facts), rule, _agreement_advice(facts, verdict), facts,
-                   **_agreement_picture(table, alpha))
+    return Finding("Do observed effects of parts agree with randomised ones?", table[_AGREEMENT_COLUMNS],
+                   reading=_agreement_reading(table.iloc[0], facts), advice=_agreement_advice(facts), facts=facts,
+                   **_agreement_verdict(facts), **_agreement_picture(table, facts["alpha"]))
 
 _AGREEMENT_COLUMNS = ["part", "observed", "randomised", "difference", "se", "lo", "hi", "df", "p", "holm", "visible",
                       "text", "id"]
+
+# %% ../nbs/414_part_agreement.ipynb #75ad568a
+def _agreement_verdict(facts):
+    "ok, caution or stop, and by what rule."
+    weak = facts["p"] <= facts["alpha"] or facts["visible"] > facts["bias"]
+    rule = (f"stop: differences jointly not zero (p <= {facts['level']:g}); caution: p <= {facts['alpha']:g}, or a "
+            f"bias of {facts['bias']:g} in a typical part would be found with less than {facts['power']:.0%} power")
+    return dict(verdict="stop" if facts["p"] <= facts["level"] else "caution" if weak else "ok", threshold=rule)
