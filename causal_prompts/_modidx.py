@@ -2834,6 +2834,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                            'causal_prompts.part_pairs._base_codes': ( 'part_pairs.html#_base_codes',
                                                                                       'causal_prompts/part_pairs.py'),
                                            'causal_prompts.part_pairs._change': ('part_pairs.html#_change', 'causal_prompts/part_pairs.py'),
+                                           'causal_prompts.part_pairs._drawn_change': ( 'part_pairs.html#_drawn_change',
+                                                                                        'causal_prompts/part_pairs.py'),
                                            'causal_prompts.part_pairs._drawn_changes': ( 'part_pairs.html#_drawn_changes',
                                                                                          'causal_prompts/part_pairs.py'),
                                            'causal_prompts.part_pairs._edit_name': ( 'part_pairs.html#_edit_name',

@@ -72,7 +72,7 @@ def _side_from_table(table, name):
     psi = pd.DataFrame(np.diag(table["se"]), alone.map(str), table["part"])
     return _Side(name, table, psi, known=dict(zip(table["text"], table["part"])))
 
-# %% ../nbs/414_part_agreement.ipynb #e81f6d71
+# %% ../nbs/414_part_agreement.ipynb #098dd136
 def _influences(reward, table):
     "What each query, by its text, adds to the effect of each part."
     rows, y = reward.residuals()
@@ -86,7 +86,7 @@ def _influences(reward, table):
     texts = np.array(rows.queries, object)[rows.q[np.unique(rows.cluster, return_index=True)[1]]]
     psi = pd.DataFrame(psi, texts, [levels[c] for c in columns])
     psi = psi.reindex(columns=table["part"]).groupby(level=0, sort=False).sum(min_count=1)
-    return psi * (table["se"].to_numpy() / np.sqrt((psi**2).sum()).to_numpy()) # scaled to the errors of the table
+    return psi * (table["se"].to_numpy() / np.sqrt((psi**2).sum()).to_numpy()) # errors as stated
 
 # %% ../nbs/414_part_agreement.ipynb #abc7e77b
 def _named_alike(a, b):
@@ -177,12 +177,12 @@ class _Joint(NamedTuple):
     df: tuple # of the numerator, of the denominator
     precision: np.ndarray | None # (k,) noncentrality for a bias of one point in each part alone
 
-# %% ../nbs/414_part_agreement.ipynb #8f863802
+# %% ../nbs/414_part_agreement.ipynb #a7ce7bcf
 def _joint_of(table, V, queries):
     "F test; queries: of the smaller log, None where no covariances are known."
     k, df, scale = len(table), float(table["df"].median()), np.sqrt(np.diag(V))
     lean = 1. if queries is None else (queries - k) / (queries - 1)
-    if lean <= 0: return _Joint(np.nan, float(table["holm"].min()), (k, df), None)
+    if lean < .5: return _Joint(np.nan, float(table["holm"].min()), (k, df), None)
     R, z = V / np.outer(scale, scale), table["difference"].to_numpy() / scale
     rank, inverse = int(np.linalg.matrix_rank(R, tol=1e-8)), np.linalg.pinv(R, rcond=1e-8, hermitian=True)
     stat = float(z @ inverse @ z) * lean / rank

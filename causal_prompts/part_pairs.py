@@ -65,21 +65,27 @@ def _every_change(bank, codes, wanted):
     return [(code, slot, new) for code in codes for slot, options in enumerate(bank.options)
             for new in range(len(options)) if new != code[slot] and _about(bank, slot, code[slot], new, wanted)]
 
-# %% ../nbs/632_part_pairs.ipynb #daee1b42
+# %% ../nbs/632_part_pairs.ipynb #4cca6732
+def _drawn_change(bank, part, random):
+    "A base and a change of it that is about a part: (base code, slot, new option)."
+    row = bank.ids.index(part)
+    holds = lambda option: option is not None and option[0] == row
+    slot = next(s for s, options in enumerate(bank.options) if any(map(holds, options)))
+    options, code = bank.options[slot], tuple(int(random.integers(len(options))) for options in bank.options)
+    here = holds(options[code[slot]])
+    may = [k for k, option in enumerate(options) if k != code[slot] and (here or holds(option))]
+    return code, slot, int(random.choice(may))
+
+# %% ../nbs/632_part_pairs.ipynb #b2101d04
 def _drawn_changes(bank, wanted, n, random):
-    "n different pairs, the wanted parts in turn."
-    slot_of = {bank.ids[o[0]]: s for s, options in enumerate(bank.options) for o in options if o is not None}
-    found = {}
-    for turn in range(50 * n):
-        if len(found) == n: break
-        part = wanted[turn % len(wanted)]
-        slot, row = slot_of[part], bank.ids.index(part)
-        code = tuple(int(random.integers(len(options))) for options in bank.options)
-        options, old = bank.options[slot], code[slot]
-        here = options[old] is not None and options[old][0] == row
-        may = [k for k, o in enumerate(options) if k != old and (here or o is not None and o[0] == row)]
-        new = int(random.choice(may))
-        found.setdefault((code[:slot], *sorted((old, new)), code[slot + 1:]), (code, slot, new))
+    "n different pairs, the wanted parts in turn; fewer where there are no more."
+    found, missed = {}, 0
+    while len(found) < n and missed < 50 * len(wanted):
+        part = wanted[(len(found) + missed // 25) % len(wanted)] # one that has no more pairs is passed over
+        code, slot, new = _drawn_change(bank, part, random)
+        key = code[:slot], *sorted((code[slot], new)), code[slot + 1:]
+        missed = missed + 1 if key in found else 0
+        found.setdefault(key, (code, slot, new))
     return list(found.values())
 
 # %% ../nbs/632_part_pairs.ipynb #ce7e775d
