@@ -1,5 +1,5 @@
 "Observed effects of parts held against randomised ones: rings where a log is confounded and stays silent where it is not, names what it does not compare, says what it would have seen."
-import json
+import json, re
 
 import numpy as np
 import pandas as pd
@@ -139,7 +139,7 @@ def test_the_covariance_of_estimates_is_that_of_repeated_logs():
     assert r < -.3 and np.mean(said) == pytest.approx(r, abs=.25)
 
 def test_where_queries_are_hardly_more_than_parts_the_smallest_p_value_decides():
-    small = effects_agree(opened(confounded(0, n=6, prompts=12, k=6)), effects(TRUTH))
+    small = effects_agree(opened(confounded(0, n=10, prompts=16, k=6)), effects(TRUTH))
     assert np.isnan(small.facts["F"]) and small.facts["p"] == pytest.approx(small.table["holm"].min()) and "p values, corrected" in small.reading and np.isfinite(small.table["visible"]).all()
 
 
@@ -264,9 +264,9 @@ def test_a_plan_of_pairs_records_how_likely_each_prompt_was():
 
 def test_a_collected_plan_of_pairs_gives_effects_to_compare():
     task = toy(60)
-    with stub(lambda n, b: answer("1" if "Be kind." in b["messages"][0]["content"] else "0")) as server:
+    with stub(lambda n, b: answer(re.search(r"question (\d+)", b["messages"][0]["content"])[1] if "Be kind." in b["messages"][0]["content"] else "?")) as server:
         got = run(plan(task, part_pairs(BANK, parts=["a", "c", "d"], n=20), "pairs", k=1), model(server), show=False)
     gains = got.pairs()
-    assert len(gains) == 60 and {*gains["edit"]} <= {"a", "c", "d", "d instead of c"}
+    assert len(gains) == 60 and {*gains["edit"]} <= {"a", "c", "d", "d instead of c"} and (gains["gain"] == (gains["edit"] == "a")).all()
     log = got.triplets()
     assert log.frame["propensity"].between(0, 1).all() and log.design().verdict == "ok"
