@@ -3333,6 +3333,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                    'causal_prompts/propensities.py'),
                                              'causal_prompts.propensities.propensities_of': ( 'propensities.html#propensities_of',
                                                                                               'causal_prompts/propensities.py'),
+                                             'causal_prompts.propensities.refuse_many_prompts': ( 'propensities.html#refuse_many_prompts',
+                                                                                                  'causal_prompts/propensities.py'),
                                              'causal_prompts.propensities.sampled_rows': ( 'propensities.html#sampled_rows',
                                                                                            'causal_prompts/propensities.py')},
             'causal_prompts.proposers': { 'causal_prompts.proposers.EditProposer': ( 'proposers.html#editproposer',

@@ -9,12 +9,14 @@ import pytest
 from scipy import stats
 
 from causal_prompts.banks import Bank, compared_parts
+from causal_prompts.causal import CausalReward
 from causal_prompts.collecting import plan, run
-from causal_prompts.core import content_id, rng
+from causal_prompts.core import content_id, NotIdentifiedError, rng
 from causal_prompts.design import check_propensities
 from causal_prompts.factorial import factorial
 from causal_prompts.inclusion import factorial_rows, inclusion_kept, inclusion_weights
 from causal_prompts.pools import toggles
+from causal_prompts.positivity import overlap
 from causal_prompts.record import Record
 from causal_prompts.rows import group_means
 from causal_prompts.separation import pair_separable, residual_sd, separable
@@ -23,6 +25,7 @@ from causal_prompts.tasks import world_task
 from causal_prompts.triplets import Triplets
 from causal_prompts.world_texts import IDEAS
 from causal_prompts.worlds import World
+from fakes import Words
 from test_collect import model, toy
 from test_llm import answer, stub
 
@@ -317,6 +320,14 @@ def test_thousands_of_combinations_are_no_reason_for_caution_and_a_rare_part_is(
     assert rare.verdict == "caution" and rare.facts["min_chance"] == pytest.approx(.004)
     plain = Triplets(drawn_log(dict(steps=.85, brief=.15, role=.85)).frame.drop(columns="inclusion")).design(permutations=0)
     assert plain.verdict == "caution" and plain.facts["min_chance"] is None, "a log that keeps its chances to itself gets no credit for them"
+
+@pytest.mark.filterwarnings("ignore")
+def test_overlap_of_hundreds_of_combinations_is_that_of_their_parts():
+    reward = CausalReward("within", encoder=Words(), learner="kernel", folds=0)
+    reward.open(drawn_log(dict(steps=.85)))
+    with pytest.raises(NotIdentifiedError, match="different prompts, too many for a propensity each.*effects of parts, each in or out with a chance of at least 0.15; and judging overlap by the prompts' components"): overlap(reward)
+    reward.open(Triplets(reward.log_.frame.drop(columns="inclusion")))
+    with pytest.raises(NotIdentifiedError, match="still serves for: judging overlap by the prompts' components"): overlap(reward)
 
 @pytest.mark.parametrize("said", ["0.5", "[.5]", "in", "null"])
 def test_a_column_that_only_is_called_inclusion_says_nothing_of_parts(said):
