@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import stats
+from sklearn.feature_extraction.text import HashingVectorizer
 
 import causal_prompts as cp
 from causal_prompts.banks import Bank
@@ -200,9 +201,14 @@ def agree(seed, n_queries=1000, calls=(1200, 4800), about=("steps", "brief", "an
                             by_tables=float(tables["p"] <= .05), visible=found["visible"], largest=found["largest"], shared=found["parts"]))
     return out
 
+class Words:
+    "A bag of words hashed to 64 numbers: enough where a difficulty is hidden from the text, and many seeds are wanted."
+    def encode(self, texts, role="prompt"): return HashingVectorizer(n_features=64).transform(texts).toarray().astype(np.float32)
+
 def opened(route, log):
     "A reward as far as effects of parts need it, wordings put together by hand: no model of whole prompts is fitted."
-    reward = NaiveReward(baseline=BASELINE) if route == "naive" else cp.CausalReward(route, learner="kernel", folds=0, baseline=BASELINE)
+    how = dict(encoder=Words(), baseline=BASELINE)
+    reward = NaiveReward(**how) if route == "naive" else cp.CausalReward(route, learner="kernel", folds=0, **how)
     reward.parts = cp.parts.Parts.of(log.prompts["prompt"], same=WORDINGS)
     reward.open(log)
     return reward
