@@ -274,13 +274,13 @@ _DISAGREE_ADVICE = (
     "Do not act on the observed effects of these parts; take the randomised ones. Beside confounding, the logs may "
     "hold other kinds of queries, or set the part among other parts: compare them on like queries first.")
 
-# %% ../nbs/414_part_agreement.ipynb #1611819e
+# %% ../nbs/414_part_agreement.ipynb #1bdf3002
 def _agreement_advice(facts):
     "What to do next, and what was not compared."
     out = []
     if facts["p"] <= facts["level"]: out.append(_DISAGREE_ADVICE)
     elif facts["p"] <= facts["alpha"]: out.append("That may be chance: deal more pairs before acting on it.")
-    if facts["visible"] > facts["bias"]: out.append(
+    if facts["visible"] > facts["bias"] and facts["p"] > facts["level"]: out.append(
         f"A bias of {facts['bias']:g} could have gone unseen; about {(facts['visible'] / facts['bias'])**2:.1f} times "
         "as much of the log with the larger errors would show it.")
     if not facts["recorded"]: out.append(
