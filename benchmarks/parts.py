@@ -8,7 +8,8 @@ than any prompt, and the compositional one), then the best of all 4,096 combinat
 prompt as a share of what the best single combination gains. The oracle is told what nobody knows (kinds of the queries, how much effects, kinds and
 queries vary): no model can be expected to do better with that log. effects: a confounded log (elaborate
 prompts went to hard queries, and the difficulty is not recorded), effects of 12 ideas by each model and by raw means against the truth. coverage:
-95% intervals of parts, of seen prompts and of combinations nobody tried. kept: recorded grids of real LLMs, with the parts and without.
+95% intervals of parts, of seen prompts and of combinations nobody tried. kept: recorded grids of real LLMs, with the parts and without. agree: are observed effects
+told apart from those of randomised pairs as often as they should, where the route is sound, and where it is not?
 Prints tables of means with 95% intervals over seeds, writes benchmarks/results/parts.json after every seed.
 """
 import argparse, json, time, warnings
@@ -17,11 +18,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import stats
+from sklearn.feature_extraction.text import HashingVectorizer
 
 import causal_prompts as cp
 from causal_prompts.banks import Bank
 from causal_prompts.factorial import factorial
 from causal_prompts.measures import tau_b
+from causal_prompts.naive import NaiveReward
+from causal_prompts.part_pairs import part_pairs
 from causal_prompts.stages import join_stages, next_plan, staged_effects
 from causal_prompts.world_texts import BASELINE, IDEAS
 from causal_prompts.worlds import PRESETS
@@ -219,8 +223,42 @@ def kept(seed, names=GRIDS, queries=400):
     return out
 
 
-PARTS = dict(value=value, effects=effects, coverage=coverage, kept=kept)
-BY = dict(value=["world", "calls", "way"], effects=["way"], unseen=["way"], coverage=["world", "way", "of"], kept=["grid", "way"])
+def pairs_log(world, calls, seed, about):
+    "A log of one pair of prompts a query, which differ in one of the ideas that it is about."
+    queries, rng = world.queries(calls // 2, seed)["query"], np.random.default_rng(seed)
+    pairs = part_pairs(BANK, parts=about, n=min(50 * len(about), calls // 2), random_state=seed)[["prompt", "edited"]].to_numpy()
+    dealt = pairs[rng.integers(len(pairs), size=len(queries))]
+    return cp.Triplets(drawn(world, [(q, p) for q, both in zip(queries, dealt) for p in both], seed))
+
+def agree(seed, n_queries=1000, calls=(1200, 4800), about=("steps", "brief", "analogy", "role")):
+    "p value of the test that observed effects of four ideas are those of randomised pairs, by the route of the observed log."
+    world, out = cp.World.preset("confounded-hidden", seed=seed), []
+    log = world.log(n_queries, n_prompts=60, seed=seed)
+    observed = {route: opened(route, log) for route in ("within", "dml", "naive")}
+    for n in calls:
+        randomised = opened("within", pairs_log(world, n, seed + 10_000, list(about)))
+        for route, reward in observed.items():
+            found = cp.effects_agree(reward, randomised).facts
+            tables = cp.effects_agree(reward.part_effects(), randomised.part_effects(), match="part").facts
+            out.append(dict(part="agree", seed=seed, way=route, pairs=n // 2, stop=float(found["p"] <= .01), told_apart=float(found["p"] <= .05),
+                            by_tables=float(tables["p"] <= .05), visible=found["visible"], largest=found["largest"], shared=found["parts"]))
+    return out
+
+class Words:
+    "A bag of words hashed to 64 numbers: enough where a difficulty is hidden from the text, and many seeds are wanted."
+    def encode(self, texts, role="prompt"): return HashingVectorizer(n_features=64).transform(texts).toarray().astype(np.float32)
+
+def opened(route, log):
+    "A reward as far as effects of parts need it, wordings put together by hand: no model of whole prompts is fitted."
+    how = dict(encoder=Words(), baseline=BASELINE)
+    reward = NaiveReward(**how) if route == "naive" else cp.CausalReward(route, learner="kernel", folds=0, **how)
+    reward.parts = cp.parts.Parts.of(log.prompts["prompt"], same=WORDINGS)
+    reward.open(log)
+    return reward
+
+
+PARTS = dict(value=value, effects=effects, coverage=coverage, kept=kept, agree=agree)
+BY = dict(agree=["way", "pairs"], value=["world", "calls", "way"], effects=["way"], unseen=["way"], coverage=["world", "way", "of"], kept=["grid", "way"])
 
 def summary(rows):
     "Mean and 95% interval over seeds of every number, by what was varied."

@@ -19,6 +19,7 @@ _PUBLIC = { # module -> what stands on the package itself; the rest is one dot d
     "naive": ["NaiveReward"],
     "cpo": ["CPOReward"],
     "causal": ["CausalReward"],
+    "part_agreement": ["effects_agree"],
     "treesearch": ["search"],
     "evaluation": ["ranking"],
     "diagnostics": ["checkup"],
@@ -27,10 +28,10 @@ _PUBLIC = { # module -> what stands on the package itself; the rest is one dot d
 _MODULES = [ # reached as cp.confounding.balance(...)
     "plots", "forms", "core", "covariates", "checks", "sources", "columns", "files", "templates", "predictability", "design", "triplets", "worlds",
     "grids", "embeddings", "support", "spaces", "pieces", "part_families", "same_parts", "blocks", "parts", "routes", "rows", "inference", "part_effects", "graph",
-    "rewards", "naive", "cpo", "part_space", "kernel", "race", "causal", "loading", "residuals",
+    "rewards", "naive", "cpo", "part_space", "kernel", "race", "causal", "loading", "residuals", "part_agreement",
     "confounding", "assignments", "nuisances", "agreement", "placebos", "shuffles", "refutation", "sensitivity_analysis",
     "propensities", "positivity", "power_analysis", "identity", "record", "serve", "connection", "llm", "sandbox", "answers", "graders", "tasks",
-    "benchmarks", "tabular", "dabench", "viseval", "pools", "banks", "separation", "factorial", "inclusion", "stages", "collecting", "importers", "eval_importers", "trace_importers",
+    "benchmarks", "tabular", "dabench", "viseval", "pools", "banks", "separation", "factorial", "inclusion", "stages", "part_pairs", "collecting", "importers", "eval_importers", "trace_importers",
     "exporting", "proposers", "treesearch", "measures", "evaluation", "calibration", "coverage", "stability", "components", "patterns",
     "learning_curve", "difficulty", "transport", "monitoring", "diagnostics", "widgets", "reporting", "gains", "study_inputs", "studies"]
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}

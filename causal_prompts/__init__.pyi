@@ -50,8 +50,10 @@ from . import measures as measures
 from . import monitoring as monitoring
 from . import naive as naive
 from . import nuisances as nuisances
+from . import part_agreement as part_agreement
 from . import part_effects as part_effects
 from . import part_families as part_families
+from . import part_pairs as part_pairs
 from . import part_space as part_space
 from . import parts as parts
 from . import patterns as patterns
@@ -440,6 +442,10 @@ class CausalReward(_Reward):
     def support(self, prompts) -> _pd.DataFrame:
         'How far each prompt lies from what the log has tried, part by part where it has parts.'
     takes_routes: Any
+
+
+def effects_agree(observed, randomised, match: str | None = ..., bias: float | None = ..., alpha: float = ..., level: float = ..., power: float = ...) -> Finding:
+    'Do observed effects of parts agree with randomised ones?'
 
 
 def search(reward, queries, proposer = ..., rounds: int = ..., keep: int = ..., children: int = ..., start = ..., score = ..., alpha: float = ..., random_state: int = ...) -> Any:

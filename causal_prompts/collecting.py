@@ -21,6 +21,7 @@ from .factorial import Factorial, part_cells
 from .holes import missing_answers, retried_answers
 from .identity import request_key
 from .llm import longest_answer, spend, token_bound
+from .part_pairs import pairs_to_deal
 from .record import BudgetError
 from .replies import CallError
 from .tasks import Task
@@ -49,7 +50,7 @@ class Plan:
 # %% ../nbs/690_collecting.ipynb #8b83eca3
 def _check_design(design, pool, items, level):
     if (design == "pairs") != ("edited" in pool):
-        raise ValueError("the design 'pairs' and no other takes the table that pools.single_edits makes, "
+        raise ValueError("the design 'pairs' and no other takes the table that pools.single_edits makes, or a Bank, "
                          f"got {design!r} and columns {list(pool.columns)}")
     if design == "stratified" and level not in items:
         raise ValueError(f"a stratified design needs the column {level!r} in task.items, "
@@ -57,7 +58,7 @@ def _check_design(design, pool, items, level):
 
 # %% ../nbs/690_collecting.ipynb #6915dd62
 def plan(
-    task: Task, prompts, # texts, a Pool, a table; for "factorial" a Bank or a Factorial
+    task: Task, prompts, # texts, a Pool, a table; "pairs", "factorial": a Bank too
     design: str = "random", # one of `DESIGNS`
     k: int = 5, # prompts (or pairs) a query meets; not used by "cross"
     repeats: int = 1, # answers of each
@@ -69,12 +70,13 @@ def plan(
     if design not in DESIGNS: raise ValueError(f"design must be one of {DESIGNS}, got {design!r}")
     random, dealt, parts = rng(random_state, "plan", design), None, None
     if design == "factorial": table, cells, parts = part_cells(task, prompts, k, baseline, random_state)
-    else: table, cells, dealt = _cells_of(task, prompt_table(prompts), design, k, baseline, level, random)
+    else: table, cells, dealt = _cells_of(task, prompts, design, k, baseline, level, random)
     return Plan(task, table, _in_drawn_order(_repeated(cells, repeats), task.items, random), design, dealt, parts)
 
 # %% ../nbs/690_collecting.ipynb #2947dd29
-def _cells_of(task, pool, design, k, baseline, level, random):
+def _cells_of(task, prompts, design, k, baseline, level, random):
     "Cells of the designs that deal whole prompts."
+    pool = prompt_table(pairs_to_deal(task, prompts, random) if design == "pairs" else prompts)
     _check_design(design, pool, task.items, level)
     if design == "pairs": return pair_cells(task, pool, k, random)
     return single_cells(task, pool, design, k, baseline, level, random)

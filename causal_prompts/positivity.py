@@ -19,7 +19,7 @@ from .checks import check, thresholds
 from .core import as_texts, Finding, NotIdentifiedError, rng
 from .meetings import meetings
 from .plots import shorten
-from .propensities import conditioned_rows, propensities_of, sampled_rows
+from .propensities import conditioned_rows, propensities_of, refuse_many_prompts, sampled_rows
 from .residuals import prompt_components, residuals
 from .routes import Route
 from .rows import ess, fitted_pca, fold_predictions
@@ -66,9 +66,7 @@ def _refuse_overlap(reward, floor, folds):
     if not isinstance(folds, (int, np.integer)) or folds < 2:
         raise ValueError(f"folds must be a whole number >= 2, got {folds!r}")
     reward.require_fitted()
-    P = reward.log_.frame["prompt"].nunique()
-    if P > 200: raise NotIdentifiedError(f"The log holds {P:,} different prompts, too many for a propensity each.",
-                                         "judging overlap by the prompts' components: residual_variance(reward).")
+    refuse_many_prompts(reward.log_)
 
 # %% ../nbs/511_positivity.ipynb #44341e01
 def _refuse_rare(rows):

@@ -9,12 +9,14 @@ import pytest
 from scipy import stats
 
 from causal_prompts.banks import Bank, compared_parts
+from causal_prompts.causal import CausalReward
 from causal_prompts.collecting import plan, run
-from causal_prompts.core import content_id, rng
+from causal_prompts.core import content_id, NotIdentifiedError, rng
 from causal_prompts.design import check_propensities
 from causal_prompts.factorial import factorial
 from causal_prompts.inclusion import factorial_rows, inclusion_kept, inclusion_weights
 from causal_prompts.pools import toggles
+from causal_prompts.positivity import overlap
 from causal_prompts.record import Record
 from causal_prompts.rows import group_means
 from causal_prompts.separation import pair_separable, residual_sd, separable
@@ -23,6 +25,7 @@ from causal_prompts.tasks import world_task
 from causal_prompts.triplets import Triplets
 from causal_prompts.world_texts import IDEAS
 from causal_prompts.worlds import World
+from fakes import Words
 from test_collect import model, toy
 from test_llm import answer, stub
 
@@ -302,6 +305,37 @@ def test_the_design_page_knows_a_log_of_parts_as_randomised(parts, calls):
     assert inclusion_kept(log, p.parts.bank).verdict == "ok"
     read = Triplets(log.frame, covariates=[]) # as from a table: what could be drawn is told by the rows alone
     assert read.propensity_check().verdict == "ok" and read.design().facts["propensities"] == ""
+
+def drawn_log(tilt=None, design="halves", calls=600, seed=0):
+    "A log of 600 calls over twelve ideas, as a table alone: it does not say how many prompts were on offer."
+    items = world_task(World.preset("confounded-hidden", seed=2), n=150).items
+    drawn = factorial(Bank.of({k: v[0] for k, v in IDEAS.items()}, base="Answer."), items, calls, design, tilt=tilt, random_state=seed)
+    cells = drawn.cells.merge(drawn.prompts[["prompt_id", "prompt"]], on="prompt_id").merge(items[["query_id", "query"]], on="query_id")
+    return Triplets(cells.drop(columns="kind").assign(score=rng(seed, "s").random(len(cells)).round(2)))
+
+def test_thousands_of_combinations_are_no_reason_for_caution_and_a_rare_part_is():
+    for tilt in (None, dict(steps=.85, brief=.15, role=.85)):
+        d = drawn_log(tilt).design()
+        assert d.verdict == "ok" and d.facts["min_propensity"] < .001 and d.facts["min_chance"] == pytest.approx(.15 if tilt else .5), d
+        assert d.advice == "compare prompts within a query, part by part." and "chance of a part" in " ".join(d.table["property"])
+    rare = drawn_log(dict(steps=.004)).design()
+    assert rare.verdict == "caution" and rare.facts["min_chance"] == pytest.approx(.004)
+    plain = Triplets(drawn_log(dict(steps=.85, brief=.15, role=.85)).frame.drop(columns="inclusion")).design(permutations=0)
+    assert plain.verdict == "caution" and plain.facts["min_chance"] is None, "a log that keeps its chances to itself gets no credit for them"
+
+@pytest.mark.filterwarnings("ignore")
+def test_overlap_of_hundreds_of_combinations_is_that_of_their_parts():
+    reward = CausalReward("within", encoder=Words(), learner="kernel", folds=0)
+    reward.open(drawn_log(dict(steps=.85)))
+    with pytest.raises(NotIdentifiedError, match="different prompts, too many for a propensity each.*effects of parts, each in or out with a chance of at least 0.15; and judging overlap by the prompts' components"): overlap(reward)
+    reward.open(Triplets(reward.log_.frame.drop(columns="inclusion")))
+    with pytest.raises(NotIdentifiedError, match="still serves for: judging overlap by the prompts' components"): overlap(reward)
+
+@pytest.mark.parametrize("said", ["0.5", "[.5]", "in", "null"])
+def test_a_column_that_only_is_called_inclusion_says_nothing_of_parts(said):
+    log = drawn_log(dict(steps=.85, brief=.15, role=.85))
+    d = Triplets(log.frame.assign(inclusion=said)).design(permutations=0)
+    assert d.facts["min_chance"] is None and d.verdict == "caution"
 
 def test_a_dishonest_probability_is_found_out():
     "Queries that ask for one kind of thing get the steps, and the log says one half."

@@ -567,6 +567,22 @@ def test_verdicts_follow_the_stated_threshold():
     assert verdict(full.assign(score=full["score"].mask(full.index % 25 == 0))) == "ok" and verdict(full.assign(score=full["score"].mask(full.index % 15 == 0))) == "caution"
 
 
+def dealt(chances, n=400, k=1, seed=0):
+    "k draws a query from prompts with these chances, recorded; every prompt is drawn at least once."
+    r, p = np.random.default_rng(seed), np.asarray(chances, float) / np.sum(chances)
+    j = np.concatenate([np.arange(len(p)), r.choice(len(p), n * k - len(p), p=p)])
+    r.shuffle(j)
+    t = pd.DataFrame(dict(query=[f"question {i // k}" for i in range(n * k)], prompt=[f"prompt {i}" for i in j], score=r.integers(0, 2, n * k).astype(float), propensity=p[j]))
+    return Triplets(t.drop_duplicates(["query", "prompt"]))
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_many_prompts_dealt_evenly_are_not_rare_and_a_rare_one_among_few_is(k):
+    even, rare = dealt(np.ones(200), k=k), dealt([*np.full(5, 1 / 5), .004], k=k)
+    assert even.design(permutations=0).facts["min_propensity"] == pytest.approx(.005) and even.design(permutations=0).verdict == "ok"
+    assert rare.design(permutations=0).facts["min_propensity"] == pytest.approx(.004 / 1.004) and rare.design(permutations=0).verdict == "caution"
+    assert dealt([*np.ones(199), .05], k=k).design(permutations=0).verdict == "caution", "twenty times rarer than the others"
+
+
 def test_the_finding_speaks_and_is_stored():
     f = Triplets(simulated(0, n=100).assign(propensity=.25), adaptive=True).design(permutations=19)
     assert isinstance(f, Finding) and "recorded probability" in f.reading and "A search chose the prompts" in f.reading and f.facts["known_propensity"] is True
