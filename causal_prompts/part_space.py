@@ -112,7 +112,7 @@ def _summed(self: PartSpace, n, found):
 # %% ../nbs/407_part_space.ipynb #c7e426b2
 def _log_words(prompts): return np.log1p([len(p.split()) for p in prompts])
 
-def _explained(y, X):
+def _share_made_of(y, X):
     "The share of the variance of y that columns account for."
     left = y - np.c_[np.ones(len(y)), X] @ np.linalg.lstsq(np.c_[np.ones(len(y)), X], y, rcond=None)[0]
     return 1 - left.var() / (y.var() or 1.)
@@ -121,7 +121,7 @@ def _explained(y, X):
 def _fit_layout(self: PartSpace, prompts, found, P):
     "The usual length where parts do not settle it, and the parts whose order varies, with their usual place."
     length = _log_words(prompts)
-    settled = not length.std() or _explained(length, P) > .9
+    settled = not length.std() or _share_made_of(length, P) > .9
     self.length = np.zeros(0) if settled else np.array([length.mean(), length.std()])
     place = found.groupby("part")["at"].mean()
     self.moved = self._out_of_order(found)[: max(self.most["layout"] - 1, 0)]
