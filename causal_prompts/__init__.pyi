@@ -264,8 +264,8 @@ class World:
     overlap: float
     def parse(self, prompts) -> _pd.DataFrame:
         'Which ideas each prompt carries.'
-    @staticmethod
-    def preset(name: str, **overrides) -> World:
+    @classmethod
+    def preset(cls, name: str, **overrides) -> World:
         'A world by name, any setting overridden.'
     def prompts(self, n: int = ..., seed: int = ...) -> list[str]:
         '`n` different prompts.'

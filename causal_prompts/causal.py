@@ -135,6 +135,7 @@ def _sharper(self: CausalReward, first, second, share):
     return Opening(first.route, f"{first.why}; the other route that is open, {second.route}, "
                                 f"is less sharp here ({sizes})")
 
+# %% ../nbs/410_causal.ipynb #79b3b249
 @patch
 def _typical_error(self: CausalReward, route):
     "Median standard error by one route: of the effects of parts, where prompts share them, else of whole prompts."

@@ -36,11 +36,6 @@ class World:
 
     def __post_init__(self): _check_settings(self)
 
-    @staticmethod
-    def preset(name: str, **overrides) -> "World": # one of `PRESETS`; any setting
-        "A world by name, any setting overridden."
-        return World(**_preset_settings(name) | overrides)
-
 # %% ../nbs/202_worlds.ipynb #a4beee34
 def _check_settings(world):
     "Refuse settings that make no world."
@@ -67,6 +62,11 @@ def _preset_settings(name):
     if name in PRESETS: return PRESETS[name]
     raise ValueError(f"name must be one of {sorted(PRESETS)}, got {name!r}; "
                      "or set World(confounding=..., visible=..., overlap=...) yourself")
+
+@patch(cls_method=True)
+def preset(cls: World, name: str, **overrides) -> World: # one of `PRESETS`; any setting
+    "A world by name, any setting overridden."
+    return cls(**_preset_settings(name) | overrides)
 
 # %% ../nbs/202_worlds.ipynb #2bd4f1af
 _STOCK = 100_000 # texts that a world is asked for at most
