@@ -81,6 +81,7 @@ def join_stages(
     _check_stages(logs)
     named = [c for c in logs[0].frame if all(c in log.named_covariates for log in logs)]
     frame = pd.concat([log.frame for log in logs], ignore_index=True)
+    frame = frame.drop(columns="repeat", errors="ignore") # a prompt may meet a query again: draws are numbered anew
     joined = Triplets(frame, logs[0].score_range, adaptive=True, covariates=named)
     joined.__dict__.update(_offered=max(map(prompts_offered, logs)))
     return joined
