@@ -20,7 +20,7 @@ from causal_prompts.positivity import overlap
 from causal_prompts.record import Record
 from causal_prompts.rows import group_means
 from causal_prompts.separation import pair_separable, residual_sd, separable
-from causal_prompts.stages import join_stages, next_plan, staged_effects, stratified_effects, tilted
+from causal_prompts.stages import join_stages, next_plan, query_weights, staged_effects, stratified_effects, tilted
 from causal_prompts.tasks import world_task
 from causal_prompts.triplets import Triplets
 from causal_prompts.world_texts import IDEAS
@@ -406,6 +406,28 @@ def test_the_next_plan_tilts_records_and_takes_new_parts():
 def test_a_next_plan_that_makes_no_sense_is_refused(kw, match):
     good = pd.DataFrame(dict(part=["a"], effect=[.1], se=[.1]))
     with pytest.raises(ValueError, match=match): next_plan(**dict(bank=BANK, effects=good, queries=QUERIES, calls=240) | kw)
+
+def test_the_next_plan_takes_a_reward_and_goes_where_prompts_differ():
+    world = World.preset("randomised", seed=3)
+    task, bank = world_task(world, n=200), Bank.of(PARTS, base=world.baseline)
+    items = task.items.assign(group=task.items["kind"].isin(["arithmetic", "dates"]).astype(int))
+    plan_ = factorial(bank, items, 800, random_state=0)
+    text, query = dict(zip(plan_.prompts["prompt_id"], plan_.prompts["prompt"])), items.set_index("query_id")
+    cells = plan_.cells.assign(prompt=plan_.cells["prompt_id"].map(text))
+    held = bank.presence(cells["prompt"])
+    group = query.loc[cells["query_id"], "group"].to_numpy()
+    cells["query"] = query.loc[cells["query_id"], "query"].to_numpy()
+    cells["score"] = (rng(0, "r").random(len(cells)) < .5 + .8 * (held["steps"] - .5).to_numpy() * group).astype(float) # steps matter for one kind of query
+    reward = CausalReward(learner="kernel", folds=0, baseline=world.baseline).fit(Triplets(cells.drop(columns="query_id"), covariates=[]))
+    asked = items[["query_id", "query"]]
+    w = query_weights(reward, asked)
+    assert w[items["group"] == 1].mean() > 1.3 * w[items["group"] == 0].mean() and w.min() >= .5 and w.max() <= 2
+    after = next_plan(bank, reward, asked, 400, random_state=1)
+    chance = after.chances.set_index("part")["chance"]
+    assert chance["steps"] == .85 and after.cells["query_chance"].nunique() > 1
+    bare = CausalReward(learner="kernel", folds=0, baseline=world.baseline).fit(Triplets(cells[["query", "prompt", "score"]]))
+    assert next_plan(bank, bare, asked, 400).chances.set_index("part")["chance"]["steps"] == .85 # by texts where no draw is recorded
+    with pytest.raises(ValueError, match="must have the column query"): next_plan(bank, reward, asked[["query_id"]], 400)
 
 def test_stages_are_joined_into_a_log_that_says_it_is_adaptive():
     task = toy(30, lambda reply, item: float(int(item["reference"]) % 2))
