@@ -189,7 +189,7 @@ class Triplets:
     frame: _pd.DataFrame
     @property
     def groups(self) -> _np.ndarray:
-        '(n,) ids of the unit inside which prompts are compared: the query, under one model and one task.'
+        '(n,) ids of the unit inside which prompts are compared: the query, under one model and one task, in one stage.'
     @property
     def named_covariates(self) -> list:
         'Names of the covariates alone, without model and task.'

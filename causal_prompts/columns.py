@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NEEDED', 'NAMES', 'UNIT', 'BLANKS', 'SCALES', 'show_value', 'Problems', 'is_kind', 'id_text', 'row_codes',
-           'first_rows', 'unit_codes', 'level_codes', 'clean_frame']
+           'first_rows', 'unit_columns', 'unit_codes', 'level_codes', 'clean_frame']
 
 # %% ../nbs/101_columns.ipynb #1440b351
 import json, re
@@ -269,11 +269,18 @@ def first_rows(
     return at[codes]
 
 # %% ../nbs/101_columns.ipynb #2cbd0e76
+def unit_columns(
+    frame: pd.DataFrame, # a log's rows
+) -> list[str]:
+    "The columns inside whose values prompts are compared; of parts that were drawn in stages also the stage."
+    staged = {"stage", "inclusion"} <= {*frame} and frame["stage"].nunique() > 1
+    return [c for c in UNIT if c in frame] + ["stage"] * staged
+
 def unit_codes(
     frame: pd.DataFrame, # a log's rows
 ) -> np.ndarray: # (n,) whole numbers
     "The unit inside which prompts are compared: a query, under one model and one task."
-    return row_codes(*[frame[c] for c in UNIT if c in frame])
+    return row_codes(*[frame[c] for c in unit_columns(frame)])
 
 def level_codes(
     frame: pd.DataFrame, # a log's rows

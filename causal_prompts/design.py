@@ -41,6 +41,7 @@ def _chance_of_parts(said):
     "The chance of the part that varies least to be in, or to be out; NaN where none is recorded."
     try: chances = [float(c) for c in json.loads(said).values()]
     except (TypeError, ValueError, AttributeError): return np.nan
+    if any(not 0 <= c <= 1 for c in chances): return np.nan # these are no probabilities
     return min([min(c, 1 - c) for c in chances if 0 < c < 1], default=np.nan)
 
 def part_chances(
@@ -172,6 +173,8 @@ _LOG_THIS = (
 _AGREE = ("Nothing in the choices contradicts the recorded probabilities ({}); "
           "what text and covariates do not show could not be tested.")
 _DISAGREE = "The choices made contradict the recorded probabilities: {}."
+_UNCOUNTED = (" The log holds only some of the prompts on offer, so how often each was chosen was not compared; "
+              "for prompts drawn part by part inclusion_kept(log, bank) does.")
 
 _CLAIM_THRESHOLD = (f"no count beyond chance (p <= {SURE:g} each), no prediction after weighting "
                     f"(p <= {_BEYOND:g}, R2 >= {_SMALL:g})")
@@ -191,6 +194,7 @@ def _propensity_finding(log, against, r2, p):
         against = [*against, f"after weighting, a query's prompts can still be predicted from it ({measured})"]
     reading = _AGREE.format(f"predicting prompts after weighting: {measured}")
     if against: reading = _DISAGREE.format("; and ".join(against))
+    if not _holds_all(log): reading += _UNCOUNTED
     form = dict(label="prompt", value="stands_for", xlabel="choices that the recorded probabilities stand for")
     return Finding("Do the recorded propensities agree with the choices made?", _propensity_table(log),
                    "stop" if against else "ok", reading, _CLAIM_THRESHOLD, _LOG_THIS if against else "",

@@ -19,9 +19,9 @@ def factorial_rows(
 ) -> pd.DataFrame:
     "The rows whose parts were drawn by chance: those that say with which."
     frame = getattr(log, "frame", log)
-    if "inclusion" not in frame:
-        raise ValueError(f"the log must have the column inclusion, got {list(frame.columns)}; "
-                         "collecting.plan(task, bank, 'factorial') writes it")
+    if gone := [c for c in ("prompt", "inclusion") if c not in frame]:
+        raise ValueError(f"the log must have the columns prompt and inclusion, got {list(frame.columns)}, without "
+                         f"{gone}; collecting.plan(task, bank, 'factorial') writes them")
     return frame[frame["inclusion"].fillna("").ne("")].reset_index(drop=True)
 
 # %% ../nbs/629_inclusion.ipynb #f7bb5133

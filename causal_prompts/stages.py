@@ -101,7 +101,7 @@ def _check_effects(effects, bank, stage):
         raise ValueError(f"effects must name every part once (for each kind), got {len(effects)} rows with copies")
     if not effects["part"].isin(bank.ids).any():
         raise ValueError(f"effects must name parts of the bank, got {list(effects['part'][:3])}; "
-                         f"the bank has {bank.ids[:3]}")
+                         f"the bank has {bank.ids[:3]}; pass staged_effects(log, bank), or the reward itself")
     if stage < 2: raise ValueError(f"stage must be 2 or more, got {stage!r}; the first log is factorial's")
 
 # %% ../nbs/630_stages.ipynb #064cdd0c
@@ -140,6 +140,9 @@ def staged_effects(
     frame = frame[frame["score"].notna()].reset_index(drop=True)
     parts = compared_parts(bank)
     X, y = bank.presence(frame["prompt"])[parts].to_numpy(float), frame["score"].to_numpy(float)
+    if not X.any():
+        raise ValueError(f"the log's prompts must be made of the bank's parts, got none of {parts[:5]} in "
+                         f"{len(frame):,} rows; pass the bank that the log was drawn from")
     table = stratified_effects(X, y, pd.factorize(frame["query_id"])[0], *_drawn_alike(frame), alpha)
     return pd.concat([pd.DataFrame(dict(part=parts)), table.assign(rows=X.sum(0).astype(int))], axis=1)
 

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from .columns import NAMES, UNIT, Problems, clean_frame, first_rows, level_codes
-from .columns import show_value, unit_codes
+from .columns import NAMES, Problems, clean_frame, first_rows, level_codes
+from .columns import show_value, unit_codes, unit_columns
 from .core import Finding, NotIdentifiedError, as_markdown, markdown_table, rng
 from .core import whole_file
 from .covariates import is_name, refuse_names
@@ -90,8 +90,13 @@ def _log_state(frame, score_range, adaptive, covariates, problems):
     clean = clean_frame(frame, score_range, asked, problems)
     named = _chosen_covariates(clean, covariates)
     _warn_of_risks(clean, score_range, problems.left)
-    return dict(frame=clean, score_range=score_range, adaptive=bool(adaptive), _named=named,
-                notes=tuple(problems.notes))
+    adaptive = bool(adaptive) or _drawn_later(clean)
+    return dict(frame=clean, score_range=score_range, adaptive=adaptive, _named=named, notes=tuple(problems.notes))
+
+def _drawn_later(frame):
+    "Whether parts were drawn in a second stage or a later one, which looked at earlier scores."
+    if not {"stage", "inclusion"} <= {*frame}: return False
+    return bool((pd.to_numeric(frame["stage"], errors="coerce") > 1).any())
 
 # %% ../nbs/108_triplets.ipynb #a7c3f97f
 @patch
@@ -219,10 +224,10 @@ def _cached_copy(compute):
 @patch(as_prop=True)
 @_cached_copy
 def groups(self: Triplets) -> np.ndarray:
-    "(n,) ids of the unit inside which prompts are compared: the query, under one model and one task."
-    names = [c for c in UNIT if c in self.frame]
-    out = self.frame[names[0]].astype(object)
-    for c in names[1:]: out = out + "\x1f" + self.frame[c].astype(object)
+    "(n,) ids of the unit inside which prompts are compared: the query, under one model and one task, in one stage."
+    first, *others = unit_columns(self.frame)
+    out = self.frame[first].astype(object)
+    for c in others: out = out + "\x1f" + self.frame[c].astype(str).astype(object)
     return out.to_numpy(object)
 
 # %% ../nbs/108_triplets.ipynb #f2745734

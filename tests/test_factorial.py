@@ -444,6 +444,32 @@ def test_stages_are_joined_into_a_log_that_says_it_is_adaptive():
     for bad, match in (((logs[0],), "takes two logs or more"), ((logs[0], logs[0]), "a stage of its own"), ((logs[0], Triplets(logs[1].frame.drop(columns="stage"))), r"must have the columns \['stage'\]")):
         with pytest.raises(ValueError, match=match): join_stages(*bad)
 
+def two_stages(seed, drift=.3, n=150):
+    "Both stages ask the same queries; in the second the level has risen, and two parts come more often though they do nothing."
+    bank, texts = Bank.of(PARTS, base="Answer it."), {f"q{i}": f"query {i} text" for i in range(n)}
+    def scored_stage(design, seed, up):
+        f = design.cells.merge(design.prompts, on="prompt_id")
+        p = .3 + .15 * f["steps"].astype(float) + up
+        keep = ["query_id", "query", "prompt_id", "prompt", "score", "propensity", "inclusion", "stage", "repeat"]
+        return f.assign(score=(np.random.default_rng(seed).random(len(f)) < p).astype(float), query=f["query_id"].map(texts))[keep]
+    tilt = {part: .85 if part in ("steps", "role") else .15 for part in compared_parts(bank)}
+    first, second = factorial(bank, list(texts), 4 * n, random_state=seed), factorial(bank, list(texts), 4 * n, "halves", tilt=tilt, stage=2, random_state=seed)
+    return bank, scored_stage(first, seed, 0.), scored_stage(second, seed + 99, drift)
+
+def test_a_reward_compares_within_each_stage_and_knows_a_later_one():
+    z = []
+    for seed in range(3):
+        bank, first, second = two_stages(seed)
+        log = Triplets(pd.concat([first, second]), covariates=[]) # as read from tables
+        assert log.adaptive and len(set(log.groups)) == 300 and not Triplets(first, covariates=[]).adaptive
+        reward = CausalReward("within", learner="kernel", folds=0, baseline="Answer it.", encoder=Words()).fit(log)
+        table = reward.part_effects().set_index("text")
+        role, pooled = table.loc[PARTS["role"]], CausalReward("within", learner="kernel", folds=0, baseline="Answer it.", encoder=Words()).fit(
+            Triplets(log.frame.drop(columns=["stage", "repeat"]), covariates=[])).part_effects().set_index("text").loc[PARTS["role"]]
+        z.append((role["effect"] / role["se"], pooled["effect"] / pooled["se"]))
+    ours, without = np.array(z).T
+    assert np.abs(ours).max() < 3 and without.min() > 2, z # a rising level passes for an effect of what came more often
+
 SMALL = Bank.of(dict(a="A.", b="B.", c="C.", d="D."), exclusive=[["c", "d"]], base="Go.")
 TRUTH = np.array([.15, 0., -.1, .08])
 
