@@ -4174,6 +4174,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'causal_prompts.stages._less_query_means': ( 'stages.html#_less_query_means',
                                                                                     'causal_prompts/stages.py'),
                                        'causal_prompts.stages._rows_of_each': ('stages.html#_rows_of_each', 'causal_prompts/stages.py'),
+                                       'causal_prompts.stages._shown_so_far': ('stages.html#_shown_so_far', 'causal_prompts/stages.py'),
                                        'causal_prompts.stages._stage_shares': ('stages.html#_stage_shares', 'causal_prompts/stages.py'),
                                        'causal_prompts.stages._stratum_fit': ('stages.html#_stratum_fit', 'causal_prompts/stages.py'),
                                        'causal_prompts.stages.join_stages': ('stages.html#join_stages', 'causal_prompts/stages.py'),

@@ -69,21 +69,25 @@ def _effects_shown(reward, bank):
     table = reward.part_effects().merge(wordings[["part", "id"]].drop_duplicates("part"), on="part")
     return table.assign(part=table["id"]).sort_values("se").drop_duplicates("part")
 
+def _shown_so_far(effects, bank, queries, how):
+    "A reward's effects, and weights of the queries where none are given; a table as it is."
+    if isinstance(effects, pd.DataFrame): return effects, how
+    if "weights" not in how: how = how | dict(weights=query_weights(effects, queries))
+    return _effects_shown(effects, bank), how
+
 # %% ../nbs/630_stages.ipynb #6c8969bf
 def next_plan(
     bank: Bank, # new parts included
     effects, # a reward fitted to the log so far, or a table part, effect, se (and kind)
     queries, # ids, or a table with query_id, such as task.items; with their texts where a reward is given
     calls: int, # at most
-    low: float = .15, high: float = .85, temper: float = 1., # as `tilted` takes them
-    stage: int = 2, # 2 for the second log, 3 for the third
+    low: float = .15, high: float = .85, temper: float = 1., # as in `tilted`
+    stage: int = 2, # 3 for the third log
     by: str | None = None, # column of the queries: their kind; None: "kind" where effects have it
     **how, # per_query, weights, random_state, as `factorial` takes them
 ) -> Factorial:
     "The design of the next log, tilted to what the log so far has shown."
-    if not isinstance(effects, pd.DataFrame):
-        if "weights" not in how: how["weights"] = query_weights(effects, queries)
-        effects = _effects_shown(effects, bank)
+    effects, how = _shown_so_far(effects, bank, queries, how)
     _check_effects(effects, bank, stage)
     if by is None and "kind" in effects: by = "kind"
     tilt = effects.assign(chance=tilted(effects["effect"], effects["se"], low, high, temper))
