@@ -1,10 +1,10 @@
 """How long a fit takes and how much memory it needs, how fast candidates are scored, how fast texts are embedded.
 
-    python benchmarks/speed.py [--quick] [--parts fit score embed] [--rows 1000 10000 100000 1000000] [--d-t 5 20 50] [--repeats 3]
+    python benchmarks/speed.py [--quick] [--parts fit score embed start] [--rows 1000 10000 100000 1000000] [--d-t 5 20 50] [--repeats 3]
 
 *fit*: `CausalReward(learner="kernel", folds=0)` on synthetic logs, four prompts a query, 200 prompts. An encoder that makes structured vectors out of nothing takes the place of the language model, so what is timed is everything after
 embedding. Each fit has a process of its own, whose peak memory is the operating system's figure. *score*: `effect` for 1,000 queries x 10,000 prompts, against EconML's `.effect` called for one candidate after another, in one process.
-*embed*: texts a second of the default encoder, from the model, from the disk cache and from memory. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
+*embed*: texts a second of the default encoder, from the model, from the disk cache and from memory. *start*: what `causal-prompts --help` and the help of each verb take, in seconds of processor time (user and system) of a fresh process. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
 import argparse, json, os, platform, resource, statistics, subprocess, sys, tempfile, time, warnings
 from pathlib import Path
 
@@ -190,7 +190,28 @@ def embed_part(args):
     return dict(texts=n, **out)
 
 
-PARTS = dict(fit=fit_part, score=score_part, embed=embed_part)
+def children(): return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) # seconds of processor time
+
+def start_part(args):
+    "Processor time of the command's help, each in a fresh process with a warm disk cache."
+    from causal_prompts.cli import VERBS
+    print(f"{'start':<36}{'CPU s':>10}{'min':>10}{'max':>10}")
+    out = {}
+    for asked in ([], ["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)):
+        found = []
+        for _ in range(args.repeats + 1):
+            before = children()
+            done = subprocess.run([sys.executable, "-m", "causal_prompts.cli", *asked], capture_output=True, text=True)
+            if done.returncode != (0 if asked else 2): sys.exit(f"causal-prompts {' '.join(asked)} failed:\n{done.stderr[-600:]}")
+            found.append(children() - before)
+        name = " ".join(["causal-prompts", *asked])
+        out[name] = spread(found[1:]) # the first one warms the cache
+        print(f"{name:<36}{shown(out[name])}", flush=True)
+    print()
+    return out
+
+
+PARTS = dict(fit=fit_part, score=score_part, embed=embed_part, start=start_part)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from . import importers
-from .collect_cli import GRADERS, grader_of
 from .core import LogError
-from .flags import SCORE_RANGE, add_flags, named_values, number_pair
+from .flags import SCORE_RANGE, add_flags, named_values, number_pair, try_out
+from .graders import grader_of, GRADERS
 
 # %% ../nbs/911_import_cli.ipynb #b8c16cba
 _CHOICES = (
@@ -146,9 +146,11 @@ def _import(a):
 
 # %% ../nbs/911_import_cli.ipynb #b8c16cbc_c
 def import_log(
-    a: argparse.Namespace, # of `arguments`
+    a: argparse.Namespace, # of `import_arguments`
+    **_, # what verbs are told beside it
 ) -> int: # 0
     "Another tool's file as a log."
+    try_out(Path(a.out).parent, Path(a.out))
     if Path(a.out).suffix != ".parquet": raise ValueError(f"--out must end in .parquet, got {a.out!r}")
     log, tool = _in_flags(_import, a)
     log.write(a.out)
@@ -185,10 +187,9 @@ _PROMPT_SAID = ("the prompt template that was evaluated, with {query} where the 
 
 # %% ../nbs/911_import_cli.ipynb #d78a1c2f_b
 def import_arguments(
-    verbs, # the parser's subparsers
+    parser, # of the verb
 ) -> None:
-    "The verb import."
-    parser = verbs.add_parser("import", help="another tool's run as a log")
+    "The arguments of import."
     parser.add_argument("file", metavar="FILE", help="what the tool wrote: a file, packed or not, or a folder")
     known = ", ".join(importers.TOOLS)
     parser.add_argument("--tool", help=f"{known} or one of further importers (recognised by content)")

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_prompts import __version__, cli, demonstration, gains, studies, study_inputs, text_names
+from causal_prompts import __version__, cli, demonstration, gains, studies, study_cli, study_inputs, text_names
 from causal_prompts.core import Finding
 from causal_prompts.triplets import Triplets
 from causal_prompts.grids import load_table
@@ -211,7 +211,7 @@ def extra(tmp_path):
     return tmp_path/"log.parquet"
 
 
-def opened(*argv): return cli._open_log(cli._parser().parse_args(["run", *map(str, argv)]))
+def opened(*argv): return study_cli._open_log(cli._parser().parse_args(["run", *map(str, argv)]))
 
 
 def test_no_covariate_is_used_unless_named(tmp_path):

@@ -1,11 +1,11 @@
 "What the command says: flags to paste, what was probably meant, where it writes, prompts that are names or hold their query."
-import re, shlex, warnings
+import argparse, json, os, re, shlex, subprocess, sys, warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from causal_prompts import cli
+from causal_prompts import cli, demonstration, flags, reporting, study_cli
 from causal_prompts.triplets import Triplets
 from test_cli import Hashed, hashed, log_frame, opened, ran, refused
 
@@ -29,6 +29,80 @@ def test_slips_are_answered_with_what_was_meant(capsys, argv, said):
 
 def test_nothing_is_offered_where_nothing_is_near(capsys):
     assert "did you mean" not in exits(capsys, "fly", "x") and "did you mean" not in exits(capsys, "run", "log.csv", "--zzzzzz")
+
+
+# ---------------------------------------------------------------- what is loaded
+
+LIBRARIES = {"pandas", "numpy", "scipy", "sklearn", "torch", "matplotlib"}
+AFRESH = """
+import json, sys
+from causal_prompts import cli
+try: cli.main(sys.argv[1:])
+except SystemExit: pass
+print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+
+def afresh(*argv, code=AFRESH, **env):
+    "What the command prints in a process of its own, and the modules that it has loaded by then."
+    done = subprocess.run([sys.executable, "-c", code, *map(str, argv)], capture_output=True, text=True, env=os.environ | env)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    *said, last = done.stderr.splitlines()
+    return done.stdout + "\n".join(said), set(json.loads(last))
+
+
+@pytest.mark.parametrize("argv, said", [
+    ([], "the following arguments are required: VERB"), (["--help"], "another tool's run as a log"), (["--version"], "causal_prompts "), (["rum", "log.csv"], "did you mean run?"), (["--hlep"], "required: VERB"),
+    (["run", "--help"], "--score-range LO,HI"), (["checkup", "--help"], "--fresh LOG"), (["demo", "--help"], "queries in the log"), (["run", "log.csv", "--scroe", "x"], "did you mean --score?"), (["run"], "required: LOG")])
+def test_what_there_is_is_said_before_a_library_is_loaded(argv, said):
+    printed, modules = afresh(*argv)
+    assert said in printed and "causal_prompts.cli" in modules and not LIBRARIES & modules
+
+
+@pytest.mark.parametrize("argv, said, used, unused", [
+    (["run", "absent.csv"], "no such file", ["study_cli", "studies"], ["collecting", "importers", "demonstration", "serve"]),
+    (["demo", "--queries", "3"], "whole number >= 40", ["demonstration", "worlds"], ["collecting", "importers", "studies", "serve"]),
+    (["import", "absent.csv"], "there must be a file", ["importers", "graders"], ["collecting", "studies", "llm", "serve", "worlds"]),
+    (["collect", "--task", "absent.csv"], "there must be a file", ["collecting"], ["importers", "studies", "demonstration"]),
+    (["serve-world", "--faults", "x"], "--faults must be JSON", ["serve", "worlds"], ["collecting", "importers", "studies", "llm"])])
+def test_a_verb_loads_its_own_pages_and_no_other_s(tmp_path, argv, said, used, unused):
+    out = ["--out", tmp_path/"log.parquet"] if argv[0] != "serve-world" else []
+    printed, modules = afresh(*argv, *out)
+    assert said in printed and modules >= {f"causal_prompts.{page}" for page in used} and not {f"causal_prompts.{page}" for page in unused} & modules
+
+
+def test_the_threads_of_libraries_are_limited_though_they_are_loaded_late(tmp_path):
+    watched = """
+from threadpoolctl import threadpool_info
+made = cli.threadpool_limits
+def limits(*given):
+    out = made(*given)
+    print("threads", [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"])
+    return out
+cli.threadpool_limits = limits
+"""
+    printed, _ = afresh("run", "absent.csv", "--out", tmp_path, code=AFRESH.replace("try:", watched + "try:", 1), OPENBLAS_NUM_THREADS="2", MKL_NUM_THREADS="2", OMP_NUM_THREADS="2")
+    threads = json.loads(re.search(r"threads (\[.*\])", printed)[1])
+    assert threads and set(threads) == {1}
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_a_row_of_the_table_is_a_verb(capsys, verb):
+    purpose, arguments, work = cli.VERBS[verb]
+    plain = argparse.ArgumentParser(f"causal-prompts {verb}")
+    cli._function_at(arguments)(plain)
+    with pytest.raises(SystemExit) as e: cli.main([verb, "--help"])
+    assert e.value.code == 0 and capsys.readouterr().out == plain.format_help() and callable(cli._function_at(work))
+    with pytest.raises(SystemExit): cli.main(["--help"])
+    assert f"{verb} {purpose}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_further_verb_is_a_row_and_a_page(capsys, monkeypatch):
+    def greet_arguments(parser): parser.add_argument("--name", default="you")
+    def greet(a, say, notes): print(f"Hello, {a.name}"); return 5
+    monkeypatch.setattr(flags, "greet_arguments", greet_arguments, raising=False); monkeypatch.setattr(flags, "greet", greet, raising=False)
+    monkeypatch.setitem(cli.VERBS, "greet", ("says hello", "flags:greet_arguments", "flags:greet"))
+    code, out, _ = ran(capsys, "greet", "--name", "Ada")
+    assert (code, out) == (5, "Hello, Ada\n") and "did you mean greet?" in exits(capsys, "great") and "did you mean --name?" in exits(capsys, "greet", "--nmae", "x")
 
 
 # ---------------------------------------------------------------- flags to paste
@@ -78,8 +152,8 @@ def test_notes_speak_of_flags_too(tmp_path, capsys, hashed):
 # ---------------------------------------------------------------- where it writes
 
 def test_outputs_are_tried_before_the_work(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "_open_log", lambda a: pytest.fail("the log was read first"))
-    monkeypatch.setattr(cli, "demo", lambda *a, **k: pytest.fail("the demo began"))
+    monkeypatch.setattr(study_cli, "_open_log", lambda a: pytest.fail("the log was read first"))
+    monkeypatch.setattr(demonstration, "demo", lambda *a, **k: pytest.fail("the demo began"))
     (tmp_path/"file").write_text("x"); (tmp_path/"full"/"report.html").mkdir(parents=True); (tmp_path/"log.parquet").mkdir()
     for argv in (["demo"], ["run", "log.csv"], ["checkup", "log.csv"], ["collect", "--task", "world"]):
         refused(capsys, *argv, "--out", tmp_path/"file", match="--out must be a folder, got the file")
@@ -88,7 +162,7 @@ def test_outputs_are_tried_before_the_work(tmp_path, capsys, monkeypatch):
     refused(capsys, "import", "x", "--out", tmp_path/"log.parquet", match="got a folder of that name")
     refused(capsys, "import", "x", "--out", tmp_path/"file"/"log.parquet", match="--out must be a folder, got the file")
     def locked(*a, **k): raise PermissionError(13, "Permission denied")
-    monkeypatch.setattr(cli.tempfile, "TemporaryFile", locked)
+    monkeypatch.setattr(flags.tempfile, "TemporaryFile", locked)
     refused(capsys, "demo", "--out", tmp_path/"new", match="a folder that can be written to, got")
     assert not (tmp_path/"new").exists()
 
@@ -97,7 +171,7 @@ def test_a_failed_run_leaves_the_old_report_and_no_folder(tmp_path, capsys, hash
     log_frame().to_csv(tmp_path/"log.csv", index=False)
     (tmp_path/"out").mkdir(); (tmp_path/"out"/"report.html").write_text("old")
     def full(self, data): raise OSError(28, "No space left on device")
-    monkeypatch.setattr(cli.Path, "write_bytes", full)
+    monkeypatch.setattr(reporting.Path, "write_bytes", full)
     refused(capsys, "run", tmp_path/"log.csv", "--out", tmp_path/"out", match="No space left")
     assert (tmp_path/"out"/"report.html").read_text() == "old" and len(list((tmp_path/"out").iterdir())) == 1
     refused(capsys, "run", tmp_path/"log.csv", "--baseline", "zzz", "--out", tmp_path/"new", match="--baseline must be")

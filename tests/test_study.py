@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import causal_prompts as cp
-from causal_prompts import cli, reporting, studies
+from causal_prompts import cli, reporting, studies, study_cli
 from causal_prompts.core import Finding, NotIdentifiedError
 from causal_prompts.side_by_side import in_quotes, side_by_side, word_diff
 from causal_prompts.studies import Study, study
@@ -270,7 +270,7 @@ def test_it_is_reached_through_the_package_and_shows_itself(known):
 def test_strict_exit_codes(tmp_path, capsys, hashed, monkeypatch, verb, verdict, code):
     log_frame().to_csv(tmp_path/"log.csv", index=False)
     end = Finding("q", pd.DataFrame(dict(a=[1])), verdict, "r")
-    for where, name in ((Study, "sections"), (cli, "checkup_sections")):
+    for where, name in ((Study, "sections"), (study_cli, "checkup_sections")):
         monkeypatch.setattr(where, name, lambda made: iter([("The log", "x"), ("The answer", end)]))
     assert ran(capsys, verb, tmp_path/"log.csv", "--out", tmp_path, "--strict")[0] == code
     assert ran(capsys, verb, tmp_path/"log.csv", "--out", tmp_path)[0] == 0
