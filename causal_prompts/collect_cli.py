@@ -179,6 +179,13 @@ def _collected(a, task, record, url, say):
     print(plan, *shows, plan.cost(llm), sep="\n", end="\n\n")
     return None if a.dry_run else _run_plan(plan, llm, a.give_up, record)
 
+# %% ../nbs/910_collect_cli.ipynb #41c3e38f
+def _model_asked(a):
+    "The model named, or the world that plays it."
+    if not (a.model or a.task.startswith("world")):
+        raise ValueError("collect needs --model, the name of the model that answers")
+    return a.model or "world"
+
 # %% ../nbs/910_collect_cli.ipynb #adcc68a9
 def collect_log(
     a: argparse.Namespace, # of `collect_arguments`
@@ -189,10 +196,7 @@ def collect_log(
     out = Path(a.out)
     try_out(out, out/"log.parquet")
     record = Record(out/"record.jsonl", calls=a.calls, tokens=a.tokens, money=a.money)
-    task = _task_asked(a)
-    if not (a.model or a.task.startswith("world")):
-        raise ValueError("collect needs --model, the name of the model that answers")
-    a.model = a.model or "world"
+    task, a.model = _task_asked(a), _model_asked(a)
     with serve_world(_world_named(a.task)) if _served_here(a) else nullcontext() as server:
         got = _collected(a, task, record, server.base_url if server else a.base_url, say)
     if got is None: return 0

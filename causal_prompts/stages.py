@@ -78,12 +78,12 @@ def _shown_so_far(effects, bank, queries, how):
 # %% ../nbs/630_stages.ipynb #6c8969bf
 def next_plan(
     bank: Bank, # new parts included
-    effects, # a reward fitted to the log so far, or a table part, effect, se (and kind)
+    effects, # a fitted reward, or a table part, effect, se (and kind)
     queries, # ids, or a table with query_id, such as task.items; with their texts where a reward is given
     calls: int, # at most
     low: float = .15, high: float = .85, temper: float = 1., # as in `tilted`
     stage: int = 2, # 3 for the third log
-    by: str | None = None, # column of the queries: their kind; None: "kind" where effects have it
+    by: str | None = None, # column of the queries: their kind
     **how, # per_query, weights, random_state, as `factorial` takes them
 ) -> Factorial:
     "The design of the next log, tilted to what the log so far has shown."
