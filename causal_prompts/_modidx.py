@@ -423,6 +423,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'causal_prompts/collect_cli.py'),
                                             'causal_prompts.collect_cli._model_asked': ( 'collect_cli.html#_model_asked',
                                                                                          'causal_prompts/collect_cli.py'),
+                                            'causal_prompts.collect_cli._model_name': ( 'collect_cli.html#_model_name',
+                                                                                        'causal_prompts/collect_cli.py'),
                                             'causal_prompts.collect_cli._parts_in': ( 'collect_cli.html#_parts_in',
                                                                                       'causal_prompts/collect_cli.py'),
                                             'causal_prompts.collect_cli._parts_plan': ( 'collect_cli.html#_parts_plan',

@@ -180,7 +180,7 @@ def _collected(a, task, record, url, say):
     return None if a.dry_run else _run_plan(plan, llm, a.give_up, record)
 
 # %% ../nbs/910_collect_cli.ipynb #41c3e38f
-def _model_asked(a):
+def _model_name(a):
     "The model named, or the world that plays it."
     if not (a.model or a.task.startswith("world")):
         raise ValueError("collect needs --model, the name of the model that answers")
@@ -196,7 +196,7 @@ def collect_log(
     out = Path(a.out)
     try_out(out, out/"log.parquet")
     record = Record(out/"record.jsonl", calls=a.calls, tokens=a.tokens, money=a.money)
-    task, a.model = _task_asked(a), _model_asked(a)
+    task, a.model = _task_asked(a), _model_name(a)
     with serve_world(_world_named(a.task)) if _served_here(a) else nullcontext() as server:
         got = _collected(a, task, record, server.base_url if server else a.base_url, say)
     if got is None: return 0
