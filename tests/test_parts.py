@@ -75,6 +75,9 @@ def test_examples_and_placeholders():
     ("कदम दर कदम सोचो। उत्तर दो।", ["कदम दर कदम सोचो।", "उत्तर दो।"]), ("One.\r\nTwo.\r\n", ["One.", "Two."]), ("คิดทีละขั้นตอน\nห้ามอธิบาย", ["คิดทีละขั้นตอน", "ห้ามอธิบาย"]),
     ("You are a careful assistant who reads every question and\nnever guesses. Go.", ["You are a careful assistant who reads every question and\nnever guesses.", "Go."]),
     ("be brief. show work.", ["be brief.", "show work."]), ("Be brief. show work.", ["Be brief.", "show work."]), ("Commence p. ex. par un pas. Bien.", ["Commence p. ex. par un pas.", "Bien."]),
+    ("Du bist ein Experte, z. B. in Physik. Gut.", ["Du bist ein Experte, z. B. in Physik.", "Gut."]), ("Sei kurz, d. h. ein Satz. Z. B. so.", ["Sei kurz, d. h. ein Satz.", "Z. B. so."]),
+    ("Nenne u. a. Physik, z. T. Chemie, u. U. mehr. Los.", ["Nenne u. a. Physik, z. T. Chemie, u. U. mehr.", "Los."]), ("Da razones, p. ej. Una. Fin.", ["Da razones, p. ej. Una.", "Fin."]),
+    ("Sois bref, c.-à-d. Un mot. Fin.", ["Sois bref, c.-à-d. Un mot.", "Fin."]), ("Use tools, e. g. Python, i. e. Code. Stop.", ["Use tools, e. g. Python, i. e. Code.", "Stop."]), ("Do a or b. A. is not asked.", ["Do a or b.", "A. is not asked."]),
     ("Run `a.b(c). D` first. Stop.", ["Run `a.b(c). D` first.", "Stop."]), ("**Be brief.** Stop.", ["**Be brief.**", "Stop."]),
 ])
 def test_sentences_of_many_scripts(text, wanted): assert [p.text for p in cut(text)] == wanted
