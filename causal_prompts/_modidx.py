@@ -2839,6 +2839,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'causal_prompts/part_findings.py'),
                                               'causal_prompts.part_findings._verdict_on': ( 'part_findings.html#_verdict_on',
                                                                                             'causal_prompts/part_findings.py'),
+                                              'causal_prompts.part_findings._why_none': ( 'part_findings.html#_why_none',
+                                                                                          'causal_prompts/part_findings.py'),
                                               'causal_prompts.part_findings._with_wide_ends': ( 'part_findings.html#_with_wide_ends',
                                                                                                 'causal_prompts/part_findings.py'),
                                               'causal_prompts.part_findings.part_rows': ( 'part_findings.html#part_rows',
