@@ -72,21 +72,24 @@ def _wordings_of(pieces, given):
 def _held(W, keys, own):
     "For each row of `keys` the prompts that hold it in any wording; one set for all of a part given by hand."
     name, sets = dict(zip(zip(keys["group"], keys["key"]), own)), {}
-    for group, key, prompts in zip(W["group"], W["key"], W["held"]): sets.setdefault(name[group, key], set()).update(prompts)
+    for *key, prompts in zip(W["group"], W["key"], W["held"]): sets.setdefault(name[tuple(key)], set()).update(prompts)
     return [sets[part] for part in own]
 
+# %% ../nbs/212_parts.ipynb #135c8650
 def _assign_parts(W, encoder, near):
-    "The table of wordings: which part each belongs to, by hand, by the same words, or by nearness."
-    W = W.sort_values("given", key=lambda g: g.isna(), kind="stable") # parts given by hand lead
+    "Wordings with their parts: by hand, the same words, or nearness."
+    W = W.sort_values("given", key=pd.isna, kind="stable") # by hand first
     keys = W.drop_duplicates(["group", "key"]).reset_index(drop=True)
-    own = [g if isinstance(g, str) else content_id(*k) for g, *k in zip(keys["given"], keys["group"], keys["key"])]
+    own = [p if isinstance(p, str) else content_id(*k) for p, *k in zip(keys["given"], keys["group"], keys["key"])]
     leader, cosine = np.arange(len(keys)), np.ones(len(keys))
-    if encoder is not None: leader, cosine = _near_leaders(keys.assign(held=_held(W, keys, own)), encoder, near)
+    if encoder is not None:
+        leader, cosine = _near_leaders(keys.assign(held=_held(W, keys, own)), encoder, near)
     how = np.where(leader == np.arange(len(keys)), "words", "near")
     W = W.merge(keys[["group", "key"]].assign(part=[own[j] for j in leader], cosine=cosine, how=how), how="left")
     hand = W["given"].notna()
     W = W.assign(part=W["given"].where(hand, W["part"]), how=W["how"].where(~hand, "given"))
-    return W.sort_values(["n_prompts", "text"], ascending=[False, True], ignore_index=True).drop(columns=["given", "held"])
+    W = W.drop(columns=["given", "held"])
+    return W.sort_values(["n_prompts", "text"], ascending=[False, True], ignore_index=True)
 
 # %% ../nbs/212_parts.ipynb #a44a4928
 def _table_of(pieces, W):
@@ -227,6 +230,7 @@ def _readable(known, new, encoder, near):
     read = [(i, e) for i, (e, s) in enumerate(zip(E, scripts)) if s not in unread]
     return {i: e for i, e in read if i < len(known)}, {i - len(known): e for i, e in read if i >= len(known)}
 
+# %% ../nbs/212_parts.ipynb #4c7c2813
 @patch
 def _nearest(self: Parts, unknown):
     "The same for texts that stand in no wording: near one, or unknown."

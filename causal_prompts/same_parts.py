@@ -48,14 +48,14 @@ NUMBER_WORDS = { # language -> words from two on
     "en": "two three four five six seven eight nine ten", "de": "zwei drei vier fünf sechs sieben acht neun zehn",
     "fr": "deux trois quatre cinq six sept huit neuf dix", "es": "dos tres cuatro cinco seis siete ocho nueve diez"}
 _LARGE = set("eleven twelve fifteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand".split())
-_VALUES = {w: str(k) for words in NUMBER_WORDS.values() for k, w in enumerate(words.split(), 2)} | {w: w for w in _LARGE}
+_VALUES = {w: str(k) for words in NUMBER_WORDS.values() for k, w in enumerate(words.split(), 2)}
 _NUMBER = re.compile(PLACEHOLDER.pattern + r"|(\d+(?:[.,]\d+)*)|([二两兩三四五六七八九十百千万])")
 
 @lru_cache(1 << 16)
 def _numbers(text): # in digits or words, sorted
     flat = unicodedata.normalize("NFKC", text).casefold()
     return sorted([m[1] or m[2] for m in _NUMBER.finditer(flat) if m[1] or m[2]]
-                  + [_VALUES[w] for w in re.findall(r"\w+", flat) if w in _VALUES])
+                  + [_VALUES.get(w, w) for w in re.findall(r"\w+", flat) if w in _VALUES or w in _LARGE])
 
 # %% ../nbs/210_same_parts.ipynb #bb469d87
 _QUOTED = re.compile(r"`[^`\n]+`|\"[^\"\n]+\"|“[^”\n]+”|«[^»\n]+»|「[^」\n]+」|(?<!\w)'[^'\n]+'(?!\w)|(?<!\w)‘[^’\n]+’")
@@ -174,6 +174,12 @@ def _exchanged(texts, script):
     half = len(letters) // 2
     return [t.translate(dict(zip(map(ord, letters), letters[half:] + letters[:half]))) for t in texts]
 
+def _alike_when_exchanged(texts, script, E, encoder):
+    "Median cosine of texts with the same in exchanged letters; NaN where there are no two letters."
+    other = {i: t for i, t in enumerate(_exchanged(texts, script)) if t != texts[i]}
+    if not other: return np.nan
+    return float(np.median((E[list(other)] * unit_vectors(encoder, other.values())).sum(1)))
+
 def _most_near(E, near): return len(E) > 2 and np.median((E @ E.T)[np.triu_indices(len(E), 1)]) >= near
 
 # %% ../nbs/210_same_parts.ipynb #9734db80
@@ -181,22 +187,24 @@ def unread_scripts(
     texts: list, # (n,) the most used first
     encoder, # a TextEncoder
     near: float = NEAR, # cosine from which two wordings are one part
-    asked: set | None = None, # scripts in question, as `script_of` names them; None: all of the texts
-    E: np.ndarray | None = None, # (n, d) their vectors where they are known
+    asked: set | None = None, # scripts in question; None: all
+    E: np.ndarray | None = None, # (n, d) their vectors, where known
     most: int = 20, # texts tried in each script
 ) -> dict: # script -> median cosine of its texts with the same ones in exchanged letters
-    "The scripts in which an encoder does not tell a text from letters without sense."
+    "Scripts in which an encoder does not tell a text from nonsense."
     scripts, out = [script_of(t) for t in texts], {}
     E = unit_vectors(encoder, texts) if E is None else E
     for script in sorted((set(scripts) if asked is None else asked) - {""}):
-        tried = [i for i, s in enumerate(scripts) if s == script][:most]
-        if script == "LATIN" and not _most_near(E[tried], near): continue
-        exchanged = dict(zip(tried, _exchanged([texts[i] for i in tried], script)))
-        exchanged = {i: t for i, t in exchanged.items() if t != texts[i]} # a single letter has no other
-        if not exchanged: continue
-        alike = float(np.median((E[list(exchanged)] * unit_vectors(encoder, exchanged.values())).sum(1)))
+        own = [i for i, s in enumerate(scripts) if s == script][:most]
+        if script == "LATIN" and not _most_near(E[own], near): continue
+        alike = _alike_when_exchanged([texts[i] for i in own], script, E[own], encoder)
         if alike >= _READ: out[script] = alike
     return out
+
+# %% ../nbs/210_same_parts.ipynb #f014b7b6
+def _without(E, texts, scripts):
+    "Vectors in which texts of some scripts ('': without letters) are near to none."
+    return E * [[script_of(t) not in scripts] for t in texts]
 
 def _warn_unread(unread):
     found = ", ".join(f"{script.title() if script != 'CJK' else 'Chinese or Japanese'} ({c:.2f})"
@@ -209,36 +217,36 @@ def _warn_unread(unread):
 def near_main(
     texts: list, # (n,) the most used first
     encoder, # a TextEncoder
-    near: float = NEAR, # cosine from which two wordings are one part
-    fixed: np.ndarray | None = None, # (n,) truth values: main wordings in any case; None: none is
-    held: list | None = None, # (n,) sets of prompts that hold each, one set for texts of one part; None: not known
+    near: float = NEAR, # cosine from which two are one part
+    fixed: np.ndarray | None = None, # (n,) true: a main wording in any case
+    held: list | None = None, # (n,) sets of prompts that hold each
 ) -> tuple[np.ndarray, np.ndarray]: # (n,) places; (n,) cosines
-    "For each text the place of its part's main wording (its own where it is one), and their cosine."
+    "For each text the place of its part's main wording, and their cosine."
     fixed = np.zeros(len(texts), bool) if fixed is None else fixed
     held = [set() for _ in texts] if held is None else held
-    E = unit_vectors(encoder, texts) * [[script_of(t) != ""] for t in texts] # without letters there is nothing to read
-    leader, cosine = _leaders(texts, fixed, E, near, copy.deepcopy(held))
-    joined = np.flatnonzero(leader != np.arange(len(texts)))
-    unread = unread_scripts(texts, encoder, near, {script_of(texts[i]) for i in [*joined, *leader[joined]]}, E)
-    if not unread: return leader, cosine
+    E = _without(unit_vectors(encoder, texts), texts, {""})
+    found = _leaders(texts, fixed, E, near, copy.deepcopy(held))
+    joined = {script_of(texts[k]) for pair in enumerate(found[0]) if pair[0] != pair[1] for k in pair}
+    unread = unread_scripts(texts, encoder, near, joined, E)
+    if not unread: return found
     _warn_unread(unread)
-    return _leaders(texts, fixed, E * [[script_of(t) not in unread] for t in texts], near, held)
+    return _leaders(texts, fixed, _without(E, texts, unread), near, held)
 
 # %% ../nbs/210_same_parts.ipynb #0f49c5dc
 def _leaders(texts, fixed, E, near, held, step=512):
-    "The same from the vectors of texts, `step` at a time; `held` grows by the prompts of what joins a part."
+    "The same from vectors, `step` at a time; `held` grows by the prompts of what joins."
     leader, cosine, mains, main_texts = np.arange(len(texts)), np.ones(len(texts)), [], []
     for a in range(0, len(texts), step):
         block = E[a:a + step]
-        S = np.concatenate([block @ E[mains].T, block @ block.T], 1) # with the main wordings so far, and in the block
+        S = np.concatenate([block @ E[mains].T, block @ block.T], 1) # with main wordings so far, in the block
         columns, before = np.arange(len(mains)), len(mains)
         for i in range(a, a + len(block)):
             free = lambda k: held[mains[k]].isdisjoint(held[i])
-            k = None if fixed[i] else best_fit(texts[i], S[i - a, columns], main_texts, near, free)
+            k = None if fixed[i] else best_fit(texts[i], S[i-a, columns], main_texts, near, free)
             if k is None:
                 mains.append(i); main_texts.append(texts[i])
                 columns = np.append(columns, before + i - a)
             else:
-                leader[i], cosine[i] = mains[k], S[i - a, columns[k]]
+                leader[i], cosine[i] = mains[k], S[i-a, columns[k]]
                 held[mains[k]] |= held[i]
     return leader, cosine
