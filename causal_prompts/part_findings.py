@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from .core import Finding
+from .part_effects import occurrences
 from .plots import shorten
 from .text_names import distinct, few_words, short_names
 
@@ -136,6 +137,18 @@ def _decimals(reward):
     lo, hi = reward.log_.score_range
     return 3 if hi - lo <= 10 else 1
 
+# %% ../nbs/413_part_findings.ipynb #7febdcf7
+def _why_none(every, n):
+    "Why there is no effect of a part, from the pieces of the n prompts of a log."
+    said = list(every.groupby("prompt")["part"].agg(list))
+    if n < 2 or len(said) < n or len(set(map(frozenset, said))) > 1:
+        return ("effects of parts need prompts that share parts, got none that two prompts hold and others lack; "
+                "log prompts that have sentences in common")
+    order, often = {tuple(dict.fromkeys(parts)) for parts in said}, {tuple(sorted(parts)) for parts in said}
+    ways = ["in their order"] * (len(order) > 1) + ["in how often a part is said"] * (len(often) > 1)
+    return ("effects of parts need prompts that lack a part others hold, got none: the prompts hold the same parts and "
+            f"differ only {' and '.join(ways) or 'in wording or layout'}; log prompts that leave parts out")
+
 # %% ../nbs/413_part_findings.ipynb #c7e10d96
 def _parts_found(reward, effects, by, alpha):
     "The finding on effects of parts, of which there is at least one."
@@ -158,8 +171,7 @@ def what_parts_do(
     "What each part of the prompts does to the score, the other parts held fixed."
     effects = reward.part_effects(by, alpha)
     if len(effects): return _parts_found(reward, effects, by, alpha)
-    raise ValueError("effects of parts need prompts that share parts, got none that two prompts hold and others lack; "
-                     "log prompts that have sentences in common")
+    raise ValueError(_why_none(occurrences(reward.parts_, list(reward.prompts_.prompt)), len(reward.prompts_)))
 
 # %% ../nbs/413_part_findings.ipynb #5a6b7afb
 def parts_if_shared(

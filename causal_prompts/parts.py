@@ -19,7 +19,7 @@ from scipy import sparse
 from .blocks import pieces_of
 from .core import as_markdown, content_id, markdown_table
 from .part_families import family_of
-from .same_parts import best_fit, NEAR, near_main, same_words, unit_vectors
+from .same_parts import best_fit, NEAR, near_main, same_words, script_of, unit_vectors, unread_scripts
 
 # %% ../nbs/212_parts.ipynb #cd4a3d2f
 _GROUPS = dict(sentence="text", item="text") # kinds whose pieces can be one part; others are compared within their kind
@@ -35,7 +35,7 @@ def _near_leaders(keys, encoder, near):
         here = np.flatnonzero(keys["group"] == group)
         if not len(here): continue
         texts, fixed = list(keys["text"].iloc[here]), keys["given"].notna().to_numpy()[here]
-        found, cosine[here] = near_main(texts, encoder, near, fixed)
+        found, cosine[here] = near_main(texts, encoder, near, fixed, list(keys["held"].iloc[here]))
         leader[here] = here[found]
     return leader, cosine
 
@@ -60,7 +60,8 @@ def _wordings_of(pieces, given):
     kinds["n"] = kinds["prompt"].map(len)
     kinds = kinds.sort_values(["n", "kind"], ascending=[False, True])
     W = kinds.groupby(["group", "text"], sort=False).agg(kind=("kind", "first"), prompt=("prompt", "sum")).reset_index()
-    W["n_prompts"] = [len(set(p)) for p in W.pop("prompt")]
+    W["held"] = [set(p) for p in W.pop("prompt")]
+    W["n_prompts"] = W["held"].map(len)
     W = W.sort_values(["n_prompts", "text"], ascending=[False, True], ignore_index=True)
     W["key"] = [same_words(t, k) for t, k in zip(W["text"], W["kind"])]
     W["wording"] = [content_id(g, t) for g, t in zip(W["group"], W["text"])]
@@ -68,18 +69,27 @@ def _wordings_of(pieces, given):
     return W
 
 # %% ../nbs/212_parts.ipynb #a204c5ab
+def _held(W, keys, own):
+    "For each row of `keys` the prompts that hold it in any wording; one set for all of a part given by hand."
+    name, sets = dict(zip(zip(keys["group"], keys["key"]), own)), {}
+    for *key, prompts in zip(W["group"], W["key"], W["held"]): sets.setdefault(name[tuple(key)], set()).update(prompts)
+    return [sets[part] for part in own]
+
+# %% ../nbs/212_parts.ipynb #135c8650
 def _assign_parts(W, encoder, near):
-    "The table of wordings: which part each belongs to, by hand, by the same words, or by nearness."
-    W = W.sort_values("given", key=lambda g: g.isna(), kind="stable") # parts given by hand lead
+    "Wordings with their parts: by hand, the same words, or nearness."
+    W = W.sort_values("given", key=pd.isna, kind="stable") # by hand first
     keys = W.drop_duplicates(["group", "key"]).reset_index(drop=True)
-    own = [g if isinstance(g, str) else content_id(*k) for g, *k in zip(keys["given"], keys["group"], keys["key"])]
+    own = [p if isinstance(p, str) else content_id(*k) for p, *k in zip(keys["given"], keys["group"], keys["key"])]
     leader, cosine = np.arange(len(keys)), np.ones(len(keys))
-    if encoder is not None: leader, cosine = _near_leaders(keys, encoder, near)
+    if encoder is not None:
+        leader, cosine = _near_leaders(keys.assign(held=_held(W, keys, own)), encoder, near)
     how = np.where(leader == np.arange(len(keys)), "words", "near")
     W = W.merge(keys[["group", "key"]].assign(part=[own[j] for j in leader], cosine=cosine, how=how), how="left")
     hand = W["given"].notna()
     W = W.assign(part=W["given"].where(hand, W["part"]), how=W["how"].where(~hand, "given"))
-    return W.sort_values(["n_prompts", "text"], ascending=[False, True], ignore_index=True).drop(columns="given")
+    W = W.drop(columns=["given", "held"])
+    return W.sort_values(["n_prompts", "text"], ascending=[False, True], ignore_index=True)
 
 # %% ../nbs/212_parts.ipynb #a44a4928
 def _table_of(pieces, W):
@@ -212,6 +222,15 @@ def _found(self: Parts, wanted):
     return out
 
 # %% ../nbs/212_parts.ipynb #e9062654
+def _readable(known, new, encoder, near):
+    "Place -> vector, for the known and the new texts that the encoder can read."
+    texts = [*known, *new]
+    E, scripts = unit_vectors(encoder, texts), [script_of(t) for t in texts]
+    unread = {""} | set(unread_scripts(texts, encoder, near, set(scripts[len(known):]), E))
+    read = [(i, e) for i, (e, s) in enumerate(zip(E, scripts)) if s not in unread]
+    return {i: e for i, e in read if i < len(known)}, {i - len(known): e for i, e in read if i >= len(known)}
+
+# %% ../nbs/212_parts.ipynb #4c7c2813
 @patch
 def _nearest(self: Parts, unknown):
     "The same for texts that stand in no wording: near one, or unknown."
@@ -220,9 +239,12 @@ def _nearest(self: Parts, unknown):
     for group in ("text", "heading") if self.encoder is not None else ():
         M, texts = main[main["group"] == group], [t for g, t in unknown if g == group]
         if not len(M) or not texts: continue
-        known = list(zip(M["part"], M["wording"], M["text"]))
-        S = unit_vectors(self.encoder, texts) @ unit_vectors(self.encoder, M["text"]).T
-        for t, s in zip(texts, S): out[group, t] = _near_or_unknown(t, s, known, self.near)
+        known, new = _readable(list(M["text"]), texts, self.encoder, self.near)
+        M = M.iloc[list(known)]
+        mains = list(zip(M["part"], M["wording"], M["text"]))
+        for j, e in new.items() if known else ():
+            cosines = np.stack(list(known.values())) @ e
+            out[group, texts[j]] = _near_or_unknown(texts[j], cosines, mains, self.near)
     return out
 
 # %% ../nbs/212_parts.ipynb #b21910d0

@@ -24,11 +24,14 @@ _FULL_STOPS = ".!?…؟۔।॥։።។။"
 _MARK = re.compile(rf"[{_FULL_STOPS}。！？｡\n]") # where to look closer
 _END = re.compile(rf"(?:(?<![{_FULL_STOPS}])[{_FULL_STOPS}]+[\"'”’»)\]*_]*(?=\s)"
                   r"|[。！？｡]+[\"'”’」』）]*)\s*|\n\s*")
-_ABBREVIATIONS = (r"e\.g|i\.e|vs|cf|approx|Dr|Mr|Mrs|Ms|Prof|St|resp|incl|Inc|Ltd|al|a\.m|p\.m|U\.S"
-                  r"|z\.\s?B|d\.\s?h|u\.\s?a|bzw|ca|p\.\s?ex|Sr|Sra|т\.\s?е|т\.\s?д")
+_ABBREVIATIONS = (r"[Ee]\.\s?g|[Ii]\.\s?e|vs|cf|approx|Dr|Mr|Mrs|Ms|Prof|St|resp|incl|Inc|Ltd|al|a\.m|p\.m|U\.S"
+                  r"|[Zz]\.\s?B|z\.\s?T|[Dd]\.\s?h|u\.\s?[aU]|v\.\s?a|o\.\s?Ä|bzw|ca|vgl|ggf"
+                  r"|[Pp]\.\s?e[xjs]|[Cc]\.?-à-d|Sr|Sra|т\.\s?е|т\.\s?д")
 _LETTER = r"(?<!\bor )(?<!\band )(?<!ption )(?<!nswer )(?<!hoice )(?<!etter )\b[A-Z]"
 _NO_END = re.compile(rf"(?:\b(?:{_ABBREVIATIONS})|(?:^|\n)[^\S\n]*\(?(?:\d{{1,3}}|[^\W\d_])|{_LETTER})\.$")
 _ONE_LETTER = re.compile(r"\b[^\W\d_]\.$")
+_FIRST_OF_TWO = re.compile(r"(?<!\bor )(?<!\band )\b[^\W\d_]\.$") # z. B.
+_SECOND_OF_TWO = re.compile(r"[^\S\n]?[^\W\d_]\.")
 _BEFORE_NUMBER = re.compile(r"\b(?:No|Nr|Fig|Eq|Sec|Art|vol|pp?)\.$")
 
 # %% ../nbs/208_pieces.ipynb #569a0a6a
@@ -83,6 +86,7 @@ def _no_full_stop(text, start, end, after, line):
     before = "x" * (near > start) + text[near:end]
     if _NO_END.search(before) or after.isdigit() and _BEFORE_NUMBER.search(before): return True
     if after.islower() and _ONE_LETTER.search(before): return True # p. ex.
+    if _FIRST_OF_TWO.search(before) and before[-2].islower() and _SECOND_OF_TWO.match(text, end): return True
     return before.endswith("etc.") and not line and not after.isupper()
 
 def _goes_on(text, start, end):

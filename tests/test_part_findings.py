@@ -171,6 +171,23 @@ def test_prompts_that_share_nothing_have_no_finding():
     with pytest.raises(ValueError, match="effects of pairs need two parts"): what_pairs_do(reward)
 
 
+ONE, TWO = "Think step by step.", "Check the result."
+
+@pytest.mark.parametrize("texts, reason", [
+    ([f"{ONE} {TWO}", f"{TWO} {ONE}"], "the prompts hold the same parts and differ only in their order;"),
+    ([f"{ONE} " + " ".join([TWO] * k) for k in (1, 2, 3)], "the prompts hold the same parts and differ only in how often a part is said;"),
+    ([f"{ONE} {TWO}", f"{TWO} {ONE} {TWO}"], "differ only in their order and in how often a part is said;"),
+    ([f"{ONE} {TWO}", f"{ONE}\n\n{TWO}"], "differ only in wording or layout;"),
+    ([f"{ONE} {TWO}", "Sing."], "none that two prompts hold and others lack"),
+])
+def test_prompts_without_effects_of_parts_are_told_the_true_reason(texts, reason):
+    r = np.random.default_rng(0)
+    rows = [(f"query {i}", t, r.random()) for i in range(60) for t in texts]
+    reward = fitted(pd.DataFrame(rows, columns=["query", "prompt", "score"]))
+    assert parts_if_shared(reward) is None
+    with pytest.raises(ValueError, match=reason): what_parts_do(reward)
+
+
 def test_prompts_that_are_names_have_no_finding():
     r = np.random.default_rng(0)
     rows = [(f"query {i}", t, r.random()) for i in range(60) for t in ("v1", "v2", "v3")]

@@ -1,5 +1,5 @@
 """What prompts are made of: pieces without loss, parts with several wordings, families by rules."""
-import copy, json, random, time
+import copy, json, random, time, warnings
 
 import numpy as np
 import pandas as pd
@@ -75,6 +75,9 @@ def test_examples_and_placeholders():
     ("कदम दर कदम सोचो। उत्तर दो।", ["कदम दर कदम सोचो।", "उत्तर दो।"]), ("One.\r\nTwo.\r\n", ["One.", "Two."]), ("คิดทีละขั้นตอน\nห้ามอธิบาย", ["คิดทีละขั้นตอน", "ห้ามอธิบาย"]),
     ("You are a careful assistant who reads every question and\nnever guesses. Go.", ["You are a careful assistant who reads every question and\nnever guesses.", "Go."]),
     ("be brief. show work.", ["be brief.", "show work."]), ("Be brief. show work.", ["Be brief.", "show work."]), ("Commence p. ex. par un pas. Bien.", ["Commence p. ex. par un pas.", "Bien."]),
+    ("Du bist ein Experte, z. B. in Physik. Gut.", ["Du bist ein Experte, z. B. in Physik.", "Gut."]), ("Sei kurz, d. h. ein Satz. Z. B. so.", ["Sei kurz, d. h. ein Satz.", "Z. B. so."]),
+    ("Nenne u. a. Physik, z. T. Chemie, u. U. mehr. Los.", ["Nenne u. a. Physik, z. T. Chemie, u. U. mehr.", "Los."]), ("Da razones, p. ej. Una. Fin.", ["Da razones, p. ej. Una.", "Fin."]),
+    ("Sois bref, c.-à-d. Un mot. Fin.", ["Sois bref, c.-à-d. Un mot.", "Fin."]), ("Use tools, e. g. Python, i. e. Code. Stop.", ["Use tools, e. g. Python, i. e. Code.", "Stop."]), ("Do a or b. A. is not asked.", ["Do a or b.", "A. is not asked."]),
     ("Run `a.b(c). D` first. Stop.", ["Run `a.b(c). D` first.", "Stop."]), ("**Be brief.** Stop.", ["**Be brief.**", "Stop."]),
 ])
 def test_sentences_of_many_scripts(text, wanted): assert [p.text for p in cut(text)] == wanted
@@ -107,9 +110,9 @@ class Table:
         return E
 
 def test_same_words_are_one_part_without_an_encoder():
-    parts = Parts.of(["Think in 3 steps. Go.", "think in  5 steps!", "- **Think** in 1,000 steps", "Think in {n1} steps."])
+    parts = Parts.of(["Think in 1,000 steps. Go.", "think in  1,000 steps!", "- **Think** in 1,000 steps", "Think in {n1} steps."])
     row = parts.table.iloc[0]
-    assert same_words(row["text"]) == "think in # steps" and row["wordings"] == 3 and row["n_prompts"] == 3 and len(parts) == 3
+    assert same_words(row["text"]) == "think in 1,000 steps" and row["wordings"] == 3 and row["n_prompts"] == 3 and len(parts) == 3
     assert same_words("Return 1.5.", "code") != same_words("Return 2.5.", "code")
     assert len(Parts.of(["Input: 1\nOutput: 2", "Input: 3\nOutput: 4"])) == 2, "in an example a number is the content"
 
@@ -131,6 +134,65 @@ def test_a_sentence_never_merges_with_its_opposite(a, b):
     parts = Parts.of([a, a, b], Table(one=[a, b]))
     assert len(parts) == 2 and conflict(a, b) and conflict(b, a)
     assert Parts.of([a], Table(one=[a, b])).of_new([b]).pieces["how"].tolist() == ["unknown"]
+
+APART = [("Use at most 5 words.", "Use at most 50 words."), ("Use at most five words.", "Use at most 50 words."), ("Use twenty words.", "Use fifty words."), ("Think in 3 steps.", "Think in steps."), ("用三句话回答。", "用五句话回答。"),
+    ("Reply with 'yes'.", "Reply with 'sure'."), ("Call `f` first.", "Call `g` first."), ('End with "A".', 'End with "B".'), ("Answer with ✅.", "Answer with ❌."), ("Pay in €.", "Pay in $."), ("Antworte auf 中文.", "Antworte auf 日本語."), ("用JSON回答。", "用YAML回答。")]
+
+@pytest.mark.parametrize("a, b", APART)
+def test_another_number_or_token_is_another_part(a, b):
+    parts = Parts.of([a, a, b], Table(one=[a, b]))
+    assert len(parts) == len(Parts.of([a, b])) == 2 and conflict(a, b) and conflict(b, a)
+    assert Parts.of([a], Table(one=[a, b])).of_new([b]).pieces["how"].tolist() == ["unknown"]
+    assert len(Parts.of([a, b], Table(one=[a, b]), same={a: "one", b: "one"})) == 1, "the user's word counts"
+
+def test_the_same_number_in_other_words_may_merge():
+    assert not conflict("Use at most 5 words.", "Use no more than five words.") and not conflict("Reply 'yes'.", "Only reply 'Yes', please.")
+
+@pytest.mark.parametrize("prompts, wanted", [
+    (["Check it. Verify all.", "Check it. Go.", "Verify all."], [["Check it."], ["Go."], ["Verify all."]]),
+    (["Check it. Go.", "Check it.", "Verify all. Test it.", "Check it."], [["Check it.", "Test it."], ["Go."], ["Verify all."]]), # both near the first, which stands with neither
+    (["Check it. Verify all.", "check it! Go.", "Verify all. Stop."], [["Check it.", "check it!"], ["Go."], ["Stop."], ["Verify all."]]),
+    (["CHECK IT! Verify all.", "Check it.", "Check it. Go."], [["CHECK IT!", "Check it."], ["Go."], ["Verify all."]]), # by another wording of the part
+])
+def test_wordings_in_one_prompt_never_merge(prompts, wanted):
+    parts = Parts.of(prompts, Table(one=["Check it.", "check it!", "CHECK IT!", "Verify all.", "Test it."]))
+    assert sorted(sorted(t) for t in parts.wordings.groupby("part")["text"].agg(list)) == wanted
+
+def test_wordings_in_one_prompt_never_merge_by_way_of_a_part_given_by_hand():
+    encoder = Table(a=["Check it.", "Verify all."], b=["Test it."])
+    parts = Parts.of(["Verify all. Test it.", "Check it."], encoder, same={"Check it.": "check", "Test it.": "check"})
+    assert parts.presence.max() == 1 and len(parts) == 2
+
+class English:
+    "An encoder that knows the words of one script; every other letter is one unknown sign to it."
+    def __init__(self, known=str.isascii): self.known = known
+    def encode(self, texts, role="prompt"):
+        E = np.zeros((len(texts), 512))
+        for i, t in enumerate(texts):
+            for w in t.casefold().replace("。", "").split(): E[i, 1 + sum(ord(c) * k for k, c in enumerate(w, 1)) % 511 if self.known(w) else 0] = 1
+        return E
+
+CHINESE = ["请一步一步地思考。", "请简短回答。", "你是一位专家。", "请检查你的答案。", "谢谢。", "回答问题。"]
+
+def test_texts_that_the_encoder_cannot_read_stay_apart_and_this_is_said_once():
+    english = ["please go now over all the steps of it", "please go now over all these steps of it again", "Sing."]
+    with pytest.warns(UserWarning, match=r"cannot read texts in this script: Chinese or Japanese \(1\.00\).*same=") as said:
+        parts = Parts.of([*CHINESE, "谢谢", *english], English())
+    assert len([w for w in said if "cannot read" in str(w.message)]) == 1
+    of = dict(zip(parts.wordings["text"], parts.wordings["part"]))
+    assert len({of[t] for t in CHINESE}) == 6 and of["谢谢"] == of["谢谢。"], "the same words are one part as ever"
+    assert of[english[0]] == of[english[1]] != of["Sing."], "what it can read merges in the same log"
+    assert parts.of_new(["请用列表。", "谢谢！"]).pieces["how"].tolist() == ["unknown", "words"]
+
+def test_where_the_encoder_reads_the_script_wordings_merge():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(Parts.of(["请检查答案。", "请核对结果。", "谢谢。"], Table(one=["请检查答案。", "请核对结果。"]))) == 2
+        assert len(Parts.of(["Check it.", "Verify all.", "Test that."], Table(one=["Check it.", "Verify all.", "Test that."]))) == 1, "many wordings of one part are no sign of an encoder that cannot read"
+
+def test_an_encoder_that_reads_no_latin_letters_is_found_too():
+    with pytest.warns(UserWarning, match=r"Latin \(1\.00\)"): parts = Parts.of(["Be brief.", "Think well.", "Sing.", "Thanks."], English(lambda w: not w.isascii()))
+    assert len(parts) == 4
 
 def test_negations_that_agree_may_merge():
     assert not conflict("Do not explain.", "Never explain anything.") and not conflict("No more than 3 words.", "At most 3 words.")
@@ -187,7 +249,7 @@ def test_the_matrices_agree_with_the_pieces():
 def test_new_prompts_are_exact_the_same_words_near_or_unknown():
     encoder = Table(check=["Check it.", "Verify your work."], sing=["Sing."])
     known = Parts.of(["Check it. Go in 3 steps."], encoder)
-    new = known.of_new(["Check it. Verify your work. go in 4 steps. Sing.", ""])
+    new = known.of_new(["Check it. Verify your work. go in  3 steps! Sing.", ""])
     assert new.pieces["how"].tolist() == ["exact", "near", "words", "unknown"]
     assert new.presence.shape == (2, 2) and new.table is known.table and new.presence.sum() == 3
     assert new.unknown["text"].tolist() == ["Sing."] and new.unknown["part"].tolist() == [""] and new.unknown["nearest"].isin(known.table["part"]).all()
