@@ -193,9 +193,9 @@ def _shared_variance(fit, own):
     weighted = _as_array(own @ fit.F) if np.ptp(fit.w) else load
     on = np.flatnonzero(load.any(0) | weighted.any(0)) # other columns have no part in these queries
     load, weighted, both = load[:, on], weighted[:, on], np.ix_(on, on)
-    taken = load @ fit.inverse[both]
-    if not np.ptp(fit.w): return -taken @ load.T
-    return load @ fit.inner[both] @ load.T - taken @ weighted.T - weighted @ taken.T
+    carried = load @ fit.inverse[both]
+    if not np.ptp(fit.w): return -carried @ load.T
+    return load @ fit.inner[both] @ load.T - carried @ weighted.T - weighted @ carried.T
 
 # %% ../nbs/303_inference.ipynb #14bdb8c6
 def _pseudo_inverse(matrix):
