@@ -1,10 +1,19 @@
 """How long a fit takes and how much memory it needs, how fast candidates are scored, how fast texts are embedded.
 
+<<<<<<< HEAD
     python benchmarks/speed.py [--quick] [--parts fit score embed start] [--rows 1000 10000 100000 1000000] [--d-t 5 20 50] [--repeats 3]
 
 *fit*: `CausalReward(learner="kernel", folds=0)` on synthetic logs, four prompts a query, 200 prompts. An encoder that makes structured vectors out of nothing takes the place of the language model, so what is timed is everything after
 embedding. Each fit has a process of its own, whose peak memory is the operating system's figure. *score*: `effect` for 1,000 queries x 10,000 prompts, against EconML's `.effect` called for one candidate after another, in one process.
 *embed*: texts a second of the default encoder, from the model, from the disk cache and from memory. *start*: what `causal-prompts --help` and the help of each verb take, in seconds of processor time (user and system) of a fresh process. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
+=======
+    python benchmarks/speed.py [--quick] [--parts fit averages score embed] [--rows 1000 10000 100000 1000000] [--d-t 5 20 50] [--repeats 3]
+
+*fit*: `CausalReward(learner="kernel", folds=0)` on synthetic logs, four prompts a query, 200 prompts. An encoder that makes structured vectors out of nothing takes the place of the language model, so what is timed is everything after
+embedding. Each fit has a process of its own, whose peak memory is the operating system's figure. *score*: `effect` for 1,000 queries x 10,000 prompts, against EconML's `.effect` called for one candidate after another, in one process.
+*averages*: average effects of 200 prompts over a baseline with their intervals, from residual scores, four prompts a query,
+each in a process of its own. *embed*: texts a second of the default encoder, from the model, from the disk cache and from memory. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
+>>>>>>> q-d
 import argparse, json, os, platform, resource, statistics, subprocess, sys, tempfile, time, warnings
 from pathlib import Path
 
@@ -13,6 +22,7 @@ import pandas as pd
 
 OUT = Path(__file__).parent/"results"/"speed.json"
 GOAL = 1e7 # scores a second
+AVERAGES = dict(rows=[10**5, 10**6], seconds=5, peak_mb=500) # sizes timed, and goals for the largest
 PROMPTS = 200 # prompts in a log
 
 
@@ -87,6 +97,30 @@ def one_fit(rows, d_t, seed):
                 correlation=float(np.corrcoef((tau - tau.mean(1, keepdims=True)).ravel(), (truth - truth.mean(1, keepdims=True)).ravel())[0, 1]))
 
 
+def synthetic_rows(rows, seed, route):
+    "Rows of 201 prompts, four to a query, better prompts to harder queries, opened by a route without any text."
+    from causal_prompts.rows import Rows
+    r, n, k = np.random.default_rng(seed), rows // 4, PROMPTS + 1
+    hard, lean = r.normal(size=n).astype("float32"), np.linspace(-1, 1, k, dtype="float32")
+    picked = [np.argpartition(-r.gumbel(size=(len(h), k)).astype("float32") - h[:, None] * lean, 4, axis=1)[:, :4] for h in np.array_split(hard, max(1, n // 5000))]
+    q, p = np.repeat(np.arange(n), 4), np.concatenate(picked).ravel()
+    y = (r.random(len(q)) < np.clip(.5 - .15 * hard[q] + .1 * lean[p], .02, .98)).astype(float)
+    return Rows(queries=range(n), prompts=[f"prompt {i}" for i in range(k)], E_q=None, E_p=None, q=q, p=p, y=y, g=q, cluster=q, w=np.ones(len(q)), level=np.zeros(len(q), int), route=route)
+
+
+def one_average(rows, route, seed):
+    "Seconds and megabytes of the average effects, and how well they come out."
+    from causal_prompts.inference import contrasts
+    from causal_prompts.rows import expected
+    small = synthetic_rows(400, 0, route)
+    contrasts(small, small.y - expected(small, small.y), 0) # imports
+    log = synthetic_rows(rows, seed, route)
+    before, start = peak(), time.perf_counter()
+    table = contrasts(log, log.y - expected(log, log.y), 0)
+    seconds = time.perf_counter() - start
+    return dict(seconds=seconds, peak_mb=peak(), before_mb=before, correlation=float(np.corrcoef(table["effect"], np.arange(len(table)))[0, 1]))
+
+
 # ---- parts
 
 def spread(values): return dict(median=statistics.median(values), min=min(values), max=max(values), n=len(values))
@@ -113,6 +147,24 @@ def fit_part(args):
             print(f"{'':<8}{rows:>10,}{d_t:>5}{shown(row['seconds'])}{row['peak_mb']['median']:>10,.0f}{row['before_mb']['median']:>10,.0f}{row['correlation']['median']:>7.2f}", flush=True)
             out.append(row)
     print("'before' is the peak before the fit (interpreter, libraries, the log); r is the correlation of estimated with true effects, query by query.\n")
+    return out
+
+
+def averages_part(args):
+    "Average effects of every size, each in a fresh process."
+    print(f"{'averages':<10}{'rows':>10}{'seconds':>10}{'min':>10}{'max':>10}{'peak MB':>10}{'before':>10}{'r':>7}")
+    out = []
+    for route in ("within", "naive"):
+        for rows in [10**4] if args.quick else AVERAGES["rows"]:
+            runs = [json.loads(subprocess.run([sys.executable, __file__, "--average", str(rows), route, str(seed)], capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+                    for seed in range(args.repeats)]
+            row = dict(route=route, rows=rows) | {name: spread([r[name] for r in runs]) for name in runs[0]}
+            print(f"{route:<10}{rows:>10,}{shown(row['seconds'])}{row['peak_mb']['median']:>10,.0f}{row['before_mb']['median']:>10,.0f}{row['correlation']['median']:>7.2f}", flush=True)
+            out.append(row)
+    largest = [row for row in out if row["rows"] == max(AVERAGES["rows"])]
+    reached = all(row[name]["median"] <= AVERAGES[name] for row in largest for name in ("seconds", "peak_mb"))
+    print("'before' is the peak before the regression (interpreter, libraries, the rows); r is the correlation of estimated with true effects.")
+    if largest: print(f"Goal for {max(AVERAGES['rows']):,} rows: under {AVERAGES['seconds']} s and {AVERAGES['peak_mb']} MB: {'reached' if reached else 'NOT reached'}.\n")
     return out
 
 
@@ -190,6 +242,7 @@ def embed_part(args):
     return dict(texts=n, **out)
 
 
+<<<<<<< HEAD
 def children(): return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) # seconds of processor time
 
 def start_part(args):
@@ -212,6 +265,9 @@ def start_part(args):
 
 
 PARTS = dict(fit=fit_part, score=score_part, embed=embed_part, start=start_part)
+=======
+PARTS = dict(fit=fit_part, averages=averages_part, score=score_part, embed=embed_part)
+>>>>>>> q-d
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -221,8 +277,10 @@ def main():
     parser.add_argument("--d-t", nargs="+", type=int, default=[5, 20, 50])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--one", nargs=3, type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--average", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one: return print(json.dumps(one_fit(*args.one)))
+    if args.average: return print(json.dumps(one_average(int(args.average[0]), args.average[1], int(args.average[2]))))
     if args.quick: args.rows, args.d_t, args.repeats = [1000, 10_000], [5, 50], 1
     found = {part: PARTS[part](args) for part in args.parts}
     if args.quick: return

@@ -7,12 +7,15 @@ __all__ = ['reachable_prompts', 'queries_met', 'compared_prompts', 'residual_ind
            'holm', 'false_discovery']
 
 # %% ../nbs/303_inference.ipynb #73fded0d
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from scipy import sparse, stats
 from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
+from .routes import Nothing, Weighted, Within
 from .rows import Rows, expected, group_means
 
 # %% ../nbs/303_inference.ipynb #7f55d9d7
@@ -31,8 +34,8 @@ def queries_met(
     rows: Rows,
 ) -> np.ndarray: # (n_p,)
     "How many different queries each prompt met."
-    pairs = np.unique(np.c_[rows.p, rows.cluster], axis=0)
-    return np.bincount(pairs[:, 0], minlength=len(rows.prompts))
+    size = len(rows.prompts), rows.cluster.max(initial=0) + 1
+    return sparse.csr_matrix((np.ones(len(rows.p)), (rows.p, rows.cluster)), shape=size).getnnz(axis=1)
 
 # %% ../nbs/303_inference.ipynb #54e2ec18
 def compared_prompts(
@@ -53,9 +56,12 @@ def _without_others(rows, y, keep, named):
 
 # %% ../nbs/303_inference.ipynb #de57703f
 def _contrast_indicators(rows, cols, base):
-    "Indicators of the prompts compared; one column more where other prompts than these and the baseline occur."
-    onehot, rest = (rows.p[:, None] == cols[None]).astype(float), ~np.isin(rows.p, [*cols, base])
-    return np.c_[onehot, rest] if rest.any() else onehot
+    "Sparse indicators of the prompts compared; one column more where other prompts than these and the baseline occur."
+    column = np.full(len(rows.prompts), len(cols))
+    column[cols], column[base] = np.arange(len(cols)), -1
+    own = column[rows.p]
+    at, width = np.flatnonzero(own >= 0), max(len(cols), own.max(initial=0) + 1)
+    return sparse.csr_matrix((np.ones(len(at)), (at, own[at])), shape=(len(own), width))
 
 # %% ../nbs/303_inference.ipynb #275c65f7
 def residual_indicators(
@@ -64,122 +70,211 @@ def residual_indicators(
     base: int, # index of the baseline prompt
 ) -> np.ndarray: # (n, k) or, where other prompts than these and the baseline occur, (n, k + 1)
     "Each prompt's indicator minus the share expected of it; shares that were learned are scaled to sum to one."
-    indicators, at_base = _contrast_indicators(rows, cols, base), (rows.p == base).astype(float)
+    indicators, at_base = _contrast_indicators(rows, cols, base).toarray(), (rows.p == base).astype(float)
     if not rows.route.learns_prompt: return indicators - expected(rows, indicators)
     share = expected(rows, np.c_[indicators, at_base])
     return indicators - (share / np.maximum(share.sum(1, keepdims=True), .5))[:, :-1]
 
 # %% ../nbs/303_inference.ipynb #c0ef68e3
-def _clusters_of_a_size(cluster, width, most=10**7):
-    "Row numbers of the clusters of one size after the other: (m, s) each."
+def _by_cluster(cluster, w=None):
+    "The matrix that sums rows, each times w, over each cluster."
+    return sparse.csr_matrix((np.ones(len(cluster)) if w is None else w, (cluster, np.arange(len(cluster)))))
+
+def _rows_times(F, by):
+    "Each row of a matrix, dense or sparse, times a number."
+    if (by == 1).all(): return F
+    if not sparse.issparse(F): return F * by[:, None]
+    return sparse.csr_matrix((F.data * np.repeat(by, np.diff(F.indptr)), F.indices, F.indptr), shape=F.shape)
+
+def _as_array(F):
+    "A matrix as a dense one."
+    return F.toarray() if sparse.issparse(F) else F
+
+# %% ../nbs/303_inference.ipynb #5a3c0001
+def _filled(F, cluster):
+    "A sparse matrix with an entry, zero or not, for each column that any row of the cluster holds."
+    if not sparse.issparse(F): return F
+    held = _by_cluster(cluster) @ abs(F)
+    held.sort_indices()
+    out = held[cluster]
+    spots, own = (np.repeat(np.arange(F.shape[0]), np.diff(m.indptr)) * F.shape[1] + m.indices for m in (out, F))
+    data = np.zeros(len(spots))
+    data[np.searchsorted(spots, own)] = F.data
+    return sparse.csr_matrix((data, out.indices, out.indptr), shape=F.shape)
+
+# %% ../nbs/303_inference.ipynb #5a3c0002
+def _clusters_alike(F, cluster, most=10**6):
+    "Row numbers of clusters with as many rows and columns as each other, some at a time: (m, s) each."
     order, size = np.argsort(cluster, kind="stable"), np.bincount(cluster)
     start = np.cumsum(size) - size
-    for rows_each in np.unique(size[size > 0]):
-        at = order[start[size == rows_each][:, None] + np.arange(rows_each)]
-        yield from np.array_split(at, max(1, at.size * min(rows_each, width) // most))
+    width = np.diff(F.indptr)[order[start]] if sparse.issparse(F) else np.full(len(size), F.shape[1])
+    alike = pd.DataFrame(dict(rows=size, columns=width)).groupby(["rows", "columns"]).indices
+    for (rows_each, columns), which in alike.items():
+        if not rows_each or not columns: continue
+        at = order[start[which][:, None] + np.arange(rows_each)]
+        yield from np.array_split(at, max(1, len(at) * columns * max(rows_each, columns) // most))
+
+def _entries(F, at):
+    "Where the entries of clusters' rows stand in a matrix, and the columns (m, l) that they hold; None: all."
+    if not sparse.issparse(F): return at, None
+    spots = F.indptr[at][:, :, None] + np.arange(F.indptr[at[0, 0] + 1] - F.indptr[at[0, 0]])
+    return spots, F.indices[spots[:, 0]]
 
 # %% ../nbs/303_inference.ipynb #03ae7d3a
-def _levered(basis, cluster, power):
-    "The basis with each cluster's rows times (I - H)^-power; and the directions that hang on one cluster."
-    out, lone = np.empty_like(basis), [np.zeros((0, basis.shape[1]))] # (n, k), orthonormal columns
-    for at in _clusters_of_a_size(cluster, basis.shape[1]):
-        block, tall = basis[at], at.shape[1] > basis.shape[1]
-        turned = block.transpose(0, 2, 1)
-        leverage, axes = np.linalg.eigh(turned @ block if tall else block @ turned)
-        gone = leverage > 1 - 1e-8
-        stretch = np.where(gone, 0, np.maximum(1 - leverage, 1e-8)**-power)[:, None]
-        stretched = (axes * stretch) @ axes.transpose(0, 2, 1)
-        out[at] = block @ stretched if tall else stretched @ block
-        which, j = np.nonzero(gone)
-        lone.append(axes[which, :, j] if tall else np.einsum("ms,msk->mk", axes[which, :, j], block[which]))
+def _stretched(block, inverse, power):
+    "Clusters (m, s, l) times (I - H)^-power, H = block inverse block'; what hangs on one of them, and on which."
+    tall = block.shape[1] > 2 * block.shape[2]
+    turn, small = np.linalg.qr(block) if tall else (None, block)
+    leverage, axes = np.linalg.eigh(small @ inverse @ small.transpose(0, 2, 1))
+    gone = leverage > 1 - 1e-8
+    stretch = np.where(gone, 0, np.maximum(1 - leverage, 1e-8)**-power)[:, None]
+    which, j = np.nonzero(gone)
+    lone = np.einsum("ms,msl->ml", axes[which, :, j], small[which])
+    small = (axes * stretch) @ (axes.transpose(0, 2, 1) @ small)
+    return turn @ small if tall else small, lone, which
+
+# %% ../nbs/303_inference.ipynb #5a3c0003
+def _levered(F, cluster, inverse, power):
+    "Each cluster's rows times (I - H)^-power; and the directions that hang on one cluster."
+    F = _filled(F, cluster)
+    given, lone = F.data if sparse.issparse(F) else F, [np.zeros((0, F.shape[1]))]
+    out = np.zeros_like(given)
+    for at in _clusters_alike(F, cluster):
+        spots, held = _entries(F, at)
+        own = inverse if held is None else inverse[held[:, :, None], held[:, None]]
+        out[spots], alone, which = _stretched(given[spots], own, power)
+        if held is not None: alone = _spread_out(alone, held[which], F.shape[1])
+        lone.append(alone)
+    if sparse.issparse(F): out = sparse.csr_matrix((out, F.indices, F.indptr), shape=F.shape)
     return out, np.vstack(lone)
 
-# %% ../nbs/303_inference.ipynb #6cfb7ffa
-def _by_cluster(cluster):
-    "The matrix that sums rows over each cluster."
-    return sparse.csr_matrix((np.ones(len(cluster)), (cluster, np.arange(len(cluster)))))
+def _spread_out(values, held, width):
+    "Values of the columns held, in rows of all columns."
+    out = np.zeros((len(values), width))
+    np.put_along_axis(out, held, values, 1)
+    return out
 
+# %% ../nbs/303_inference.ipynb #6cfb7ffa
 def _carriers(by_query, most, part):
     "The queries that carry an estimate: of many the largest, and no more than make up its variance."
     on = np.argsort(-by_query, kind="stable")[:most]
     return on if len(by_query) <= most else on[: np.searchsorted(np.cumsum(by_query[on]), part * by_query.sum()) + 1]
 
+class _Fit(NamedTuple):
+    "A regression whose errors are yet to be summed: n rows, f columns that its k features are made of."
+    beta: np.ndarray # (k,)
+    error: np.ndarray; w: np.ndarray # (n,) errors times the root of w, weights
+    F: object; levered: object # (n, f) columns times the root of w, dense or sparse
+    inverse: np.ndarray; inner: np.ndarray # (f, f) H = F inverse F', its like where all rows vary as w
+    reads: np.ndarray # (f, k) `levered @ reads` is how each row pulls
+    sums: object; scores: object # (G, n) sums rows times w by query, (G, f) `scores @ reads` are the influences
+    plain: np.ndarray; alone: np.ndarray # (k,) variance were all rows to vary as w, whether it hangs on one cluster
+
 # %% ../nbs/303_inference.ipynb #c7f00390
-def _satterthwaite(pull, basis, w, sums, few, most=100, part=.999):
-    "Degrees of freedom of each column's variance if all rows varied alike, and the queries it rests on."
-    by_query, inner = sums @ (pull**2 * w[:, None]), (basis * w[:, None]).T @ basis
+def _satterthwaite(fit, cols, few, most=100, part=.999):
+    "Degrees of freedom of some columns' variance if all rows varied alike, and the queries it rests on."
+    pull = fit.levered @ fit.reads[:, cols]
+    by_query = fit.sums @ pull**2
     rests = by_query.sum(0)**2 / np.maximum((by_query**2).sum(0), 1e-300)
     df = rests.copy() # of more than `few` queries their number will do
     for j in np.flatnonzero(rests < few):
         on = _carriers(by_query[:, j], most, part)
-        own = sums[on]
+        own = fit.sums[on]
         own.data = pull[own.indices, j]
-        shared = _shared_variance(own, basis, w, inner)
-        spread, rest = np.diag(by_query[on, j]) + shared, np.delete(by_query[:, j], on)
+        spread, rest = np.diag(by_query[on, j]) + _shared_variance(fit, own), np.delete(by_query[:, j], on)
         df[j] = (rest.sum() + np.trace(spread))**2 / ((rest**2).sum() + (spread**2).sum())
     return np.maximum(df, 1.), rests
 
 # %% ../nbs/303_inference.ipynb #b4155da8
-def _shared_variance(own, basis, w, inner):
+def _shared_variance(fit, own):
     "What the fit takes from each query's variance and from each two queries' covariance."
-    load = own @ basis
-    if not np.ptp(w): return -load @ load.T
-    weighted = own @ (basis * w[:, None])
-    return load @ inner @ load.T - load @ weighted.T - weighted @ load.T
+    load = _as_array(own @ fit.F)
+    if np.ptp(fit.w): own.data = own.data * fit.w[own.indices]
+    weighted = _as_array(own @ fit.F) if np.ptp(fit.w) else load
+    on = np.flatnonzero(load.any(0) | weighted.any(0)) # other columns have no part in these queries
+    load, weighted, both = load[:, on], weighted[:, on], np.ix_(on, on)
+    carried = load @ fit.inverse[both]
+    if not np.ptp(fit.w): return -carried @ load.T
+    return load @ fit.inner[both] @ load.T - carried @ weighted.T - weighted @ carried.T
 
 # %% ../nbs/303_inference.ipynb #14bdb8c6
-def _inverse_root(matrix):
-    "Inverse square root of a symmetric matrix, on the space it spans."
+def _pseudo_inverse(matrix):
+    "Inverse of a symmetric matrix, on the space it spans."
     sizes, axes = np.linalg.eigh(matrix)
     good = sizes > 1e-10 * max(sizes.max(initial=0), 1e-300)
-    return (axes * np.where(good, np.where(good, sizes, 1)**-.5, 0)) @ axes.T
+    return (axes * np.where(good, 1 / np.where(good, sizes, 1), 0)) @ axes.T
 
-def _with_constant(basis, half, root):
-    "The common mean that was taken off: one more column, of no interest itself."
-    one = root - basis @ (basis.T @ root)
-    size = np.sqrt(one @ one)
-    if size < 1e-8 * np.sqrt(root @ root): return basis, half
-    return np.c_[basis, one / size], np.vstack([half, np.zeros(half.shape[1])])
+def _columns_of(X, root, constant, taken):
+    "The columns that features are made of, times the root of w, and what they are made with."
+    made = np.eye(X.shape[1])
+    if not constant: return _rows_times(X, root), made
+    one = np.ones((len(root), 1))
+    F = sparse.hstack([X, one], format="csr") if sparse.issparse(X) else np.c_[X, one]
+    return _rows_times(F, root), np.vstack([made, np.zeros(len(made)) if taken is None else -taken])
+
+def _of_constant(F, inverse, gram, root):
+    "What the common mean that was taken off adds to H: one more column, of no interest itself."
+    direction = np.eye(len(gram))[-1] - inverse @ gram[:, -1]
+    size = np.linalg.norm(F @ direction)
+    if size < 1e-8 * np.linalg.norm(root): return 0.
+    return np.outer(direction, direction) / size**2
 
 # %% ../nbs/303_inference.ipynb #500cee46
 def _moderated(own, pooled, rests, weight=5):
     "A variance that rests on few queries leans on the pooled one, which counts for `weight` queries; upwards only."
     return (rests * own + weight * np.maximum(own, pooled)) / (rests + weight)
 
-def _pooled_variance(pull, error, w, spent):
+def _pooled_variance(fit, spent):
     "Variance of each column's estimate, were all rows to vary alike and on their own."
-    return error @ error / w.sum() * len(error) / max(len(error) - spent, 1) * (pull**2 * w[:, None]).sum(0)
+    n = len(fit.error)
+    return fit.error @ fit.error / fit.w.sum() * n / max(n - len(fit.beta) - spent, 1) * fit.plain
 
 # %% ../nbs/303_inference.ipynb #5a9dd839
-def _sandwich(X, y, cluster, w, constant, left):
-    "Coefficients, errors times the root of w, how each row pulls, an orthonormal basis, what hangs on one cluster."
+def _sandwich(X, y, cluster, w, constant, taken, left):
+    "Least squares, how each row pulls, and what hangs on one cluster."
     root = np.sqrt(w)
-    half = _inverse_root(X.T @ (X * w[:, None]))
-    basis = (X * root[:, None]) @ half
-    beta = half @ (basis.T @ (root * y))
-    if constant: basis, half = _with_constant(basis, half, root)
-    levered, lone = _levered(basis, cluster, .5 if np.ptp(w) < 1e-9 * w.max() else 1.)
-    alone = ((lone @ half)**2).sum(0) > 1e-8 * (half**2).sum(0)
-    error = root * (y - X @ beta) / np.sqrt(1. if left is None else left)
-    return beta, error, levered @ half, basis, half, alone
+    F, made = _columns_of(X, root, constant, taken)
+    gram = _as_array(F.T @ F)
+    alike = gram * w[0] if not np.ptp(w) else _as_array(F.T @ _rows_times(F, w))
+    small = _pseudo_inverse(made.T @ gram @ made)
+    reads = made @ small
+    beta, inverse = reads.T @ (F.T @ (root * y)), reads @ made.T
+    if constant: inverse = inverse + _of_constant(F, inverse, gram, root)
+    levered, lone = _levered(F, cluster, inverse, .5 if np.ptp(w) < 1e-9 * w.max() else 1.)
+    alone = ((lone @ reads)**2).sum(0) > 1e-8 * np.diag(small)
+    error = (root * y - F @ (made @ beta)) / np.sqrt(1. if left is None else left)
+    scores = _by_cluster(cluster) @ _rows_times(levered, error)
+    return _Fit(beta, error, w, F, levered, inverse, inverse @ alike @ inverse, reads, _by_cluster(cluster, w), scores,
+                (reads * (alike @ reads)).sum(0), alone)
+
+# %% ../nbs/303_inference.ipynb #5a3c0004
+def _errors(fit, few, spent, most=4 * 10**6):
+    "Errors and degrees of freedom, of some columns at a time."
+    own, df, rests = np.zeros((3, len(fit.beta)))
+    n_blocks = len(fit.error) * len(own) // most + 1
+    for cols in np.array_split(np.arange(len(own)), min(n_blocks, max(len(own), 1))):
+        own[cols] = ((fit.scores @ fit.reads[:, cols])**2).sum(0)
+        df[cols], rests[cols] = _satterthwaite(fit, cols, few)
+    se = np.sqrt(_moderated(own, _pooled_variance(fit, spent), rests))
+    return np.where(fit.alone, np.nan, se), df
 
 # %% ../nbs/303_inference.ipynb #798d7591
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def clustered(
-    X: np.ndarray, y: np.ndarray, # (n, k) residual features, (n,) residual scores
+    X, y: np.ndarray, # (n, k) residual features, dense or scipy sparse, (n,) residual scores
     cluster: np.ndarray, w: np.ndarray, # (n,) query of each row from 0, weights
     constant: bool = False, # a common mean was taken off
     spent: int = 0, # degrees of freedom spent on residuals
     few: int = 200, # queries below which df is worked out
     left=None, # (n,) what residuals kept of spread
+    taken=None, # (k,) mean yet to be taken off X
+    influences: bool = True, # psi is wanted
 ) -> dict: # beta, se, df: (k,) each; psi: (G, k) influences
     "Least squares, errors by query."
-    beta, error, pull, basis, half, alone = _sandwich(X, y, cluster, w, constant, left)
-    sums = _by_cluster(cluster)
-    (df, rests), psi = _satterthwaite(pull, basis, w, sums, few), sums @ (pull * error[:, None])
-    pooled = _pooled_variance(basis @ half, error, w, X.shape[1] + spent)
-    se = np.sqrt(_moderated((psi**2).sum(0), pooled, rests))
-    return dict(beta=beta, se=np.where(alone, np.nan, se), df=df, psi=psi)
+    fit = _sandwich(X, y, cluster, w, constant, taken, left)
+    se, df = _errors(fit, few, spent)
+    found = dict(beta=fit.beta, se=se, df=df)
+    return found | dict(psi=fit.scores @ fit.reads) if influences else found
 
 # %% ../nbs/303_inference.ipynb #2ab5d44f
 def _leverage(rows):
@@ -207,21 +302,41 @@ def spread_kept(
     return None
 
 # %% ../nbs/303_inference.ipynb #d1613643
-def _fits_in_memory(n, k):
-    "Refuse a regression of n rows on k indicators that no machine holds."
-    if n * k > 2e8:
-        raise ValueError(f"average effects of {k:,} prompts on {n:,} rows need about {n * k * 24 / 1e9:.0f} GB; "
+def _fits_in_memory(entries, n, k):
+    "Refuse a regression whose matrices no machine holds."
+    if entries > 2e8:
+        raise ValueError(f"average effects of {k:,} prompts on {n:,} rows need about {entries * 24 / 1e9:.0f} GB; "
                          "take fewer rows or prompts with log.take(...)")
+
+def _is_mean(rows):
+    "Whether what is expected of an indicator is a plain mean, of its query or of all rows."
+    own, route = type(rows.route).expected, rows.route
+    if route.within_query: return own is Within.expected and rows.H is None
+    return own in (Nothing.expected, Weighted.expected) and not route.conditions
+
+# %% ../nbs/303_inference.ipynb #5a3c0005
+def _contrast_features(rows, cols, base):
+    "Residual indicators, sparse where few of their entries are not zero; and the mean yet to be taken off."
+    n, k = len(rows.p), len(cols)
+    X = _contrast_indicators(rows, cols, base)
+    held = _by_cluster(rows.g) @ X # what each group holds
+    entries = held.getnnz(axis=1)[rows.g].sum() if rows.route.within_query else n
+    if not _is_mean(rows) or entries > n * k / 4:
+        _fits_in_memory(n * k, n, k)
+        return residual_indicators(rows, cols, base), None
+    _fits_in_memory(3 * max(entries, k**2), n, k)
+    if not rows.route.within_query: return X, X.T @ rows.w / rows.w.sum()
+    shares = sparse.diags(1 / np.maximum(np.bincount(rows.g), 1)) @ held
+    return X - shares[rows.g], None
 
 # %% ../nbs/303_inference.ipynb #6b971006
 def _fitted_contrasts(rows, y, keep, cols, base):
     "Effects of the prompts `cols` over the baseline, on the rows kept."
-    _fits_in_memory(len(y), len(cols))
     route, part = rows.route, rows.take(keep)
-    indicators, left = residual_indicators(rows, cols, base)[keep], spread_kept(rows)
+    (X, taken), left = _contrast_features(rows, cols, base), spread_kept(rows)
     spent = len(np.unique(part.g)) if route.within_query else 1
-    fit = clustered(indicators, y[keep], part.cluster, part.w, constant=not route.conditions, spent=spent,
-                    left=None if left is None else left[keep])
+    fit = clustered(X if keep.all() else X[keep], y[keep], part.cluster, part.w, constant=not route.conditions, spent=spent,
+                    left=None if left is None else left[keep], taken=taken, influences=False)
     if route.learns_prompt: fit["df"] = np.minimum(fit["df"][: len(cols)], _fewest(part, cols, base))
     return fit
 

@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 import causal_prompts as cp
 from causal_prompts.kernel import ProductKernel
 from causal_prompts.core import NotIdentifiedError
+from causal_prompts import inference
 from causal_prompts.inference import clustered, contrasts, residual_indicators
 from causal_prompts.kernel import reml
 from causal_prompts.rows import expected, Rows
@@ -139,6 +140,71 @@ def test_a_query_of_many_rows_counts_as_it_would_in_small_matrices():
     var, df = by_brute_force(X, y, cluster, [0, 1], weight=0)
     fit = clustered(X, y, cluster, np.ones(46))
     assert np.allclose((fit["psi"]**2).sum(0), var) and np.allclose(fit["df"], df)
+
+
+def _uneven_log(seed, route):
+    "Rows of many prompts, some met once or linked with nothing, in queries of one row or several, under one model or two; and the rows kept."
+    r = np.random.default_rng(seed)
+    n_q, k = int(r.integers(10, 130)), int(r.integers(8, 30))
+    q = np.repeat(np.arange(n_q), r.integers(1, r.integers(3, 7), n_q))
+    n, often = len(q), r.random(k)**2
+    p = r.choice(k, n, p=often / often.sum())
+    p[r.choice(n, 2, replace=False)] = k # met twice at most
+    if r.random() < .5: p[q > n_q - 4] = k + 1 + np.arange((q > n_q - 4).sum()) % 2 # linked with nothing
+    g = np.unique(q * 2 + (r.integers(2, size=n) if r.random() < .5 else 0), return_inverse=True)[1]
+    w = r.uniform(.2, 4, n) if r.random() < .5 else np.ones(n)
+    y, mixed = (r.random(n) < .8).astype(float) if r.random() < .3 else r.random(n), r.permutation(n)
+    q, p, g, w, y = (column[mixed] for column in (q, p, g, w / w.mean(), y))
+    rows = Rows(queries=[f"query {i}" for i in range(n_q)], prompts=[f"prompt {i}" for i in range(k + 3)], E_q=None, E_p=None,
+                q=q, p=p, y=y, g=g, cluster=q, w=w, level=np.zeros(n, int), route=route)
+    return rows, y - expected(rows, y), r.random(n) < (.8 if r.random() < .5 else 1)
+
+
+@pytest.mark.parametrize("route", ["within", "naive", "weighted"])
+def test_sums_over_few_entries_are_the_regression_on_all_of_them(route, monkeypatch):
+    made, features = [], inference._contrast_features
+    def seen(*given):
+        made.append(features(*given))
+        return made[-1]
+    lone = compared = 0
+    for seed in range(60):
+        rows, y, keep = _uneven_log(seed, route)
+        with monkeypatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning) # an estimate that hangs on one query has degrees of freedom of 0 / 0
+            patch.setattr(inference, "_contrast_features", seen)
+            few = contrasts(rows, y, int(seed % 3), keep=keep)
+            patch.setattr(inference, "_contrast_features", lambda *given: (residual_indicators(*given), None))
+            all_ = contrasts(rows, y, int(seed % 3), keep=keep)
+        known = all_.se.notna()
+        np.testing.assert_allclose(few.effect, all_.effect, rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(few[["se", "lo", "hi"]], all_[["se", "lo", "hi"]], rtol=1e-8)
+        np.testing.assert_allclose(few.df[known], all_.df[known], rtol=1e-8)
+        lone, compared = lone + (all_.effect.notna() & ~known).sum(), compared + known.sum()
+    assert np.mean([not isinstance(X, np.ndarray) for X, _ in made]) > .3 and compared > 300
+    assert lone > 20 or route != "within", "estimates that hang on one query are among them"
+
+
+def test_effects_of_many_prompts_in_few_queries_are_cr2_by_brute_force():
+    r = np.random.default_rng(5)
+    q, p = np.repeat(np.arange(60), 3), r.integers(24, size=180)
+    rows, y = _arms(p, r.random(180), "within", q)
+    assert not isinstance(inference._contrast_features(rows, np.arange(1, 24), 0)[0], np.ndarray), "few of the entries are not zero"
+    var, df = by_brute_force(np.c_[np.eye(60)[q], np.eye(24)[p][:, 1:]], rows.y, q, np.arange(-23, 0))
+    t = contrasts(rows, y, 0).iloc[1:]
+    np.testing.assert_allclose(t.se, np.sqrt(var), rtol=1e-8)
+    np.testing.assert_allclose(t.df, np.maximum(df, 1), rtol=1e-6)
+
+
+def test_what_no_machine_holds_is_refused_and_few_entries_are_not():
+    r = np.random.default_rng(6)
+    n, k = 30_000, 7_000 # 2.1e8 entries, of which four a row are not zero
+    rows, y = _arms(r.integers(k, size=n), r.random(n), "within", np.repeat(np.arange(n // 4), 4))
+    X = inference._contrast_features(rows, np.arange(1, k), 0)[0]
+    assert X.nnz < 5 * n
+    rows = replace(rows, H=r.random((n, 1)))
+    with pytest.raises(ValueError, match="need about 5 GB; take fewer rows or prompts"): inference._contrast_features(rows, np.arange(1, k), 0)
+    rows, _ = _arms(np.arange(20_000), np.zeros(20_000), "naive")
+    with pytest.raises(ValueError, match="need about"): inference._contrast_features(rows, np.arange(1, 20_000), 0)
 
 
 def _arms(p, y, route="weighted", g=None):

@@ -3,11 +3,13 @@ import numpy as np
 import pandas as pd
 import pyfixest as pf
 import pytest
+from scipy import sparse
 
 import causal_prompts as cp
 from causal_prompts.evaluation import ranking
-from causal_prompts.inference import contrasts
+from causal_prompts.inference import clustered, contrasts
 from causal_prompts.prompt_contrasts import PromptContrasts
+from causal_prompts.rows import expected, Rows
 from fakes import Words
 
 
@@ -31,6 +33,38 @@ def test_effects_within_queries_are_those_of_a_fixed_effects_regression(seed):
     np.testing.assert_allclose(ours.effect, theirs.effect.loc[ours.index], atol=1e-9)
     ratio = ours.se / theirs.se.loc[ours.index]
     assert ratio.between(.9, 1.2).all(), "CR2 and a prior on few queries differ from CR1 by little where queries are many"
+
+
+def many_prompts(seed, n_q=2000, k=60):
+    "Rows of many prompts, four a query, and their residual scores: the better prompts met the harder queries."
+    r = np.random.default_rng(seed)
+    hard = r.normal(size=n_q)
+    p = np.argsort(-r.gumbel(size=(n_q, k)) - hard[:, None] * np.linspace(-1, 1, k), axis=1)[:, :4].ravel()
+    q = np.repeat(np.arange(n_q), 4)
+    y = np.where(r.random(len(q)) < .5 - .1 * np.tanh(hard[q]) + .2 * p / k, 1., 0.)
+    return Rows(queries=[f"query {i}" for i in range(n_q)], prompts=[f"prompt {i}" for i in range(k)], E_q=None, E_p=None, q=q, p=p, y=y, g=q, cluster=q,
+                w=np.ones(len(q)), level=np.zeros(len(q), int), route="within")
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_effects_of_many_prompts_are_those_of_a_fixed_effects_regression(seed):
+    rows = many_prompts(seed)
+    ours = contrasts(rows, rows.y - expected(rows, rows.y), 0).drop(index=0)
+    theirs = fixed_effects(rows, rows.y, 0)
+    np.testing.assert_allclose(ours.effect, theirs.effect.loc[ours.index], atol=1e-9)
+    ratio = ours.se / theirs.se.loc[ours.index]
+    assert ratio.between(.97, 1.1).all() and abs(ratio.mean() - 1) < .03, "CR1 and CR2 agree where every prompt met over fifty queries"
+
+
+def test_errors_of_weighted_means_are_the_jackknife_of_weighted_least_squares():
+    rows = many_prompts(3, n_q=100, k=15)
+    w = np.random.default_rng(3).uniform(.2, 4, len(rows.y))
+    frame = pd.DataFrame(dict(score=rows.y, prompt=[f"p{i:02d}" for i in rows.p], query=rows.q, w=w / w.mean()))
+    theirs = pf.feols("score ~ i(prompt, ref='p00')", frame, weights="w", vcov=dict(CRV3="query"), ssc=pf.ssc(k_adj=False, G_adj=False)).tidy().iloc[1:]
+    indicators = sparse.csr_matrix(np.eye(15)[rows.p][:, 1:])
+    fit = clustered(indicators, rows.y - np.average(rows.y, weights=w), rows.cluster, frame["w"].to_numpy(), constant=True, taken=indicators.T @ w / w.sum())
+    np.testing.assert_allclose(fit["beta"], theirs["Estimate"], atol=1e-9)
+    np.testing.assert_allclose(np.sqrt((fit["psi"]**2).sum(0)), theirs["Std. Error"], rtol=1e-8)
 
 
 def test_raw_means_differ_from_the_oracle_where_the_choice_is_confounded():
