@@ -1,19 +1,11 @@
 """How long a fit takes and how much memory it needs, how fast candidates are scored, how fast texts are embedded.
 
-<<<<<<< HEAD
-    python benchmarks/speed.py [--quick] [--parts fit score embed start] [--rows 1000 10000 100000 1000000] [--d-t 5 20 50] [--repeats 3]
+    python benchmarks/speed.py [--quick] [--parts fit averages score embed start] [--rows 1000 10000 100000 1000000] [--d-t 5 20 50] [--repeats 3]
 
 *fit*: `CausalReward(learner="kernel", folds=0)` on synthetic logs, four prompts a query, 200 prompts. An encoder that makes structured vectors out of nothing takes the place of the language model, so what is timed is everything after
 embedding. Each fit has a process of its own, whose peak memory is the operating system's figure. *score*: `effect` for 1,000 queries x 10,000 prompts, against EconML's `.effect` called for one candidate after another, in one process.
+*averages*: average effects of 200 prompts over a baseline with their intervals, from residual scores, four prompts a query, each in a process of its own.
 *embed*: texts a second of the default encoder, from the model, from the disk cache and from memory. *start*: what `causal-prompts --help` and the help of each verb take, in seconds of processor time (user and system) of a fresh process. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
-=======
-    python benchmarks/speed.py [--quick] [--parts fit averages score embed] [--rows 1000 10000 100000 1000000] [--d-t 5 20 50] [--repeats 3]
-
-*fit*: `CausalReward(learner="kernel", folds=0)` on synthetic logs, four prompts a query, 200 prompts. An encoder that makes structured vectors out of nothing takes the place of the language model, so what is timed is everything after
-embedding. Each fit has a process of its own, whose peak memory is the operating system's figure. *score*: `effect` for 1,000 queries x 10,000 prompts, against EconML's `.effect` called for one candidate after another, in one process.
-*averages*: average effects of 200 prompts over a baseline with their intervals, from residual scores, four prompts a query,
-each in a process of its own. *embed*: texts a second of the default encoder, from the model, from the disk cache and from memory. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
->>>>>>> q-d
 import argparse, json, os, platform, resource, statistics, subprocess, sys, tempfile, time, warnings
 from pathlib import Path
 
@@ -242,7 +234,6 @@ def embed_part(args):
     return dict(texts=n, **out)
 
 
-<<<<<<< HEAD
 def children(): return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) # seconds of processor time
 
 def start_part(args):
@@ -264,10 +255,7 @@ def start_part(args):
     return out
 
 
-PARTS = dict(fit=fit_part, score=score_part, embed=embed_part, start=start_part)
-=======
-PARTS = dict(fit=fit_part, averages=averages_part, score=score_part, embed=embed_part)
->>>>>>> q-d
+PARTS = dict(fit=fit_part, averages=averages_part, score=score_part, embed=embed_part, start=start_part)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
