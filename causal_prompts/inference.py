@@ -94,12 +94,11 @@ def _as_array(F):
 def _filled(F, cluster):
     "A sparse matrix with an entry, zero or not, for each column that any row of the cluster holds."
     if not sparse.issparse(F): return F
-    held = _by_cluster(cluster) @ abs(F)
+    held = _by_cluster(cluster) @ sparse.csr_matrix((np.ones(F.nnz), F.indices, F.indptr), shape=F.shape)
     held.sort_indices()
     out = held[cluster]
     spots, own = (np.repeat(np.arange(F.shape[0]), np.diff(m.indptr)) * F.shape[1] + m.indices for m in (out, F))
-    data = np.zeros(len(spots))
-    data[np.searchsorted(spots, own)] = F.data
+    data = np.bincount(np.searchsorted(spots, own), F.data, len(spots))
     return sparse.csr_matrix((data, out.indices, out.indptr), shape=F.shape)
 
 # %% ../nbs/303_inference.ipynb #5a3c0002
@@ -114,6 +113,7 @@ def _clusters_alike(F, cluster, most=10**6):
         at = order[start[which][:, None] + np.arange(rows_each)]
         yield from np.array_split(at, max(1, len(at) * columns * max(rows_each, columns) // most))
 
+# %% ../nbs/303_inference.ipynb #5a3c0020
 def _entries(F, at):
     "Where the entries of clusters' rows stand in a matrix, and the columns (m, l) that they hold; None: all."
     if not sparse.issparse(F): return at, None
@@ -134,9 +134,9 @@ def _stretched(block, inverse, power):
     return turn @ small if tall else small, lone, which
 
 # %% ../nbs/303_inference.ipynb #5a3c0003
-def _levered(F, cluster, inverse, power):
-    "Each cluster's rows times (I - H)^-power; and the directions that hang on one cluster."
-    F = _filled(F, cluster)
+def _levered(F, cluster, inverse, w):
+    "Each cluster's rows times (I - H)^-1/2, or ^-1 where weights differ; and the directions that hang on one cluster."
+    F, power = _filled(F, cluster), .5 if np.ptp(w) < 1e-9 * w.max() else 1.
     given, lone = F.data if sparse.issparse(F) else F, [np.zeros((0, F.shape[1]))]
     out = np.zeros_like(given)
     for at in _clusters_alike(F, cluster):
@@ -148,6 +148,7 @@ def _levered(F, cluster, inverse, power):
     if sparse.issparse(F): out = sparse.csr_matrix((out, F.indices, F.indptr), shape=F.shape)
     return out, np.vstack(lone)
 
+# %% ../nbs/303_inference.ipynb #5a3c0024
 def _spread_out(values, held, width):
     "Values of the columns held, in rows of all columns."
     out = np.zeros((len(values), width))
@@ -160,6 +161,7 @@ def _carriers(by_query, most, part):
     on = np.argsort(-by_query, kind="stable")[:most]
     return on if len(by_query) <= most else on[: np.searchsorted(np.cumsum(by_query[on]), part * by_query.sum()) + 1]
 
+# %% ../nbs/303_inference.ipynb #5a3c0021
 class _Fit(NamedTuple):
     "A regression whose errors are yet to be summed: n rows, f columns that its k features are made of."
     beta: np.ndarray # (k,)
@@ -206,12 +208,13 @@ def _pseudo_inverse(matrix):
 
 def _columns_of(X, root, constant, taken):
     "The columns that features are made of, times the root of w, and what they are made with."
-    made = np.eye(X.shape[1])
+    X, made = sparse.csr_matrix(X) if sparse.issparse(X) else X, np.eye(X.shape[1])
     if not constant: return _rows_times(X, root), made
     one = np.ones((len(root), 1))
     F = sparse.hstack([X, one], format="csr") if sparse.issparse(X) else np.c_[X, one]
     return _rows_times(F, root), np.vstack([made, np.zeros(len(made)) if taken is None else -taken])
 
+# %% ../nbs/303_inference.ipynb #5a3c0022
 def _of_constant(F, inverse, gram, root):
     "What the common mean that was taken off adds to H: one more column, of no interest itself."
     direction = np.eye(len(gram))[-1] - inverse @ gram[:, -1]
@@ -240,7 +243,7 @@ def _sandwich(X, y, cluster, w, constant, taken, left):
     reads = made @ small
     beta, inverse = reads.T @ (F.T @ (root * y)), reads @ made.T
     if constant: inverse = inverse + _of_constant(F, inverse, gram, root)
-    levered, lone = _levered(F, cluster, inverse, .5 if np.ptp(w) < 1e-9 * w.max() else 1.)
+    levered, lone = _levered(F, cluster, inverse, w)
     alone = ((lone @ reads)**2).sum(0) > 1e-8 * np.diag(small)
     error = (root * y - F @ (made @ beta)) / np.sqrt(1. if left is None else left)
     scores = _by_cluster(cluster) @ _rows_times(levered, error)
@@ -308,6 +311,7 @@ def _fits_in_memory(entries, n, k):
         raise ValueError(f"average effects of {k:,} prompts on {n:,} rows need about {entries * 24 / 1e9:.0f} GB; "
                          "take fewer rows or prompts with log.take(...)")
 
+# %% ../nbs/303_inference.ipynb #5a3c0023
 def _is_mean(rows):
     "Whether what is expected of an indicator is a plain mean, of its query or of all rows."
     own, route = type(rows.route).expected, rows.route
@@ -335,8 +339,8 @@ def _fitted_contrasts(rows, y, keep, cols, base):
     route, part = rows.route, rows.take(keep)
     (X, taken), left = _contrast_features(rows, cols, base), spread_kept(rows)
     spent = len(np.unique(part.g)) if route.within_query else 1
-    fit = clustered(X if keep.all() else X[keep], y[keep], part.cluster, part.w, constant=not route.conditions, spent=spent,
-                    left=None if left is None else left[keep], taken=taken, influences=False)
+    fit = clustered(X if keep.all() else X[keep], y[keep], part.cluster, part.w, constant=not route.conditions,
+                    spent=spent, left=None if left is None else left[keep], taken=taken, influences=False)
     if route.learns_prompt: fit["df"] = np.minimum(fit["df"][: len(cols)], _fewest(part, cols, base))
     return fit
 
