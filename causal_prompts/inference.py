@@ -95,6 +95,7 @@ def _filled(F, cluster):
     "A sparse matrix with an entry, zero or not, for each column that any row of the cluster holds."
     if not sparse.issparse(F): return F
     held = _by_cluster(cluster) @ sparse.csr_matrix((np.ones(F.nnz), F.indices, F.indptr), shape=F.shape)
+    if held.getnnz(axis=1)[cluster].sum() == F.nnz and F.has_sorted_indices: return F
     held.sort_indices()
     out = held[cluster]
     spots, own = (np.repeat(np.arange(F.shape[0]), np.diff(m.indptr)) * F.shape[1] + m.indices for m in (out, F))
@@ -135,7 +136,7 @@ def _stretched(block, inverse, power):
 
 # %% ../nbs/303_inference.ipynb #5a3c0003
 def _levered(F, cluster, inverse, w):
-    "Clusters' rows times (I - H)^-1/2, or ^-1 where weights differ; and directions that hang on one cluster."
+    "Clusters' rows times (I - H)^-1/2, or ^-1 where weights differ; directions that hang on one."
     F, power = _filled(F, cluster), .5 if np.ptp(w) < 1e-9 * w.max() else 1.
     given, lone = F.data if sparse.issparse(F) else F, [np.zeros((0, F.shape[1]))]
     out = np.zeros_like(given)
