@@ -95,6 +95,7 @@ def _filled(F, cluster):
     "A sparse matrix with an entry, zero or not, for each column that any row of the cluster holds."
     if not sparse.issparse(F): return F
     held = _by_cluster(cluster) @ sparse.csr_matrix((np.ones(F.nnz), F.indices, F.indptr), shape=F.shape)
+    if held.getnnz(axis=1)[cluster].sum() == F.nnz and F.has_sorted_indices: return F
     held.sort_indices()
     out = held[cluster]
     spots, own = (np.repeat(np.arange(F.shape[0]), np.diff(m.indptr)) * F.shape[1] + m.indices for m in (out, F))
@@ -135,7 +136,7 @@ def _stretched(block, inverse, power):
 
 # %% ../nbs/303_inference.ipynb #5a3c0003
 def _levered(F, cluster, inverse, w):
-    "Each cluster's rows times (I - H)^-1/2, or ^-1 where weights differ; and the directions that hang on one cluster."
+    "Clusters' rows times (I - H)^-1/2, or ^-1 where weights differ; directions that hang on one."
     F, power = _filled(F, cluster), .5 if np.ptp(w) < 1e-9 * w.max() else 1.
     given, lone = F.data if sparse.issparse(F) else F, [np.zeros((0, F.shape[1]))]
     out = np.zeros_like(given)
@@ -148,9 +149,8 @@ def _levered(F, cluster, inverse, w):
     if sparse.issparse(F): out = sparse.csr_matrix((out, F.indices, F.indptr), shape=F.shape)
     return out, np.vstack(lone)
 
-# %% ../nbs/303_inference.ipynb #5a3c0024
 def _spread_out(values, held, width):
-    "Values of the columns held, in rows of all columns."
+    "Values of the columns held, among all columns."
     out = np.zeros((len(values), width))
     np.put_along_axis(out, held, values, 1)
     return out
@@ -214,7 +214,7 @@ def _columns_of(X, root, constant, taken):
     F = sparse.hstack([X, one], format="csr") if sparse.issparse(X) else np.c_[X, one]
     return _rows_times(F, root), np.vstack([made, np.zeros(len(made)) if taken is None else -taken])
 
-# %% ../nbs/303_inference.ipynb #5a3c0022
+# %% ../nbs/303_inference.ipynb #500cee46
 def _of_constant(F, inverse, gram, root):
     "What the common mean that was taken off adds to H: one more column, of no interest itself."
     direction = np.eye(len(gram))[-1] - inverse @ gram[:, -1]
@@ -222,7 +222,6 @@ def _of_constant(F, inverse, gram, root):
     if size < 1e-8 * np.linalg.norm(root): return 0.
     return np.outer(direction, direction) / size**2
 
-# %% ../nbs/303_inference.ipynb #500cee46
 def _moderated(own, pooled, rests, weight=5):
     "A variance that rests on few queries leans on the pooled one, which counts for `weight` queries; upwards only."
     return (rests * own + weight * np.maximum(own, pooled)) / (rests + weight)
@@ -251,7 +250,7 @@ def _sandwich(X, y, cluster, w, constant, taken, left):
                 (reads * (alike @ reads)).sum(0), alone)
 
 # %% ../nbs/303_inference.ipynb #5a3c0004
-def _errors(fit, few, spent, most=4 * 10**6):
+def _errors(fit, few, spent, most=2 * 10**6):
     "Errors and degrees of freedom, of some columns at a time."
     own, df, rests = np.zeros((3, len(fit.beta)))
     n_blocks = len(fit.error) * len(own) // most + 1
@@ -336,7 +335,7 @@ def _contrast_features(rows, cols, base):
 # %% ../nbs/303_inference.ipynb #6b971006
 def _fitted_contrasts(rows, y, keep, cols, base):
     "Effects of the prompts `cols` over the baseline, on the rows kept."
-    route, part = rows.route, rows.take(keep)
+    route, part = rows.route, rows if keep.all() else rows.take(keep)
     (X, taken), left = _contrast_features(rows, cols, base), spread_kept(rows)
     spent = len(np.unique(part.g)) if route.within_query else 1
     fit = clustered(X if keep.all() else X[keep], y[keep], part.cluster, part.w, constant=not route.conditions,
@@ -359,7 +358,7 @@ def contrasts(
 ) -> pd.DataFrame: # a row per prompt: effect, se, lo, hi, n (rows), linked, df
     "Average effect of every prompt that met two queries or more over the baseline, errors clustered by query."
     keep = np.ones(len(y), bool) if keep is None else keep
-    part = rows.take(keep)
+    part = rows if keep.all() else rows.take(keep)
     cols, linked = compared_prompts(part, base), reachable_prompts(part, base)
     n = np.bincount(part.p, minlength=len(rows.prompts))
     fit = None
