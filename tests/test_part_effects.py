@@ -73,6 +73,31 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     assert .92 <= share <= .99, share # 360 intervals of 60 logs
 
 
+def own_log(seed, n_p, k, per, own, n_q=120):
+    "A log of prompts that do more or less than their parts say, and by part what these do on average."
+    rng = np.random.default_rng([seed, n_p])
+    has = np.array(list(np.ndindex(*[2] * k)))[rng.permutation(2**k)[:n_p]]
+    prompts = [" ".join(["Solve it.", *[s for s, on in zip(SENTENCES, row) if on]]) for row in has]
+    gain, slopes, rows = has @ TRUTH[:k] + rng.normal(0, own, n_p), rng.normal(0, .08, (n_q, k)), []
+    for i in range(n_q):
+        level = rng.random()
+        for j in rng.choice(n_p, per, replace=False): rows.append((f"query number {i}", prompts[j], level + gain[j] + has[j] @ slopes[i] + rng.normal(0, .05)))
+    return cp.Triplets(pd.DataFrame(rows, columns=["query", "prompt", "score"]), score_range=(-9, 9))
+
+@pytest.mark.parametrize("own, least, most", [(.05, .925, .985), (0., .925, .99)])
+def test_intervals_hold_where_prompts_have_effects_of_their_own(own, least, most):
+    inside, spare = [], []
+    for seed in range(25):
+        for n_p, k, per in ((10, 4, 4), (20, 5, 2), (28, 5, 4)):
+            t = effects_of(own_log(seed, n_p, k, per, own))[1].dropna(subset="effect")
+            truth = t.index.map(dict(zip(SENTENCES, TRUTH)))
+            inside += list((t["lo"] <= truth) & (truth <= t["hi"]))
+            assert (t["errors"] == "by query and prompt").all() and len(t) <= k
+            spare += list(t["df"] <= n_p - 1 - k)
+    assert least <= np.mean(inside) <= most, np.mean(inside)
+    assert own == 0 or np.mean(spare) > .8, "with ten prompts nobody has a hundred degrees of freedom"
+
+
 def test_parts_that_always_stand_together_are_one_and_name_each_other():
     rng = np.random.default_rng(3)
     has = rng.random((20, 6)) < .5
