@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROUNDING', 'PART_KEYS', 'occurrences', 'parts_of', 'shared_levels', 'tallies', 'indicators', 'varied_pairs',
-           'grouped_columns', 'dependent_columns', 'part_columns', 'part_effects', 'alikeness', 'pairs_left',
-           'pair_effects']
+           'grouped_columns', 'dependent_columns', 'part_columns', 'part_effects', 'constant_sums', 'alikeness',
+           'pairs_left', 'pair_effects']
 
 # %% ../nbs/307_part_effects.ipynb #bcd0caec
 import warnings
@@ -265,8 +265,9 @@ def part_effects(
     F = np.c_[P[:, cols], _lone_columns(some, every)]
     X = rows.route.residual(rows, F[rows.p])[keep]
     mixed = _mixed_columns(some, P[:, cols], X)
-    fits = _fitted_parts(some, y[keep], X, mixed, None if left is None else left[keep])
-    return _part_table(_described(some, P, levels, every, first), cols, fits, mixed, alpha)
+    sets = constant_sums(P[np.unique(some.p)][:, cols], mixed)
+    fits = _fitted_parts(some, y[keep], X, mixed, sets, None if left is None else left[keep])
+    return _part_table(_described(some, P, levels, every, first), cols, fits, _apart(mixed, sets), alpha)
 
 # %% ../nbs/307_part_effects.ipynb #61231f8d
 def _mixed_columns(rows, P, X):
@@ -284,19 +285,52 @@ def _lone_columns(rows, every):
     few = (count < len(here)).sum() <= len(here) / 2
     return indicators(every["prompt"], every["part"], len(rows.prompts), list(count.index[count == 1]) if few else [])
 
+# %% ../nbs/307_part_effects.ipynb #a08477aa
+def constant_sums(
+    P: np.ndarray, # (n, k) which prompt holds which part
+    mixed: np.ndarray, # (k, k) which parts cannot be told apart
+) -> list: # pairs: columns of a set, how many of them every prompt holds
+    "Sets of parts of which every prompt holds the same number, two or more, and that nothing else ties."
+    out = []
+    for members in {tuple(np.flatnonzero(row)) for row in mixed if row.sum() > 2}:
+        held = P[:, members]
+        alike = (mixed[list(members)] == mixed[members[0]]).all() and np.ptp(held.sum(1)) == 0 and held[0].sum() > 1
+        if alike and np.linalg.matrix_rank(held - held.mean(0)) == len(members) - 1:
+            out.append((list(members), int(held[0].sum())))
+    return sorted(out)
+
+# %% ../nbs/307_part_effects.ipynb #fcb6fcb7
+def _against_average(X, clear, sets, implied):
+    "Columns whose coefficients are effects; of each set one, its last or first, is implied by the others."
+    X, clear = X.copy(), clear.copy()
+    for members, _ in sets:
+        X[:, members] -= X[:, [members[implied]]]
+        clear[members[implied]] = False
+    return np.flatnonzero(clear), X[:, clear]
+
+def _apart(mixed, sets):
+    "Which columns a part cannot be told from, or what its effect is measured against: a row each."
+    said = [list(np.flatnonzero(row)) for row in mixed]
+    for members, held in sets:
+        for j in members: said[j] = f"against the average of these {len(members)}, of which every prompt holds {held}"
+    return said
+
 # %% ../nbs/307_part_effects.ipynb #1276e801
-def _fitted_parts(rows, y, X, mixed, left):
+def _fitted_parts(rows, y, X, mixed, sets, left):
     "(4, k) coefficient, error, degrees of freedom, by query alone; NaN where it cannot be separated."
     k, clear = len(mixed), ~mixed.any(0)
+    for members, _ in sets: clear[members] = True
     out = np.full((4, k), np.nan)
     if not clear.any(): return out
     if not rows.route.within_query: # some of the rows have a mean of their own
         y, X = y - np.average(y, weights=rows.w), X - np.average(X, axis=0, weights=rows.w)
-    rest = X[:, np.r_[np.flatnonzero(~clear), k:X.shape[1]]] # held fixed, not estimated
-    fit = _wider_fit(rows, y, np.c_[X[:, :k][:, clear], _basis(rest)], left)
-    out[:, clear] = [column[: clear.sum()] for column in fit]
+    rest = _basis(X[:, np.r_[np.flatnonzero(~clear), k:X.shape[1]]]) # held fixed, not estimated
+    for implied in ((-1, 0) if sets else (-1,)): # the second fit gives what the first implies
+        shown, Z = _against_average(X[:, :k], clear, sets, implied)
+        out[:, shown] = [c[: len(shown)] for c in _wider_fit(rows, y, np.c_[Z, rest], left)]
     return out
 
+# %% ../nbs/307_part_effects.ipynb #3a9ceb42
 def _basis(F):
     "Independent columns that span the same."
     if not F.shape[1]: return F
@@ -331,15 +365,17 @@ PART_KEYS = ["part", "text", "effect", "se", "lo", "hi", "df", "p", "q", "n", "p
 def _no_effects():
     return pd.DataFrame({k: pd.Series(dtype=object if k in ("part", "text") else float) for k in PART_KEYS})
 
-def _part_table(table, columns, fitted, mixed, alpha):
+def _part_table(table, columns, fitted, apart, alpha):
     "A row a column, the clearest first."
     table = table.iloc[columns].reset_index(drop=True)
-    names = [shorten(t, 60) for t in table["text"]]
-    told = ["; ".join(names[i] for i in np.flatnonzero(m) if i != j) for j, m in enumerate(mixed)]
-    table["apart"] = [t or ("never varies where it is compared" if m.any() else "") for t, m in zip(told, mixed)]
+    table["apart"] = [_apart_said(j, a, [shorten(t, 60) for t in table["text"]]) for j, a in enumerate(apart)]
     table = _with_intervals(table, *fitted, alpha)[PART_KEYS]
     order = (-table["effect"].abs() / table["se"]).fillna(np.inf)
     return table.loc[order.sort_values(kind="stable").index].reset_index(drop=True)
+
+def _apart_said(j, apart, names):
+    if isinstance(apart, str): return apart
+    return "; ".join(names[i] for i in apart if i != j) or "never varies where it is compared" * bool(apart)
 
 # %% ../nbs/307_part_effects.ipynb #28165ed8
 def alikeness(

@@ -64,7 +64,8 @@ def _part_said(row, by):
     "A part within a sentence, with its level or its company."
     name = repr(_few_of(row["text"]))
     if by: return f"{name} where {by} is {_few_of(row[by])}"
-    return f"{name} ({_few_of(row['company'])})" if row["company"] else name
+    beside = _few_of(row["company"]) or row["apart"].split(",")[0] # of a set: against its average
+    return f"{name} ({beside})" if beside else name
 
 # %% ../nbs/413_part_findings.ipynb #2c9f7e2e
 def _parts_reading(table, shown, by, digits, alpha):
@@ -89,7 +90,10 @@ def _untold(table):
     one = table.drop_duplicates("id")
     together = [f"{' '.join(t.split())!r} {c}" for t, c in zip(one["text"], one["company"]) if c]
     few = one.loc[one["prompts"] < _FEW_PROMPTS, "part"]
-    return dict(together=together, apart=list(one.loc[one["apart"] != "", "part"]), few=list(few))
+    known = table.groupby("id")["effect"].count().reindex(one["id"]).to_numpy() > 0
+    averages = list(dict.fromkeys(table.loc[table["effect"].notna() & (table["apart"] != ""), "apart"]))
+    apart = list(one.loc[(one["apart"] != "").to_numpy() & ~known, "part"])
+    return dict(together=together, apart=apart, averages=averages, few=list(few))
 
 def _some_of(names, most=3):
     more = f" and {len(names) - most} more" if len(names) > most else ""
@@ -102,6 +106,7 @@ def _parts_advice(untold, shown, assumed):
     if untold["together"]: said.append(f"One effect between them: {_some_of(untold['together']).rstrip('.')}.")
     if untold["apart"]: said.append(f"Cannot be separated: {_some_of(quoted['apart'])}.")
     if said: said.append("Log prompts that hold one without the other.")
+    for text in untold["averages"]: said.append(f"Effects are {text}; vary how many.")
     few = f"In fewer than {_FEW_PROMPTS} prompts: {_some_of(quoted['few'])}; vary them in more."
     if untold["few"]: said.append(few)
     if not shown: said.append("Collect more queries, or more prompts that share parts.")

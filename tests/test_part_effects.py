@@ -122,6 +122,30 @@ def test_parts_that_depend_on_each_other_have_no_estimate_and_say_with_whom():
     assert rest["effect"].notna().all() and (np.abs(rest["effect"] - TRUTH[3:]) < 3 * rest["se"]).all() and (rest["apart"] == "").all()
 
 
+def test_parts_of_which_every_prompt_holds_as_many_are_measured_against_their_average():
+    from itertools import combinations
+    has = np.array([[*(i in two for i in range(5)), n % 3 == 0] for n, two in enumerate(combinations(range(5), 2))], bool)
+    truth, se, z = TRUTH[:5] - TRUTH[:5].mean(), [], []
+    for seed in range(30):
+        _, table = effects_of(made_log(200 + seed, has=has, n_p=10, n_q=60, k=3))
+        inside = table.loc[SENTENCES[:5]]
+        assert inside["effect"].sum() == pytest.approx(0, abs=1e-9) and table["se"].notna().all() and (inside["company"] == "").all()
+        assert set(inside["apart"]) == {"against the average of these 5, of which every prompt holds 2"} and table.loc[SENTENCES[5], "apart"] == ""
+        z.append((inside["lo"] <= truth) & (truth <= inside["hi"]))
+        free = table.loc[SENTENCES[5]]
+        assert abs(free["effect"] - TRUTH[5]) < 5 * free["se"]
+    assert .9 < np.mean(z) <= 1 and np.mean([x.iloc[-1] for x in z]) > .85, "the part that the others imply has its own error"
+    by_hand = sm.OLS(*design_of(made_log(200, has=has, n_p=10, n_q=60, k=3))).fit().params # least norm: its sum is 0
+    found = effects_of(made_log(200, has=has, n_p=10, n_q=60, k=3))[1]["effect"]
+    assert np.allclose(found.loc[list(by_hand.index)], by_hand, atol=1e-8)
+
+def design_of(log):
+    rows = Within().open(Source(log, Words()))
+    P, levels, found = part_columns(rows, Parts.of(rows.prompts))
+    texts = found.drop_duplicates("part").set_index("part")["text"]
+    return rows.route.residual(rows, rows.y), pd.DataFrame(rows.route.residual(rows, P[rows.p]), columns=[texts[l] for l in levels])
+
+
 def test_a_pair_is_found_beside_its_parts():
     log = made_log(5, n_q=400, n_p=40, pair=.4)
     rows = Within().open(Source(log, Words()))

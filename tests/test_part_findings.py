@@ -100,6 +100,17 @@ def test_parts_that_depend_on_each_other_and_parts_of_few_prompts_are_named():
     assert found.facts["few"] and "In fewer than 5 prompts:" in found.advice
 
 
+def test_effects_against_the_average_of_a_set_are_said_to_be():
+    from itertools import combinations
+    frame = shared(has=[[0] * 6, *[[i in three for i in range(6)] for three in combinations(range(6), 3)]])
+    found = what_parts_do(fitted(frame[frame["prompt"] != "Answer it."]))
+    said = "against the average of these 6, of which every prompt holds 3"
+    assert found.table["effect"].notna().all() and set(found.table["apart"]) == {said} and found.facts["apart"] == [] and found.facts["averages"] == [said]
+    assert found.verdict == "ok" and "(against the average of these 6) helps most: +" in found.reading and len(found.reading.split()) <= 30
+    assert said in found.advice and "vary how many" in found.advice and "one without the other" not in found.advice
+    assert found.table["effect"][0] == pytest.approx(.25, abs=.03) and found.plot()
+
+
 # ---------------------------------------------------------------- what is shown
 
 def test_effects_are_those_of_the_reward_and_the_clearest_stands_first():
