@@ -337,14 +337,26 @@ def _basis(F):
     U, s, _ = np.linalg.svd(F, full_matrices=False)
     return U[:, s > max(1e-7 * s.max(initial=0), ROUNDING * np.sqrt(len(F)))]
 
+# %% ../nbs/307_part_effects.ipynb #f7db7fa5
+def _by_main_wording(rows, every):
+    "A row a part: its text in most rows, how many different texts, its family."
+    here = _in_rows(rows, every).drop_duplicates(["prompt", "part", "text"])
+    here = here.assign(said=here["text"].str.split().str.join(" "), n=np.bincount(rows.p)[here["prompt"].to_numpy(int)])
+    for keys in (["part", "said", "text"], ["part", "said"]): # the more usual white space, then the more usual words
+        here = here.assign(n_rows=here.groupby(keys)["n"].transform("sum")).sort_values(
+            "n_rows", ascending=False, kind="stable")
+    found = here.groupby("part", sort=False)
+    return found[["text", "family"]].first().assign(wordings=found["said"].nunique())
+
 # %% ../nbs/307_part_effects.ipynb #aebf3627
 def _described(rows, P, levels, every, first):
     "What each column is and how much of the log it rests on."
-    main = _in_rows(rows, every).drop_duplicates("part").set_index("part").loc[levels]
+    main = _by_main_wording(rows, every).loc[levels]
     pairs = np.unique(np.c_[rows.cluster, rows.p], axis=0)
     by_query = [len(np.unique(pairs[P[pairs[:, 1], j] > 0, 0])) for j in range(len(levels))]
     return pd.DataFrame(dict(
-        part=levels, text=main["text"].to_numpy(), family=main["family"].to_numpy(), n=(P[rows.p] > 0).sum(0),
+        part=levels, text=main["text"].to_numpy(), wordings=main["wordings"].to_numpy(),
+        family=main["family"].to_numpy(), n=(P[rows.p] > 0).sum(0),
         prompts=P[np.unique(rows.p)].sum(0).astype(int), queries=by_query,
         company=_standing_beside(P, main["text"], first)))
 
@@ -359,8 +371,8 @@ def _standing_beside(P, texts, first):
     return out
 
 # %% ../nbs/307_part_effects.ipynb #60f06a3f
-PART_KEYS = ["part", "text", "effect", "se", "lo", "hi", "df", "p", "q", "n", "prompts", "queries", "family", "company",
-         "apart", "errors"]
+PART_KEYS = ["part", "text", "wordings", "effect", "se", "lo", "hi", "df", "p", "q", "n", "prompts", "queries",
+             "family", "company", "apart", "errors"]
 
 def _no_effects():
     return pd.DataFrame({k: pd.Series(dtype=object if k in ("part", "text") else float) for k in PART_KEYS})
@@ -434,7 +446,7 @@ def _pair_columns(rows, P, both):
 # %% ../nbs/307_part_effects.ipynb #be8091f5
 def _pair_names(rows, pairs, both, levels, every, alike):
     "The texts of both parts, how many prompts hold both, and which pairs are the same."
-    text = _in_rows(rows, every).drop_duplicates("part").set_index("part")["text"]
+    text = _by_main_wording(rows, every)["text"]
     first, second = ([text[levels[i]] for i in column] for column in pairs.T)
     names = [f"{shorten(a, 60)} × {shorten(b, 60)}" for a, b in zip(first, second)]
     how = {1: "same as", -1: "opposite of"}

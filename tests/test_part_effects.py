@@ -146,6 +146,20 @@ def design_of(log):
     return rows.route.residual(rows, rows.y), pd.DataFrame(rows.route.residual(rows, P[rows.p]), columns=[texts[l] for l in levels])
 
 
+def test_a_part_is_named_by_its_wording_of_most_rows():
+    log = made_log(6)
+    loud = {p for i, p in enumerate(log.prompts["prompt"]) if i % 4 == 3}
+    plain = log.frame["prompt"].isin(loud)
+    wide = log.frame["prompt"].isin({p for i, p in enumerate(log.prompts["prompt"]) if i % 4 == 1})
+    said = log.frame["prompt"].where(~plain, log.frame["prompt"].str.upper()).where(~wide, log.frame["prompt"].str.replace(" ", "  "))
+    _, table = effects_of(cp.Triplets(log.frame[["query", "score"]].assign(prompt=said), score_range=(-9, 9)))
+    assert set(table.index) == set(SENTENCES) and (table["wordings"] == 2).all(), "white space makes no wording of its own"
+    assert (effects_of(log)[1]["wordings"] == 1).all()
+    rows = Within().open(Source(cp.Triplets(log.frame[["query", "score"]].assign(prompt=said), score_range=(-9, 9)), Words()))
+    pairs = pair_effects(rows, rows.y - expected_score(rows)[0], Parts.of(rows.prompts))
+    assert {*pairs["first"], *pairs["second"]} <= set(SENTENCES)
+
+
 def test_a_pair_is_found_beside_its_parts():
     log = made_log(5, n_q=400, n_p=40, pair=.4)
     rows = Within().open(Source(log, Words()))
