@@ -12,9 +12,10 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from scipy import sparse, stats
+from scipy import stats
 
-from .inference import clustered, false_discovery, spread_kept
+from .inference import false_discovery, spread_kept
+from .own_effects import wider_fit
 from .parts import family_of_piece, Parts
 from .plots import shorten
 from .rows import Rows
@@ -149,80 +150,6 @@ def dependent_columns(
     null = vectors[:, values < tolerance]
     return np.abs(null @ null.T) > 1e-6
 
-# %% ../nbs/307_part_effects.ipynb #3d41e71d
-def _within_means(rows, p):
-    "(m, m) prompts' indicators times one another, the means of their queries taken off, or else the common mean."
-    g = rows.g if rows.route.within_query else np.zeros(len(p), int)
-    N = sparse.csr_matrix((rows.w, (g, p)))
-    total = np.asarray(N.sum(1)).ravel()
-    return np.diag(np.asarray(N.sum(0)).ravel()) - (N.T @ sparse.diags(1 / np.maximum(total, 1e-300)) @ N).toarray()
-
-def _by_prompt(F, p, w):
-    "Weighted sums over each prompt: (m,) or (m, k)."
-    return sparse.csr_matrix((w, (p, np.arange(len(p))))) @ F
-
-# %% ../nbs/307_part_effects.ipynb #5100e1a6
-def _own_variance(rows, error, p, cell, G, spent):
-    "Variance of what prompts do beyond their parts, and its degrees of freedom; G: what the fit leaves of the prompts."
-    size = np.maximum(np.bincount(p, rows.w), 1e-300)
-    by_prompt = (_by_prompt(error, p, rows.w)**2 / size).sum()
-    rest = (np.bincount(cell, np.sqrt(rows.w) * error)**2).sum() / max(len(error) - spent, 1)
-    K = G / np.sqrt(size)[:, None]
-    own, noise = (K**2).sum(), (np.diag(G) / size).sum() # what by_prompt holds of own effects and of the rest
-    own -= noise * np.trace(G) / max(len(error) - spent, 1)
-    df = (K**2).sum()**2 / max(((K.T @ K)**2).sum(), 1e-300)
-    return (max(by_prompt - noise * rest, 0) / own if own > 1e-9 * noise else 0.), max(df, 1.)
-
-# %% ../nbs/307_part_effects.ipynb #87c5b5a8
-_MANY_PROMPTS = 500 # from which two-way errors need no help
-
-def _share_of_own(rows, X, error, p, cell, spent):
-    "Variance that the prompts' own effects bring into each estimate, and degrees of freedom."
-    bread, sums = np.linalg.pinv(X.T @ (X * rows.w[:, None]), hermitian=True), _by_prompt(X, p, rows.w)
-    G = _within_means(rows, p) - sums @ bread @ sums.T
-    variance, df = _own_variance(rows, error, p, cell, G, spent + X.shape[1])
-    return variance * ((bread @ sums.T)**2).sum(1), df
-
-# %% ../nbs/307_part_effects.ipynb #518c790a
-def _scaled_back(rows, left):
-    "What residuals keep of an effect of one row, squared, where the mean of the query was taken off."
-    if not rows.route.within_query: return left
-    n = np.bincount(rows.g)[rows.g] # one row alone leaves nothing to scale
-    return np.where(n > 1, 1 - 1 / n, 1.)**2 * (1. if left is None else left)
-
-# %% ../nbs/307_part_effects.ipynb #3b1d2db9
-def _own_effects(rows, y, X, fit, left, codes, how):
-    "What prompts' own effects add to each variance, the noise that it was told from, and degrees of freedom."
-    k, most = X.shape[1], codes[1].max() - X.shape[1]
-    left, error = _scaled_back(rows, left), y - X @ fit["beta"][:k]
-    by_prompt, by_cell = (clustered(X, y, c, left=left, **how) for c in codes[1:])
-    wide, noise = (np.nan_to_num(f["se"][:k])**2 for f in (by_prompt, by_cell))
-    own, df = np.maximum(wide - noise, 0), np.minimum(by_prompt["df"][:k], most)
-    if codes[1].max() >= _MANY_PROMPTS: return own, noise, df
-    alike, alike_df = _share_of_own(rows, X, error, *codes[1:], how["spent"])
-    return np.maximum(own, alike), noise, np.where(alike >= own, min(alike_df, most), df)
-
-# %% ../nbs/307_part_effects.ipynb #9e669062
-def _with_own(se, df, own, noise, own_df):
-    "Errors and degrees of freedom with own effects, a difference of two variances of which the noise is the less."
-    whole, found = se**2 + own, np.where(own > 0, own + noise, 0)
-    return np.sqrt(whole), np.fmin(whole**2 / np.maximum(se**4 / df + found**2 / own_df, 1e-300), df)
-
-# %% ../nbs/307_part_effects.ipynb #ecbf5801
-def _clusters(rows):
-    "Numbers from 0 of each row's query, prompt, and both."
-    query, p = (pd.factorize(c)[0] for c in (rows.cluster, rows.p))
-    return query, p, np.unique(np.c_[query, p], axis=0, return_inverse=True)[1].ravel()
-
-def _wider_fit(rows, y, X, left):
-    "Coefficients, errors by query and by prompt, df, and whether by query alone."
-    k, codes, spent = X.shape[1], _clusters(rows), len(np.unique(rows.g)) if rows.route.within_query else 1
-    how = dict(w=rows.w, constant=not rows.route.conditions, spent=spent)
-    fit = clustered(X, y, codes[0], left=left, **how)
-    beta, se, df = (fit[name][:k] for name in ("beta", "se", "df"))
-    if k >= codes[1].max(): return beta, se, df, np.full(k, True) # nothing is left to tell how prompts differ
-    return beta, *_with_own(se, df, *_own_effects(rows, y, X, fit, left, codes, how)), np.full(k, False)
-
 # %% ../nbs/307_part_effects.ipynb #097ae3a2
 def _with_intervals(table, beta, se, df, query_alone, alpha):
     "Estimates with intervals, p values and false discovery rates."
@@ -264,15 +191,16 @@ def part_effects(
     cols = np.unique(first)
     F = np.c_[P[:, cols], _lone_columns(some, every)]
     X = rows.route.residual(rows, F[rows.p])[keep]
-    mixed = _mixed_columns(some, P[:, cols], X)
-    sets = constant_sums(P[np.unique(some.p)][:, cols], mixed)
+    mixed, sets = _tied(some, P[:, cols], X)
     fits = _fitted_parts(some, y[keep], X, mixed, sets, None if left is None else left[keep])
     return _part_table(_described(some, P, levels, every, first), cols, fits, _apart(mixed, sets), alpha)
 
 # %% ../nbs/307_part_effects.ipynb #61231f8d
-def _mixed_columns(rows, P, X):
-    "Which parts cannot be told apart, by what is left of them or for want of prompts."
-    return dependent_columns(X[:, :P.shape[1]], rows.w) | _tied_by_prompts(P[np.unique(rows.p)])
+def _tied(rows, P, X):
+    "Which parts cannot be told apart, by what is left of them or for want of prompts; sets whose sum is constant."
+    here = P[np.unique(rows.p)]
+    mixed = dependent_columns(X[:, :P.shape[1]], rows.w) | _tied_by_prompts(here)
+    return mixed, constant_sums(here, mixed)
 
 # %% ../nbs/307_part_effects.ipynb #bd01d011
 def _tied_by_prompts(P):
@@ -327,7 +255,7 @@ def _fitted_parts(rows, y, X, mixed, sets, left):
     rest = _basis(X[:, np.r_[np.flatnonzero(~clear), k:X.shape[1]]]) # held fixed, not estimated
     for implied in ((-1, 0) if sets else (-1,)): # the second fit gives what the first implies
         shown, Z = _against_average(X[:, :k], clear, sets, implied)
-        out[:, shown] = [c[: len(shown)] for c in _wider_fit(rows, y, np.c_[Z, rest], left)]
+        out[:, shown] = [c[: len(shown)] for c in wider_fit(rows, y, np.c_[Z, rest], left)]
     return out
 
 # %% ../nbs/307_part_effects.ipynb #3a9ceb42
@@ -459,5 +387,5 @@ def _pair_fits(rows, y, X, Z, told):
     "(4, m) coefficient, error, degrees of freedom, by query alone of each product beside the single parts."
     singles, left, out = _basis(X), spread_kept(rows), np.full((4, len(told)), np.nan)
     for i in np.flatnonzero(told):
-        out[:, i] = [column[0] for column in _wider_fit(rows, y, np.c_[Z[:, i], singles], left)]
+        out[:, i] = [column[0] for column in wider_fit(rows, y, np.c_[Z[:, i], singles], left)]
     return out

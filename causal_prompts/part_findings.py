@@ -95,6 +95,7 @@ def _untold(table):
     apart = list(one.loc[(one["apart"] != "").to_numpy() & ~known, "part"])
     return dict(together=together, apart=apart, averages=averages, few=list(few))
 
+# %% ../nbs/413_part_findings.ipynb #e255671a
 def _some_of(names, most=3, by="; "):
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return by.join(names[:most]) + more
