@@ -180,7 +180,7 @@ def part_effects(
     rows: Rows, y: np.ndarray, # a log, opened by a route; (n,) residual scores
     parts: Parts, # of its prompts
     alpha: float = .05, # 1 - coverage
-    keep: np.ndarray | None = None, # (n,) rows averaged
+    keep: np.ndarray | None = None, # rows averaged
 ) -> pd.DataFrame: # PART_KEYS, a row a part
     "Average effect of each part in points of score, the others held fixed."
     keep = np.full(len(y), True) if keep is None else np.asarray(keep, bool)
