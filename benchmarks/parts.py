@@ -8,7 +8,7 @@ than any prompt, and the compositional one), then the best of all 4,096 combinat
 prompt as a share of what the best single combination gains. The oracle is told what nobody knows (kinds of the queries, how much effects, kinds and
 queries vary): no model can be expected to do better with that log. effects: a confounded log (elaborate
 prompts went to hard queries, and the difficulty is not recorded), effects of 12 ideas by each model and by raw means against the truth. coverage:
-95% intervals of parts, of seen prompts and of combinations nobody tried. kept: recorded grids of real LLMs, with the parts and without. agree: are observed effects
+95% intervals of parts, of seen prompts and of combinations nobody tried, and of parts of few prompts that have effects of their own. kept: recorded grids of real LLMs, with the parts and without. agree: are observed effects
 told apart from those of randomised pairs as often as they should, where the route is sound, and where it is not?
 Prints tables of means with 95% intervals over seeds, writes benchmarks/results/parts.json after every seed.
 """
@@ -175,6 +175,24 @@ def coverage(seed, n_queries=300):
             where = dict(part="coverage", seed=seed, world=f"{name}, factorial, {size} calls" + ", saturating" * bent)
             out.append(held(world, reward, world.queries(100, seed + 10_000)["query"].tolist(), new, where | dict(way="parts", of="new")))
             out.append(held_parts(world, reward, where | dict(way="part_effects", of="parts")))
+    return out + [row for n_prompts in (10, 28) for row in own_effects(seed, n_prompts)]
+
+def own_effects(seed, n_prompts, own=.05, n_queries=120):
+    "Prompts do more or less than their parts say (sd .05 points of score): intervals of the parts' coefficients, four prompts a query."
+    rng, ideas = np.random.default_rng(seed), ["steps", "brief", "analogy", "role", "check"][: 4 + (n_prompts > 16)]
+    truth = dict(zip(ideas, (.05, -.05, 0, .02, 0)))
+    has = np.array(list(np.ndindex(*[2] * len(ideas))))[rng.permutation(2**len(ideas))[:n_prompts]]
+    prompts = [" ".join([BASELINE, *[IDEAS[i][0] for i, on in zip(ideas, row) if on]]) for row in has]
+    gain, slope, out = has @ np.array(list(truth.values())), rng.normal(0, .08, (n_queries, len(ideas))), []
+    dealt = [(q, p) for q in range(n_queries) for p in rng.choice(n_prompts, 4, replace=False)]
+    q, p = np.array(dealt).T
+    base = rng.random(n_queries)[q] + gain[p] + (has[p] * slope[q]).sum(1) + rng.normal(0, .05, len(q))
+    for sd, score in ((own, base + rng.normal(0, own, n_prompts)[p]), (0, base)):
+        log = cp.Triplets(pd.DataFrame(dict(query=[f"query number {i}" for i in q], prompt=[prompts[j] for j in p], score=score)), score_range=(-9, 9))
+        table = opened("within", log).part_effects().dropna(subset=["se"])
+        true = table["part"].map(truth)
+        out.append(dict(part="coverage", seed=seed, world=f"{n_prompts} prompts, own effects of sd {sd}", way="part_effects", of="coefficients",
+                        average=((table["lo"] <= true) & (true <= table["hi"])).mean(), width=(table["hi"] - table["lo"]).mean(), known=len(table)))
     return out
 
 def held(world, reward, queries, prompts, row):

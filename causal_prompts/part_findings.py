@@ -36,8 +36,8 @@ def _with_wide_ends(table, alpha):
     return table.assign(wide_lo=table["effect"] - half, wide_hi=table["effect"] + half)
 
 # %% ../nbs/413_part_findings.ipynb #7d029107
-PART_COLUMNS = ["part", "effect", "lo", "hi", "wide_lo", "wide_hi", "q", "prompts", "queries", "n", "family", "company",
-                "apart", "text", "se", "df", "p", "id"]
+PART_COLUMNS = ["part", "effect", "lo", "hi", "wide_lo", "wide_hi", "q", "prompts", "queries", "n", "wordings",
+                "family", "company", "apart", "text", "se", "df", "p", "id"]
 
 def part_table(
     effects: pd.DataFrame, # of `Reward.part_effects`
@@ -65,7 +65,8 @@ def _part_said(row, by):
     "A part within a sentence, with its level or its company."
     name = repr(_few_of(row["text"]))
     if by: return f"{name} where {by} is {_few_of(row[by])}"
-    return f"{name} ({_few_of(row['company'])})" if row["company"] else name
+    beside = _few_of(row["company"]) or row["apart"].split(",")[0] # of a set: against its average
+    return f"{name} ({beside})" if beside else name
 
 # %% ../nbs/413_part_findings.ipynb #2c9f7e2e
 def _parts_reading(table, shown, by, digits, alpha):
@@ -90,11 +91,24 @@ def _untold(table):
     one = table.drop_duplicates("id")
     together = [f"{' '.join(t.split())!r} {c}" for t, c in zip(one["text"], one["company"]) if c]
     few = one.loc[one["prompts"] < _FEW_PROMPTS, "part"]
-    return dict(together=together, apart=list(one.loc[one["apart"] != "", "part"]), few=list(few))
+    known = table.groupby("id")["effect"].count().reindex(one["id"]).to_numpy() > 0
+    averages = list(dict.fromkeys(table.loc[table["effect"].notna() & (table["apart"] != ""), "apart"]))
+    apart = list(one.loc[(one["apart"] != "").to_numpy() & ~known, "part"])
+    return dict(together=together, apart=apart, averages=averages, few=list(few))
 
-def _some_of(names, most=3):
+# %% ../nbs/413_part_findings.ipynb #e255671a
+def _some_of(names, most=3, by="; "):
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return "; ".join(names[:most]) + more
+    return by.join(names[:most]) + more
+
+def _merged(table, parts):
+    "The wordings of each part that has several, the one it is named by first."
+    of_part = parts.wordings["text"].str.split().str.join(" ").groupby(parts.wordings["part"]).unique()
+    out = []
+    for row in table[table["wordings"] > 1].drop_duplicates("id").itertuples():
+        texts = dict.fromkeys([" ".join(row.text.split()), *of_part[row.id]])
+        out.append(_some_of([repr(shorten(text, 60)) for text in texts], by=" = "))
+    return out
 
 # %% ../nbs/413_part_findings.ipynb #9206b5d8
 def _parts_advice(untold, shown, assumed):
@@ -103,6 +117,8 @@ def _parts_advice(untold, shown, assumed):
     if untold["together"]: said.append(f"One effect between them: {_some_of(untold['together']).rstrip('.')}.")
     if untold["apart"]: said.append(f"Cannot be separated: {_some_of(quoted['apart'])}.")
     if said: said.append("Log prompts that hold one without the other.")
+    if untold["merged"]: said.append(f"Counted as one part: {_some_of(untold['merged'])}.")
+    for text in untold["averages"]: said.append(f"Effects are {text}; vary how many.")
     few = f"In fewer than {_FEW_PROMPTS} prompts: {_some_of(quoted['few'])}; vary them in more."
     if untold["few"]: said.append(few)
     if not shown: said.append("Collect more queries, or more prompts that share parts.")
@@ -153,7 +169,7 @@ def _why_none(every, n):
 def _parts_found(reward, effects, by, alpha):
     "The finding on effects of parts, of which there is at least one."
     table = part_table(effects, by, alpha)
-    shown, untold = table[table["q"] < alpha], _untold(table)
+    shown, untold = table[table["q"] < alpha], _untold(table) | dict(merged=_merged(table, reward.parts_))
     reading = _parts_reading(table, shown, by, _decimals(reward), alpha)
     advice = _parts_advice(untold, len(shown), getattr(reward.route_, "assumes_unconfounded", False))
     rows = shown[[by] * bool(by) + ["part", "text", "effect", "wide_lo", "wide_hi", "q"]].to_dict("records")
@@ -195,7 +211,7 @@ def parts_to_read(
     "The same with a table that a page or a terminal has room for."
     table = finding.table.drop(columns=["lo", "hi"]).rename(columns=dict(wide_lo="lo", wide_hi="hi"))
     columns = ["part", "effect", "lo", "hi", "prompts", "queries"]
-    if (table["company"] != "").any(): columns.append("company")
+    columns += [name for name, beside in (("company", ""), ("wordings", 1)) if (table[name] != beside).any()]
     return replace(finding, table=table[columns])
 
 # %% ../nbs/413_part_findings.ipynb #f80beca5

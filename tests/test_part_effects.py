@@ -73,6 +73,31 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     assert .92 <= share <= .99, share # 360 intervals of 60 logs
 
 
+def own_log(seed, n_p, k, per, own, n_q=120):
+    "A log of prompts that do more or less than their parts say, and by part what these do on average."
+    rng = np.random.default_rng([seed, n_p])
+    has = np.array(list(np.ndindex(*[2] * k)))[rng.permutation(2**k)[:n_p]]
+    prompts = [" ".join(["Solve it.", *[s for s, on in zip(SENTENCES, row) if on]]) for row in has]
+    gain, slopes, rows = has @ TRUTH[:k] + rng.normal(0, own, n_p), rng.normal(0, .08, (n_q, k)), []
+    for i in range(n_q):
+        level = rng.random()
+        for j in rng.choice(n_p, per, replace=False): rows.append((f"query number {i}", prompts[j], level + gain[j] + has[j] @ slopes[i] + rng.normal(0, .05)))
+    return cp.Triplets(pd.DataFrame(rows, columns=["query", "prompt", "score"]), score_range=(-9, 9))
+
+@pytest.mark.parametrize("own, least, most", [(.05, .925, .985), (0., .925, .99)])
+def test_intervals_hold_where_prompts_have_effects_of_their_own(own, least, most):
+    inside, spare = [], []
+    for seed in range(25):
+        for n_p, k, per in ((10, 4, 4), (20, 5, 2), (28, 5, 4)):
+            t = effects_of(own_log(seed, n_p, k, per, own))[1].dropna(subset="effect")
+            truth = t.index.map(dict(zip(SENTENCES, TRUTH)))
+            inside += list((t["lo"] <= truth) & (truth <= t["hi"]))
+            assert (t["errors"] == "by query and prompt").all() and len(t) <= k
+            spare += list(t["df"] <= n_p - 1 - k)
+    assert least <= np.mean(inside) <= most, np.mean(inside)
+    assert own == 0 or np.mean(spare) > .8, "with ten prompts nobody has a hundred degrees of freedom"
+
+
 def test_parts_that_always_stand_together_are_one_and_name_each_other():
     rng = np.random.default_rng(3)
     has = rng.random((20, 6)) < .5
@@ -95,6 +120,44 @@ def test_parts_that_depend_on_each_other_have_no_estimate_and_say_with_whom():
     first, rest = table.loc[[t for t in SENTENCES[:3]]], table.loc[SENTENCES[3:]]
     assert first["effect"].isna().all() and first["apart"].str.len().min() > 10
     assert rest["effect"].notna().all() and (np.abs(rest["effect"] - TRUTH[3:]) < 3 * rest["se"]).all() and (rest["apart"] == "").all()
+
+
+def test_parts_of_which_every_prompt_holds_as_many_are_measured_against_their_average():
+    from itertools import combinations
+    has = np.array([[*(i in two for i in range(5)), n % 3 == 0] for n, two in enumerate(combinations(range(5), 2))], bool)
+    truth, se, z = TRUTH[:5] - TRUTH[:5].mean(), [], []
+    for seed in range(30):
+        _, table = effects_of(made_log(200 + seed, has=has, n_p=10, n_q=60, k=3))
+        inside = table.loc[SENTENCES[:5]]
+        assert inside["effect"].sum() == pytest.approx(0, abs=1e-9) and table["se"].notna().all() and (inside["company"] == "").all()
+        assert set(inside["apart"]) == {"against the average of these 5, of which every prompt holds 2"} and table.loc[SENTENCES[5], "apart"] == ""
+        z.append((inside["lo"] <= truth) & (truth <= inside["hi"]))
+        free = table.loc[SENTENCES[5]]
+        assert abs(free["effect"] - TRUTH[5]) < 5 * free["se"]
+    assert .9 < np.mean(z) <= 1 and np.mean([x.iloc[-1] for x in z]) > .85, "the part that the others imply has its own error"
+    by_hand = sm.OLS(*design_of(made_log(200, has=has, n_p=10, n_q=60, k=3))).fit().params # least norm: its sum is 0
+    found = effects_of(made_log(200, has=has, n_p=10, n_q=60, k=3))[1]["effect"]
+    assert np.allclose(found.loc[list(by_hand.index)], by_hand, atol=1e-8)
+
+def design_of(log):
+    rows = Within().open(Source(log, Words()))
+    P, levels, found = part_columns(rows, Parts.of(rows.prompts))
+    texts = found.drop_duplicates("part").set_index("part")["text"]
+    return rows.route.residual(rows, rows.y), pd.DataFrame(rows.route.residual(rows, P[rows.p]), columns=[texts[l] for l in levels])
+
+
+def test_a_part_is_named_by_its_wording_of_most_rows():
+    log = made_log(6)
+    loud = {p for i, p in enumerate(log.prompts["prompt"]) if i % 4 == 3}
+    plain = log.frame["prompt"].isin(loud)
+    wide = log.frame["prompt"].isin({p for i, p in enumerate(log.prompts["prompt"]) if i % 4 == 1})
+    said = log.frame["prompt"].where(~plain, log.frame["prompt"].str.upper()).where(~wide, log.frame["prompt"].str.replace(" ", "  "))
+    _, table = effects_of(cp.Triplets(log.frame[["query", "score"]].assign(prompt=said), score_range=(-9, 9)))
+    assert set(table.index) == set(SENTENCES) and (table["wordings"] == 2).all(), "white space makes no wording of its own"
+    assert (effects_of(log)[1]["wordings"] == 1).all()
+    rows = Within().open(Source(cp.Triplets(log.frame[["query", "score"]].assign(prompt=said), score_range=(-9, 9)), Words()))
+    pairs = pair_effects(rows, rows.y - expected_score(rows)[0], Parts.of(rows.prompts))
+    assert {*pairs["first"], *pairs["second"]} <= set(SENTENCES)
 
 
 def test_a_pair_is_found_beside_its_parts():

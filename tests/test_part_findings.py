@@ -100,6 +100,28 @@ def test_parts_that_depend_on_each_other_and_parts_of_few_prompts_are_named():
     assert found.facts["few"] and "In fewer than 5 prompts:" in found.advice
 
 
+def test_effects_against_the_average_of_a_set_are_said_to_be():
+    from itertools import combinations
+    frame = shared(has=[[0] * 6, *[[i in three for i in range(6)] for three in combinations(range(6), 3)]])
+    found = what_parts_do(fitted(frame[frame["prompt"] != "Answer it."]))
+    said = "against the average of these 6, of which every prompt holds 3"
+    assert found.table["effect"].notna().all() and set(found.table["apart"]) == {said} and found.facts["apart"] == [] and found.facts["averages"] == [said]
+    assert found.verdict == "ok" and "(against the average of these 6) helps most: +" in found.reading and len(found.reading.split()) <= 30
+    assert said in found.advice and "vary how many" in found.advice and "one without the other" not in found.advice
+    assert found.table["effect"][0] == pytest.approx(.25, abs=.03) and found.plot()
+
+
+def test_wordings_that_count_as_one_part_are_listed():
+    frame = shared()
+    loud = frame["prompt"].isin(list(frame["prompt"].unique())[::4])
+    found = what_parts_do(fitted(frame.assign(prompt=frame["prompt"].where(~loud, frame["prompt"].str.upper()))))
+    assert found.table["text"][0] == "Think step by step." and found.table["wordings"][0] == 2
+    assert "Counted as one part: 'Think step by step.' = 'THINK STEP BY STEP.'" in found.advice and "wordings" in parts_to_read(found).table
+    assert "'Think step by step.' = 'THINK STEP BY STEP.'" in found.facts["merged"]
+    plain = what_parts_do(fitted(frame))
+    assert "Counted as one" not in plain.advice and plain.facts["merged"] == [] and "wordings" not in parts_to_read(plain).table
+
+
 # ---------------------------------------------------------------- what is shown
 
 def test_effects_are_those_of_the_reward_and_the_clearest_stands_first():
