@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.linalg import orth
 from scipy.optimize import brentq
 
 from .checks import thresholds
 from .core import Finding, plain_words
-from .inference import clustered, holm
-from .part_effects import grouped_columns, part_columns
+from .inference import clustered, holm, spread_kept
+from .part_effects import indicators, part_columns, ROUNDING
 from .text_names import distinct, few_words, short_names
 
 # %% ../nbs/414_part_agreement.ipynb #f12e965e
@@ -24,7 +25,7 @@ class _Side(NamedTuple):
     "Effects of parts from one log."
     name: str # as the argument is called
     table: pd.DataFrame # part, text, effect, se, df, company
-    psi: pd.DataFrame # what each query adds to each effect; the root of the sum of squares is the error
+    psi: pd.DataFrame # what each query adds to each effect; the root of the sum of squares is at most the error
     log: object = None # the log of a reward
     known: dict = {} # text -> part
 
@@ -35,9 +36,9 @@ def _effects_side(given, name):
     if not hasattr(given, "part_effects"):
         raise TypeError(f"{name} must be a fitted reward or a table of effects, got {type(given).__name__}; "
                         "pass e.g. CausalReward().fit(log), or reward.part_effects()")
-    table, parts = _checked_effects(given.part_effects(), name), given.parts_
-    known = dict(zip(parts.wordings["text"], parts.wordings["part"]))
-    return _Side(name, table, _influences(given, table), given.log_, known)
+    found, wordings = given.part_effects(), given.parts_.wordings
+    table, known = _checked_effects(found, name), dict(zip(wordings["text"], wordings["part"]))
+    return _Side(name, table, _influences(given, found), given.log_, known)
 
 # %% ../nbs/414_part_agreement.ipynb #0f1d95e2
 def _refuse_no_effects(table, name):
@@ -71,21 +72,35 @@ def _side_from_table(table, name):
     psi = pd.DataFrame(np.diag(table["se"]), alone.map(str), table["part"])
     return _Side(name, table, psi, known=dict(zip(table["text"], table["part"])))
 
+# %% ../nbs/414_part_agreement.ipynb #5b0c7e41
+def _effect_columns(rows, parts, estimated):
+    "(n, k) what is left of the columns of an effect's fit: of the parts estimated, then of those held fixed."
+    P, levels, every = part_columns(rows, parts)
+    here = every[every["prompt"].isin(rows.p)]
+    count, n = here.groupby("part")["prompt"].nunique(), len(np.unique(rows.p))
+    lone = list(count.index[count == 1]) if (count < n).sum() <= n / 2 else [] # where most parts are shared
+    fixed = indicators(every["prompt"], every["part"], len(P), lone)
+    return rows.route.residual(rows, np.c_[P[:, pd.Index(levels).get_indexer(estimated)], fixed][rows.p])
+
+def _span(X):
+    "Independent columns that span the same."
+    X = X[:, (X**2).mean(0) > ROUNDING**2]
+    return orth(X, rcond=1e-7) if X.shape[1] else X
+
 # %% ../nbs/414_part_agreement.ipynb #098dd136
-def _influences(reward, table):
+def _influences(reward, effects):
     "What each query, by its text, adds to the effect of each part."
     rows, y = reward.residuals()
-    P, levels, _ = part_columns(rows, reward.parts_)
-    columns = np.unique(grouped_columns(P[np.unique(rows.p)])) if levels else np.zeros(0, int)
-    X, w = rows.route.residual(rows, P[rows.p][:, columns]), rows.w
-    varied = (X**2).mean(0) > 1e-12
-    columns, X = columns[varied], X[:, varied]
+    known = effects["effect"].notna().to_numpy()
+    if not known.any(): return pd.DataFrame()
+    X, w = _effect_columns(rows, reward.parts_, effects["part"]), rows.w
     if not rows.route.within_query: y, X = y - np.average(y, weights=w), X - np.average(X, axis=0, weights=w)
-    psi = clustered(X, y, rows.cluster, w, constant=not rows.route.conditions)["psi"]
+    at, k = np.flatnonzero(known), known.sum()
+    X = np.c_[X[:, at], _span(np.delete(X, at, axis=1))]
+    fit = clustered(X, y, rows.cluster, w, constant=not rows.route.conditions, left=spread_kept(rows))
     texts = np.array(rows.queries, object)[rows.q[np.unique(rows.cluster, return_index=True)[1]]]
-    psi = pd.DataFrame(psi, texts, [levels[c] for c in columns])
-    psi = psi.reindex(columns=table["part"]).groupby(level=0, sort=False).sum(min_count=1)
-    return psi * (table["se"].to_numpy() / np.sqrt((psi**2).sum()).to_numpy()) # errors as stated
+    psi = pd.DataFrame(fit["psi"][:, :k], texts, effects["part"][known]).groupby(level=0, sort=False).sum()
+    return psi * np.minimum(1, effects["se"][known].to_numpy() / np.sqrt((psi**2).sum()).to_numpy())
 
 # %% ../nbs/414_part_agreement.ipynb #abc7e77b
 def _named_alike(a, b):
@@ -150,10 +165,16 @@ def _refuse_same_rows(a, b, few=10, alike=.95):
 
 # %% ../nbs/414_part_agreement.ipynb #99776363
 def _covariances(a, b, left, right):
-    "(k, k) covariances of the differences of both tables' estimates, by what each query adds to them."
+    "(k, k) covariances of the differences of both tables' estimates; only what queries add is shared."
     psi = [s.psi[t["part"]].set_axis(range(len(t)), axis=1) for s, t in ((a, left), (b, right))]
-    psi = psi[0].sub(psi[1], fill_value=0).to_numpy()
-    return psi.T @ psi
+    shared = psi[0].sub(psi[1], fill_value=0).to_numpy()
+    return shared.T @ shared + sum(_beyond_queries(p.to_numpy(), t["se"].to_numpy()) for p, t in zip(psi, (left, right)))
+
+def _beyond_queries(psi, se):
+    "(k, k) what errors hold beyond the influences of queries, correlated like these."
+    size = np.sqrt((psi**2).sum(0))
+    turned = psi * (np.sqrt(np.maximum(se**2 - size**2, 0)) / size)
+    return turned.T @ turned
 
 # %% ../nbs/414_part_agreement.ipynb #42327508
 def _differences_of(left, right, V, alpha):
