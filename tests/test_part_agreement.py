@@ -177,6 +177,47 @@ def test_queries_in_both_logs_are_counted_once():
     t = found.table.set_index("text")
     assert not np.allclose(t["se"], apart.loc[t.index]) and np.allclose(t["se"], apart.loc[t.index], rtol=.4)
 
+def deviating(seed, first, spread, n=100, prompts=14):
+    "A log of prompts that err by themselves, and of queries in which sentences work differently."
+    r, differ = np.random.default_rng([seed, 4, first]), np.random.default_rng([seed, 6]).normal(0, .3, (9000, 6))
+    has, own, at = r.random((prompts, 6)) < .5, r.normal(0, spread, prompts), range(first, first + n)
+    table = [(f"query {i} about {i * 7 % 13}", text(has[j]), has[j] @ (TRUTH + differ[i]) + own[j] + .1 * r.normal()) for i in at for j in r.choice(prompts, 5, replace=False)]
+    return Triplets(pd.DataFrame(table, columns=["query", "prompt", "score"]).drop_duplicates(["query", "prompt"]), score_range=(-9, 9))
+
+def plain_influences(log):
+    "What each query adds to least squares on six sentences within queries, by hand."
+    has = np.array([[s in p for s in SENTENCES] for p in log.frame["prompt"]], float)
+    centred = lambda values: values - values.groupby(log.frame["query"].to_numpy()).transform("mean")
+    X, y = centred(pd.DataFrame(has, columns=SENTENCES)), centred(pd.Series(log.frame["score"].to_numpy()))
+    beta = np.linalg.lstsq(X.to_numpy(), y.to_numpy(), rcond=None)[0]
+    pull = X.to_numpy() @ np.linalg.inv(X.T.to_numpy() @ X.to_numpy()) * (y.to_numpy() - X.to_numpy() @ beta)[:, None]
+    return pd.DataFrame(pull, log.frame["query"].to_numpy(), SENTENCES).groupby(level=0).sum()
+
+def test_of_shared_queries_only_what_queries_add_is_taken_off():
+    "Errors that are wide because prompts deviate share nothing with another log of the same queries."
+    for seed in range(3):
+        a, b = deviating(seed, 0, 1.), deviating(seed, 50, 0, prompts=30)
+        found = effects_agree(opened(a), opened(b)).table.set_index("text")
+        own, other = (opened(log).part_effects().set_index("text")["se"]**2 for log in (a, b))
+        psi, psi2 = plain_influences(a), plain_influences(b)
+        assert (own.loc[SENTENCES] > 2 * (psi**2).sum()).any(), "the errors must be wider than those by query"
+        taken = (own + other).loc[found.index] - found["se"]**2
+        by_hand = 2 * psi.mul(psi2).sum().loc[found.index]
+        assert np.allclose(taken, by_hand, atol=.2 * by_hand.abs().max()), (taken, by_hand)
+
+def test_influences_are_those_of_the_fit_that_holds_lone_parts_fixed():
+    "A prompt with a sentence of its own says nothing of the others: with its rows or without, the influences are the same."
+    from causal_prompts.part_agreement import _effects_side
+    log = deviating(1, 0, 0, prompts=30).frame[["query", "prompt", "score"]]
+    odd = log["prompt"].drop_duplicates().iloc[:4]
+    own = {p: f"{p} {more}" for p, more in zip(odd, ["Sing loudly.", "Mind every gap here.", "Name two rivers of Peru.", "Whisper."])}
+    mine = log["prompt"].isin(odd)
+    log = log.assign(prompt=log["prompt"].map(own).fillna(log["prompt"]), score=log["score"] + log["prompt"].map(dict(zip(odd, (4, -4, 3, -3)))).fillna(0))
+    with_rows, without = (_effects_side(opened(Triplets(t, score_range=(-9, 9))), "observed") for t in (log, log[~mine]))
+    parts = with_rows.table.set_index("text").loc[SENTENCES, "part"]
+    r, r2 = (s.psi[parts].corr().to_numpy() for s in (with_rows, without))
+    assert np.allclose(r, r2, atol=.1), r - r2
+
 def test_a_comparison_that_could_not_show_a_bias_that_matters_is_no_ok():
     weak, strong = effects_agree(effects(TRUTH, se=.06), effects(TRUTH, se=.06)), effects_agree(effects(TRUTH, se=.01), effects(TRUTH, se=.01))
     assert weak.verdict == "caution" and "A bias of 0.1 could have gone unseen" in weak.advice and strong.verdict == "ok" and strong.advice == ""
