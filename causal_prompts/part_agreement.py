@@ -96,7 +96,8 @@ def _covariances(a, b, left, right):
     "(k, k) covariances of the differences of both tables' estimates; only what queries add is shared."
     psi = [s.psi[t["part"]].set_axis(range(len(t)), axis=1) for s, t in ((a, left), (b, right))]
     shared = psi[0].sub(psi[1], fill_value=0).to_numpy()
-    return shared.T @ shared + sum(_beyond_queries(p.to_numpy(), t["se"].to_numpy()) for p, t in zip(psi, (left, right)))
+    beyond = [_beyond_queries(p.to_numpy(), t["se"].to_numpy()) for p, t in zip(psi, (left, right))]
+    return shared.T @ shared + beyond[0] + beyond[1]
 
 def _beyond_queries(psi, se):
     "(k, k) what errors hold beyond the influences of queries, correlated like these."
@@ -114,7 +115,8 @@ def _differences_of(left, right, V, alpha):
     p = 2 * stats.t.sf(np.abs(d) / se, df)
     return pd.DataFrame(dict(
         text=left["text"], observed=e, randomised=e2, difference=d, se=se, lo=d - half, hi=d + half,
-        wide_lo=d - wide, wide_hi=d + wide, df=df, p=p, holm=holm(p), observed_se=s, randomised_se=s2, observed_df=f, randomised_df=f2, id=left["part"]))
+        wide_lo=d - wide, wide_hi=d + wide, df=df, p=p, holm=holm(p),
+        observed_se=s, randomised_se=s2, observed_df=f, randomised_df=f2, id=left["part"]))
 
 _MANY = 1e5 # degrees of freedom that count as infinite
 
@@ -151,12 +153,12 @@ def _visible_bias(table, joint, alpha, power):
 
 # %% ../nbs/415_part_agreement.ipynb #e19f2226
 def effects_agree(
-    observed, # a fitted reward, the finding of `what_parts_do`, or a table: part or text, effect, se
-    randomised, # the same from a log whose prompts were dealt by chance
-    match: str | None = None, # 'part' or 'text'; None: part where both name parts alike, else text
-    bias: float | None = None, # one that must not go unseen, in points; None: a tenth of the score's range
-    score_range: tuple | None = None, # lowest and highest score; None: of the logs, which tables do not have
-    alpha: float = thresholds.alpha, # 1 - coverage, and the level at which a bias shows
+    observed, # as in `part_estimates`: a reward, a finding or a table
+    randomised, # the same, prompts dealt by chance
+    match: str | None = None, # 'part' or 'text'; None: part where named alike
+    bias: float | None = None, # not to go unseen, points; None: a tenth of the range
+    score_range: tuple | None = None, # lowest and highest score; None: that of the logs
+    alpha: float = thresholds.alpha, # 1 - coverage; a bias shows at it
     level: float = thresholds.level, # p value at or below which the two disagree
     power: float = thresholds.power,
 ) -> Finding: # a row per shared part
@@ -164,8 +166,8 @@ def effects_agree(
     _refuse_wrong_levels(alpha, level, power, bias)
     a, b = part_estimates(observed, "observed"), part_estimates(randomised, "randomised")
     _refuse_same_rows(a, b)
-    facts = dict(alpha=alpha, level=level, power=power, bias=_bias_that_matters(a, b, bias, score_range))
-    return _agreement_finding(*_compared_sides(a, b, match, facts))
+    bias = _bias_that_matters(a, b, bias, score_range)
+    return _compared_sides(a, b, match, dict(alpha=alpha, level=level, power=power, bias=bias))
 
 # %% ../nbs/415_part_agreement.ipynb #1f6be2c3
 def _refuse_wrong_levels(alpha, level, power, bias):
@@ -193,7 +195,7 @@ def _bias_that_matters(a, b, bias, score_range):
 
 # %% ../nbs/415_part_agreement.ipynb #9cfb9e0e
 def _compared_sides(a, b, match, given):
-    "A row per shared part, and the numbers of the comparison."
+    "The finding on two sides."
     pairs, by, aside = _comparable(a, b, match)
     left, right = (s.table.iloc[pairs[:, at]].reset_index(drop=True) for at, s in enumerate((a, b)))
     _refuse_same_estimates(a, b, left, right)
@@ -202,7 +204,7 @@ def _compared_sides(a, b, match, given):
     sizes = [s.log.frame["query"].nunique() for s in (a, b) if s.log is not None]
     joint = _joint_of(table, V, min(sizes, default=None))
     table = table.assign(visible=_visible_bias(table, joint, given["alpha"], given["power"]))
-    return table, _agreement_facts(a, b, table, joint, given | dict(by=by, aside=aside))
+    return _agreement_finding(table, _agreement_facts(a, b, table, joint, given | dict(by=by, aside=aside)))
 
 # %% ../nbs/415_part_agreement.ipynb #35391836
 def _agreement_facts(a, b, table, joint, given):
@@ -233,11 +235,12 @@ def _agreement_reading(top, facts):
 def _clearest(row, facts):
     "The clearest difference."
     return (f"{few_words(row['text'], 5)!r} most clearly: {row['observed']:+.3f} observed, {row['randomised']:+.3f} "
-            f"randomised, difference {row['difference']:+.3f} ({1 - facts['alpha']:.0%} interval {row['wide_lo']:+.3f} to "
-            f"{row['wide_hi']:+.3f}{_widened(facts['parts'])})")
+            f"randomised, difference {row['difference']:+.3f} ({1 - facts['alpha']:.0%} interval "
+            f"{row['wide_lo']:+.3f} to {row['wide_hi']:+.3f}{_for_many(facts['parts'])})")
 
-def _widened(n): return f", widened for {n} comparisons" if n > 1 else ""
+def _for_many(n): return f", widened for {n} comparisons" if n > 1 else ""
 
+# %% ../nbs/415_part_agreement.ipynb #4c5d6e7f
 def _singly(top, facts):
     "What is to be said of parts one by one, where it could be taken for more or less than the test of all."
     if facts["p"] <= facts["alpha"]:
@@ -261,15 +264,23 @@ _DISAGREE_ADVICE = (
     "Do not act on the observed effects of these parts; take the randomised ones. Beside confounding, the logs may "
     "hold other kinds of queries, or set the part among other parts: compare them on like queries first.")
 
+# %% ../nbs/415_part_agreement.ipynb #5d6e7f80
+def _rings(facts): return facts["p"] <= facts["alpha"] or facts["differ"] > 0
+
+def _unseen(facts):
+    "What it would take to see a bias that matters."
+    more = (facts["visible"] / facts["bias"])**2
+    times = f"about {more:.1f} times" if more < 100 else "more than a hundred times"
+    return (f"A bias of {facts['bias']:g} could have gone unseen; {times} as much of the log with the larger errors "
+            "would show it.")
+
 # %% ../nbs/415_part_agreement.ipynb #1bdf3002
 def _agreement_advice(facts):
     "What to do next, and what was not compared."
     out = []
     if facts["p"] <= facts["level"]: out.append(_DISAGREE_ADVICE)
-    elif facts["p"] <= facts["alpha"] or facts["differ"]: out.append("That may be chance: deal more pairs before acting on it.")
-    if facts["visible"] > facts["bias"] and facts["p"] > facts["level"]: out.append(
-        f"A bias of {facts['bias']:g} could have gone unseen; {_times((facts['visible'] / facts['bias'])**2)} as much of "
-        "the log with the larger errors would show it.")
+    elif _rings(facts): out.append("That may be chance: deal more pairs before acting on it.")
+    if facts["visible"] > facts["bias"] and facts["p"] > facts["level"]: out.append(_unseen(facts))
     if facts["swapped"]: out.append(
         "The observed log records propensities and the randomised log none: are the two swapped? The randomised one "
         "comes second.")
@@ -277,8 +288,6 @@ def _agreement_advice(facts):
         "No propensity is recorded in the randomised log: that chance dealt its prompts is your word.")
     if facts["aside"]: out.append(f"Not compared: {_said_aside(facts['aside'])}.")
     return " ".join(out)
-
-def _times(more): return f"about {more:.1f} times" if more < 100 else "more than a hundred times"
 
 # %% ../nbs/415_part_agreement.ipynb #cefd06a3
 def _said_aside(aside, most=3):
@@ -295,7 +304,7 @@ def _agreement_picture(table, alpha, most=15):
         ends = dict(lo=table[who] - half, hi=table[who] + half)
         rows.append(pd.DataFrame(dict(part=table["part"], group=who, effect=table[who]) | ends).head(most))
     form = dict(label="part", group="group", title="Effects of parts, observed and randomised",
-                xlabel=f"effect on the score, {1 - alpha:.0%} intervals{_widened(len(table))}")
+                xlabel=f"effect on the score, {1 - alpha:.0%} intervals{_for_many(len(table))}")
     return dict(form=("forest", form), data=pd.concat(rows, ignore_index=True))
 
 # %% ../nbs/415_part_agreement.ipynb #ddf0685e
@@ -309,13 +318,14 @@ def _agreement_finding(table, facts):
                    reading=_agreement_reading(table.iloc[0], facts), advice=_agreement_advice(facts), facts=facts,
                    **_agreement_verdict(facts), **_agreement_picture(table, facts["alpha"]))
 
-_AGREEMENT_COLUMNS = ["part", "observed", "randomised", "difference", "se", "lo", "hi", "wide_lo", "wide_hi", "df", "p", "holm",
-                      "visible", "text", "id"]
+_AGREEMENT_COLUMNS = ["part", "observed", "randomised", "difference", "se", "lo", "hi", "wide_lo", "wide_hi", "df",
+                      "p", "holm", "visible", "text", "id"]
 
 # %% ../nbs/415_part_agreement.ipynb #75ad568a
 def _agreement_verdict(facts):
     "ok, caution or stop, and by what rule."
-    weak = facts["p"] <= facts["alpha"] or facts["differ"] > 0 or facts["visible"] > facts["bias"]
+    weak = _rings(facts) or facts["visible"] > facts["bias"]
     rule = (f"stop: differences jointly not zero (p <= {facts['level']:g}); caution: p <= {facts['alpha']:g}, jointly or "
-            f"of a part by Holm, or a bias of {facts['bias']:g} in a typical part would be found with less than {facts['power']:.0%} power")
+            f"of a part by Holm, or a bias of {facts['bias']:g} in a typical part would be found with "
+            f"less than {facts['power']:.0%} power")
     return dict(verdict="stop" if facts["p"] <= facts["level"] else "caution" if weak else "ok", threshold=rule)

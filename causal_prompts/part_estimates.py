@@ -40,6 +40,7 @@ def part_estimates(
     table, known = _checked_effects(found, name), dict(zip(wordings["text"], wordings["part"]))
     return PartEstimates(name, table, _influences(given, found), given.log_, known)
 
+# %% ../nbs/414_part_estimates.ipynb #0a6b7c8d
 def _named_by_id(table): # a finding has short names beside the parts
     return table.assign(part=table["id"]) if "id" in table else table
 
@@ -57,7 +58,7 @@ def _refuse_no_effects(table, name):
                          "of effects by level pass one level")
 
 # %% ../nbs/414_part_estimates.ipynb #93f0b1c7
-def _number_column(table, column, name, least=-np.inf):
+def _numbers_in(table, column, name, least=-np.inf):
     "A column of numbers above `least`; what is missing is NaN."
     got = table[column]
     numbers = pd.to_numeric(got, errors="coerce").astype(float)
@@ -72,12 +73,12 @@ def _checked_effects(table, name):
     "part, text, effect, se, df, company; an effect without an error is none."
     _refuse_no_effects(table, name)
     part, text = (table[c if c in table else d].astype(str) for c, d in (("part", "text"), ("text", "part")))
-    effect, se = _number_column(table, "effect", name), _number_column(table, "se", name, least=0)
-    df = _number_column(table, "df", name, least=1e-9).fillna(np.inf) if "df" in table else np.inf
-    company = table["company"].astype(object).where(table["company"].notna(), "").astype(str) if "company" in table else ""
+    effect, se = _numbers_in(table, "effect", name), _numbers_in(table, "se", name, least=0)
+    df = _numbers_in(table, "df", name, least=1e-9).fillna(np.inf) if "df" in table else np.inf
+    company = "" if "company" not in table else table["company"].astype(object).where(table["company"].notna(), "")
     known = np.isfinite(effect) & np.isfinite(se) & (se > 0)
     out = dict(part=part, text=text, effect=effect.where(known), se=se.where(known), df=df, company=company)
-    return pd.DataFrame(out).reset_index(drop=True)
+    return pd.DataFrame(out).astype(dict(company=str)).reset_index(drop=True)
 
 # %% ../nbs/414_part_estimates.ipynb #e90fa9df
 def _estimates_of_table(table, name):
