@@ -156,10 +156,10 @@ def effects_agree(
     observed, # as in `part_estimates`: a reward, a finding or a table
     randomised, # the same, prompts dealt by chance
     match: str | None = None, # 'part' or 'text'; None: part where named alike
-    bias: float | None = None, # not to go unseen, points; None: a tenth of the range
+    bias: float | None = None, # not to go unseen; None: a tenth of the range
     score_range: tuple | None = None, # lowest and highest score; None: that of the logs
     alpha: float = thresholds.alpha, # 1 - coverage; a bias shows at it
-    level: float = thresholds.level, # p value at or below which the two disagree
+    level: float = thresholds.level, # p value at which the two disagree
     power: float = thresholds.power,
 ) -> Finding: # a row per shared part
     "Do observed effects of parts agree with randomised ones?"
@@ -325,7 +325,7 @@ _AGREEMENT_COLUMNS = ["part", "observed", "randomised", "difference", "se", "lo"
 def _agreement_verdict(facts):
     "ok, caution or stop, and by what rule."
     weak = _rings(facts) or facts["visible"] > facts["bias"]
-    rule = (f"stop: differences jointly not zero (p <= {facts['level']:g}); caution: p <= {facts['alpha']:g}, jointly or "
-            f"of a part by Holm, or a bias of {facts['bias']:g} in a typical part would be found with "
-            f"less than {facts['power']:.0%} power")
+    rule = (f"stop: differences jointly not zero (p <= {facts['level']:g}); caution: p <= {facts['alpha']:g}, jointly "
+            f"or of a part by Holm, or a bias of {facts['bias']:g} in a typical part would be found "
+            f"with less than {facts['power']:.0%} power")
     return dict(verdict="stop" if facts["p"] <= facts["level"] else "caution" if weak else "ok", threshold=rule)
