@@ -157,7 +157,7 @@ def effects_agree(
     randomised, # the same, prompts dealt by chance
     match: str | None = None, # 'part' or 'text'; None: part where named alike
     bias: float | None = None, # not to go unseen; None: a tenth of the range
-    score_range: tuple | None = None, # lowest and highest score; None: that of the logs
+    score_range: tuple | None = None, # (lowest, highest) score; None: the logs'
     alpha: float = thresholds.alpha, # 1 - coverage; a bias shows at it
     level: float = thresholds.level, # p value at which the two disagree
     power: float = thresholds.power,
