@@ -257,7 +257,7 @@ def agree(seed, n_queries=1000, calls=(1200, 4800), about=("steps", "brief", "an
         randomised = opened("within", pairs_log(world, n, seed + 10_000, list(about)))
         for route, reward in observed.items():
             found = cp.effects_agree(reward, randomised).facts
-            tables = cp.effects_agree(reward.part_effects(), randomised.part_effects(), match="part").facts
+            tables = cp.effects_agree(reward.part_effects(), randomised.part_effects(), match="part", score_range=(0, 1)).facts
             out.append(dict(part="agree", seed=seed, way=route, pairs=n // 2, stop=float(found["p"] <= .01), told_apart=float(found["p"] <= .05),
                             by_tables=float(tables["p"] <= .05), visible=found["visible"], largest=found["largest"], shared=found["parts"]))
     return out

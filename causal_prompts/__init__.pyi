@@ -444,7 +444,7 @@ class CausalReward(_Reward):
     takes_routes: Any
 
 
-def effects_agree(observed, randomised, match: str | None = ..., bias: float | None = ..., alpha: float = ..., level: float = ..., power: float = ...) -> Finding:
+def effects_agree(observed, randomised, match: str | None = ..., bias: float | None = ..., score_range: tuple | None = ..., alpha: float = ..., level: float = ..., power: float = ...) -> Finding:
     'Do observed effects of parts agree with randomised ones?'
 
 
