@@ -250,15 +250,15 @@ def _sandwich(X, y, cluster, w, constant, taken, left):
                 (reads * (alike @ reads)).sum(0), alone)
 
 # %% ../nbs/303_inference.ipynb #5a3c0004
-def _errors(fit, few, spent, most=2 * 10**6):
+def _errors(fit, few, spent, first, most=2 * 10**6):
     "Errors and degrees of freedom, of some columns at a time."
-    own, df, rests = np.zeros((3, len(fit.beta)))
+    own, df, rests = np.zeros((3, len(fit.beta) if first is None else first))
     n_blocks = len(fit.error) * len(own) // most + 1
     for cols in np.array_split(np.arange(len(own)), min(n_blocks, max(len(own), 1))):
         own[cols] = ((fit.scores @ fit.reads[:, cols])**2).sum(0)
         df[cols], rests[cols] = _satterthwaite(fit, cols, few)
-    se = np.sqrt(_moderated(own, _pooled_variance(fit, spent), rests))
-    return np.where(fit.alone, np.nan, se), df
+    se = np.sqrt(_moderated(own, _pooled_variance(fit, spent)[: len(own)], rests))
+    return np.where(fit.alone[: len(own)], np.nan, se), df
 
 # %% ../nbs/303_inference.ipynb #798d7591
 @threadpool_limits.wrap(limits=1, user_api="blas")
@@ -269,12 +269,12 @@ def clustered(
     spent: int = 0, # degrees of freedom spent on residuals
     few: int = 200, # queries below which df is worked out
     left=None, # (n,) what residuals kept of spread
-    taken=None, # (k,) mean yet to be taken off X
+    taken=None, first=None, # (k,) mean yet to be taken off X; of how many columns errors are wanted, None: of all
     influences: bool = True, # psi is wanted
-) -> dict: # beta, se, df: (k,) each; psi: (G, k) influences
+) -> dict: # beta (k,), se, df: (k,) or (first,); psi: (G, k) influences
     "Least squares, errors by query."
     fit = _sandwich(X, y, cluster, w, constant, taken, left)
-    se, df = _errors(fit, few, spent)
+    se, df = _errors(fit, few, spent, first)
     found = dict(beta=fit.beta, se=se, df=df)
     return found | dict(psi=fit.scores @ fit.reads) if influences else found
 

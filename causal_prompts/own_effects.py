@@ -57,13 +57,14 @@ def _scaled_back(rows, left):
 # %% ../nbs/307_own_effects.ipynb #c88d6038
 def _own_effects(rows, y, X, fit, left, codes, how):
     "What prompts' own effects add to each variance, the noise that it was told from, and degrees of freedom."
-    k, most = X.shape[1], codes[1].max() - X.shape[1]
-    left, error = _scaled_back(rows, left), y - X @ fit["beta"][:k]
+    k, most = len(fit["se"]), codes[1].max() - X.shape[1]
+    left, error = _scaled_back(rows, left), y - X @ fit["beta"]
     by_prompt, by_cell = (clustered(X, y, c, left=left, **how) for c in codes[1:])
     wide, noise = (np.nan_to_num(f["se"][:k])**2 for f in (by_prompt, by_cell))
     own, df = np.maximum(wide - noise, 0), np.minimum(by_prompt["df"][:k], most)
     if codes[1].max() >= _MANY_PROMPTS: return own, noise, df
     alike, alike_df = _share_of_own(rows, X, error, *codes[1:], how["spent"])
+    alike = alike[:k]
     return np.maximum(own, alike), noise, np.where(alike >= own, min(alike_df, most), df)
 
 # %% ../nbs/307_own_effects.ipynb #be6ca6c4
@@ -83,11 +84,13 @@ def wider_fit(
     rows: Rows, y: np.ndarray, # a log, opened by a route; (n,) what is left of the score
     X: np.ndarray, # (n, k) what is left of parts, independent columns
     left: np.ndarray | None, # (n,) share of its spread that a residual keeps
-) -> tuple: # (k,) each: coefficients, errors, df, whether by query alone
+    first: int | None = None, # of how many columns errors are wanted; None: of all
+) -> tuple: # (k,) or (first,) each: coefficients, errors, df, whether by query alone
     "Least squares, errors by query and by what prompts do beyond the columns."
-    k, codes, spent = X.shape[1], _clusters(rows), len(np.unique(rows.g)) if rows.route.within_query else 1
-    how = dict(w=rows.w, constant=not rows.route.conditions, spent=spent)
+    codes, spent = _clusters(rows), len(np.unique(rows.g)) if rows.route.within_query else 1
+    how = dict(w=rows.w, constant=not rows.route.conditions, spent=spent, first=first, influences=False)
     fit = clustered(X, y, codes[0], left=left, **how)
-    beta, se, df = (fit[name][:k] for name in ("beta", "se", "df"))
-    if k >= codes[1].max(): return beta, se, df, np.full(k, True) # nothing is left to tell how prompts differ
+    se, df = fit["se"], fit["df"]
+    k, beta = len(se), fit["beta"][: len(se)]
+    if X.shape[1] >= codes[1].max(): return beta, se, df, np.full(k, True) # nothing is left to tell how prompts differ
     return beta, *_with_own(se, df, *_own_effects(rows, y, X, fit, left, codes, how)), np.full(k, False)

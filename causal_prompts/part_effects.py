@@ -254,7 +254,7 @@ def _fitted_parts(rows, y, X, mixed, sets, left):
     rest = _basis(X[:, np.r_[np.flatnonzero(~clear), k:X.shape[1]]]) # held fixed, not estimated
     for implied in ((-1, 0) if sets else (-1,)): # the second fit gives what the first implies
         shown, Z = _against_average(X[:, :k], clear, sets, implied)
-        out[:, shown] = [c[: len(shown)] for c in wider_fit(rows, y, np.c_[Z, rest], left)]
+        out[:, shown] = wider_fit(rows, y, np.c_[Z, rest], left, first=len(shown))
     return out
 
 # %% ../nbs/308_part_effects.ipynb #3a9ceb42
@@ -386,5 +386,5 @@ def _pair_fits(rows, y, X, Z, told):
     "(4, m) coefficient, error, degrees of freedom, by query alone of each product beside the single parts."
     singles, left, out = _basis(X), spread_kept(rows), np.full((4, len(told)), np.nan)
     for i in np.flatnonzero(told):
-        out[:, i] = [column[0] for column in wider_fit(rows, y, np.c_[Z[:, i], singles], left)]
+        out[:, [i]] = wider_fit(rows, y, np.c_[Z[:, i], singles], left, first=1)
     return out

@@ -7,6 +7,7 @@ import statsmodels.api as sm
 import causal_prompts as cp
 from causal_prompts.banks import Bank
 from causal_prompts.factorial import factorial
+from causal_prompts.inference import clustered
 from causal_prompts.kernel import BLOCKS, ProductKernel
 from causal_prompts.inference import false_discovery
 from causal_prompts.part_effects import dependent_columns, grouped_columns, indicators, pair_effects, pairs_left, part_columns, part_effects, parts_of, tallies
@@ -453,3 +454,13 @@ def test_layout_is_what_the_parts_do_not_settle():
     assert len(moved.length) == 0 and len(moved.moved) == 6
     wordy = [p + f" Mind {'w' * (i + 1)}" + " and so on" * (i * 7 % 30) + "." for i, p in enumerate(prompts)] # a sentence of its own
     assert len(layout(wordy).length) == 2
+
+def test_errors_of_the_first_columns_are_those_of_a_fit_that_gives_all():
+    rng = np.random.default_rng(0)
+    X, cluster = rng.normal(size=(120, 6)), rng.integers(0, 30, 120)
+    cluster, y = pd.factorize(cluster)[0], rng.normal(size=120)
+    whole, some = (clustered(X, y, cluster, np.ones(120), first=first) for first in (None, 2))
+    for name in ("se", "df"):
+        assert some[name].shape == (2,)
+        np.testing.assert_allclose(some[name], whole[name][:2], rtol=1e-12)
+    np.testing.assert_array_equal(some["beta"], whole["beta"])
