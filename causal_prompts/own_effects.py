@@ -83,8 +83,8 @@ def _clusters(rows):
 def wider_fit(
     rows: Rows, y: np.ndarray, # a log, opened by a route; (n,) what is left of the score
     X: np.ndarray, # (n, k) what is left of parts, independent columns
-    left: np.ndarray | None, # (n,) share of its spread that a residual keeps
-    first: int | None = None, # of how many columns errors are wanted; None: of all
+    left: np.ndarray | None, # (n,) share of spread kept
+    first: int | None = None, # columns whose errors are wanted; None: all
 ) -> tuple: # (k,) or (first,) each: coefficients, errors, df, whether by query alone
     "Least squares, errors by query and by what prompts do beyond the columns."
     codes, spent = _clusters(rows), len(np.unique(rows.g)) if rows.route.within_query else 1
@@ -92,5 +92,5 @@ def wider_fit(
     fit = clustered(X, y, codes[0], left=left, **how)
     se, df = fit["se"], fit["df"]
     k, beta = len(se), fit["beta"][: len(se)]
-    if X.shape[1] >= codes[1].max(): return beta, se, df, np.full(k, True) # nothing is left to tell how prompts differ
+    if X.shape[1] >= codes[1].max(): return beta, se, df, np.full(k, True) # nothing tells how prompts differ
     return beta, *_with_own(se, df, *_own_effects(rows, y, X, fit, left, codes, how)), np.full(k, False)

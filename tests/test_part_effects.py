@@ -7,9 +7,8 @@ import statsmodels.api as sm
 import causal_prompts as cp
 from causal_prompts.banks import Bank
 from causal_prompts.factorial import factorial
-from causal_prompts.inference import clustered
 from causal_prompts.kernel import BLOCKS, ProductKernel
-from causal_prompts.inference import false_discovery
+from causal_prompts.inference import clustered, false_discovery
 from causal_prompts.part_effects import dependent_columns, grouped_columns, indicators, pair_effects, pairs_left, part_columns, part_effects, parts_of, tallies
 from causal_prompts.part_space import PART_BLOCKS, PartSpace
 from causal_prompts.parts import Parts
