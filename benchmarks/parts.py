@@ -1,6 +1,6 @@
 """Prompts as parts: is the effect of a sentence found, is a combination that nobody tried scored, and is nothing lost where prompts share nothing?
 
-    python benchmarks/parts.py                                  # everything, about an hour on 2 cores
+    python benchmarks/parts.py                                  # everything, about an hour on one core
     python benchmarks/parts.py --only value --seeds 3 --calls 120 600
 
 value: a factorial log of n calls on two simulated worlds (12 ideas, 5 kinds of queries, exact truth; the served one, in which difficulty matters more
