@@ -204,6 +204,18 @@ def joined(self: Bank,
     "The base and these wordings as one text."
     return self.separator.join(filter(None, [self.base, *texts]))
 
+# %% ../nbs/626_banks.ipynb #837fc7a1
+@patch
+def texts(self: Bank,
+    codes, # (n, n_slots) for each slot the number of one of its `options`
+) -> list[str]: # (n,)
+    "The prompts with these options."
+    slots, wordings, out = self.options, self.parts["wordings"].tolist(), []
+    for code in codes:
+        chosen = sorted(options[k] for options, k in zip(slots, code) if options[k] is not None)
+        out.append(self.joined(wordings[at][wording] for at, wording in chosen))
+    return out
+
 # %% ../nbs/626_banks.ipynb #9e3de770
 def _allowed_set(bank, ids):
     "The rows of these parts, or an error where they may not stand together."

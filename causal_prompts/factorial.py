@@ -97,16 +97,6 @@ def _held_by(bank, codes):
         held[np.flatnonzero(at >= 0), at[at >= 0]] = True
     return held
 
-# %% ../nbs/628_factorial.ipynb #b2294747
-def _texts_of_codes(bank, codes):
-    "The prompt of each row of options."
-    slots, texts = bank.options, bank.parts["wordings"].tolist()
-    out = []
-    for row in codes:
-        chosen = sorted(options[code] for options, code in zip(slots, row) if options[code] is not None)
-        out.append(bank.joined(texts[at][k] for at, k in chosen))
-    return out
-
 # %% ../nbs/628_factorial.ipynb #37184cd2
 def _optimal_codes(bank, n, random, most=512):
     "n prompts that separate the parts best, of all sets there are or of `most` drawn at random."
@@ -289,7 +279,7 @@ _CELL = ["query_id", "prompt_id", "repeat", "propensity", "kind", "query_chance"
 
 def _prompt_rows(bank, codes):
     "prompt_id, prompt, and a column of truth values a part."
-    texts = _texts_of_codes(bank, codes)
+    texts = bank.texts(codes)
     table = pd.DataFrame(dict(prompt_id=[content_id(t) for t in texts], prompt=texts))
     return pd.concat([table, pd.DataFrame(_held_by(bank, codes), columns=bank.ids)], axis=1)
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROUNDING', 'PART_KEYS', 'occurrences', 'parts_of', 'shared_levels', 'tallies', 'indicators', 'varied_pairs',
-           'grouped_columns', 'dependent_columns', 'part_columns', 'part_effects', 'constant_sums', 'alikeness',
-           'pairs_left', 'pair_effects']
+           'grouped_columns', 'dependent_columns', 'part_columns', 'part_effects', 'lone_columns', 'constant_sums',
+           'independent_columns', 'alikeness', 'pairs_left', 'pair_effects']
 
 # %% ../nbs/308_part_effects.ipynb #bcd0caec
 import warnings
@@ -189,7 +189,7 @@ def part_effects(
     if not levels: return _no_effects()
     first = grouped_columns(P[np.unique(some.p)])
     cols = np.unique(first)
-    X = rows.route.residual(rows, np.c_[P[:, cols], _lone_columns(some, every)][rows.p])[keep]
+    X = rows.route.residual(rows, np.c_[P[:, cols], lone_columns(some, every)][rows.p])[keep]
     mixed, sets = _tied_parts(some, P[:, cols], X)
     fits = _fitted_parts(some, y[keep], X, mixed, sets, None if left is None else left[keep])
     return _part_table(_described(some, P, levels, every, first), cols, fits, _apart(mixed, sets), alpha)
@@ -206,7 +206,9 @@ def _tied_by_prompts(P):
     "(k, k) which columns of zeros and ones depend on each other, whatever is taken off them: the prompts are too few."
     return dependent_columns(P - P.mean(0))
 
-def _lone_columns(rows, every):
+def lone_columns(
+    rows: Rows, every: pd.DataFrame, # a log as arrays, occurrences in all of its prompts
+) -> np.ndarray: # (n_p, k)
     "Parts of a single prompt, to be held fixed where prompts are at least twice the parts; else none."
     here, count = np.unique(rows.p), _in_rows(rows, every).groupby("part")["prompt"].nunique()
     few = (count < len(here)).sum() <= len(here) / 2
@@ -251,14 +253,16 @@ def _fitted_parts(rows, y, X, mixed, sets, left):
     if not clear.any(): return out
     if not rows.route.within_query: # some of the rows have a mean of their own
         y, X = y - np.average(y, weights=rows.w), X - np.average(X, axis=0, weights=rows.w)
-    rest = _basis(X[:, np.r_[np.flatnonzero(~clear), k:X.shape[1]]]) # held fixed, not estimated
+    rest = independent_columns(X[:, np.r_[np.flatnonzero(~clear), k:X.shape[1]]]) # held fixed, not estimated
     for implied in ((-1, 0) if sets else (-1,)): # the second fit gives what the first implies
         shown, Z = _against_average(X[:, :k], clear, sets, implied)
         out[:, shown] = wider_fit(rows, y, np.c_[Z, rest], left, first=len(shown))
     return out
 
 # %% ../nbs/308_part_effects.ipynb #3a9ceb42
-def _basis(F):
+def independent_columns(
+    F: np.ndarray, # (n, k) what is left of zeros and ones
+) -> np.ndarray: # (n, rank) orthonormal
     "Independent columns that span the same."
     if not F.shape[1]: return F
     U, s, _ = np.linalg.svd(F, full_matrices=False)
@@ -331,7 +335,7 @@ def pairs_left(
     Z: np.ndarray, # (n, m) of products of two, likewise
 ) -> tuple: # (m,) shares, (m,) sums of squares, (m, m) 1 where two are the same, -1 opposite, else 0
     "What the single parts leave of each pair, and which pairs are then the same."
-    basis = _basis(X)
+    basis = independent_columns(X)
     E = Z - basis @ (basis.T @ Z)
     own, rest = _lengths(Z)**2, (E**2).sum(0)
     left = np.where(rest > 1e-8 * own, rest / own, 0.)
@@ -384,7 +388,7 @@ def _pair_names(rows, pairs, both, levels, every, alike):
 # %% ../nbs/308_part_effects.ipynb #06bc5374
 def _pair_fits(rows, y, X, Z, told):
     "(4, m) coefficient, error, degrees of freedom, by query alone of each product beside the single parts."
-    singles, left, out = _basis(X), spread_kept(rows), np.full((4, len(told)), np.nan)
+    singles, left, out = independent_columns(X), spread_kept(rows), np.full((4, len(told)), np.nan)
     for i in np.flatnonzero(told):
         out[:, [i]] = wider_fit(rows, y, np.c_[Z[:, i], singles], left, first=1)
     return out

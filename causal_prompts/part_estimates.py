@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import orth
 
 from .core import Finding
 from .inference import clustered, spread_kept
-from .part_effects import indicators, part_columns, ROUNDING
+from .part_effects import independent_columns, lone_columns, part_columns
 
 # %% ../nbs/414_part_estimates.ipynb #f12e965e
 class PartEstimates(NamedTuple):
@@ -91,16 +90,8 @@ def _estimates_of_table(table, name):
 def _effect_columns(rows, parts, estimated):
     "(n, k) what is left of the columns of an effect's fit: of the parts estimated, then of those held fixed."
     P, levels, every = part_columns(rows, parts)
-    here = every[every["prompt"].isin(rows.p)]
-    count, n = here.groupby("part")["prompt"].nunique(), len(np.unique(rows.p))
-    lone = list(count.index[count == 1]) if (count < n).sum() <= n / 2 else [] # where most parts are shared
-    fixed = indicators(every["prompt"], every["part"], len(P), lone)
-    return rows.route.residual(rows, np.c_[P[:, pd.Index(levels).get_indexer(estimated)], fixed][rows.p])
-
-def _span(X):
-    "Independent columns that span the same."
-    X = X[:, (X**2).mean(0) > ROUNDING**2]
-    return orth(X, rcond=1e-7) if X.shape[1] else X
+    own = P[:, pd.Index(levels).get_indexer(estimated)]
+    return rows.route.residual(rows, np.c_[own, lone_columns(rows, every)][rows.p])
 
 # %% ../nbs/414_part_estimates.ipynb #098dd136
 def _influences(reward, effects):
@@ -111,7 +102,7 @@ def _influences(reward, effects):
     X, w = _effect_columns(rows, reward.parts_, effects["part"]), rows.w
     if not rows.route.within_query: y, X = y - np.average(y, weights=w), X - np.average(X, axis=0, weights=w)
     at, k = np.flatnonzero(known), known.sum()
-    X = np.c_[X[:, at], _span(np.delete(X, at, axis=1))]
+    X = np.c_[X[:, at], independent_columns(np.delete(X, at, axis=1))]
     fit = clustered(X, y, rows.cluster, w, constant=not rows.route.conditions, left=spread_kept(rows))
     texts = np.array(rows.queries, object)[rows.q[np.unique(rows.cluster, return_index=True)[1]]]
     psi = pd.DataFrame(fit["psi"][:, :k], texts, effects["part"][known]).groupby(level=0, sort=False).sum()

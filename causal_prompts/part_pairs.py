@@ -20,11 +20,6 @@ def _edit_name(bank, slot, low, high):
     if before[0] != after[0]: return f"{ids[after[0]]} instead of {ids[before[0]]}"
     return f"{ids[after[0]]}: wording {after[1] + 1} instead of {before[1] + 1}"
 
-def _text_of_code(bank, code):
-    "The prompt of an option in each slot."
-    chosen = sorted(options[k] for options, k in zip(bank.options, code) if options[k] is not None)
-    return bank.joined(bank.parts["wordings"].iloc[at][wording] for at, wording in chosen)
-
 # %% ../nbs/632_part_pairs.ipynb #1b3feb69
 def _change(bank, slot, old, new):
     "What is done to the base prompt."
@@ -36,9 +31,9 @@ def _pair_rows(bank, drawn):
     "A row per pair (base code, slot, new option)."
     rows = []
     for code, slot, new in drawn:
-        old, two = code[slot], []
-        for k in sorted((old, new)): two.append(_text_of_code(bank, (*code[:slot], k, *code[slot + 1:])))
-        rows.append((_edit_name(bank, slot, *sorted((old, new))), _change(bank, slot, old, new), *two))
+        two = sorted((code[slot], new))
+        both = bank.texts((*code[:slot], k, *code[slot + 1:]) for k in two)
+        rows.append((_edit_name(bank, slot, *two), _change(bank, slot, code[slot], new), *both))
     table = pd.DataFrame(rows, columns=["edit", "change", "prompt", "edited"])
     table = table.drop_duplicates(["prompt", "edited"], ignore_index=True)
     ids = dict(prompt_id=table["prompt"].map(content_id), edited_id=table["edited"].map(content_id))
