@@ -2924,6 +2924,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'causal_prompts/part_pairs.py'),
                                            'causal_prompts.part_pairs._pair_rows': ( 'part_pairs.html#_pair_rows',
                                                                                      'causal_prompts/part_pairs.py'),
+                                           'causal_prompts.part_pairs._refuse_bare': ( 'part_pairs.html#_refuse_bare',
+                                                                                       'causal_prompts/part_pairs.py'),
                                            'causal_prompts.part_pairs._some_pairs': ( 'part_pairs.html#_some_pairs',
                                                                                       'causal_prompts/part_pairs.py'),
                                            'causal_prompts.part_pairs._wanted_parts': ( 'part_pairs.html#_wanted_parts',

@@ -334,7 +334,8 @@ def grader_of(
     if name not in GRADERS: raise ValueError(f"grader must be one of {', '.join(GRADERS)}, got {name!r}")
     if name != "label": return GRADERS[name]()
     if "reference" not in items:
-        raise ValueError(f"the grader label needs the column reference, got {list(items.columns)}")
+        raise ValueError(f"the grader label needs the column reference, got {list(items.columns)}; add "
+                         "it, or name another grader")
     return label(sorted(set(items["reference"])))
 
 # %% ../nbs/616_graders.ipynb #98be10d3

@@ -84,19 +84,24 @@ def _drawn_changes(bank, wanted, n, random):
     return list(found.values())
 
 # %% ../nbs/632_part_pairs.ipynb #ce7e775d
+def _refuse_bare(bank):
+    "An error where a prompt could be empty."
+    if bank.base.strip() or bank.parts["required"].any(): return
+    raise ValueError("a prompt must have text when no part is in, got a bank without a base or a required part; "
+                     "give it one: Bank.of(parts, base='Answer the question.')")
+
+# %% ../nbs/632_part_pairs.ipynb #cf7159f3
 def _wanted_parts(bank, parts):
     "Ids of the parts that pairs are about: those that can come and go."
-    if not bank.base.strip() and not bank.parts["required"].any():
-        raise ValueError("a prompt must have text when no part is in, got a bank without a base or a required part; "
-                         "give it one: Bank.of(parts, base='Answer the question.')")
     varied = [bank.ids[o[0]] for options in bank.options if len(options) > 1 for o in options if o is not None]
     if parts is None: parts = varied
     parts = list(dict.fromkeys([parts] if isinstance(parts, str) else parts))
     refuse_strangers(parts, bank.ids, "parts")
     if still := [p for p in parts if p not in varied]:
-        raise ValueError(f"a part must be able to come or go, got {still[0]!r}, which is required and has one wording")
-    if not parts: raise ValueError("parts must hold at least one part that can come or go, got none")
-    return list(dict.fromkeys(parts))
+        raise ValueError(f"a part must be able to come or go, got {still[0]!r}, which is required and has one "
+                         "wording; give it another wording, or leave it out of parts")
+    if parts: return parts
+    raise ValueError("parts must hold at least one part that can come or go, got none; name some, or pass None")
 
 # %% ../nbs/632_part_pairs.ipynb #fdef3b9a
 def part_pairs(
@@ -108,6 +113,7 @@ def part_pairs(
 ) -> pd.DataFrame: # pair, edit, change, prompt_id (without), prompt, edited_id (with), edited
     "Pairs of prompts that differ in one part."
     bank = bank if isinstance(bank, Bank) else Bank.of(bank)
+    _refuse_bare(bank)
     wanted, random = _wanted_parts(bank, parts), rng(random_state, "part pairs")
     if n is not None: whole_number(n, "n")
     if base is None: drawn = _drawn_changes(bank, wanted, n or 8 * len(wanted), random)
@@ -118,7 +124,8 @@ def part_pairs(
 # %% ../nbs/632_part_pairs.ipynb #964a66e3
 def _some_pairs(table, n, random):
     "n of the pairs, drawn at random."
-    if n > len(table): raise ValueError(f"n must be at most {len(table)}, the different pairs found, got {n}")
+    if n > len(table): raise ValueError(f"n must be at most {len(table)}, the different pairs found, got {n}; "
+                                         "ask for fewer, or give the bank more parts")
     kept = np.sort(random.permutation(len(table))[:n])
     return table.iloc[kept].assign(pair=np.arange(n)).reset_index(drop=True)
 

@@ -47,8 +47,8 @@ def _check_settings(world):
         raise ValueError(f"confounding must be a finite number >= 0, got {world.confounding!r}; "
                          "0 is a randomised log, 1 a strongly confounded one")
     if not 0 < world.effect_size <= 2:
-        raise ValueError(f"effect_size must lie above 0 and be at most 2, got {world.effect_size!r}; with 1 the "
-                         "difficulty of a query matters more than any prompt")
+        raise ValueError(f"effect_size must lie above 0 and be at most 2, got {world.effect_size!r}; choose 1, "
+                         "with which difficulty matters more than any prompt, or up to twice that")
     for name in ("repeats", "prompts_per_query"): whole_number(getattr(world, name), name)
     rng(world.seed)
 
