@@ -6,6 +6,7 @@
 __all__ = ['CrossProducts', 'crossed_rows', 'RowFeatures', 'CountFeatures', 'GroupFeatures', 'residual_features']
 
 # %% ../nbs/309_cross_products.ipynb #75b45b89
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,6 +111,19 @@ def scatter(
         sums = sparse.csr_matrix((self.rows.w[at] * e[at], (own, np.arange(len(at))))) @ self._at(at)
         total += (sums**2).sum()
     return float(total)
+
+# %% ../nbs/309_cross_products.ipynb #9ec46090
+@patch
+def part(
+    self: RowFeatures,
+    keep: np.ndarray, # (n,) bool, or row numbers
+): # of the same kind
+    "The residual features of some rows."
+    rows = self.rows.take(keep)
+    if not rows.route.learns_prompt: return type(self)(rows, self.A, self.X, self.crossed)
+    out = copy(self)
+    out.rows, out.R = rows, self.R[keep]
+    return out
 
 # %% ../nbs/309_cross_products.ipynb #f7bf1958
 class CountFeatures(RowFeatures):
