@@ -134,9 +134,8 @@ class CountFeatures(RowFeatures):
         share = np.bincount(rows.p, rows.w, len(self.A)) / rows.w.sum()
         self.A = self.A - share @ self.A
 
-    def _table(self, values, unit=None):
-        unit = self.unit if unit is None else unit
-        return sparse.csr_matrix((values, (unit, self.rows.p)), shape=(unit.max(initial=0) + 1, len(self.A)))
+    def _table(self, values):
+        return sparse.csr_matrix((values, (self.unit, self.rows.p)), shape=(len(self.x), len(self.A)))
 
     def _shape(self): return self.A.shape[1], len(self.crossed), self.X.shape[1]
 
@@ -153,6 +152,7 @@ def _moments(self: CountFeatures, counts):
     S[:, k, j] = S[:, j, k]
     return S
 
+# %% ../nbs/309_cross_products.ipynb #472cc60c
 @patch
 def _raw(self: CountFeatures, counts):
     "Cross products of the features, nothing taken off."
@@ -170,7 +170,7 @@ def _raw(self: CountFeatures, counts):
 @patch
 def _sums(self: CountFeatures, y):
     score = self._table(self.rows.w * y)
-    by_query = score.T @ np.c_[np.ones(score.shape[0]), self.x] # (n_p, 1 + d_x)
+    by_query = score.T @ np.c_[np.ones(len(self.x)), self.x] # (n_p, 1 + d_x)
     b = self.A.T @ by_query[:, 0], self.A[:, self.crossed].T @ by_query[:, 1:]
     return self._gram(self._table(self.rows.w)), np.r_[b[0], b[1].ravel()]
 
@@ -191,8 +191,8 @@ def predicted(self: CountFeatures, w):
 def scatter(self: CountFeatures, e):
     "Squares of the sums of features times what is left, over each query."
     cluster, total = self.rows.cluster, 0.
-    left = self._table(self.rows.w * e, cluster)
-    length = np.zeros(left.shape[0])
+    length = np.zeros(cluster.max(initial=0) + 1)
+    left = sparse.csr_matrix((self.rows.w * e, (cluster, self.rows.p)), shape=(len(length), len(self.A)))
     length[cluster] = (self.X**2).sum(1)[self.rows.q]
     for at in _slices(len(length)):
         sums = left[at] @ self.A
