@@ -96,18 +96,18 @@ def predicted(
     "What the features predict of each row's residual score."
     return np.concatenate([self._at(at) @ w for at in _slices(len(self.rows.y))])
 
+# %% ../nbs/309_cross_products.ipynb #3c304299
 @patch
 def scatter(
     self: RowFeatures,
     e: np.ndarray, # (n,) what the features leave of the score
 ) -> float:
     "Squares of the sums of features times what is left, over each query: what errors of whole queries add up to."
-    order = np.argsort(self.rows.cluster, kind="stable")
-    cluster, total = self.rows.cluster[order], 0.
-    ends = np.r_[np.flatnonzero(np.diff(cluster)) + 1, len(order)] # where a query ends
-    cuts = np.unique(np.r_[0, ends[np.searchsorted(ends, np.arange(50_000, len(order), 50_000))], len(order)])
-    for lo, hi in zip(cuts[:-1], cuts[1:]):
-        at, own = order[lo:hi], pd.factorize(cluster[lo:hi])[0]
+    order, total = np.argsort(self.rows.cluster, kind="stable"), 0.
+    first = np.flatnonzero(np.diff(self.rows.cluster[order], prepend=-1)) # row of each query's first
+    some = np.array_split(first, len(order) // 50_000 + 1) # whole queries at a time
+    for at in np.split(order, [part[0] for part in some[1:]]):
+        own = pd.factorize(self.rows.cluster[at])[0]
         sums = sparse.csr_matrix((self.rows.w[at] * e[at], (own, np.arange(len(at))))) @ self._at(at)
         total += (sums**2).sum()
     return float(total)
