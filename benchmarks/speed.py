@@ -1,8 +1,8 @@
 """How long a fit takes and how much memory it needs, how fast candidates are scored, how fast texts are embedded.
 
-    python benchmarks/speed.py [--quick] [--parts fit averages score embed start] [--rows 1000 10000 100000 1000000] [--d-t 5 20 50] [--repeats 3]
+    python benchmarks/speed.py [--quick] [--parts fit averages score embed start] [--rows 1000 10000 100000 1000000] [--repeats 3]
 
-*fit*: `CausalReward(learner="kernel", folds=0)` on synthetic logs, four prompts a query, 200 prompts. An encoder that makes structured vectors out of nothing takes the place of the language model, so what is timed is everything after
+*fit*: `CausalReward()` on synthetic logs, four prompts a query, 200 prompts, beside naive boosting, a ranker and the paper's forest. An encoder that makes structured vectors out of nothing takes the place of the language model, so what is timed is everything after
 embedding. Each fit has a process of its own, whose peak memory is the operating system's figure. *score*: `effect` for 1,000 queries x 10,000 prompts, against EconML's `.effect` called for one candidate after another, in one process.
 *averages*: average effects of 200 prompts over a baseline with their intervals, from residual scores, four prompts a query, each in a process of its own.
 *embed*: texts a second of the default encoder, from the model, from the disk cache and from memory. *start*: what `causal-prompts --help` and the help of each verb take, in seconds of processor time (user and system) of a fresh process. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
@@ -72,20 +72,27 @@ def synthetic(rows, seed, encoder):
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10) # MB
 
 
-def one_fit(rows, d_t, seed):
+MODELS = dict(causal="CausalReward", naive="NaiveReward (LightGBM)", ranker="CausalReward(learner='ranker')", paper="CPOReward (the paper's forest)")
+LARGEST = dict(causal=10**6, naive=10**6, ranker=10**5, paper=2000) # rows
+
+def made(model, encoder):
+    from causal_prompts import CausalReward, CPOReward, NaiveReward
+    return dict(causal=CausalReward, naive=NaiveReward, paper=CPOReward, ranker=lambda encoder: CausalReward(learner="ranker", encoder=encoder))[model](encoder=encoder)
+
+
+def one_fit(rows, model, seed):
     "Seconds and megabytes of one fit; how well the effects of the log's prompts come out, to show that it was one."
-    from causal_prompts import CausalReward
-    CausalReward(learner="kernel", folds=0, encoder=FakeEncoder()).fit(synthetic(400, 0, FakeEncoder())) # imports
+    made(model, FakeEncoder()).fit(synthetic(400, 0, FakeEncoder())) # imports
     encoder = FakeEncoder()
-    start = time.perf_counter(); log = synthetic(rows, seed, encoder); made, before = time.perf_counter() - start, peak()
-    start = time.perf_counter()
-    reward = CausalReward(learner="kernel", folds=0, d_t=d_t, encoder=encoder).fit(log)
-    seconds, after = time.perf_counter() - start, peak()
+    log = synthetic(rows, seed, encoder)
+    before, start, busy = peak(), time.perf_counter(), time.process_time()
+    reward = made(model, encoder).fit(log)
+    seconds, busy, after = time.perf_counter() - start, time.process_time() - busy, peak()
     some = np.arange(300)
     tau = reward.effect([f"query {i}" for i in some], list(reward.prompts_["prompt"]))
     numbers = reward.prompts_["prompt"].str.split().str[1].astype(int).to_numpy()
     truth = true_effects(encoder, some, numbers)
-    return dict(rows=len(log), d_t=d_t, seed=seed, seconds=seconds, making_the_log=made, peak_mb=after, before_mb=before,
+    return dict(seconds=seconds, processor_seconds=busy, peak_mb=after, before_mb=before,
                 correlation=float(np.corrcoef((tau - tau.mean(1, keepdims=True)).ravel(), (truth - truth.mean(1, keepdims=True)).ravel())[0, 1]))
 
 
@@ -120,26 +127,45 @@ def spread(values): return dict(median=statistics.median(values), min=min(values
 def shown(s, fmt=".2f"): return f"{s['median']:>10{fmt}}{s['min']:>10{fmt}}{s['max']:>10{fmt}}"
 
 
+def in_a_process(*asked):
+    "What a fresh process prints last, as JSON; None where it failed, with what it said."
+    done = subprocess.run([sys.executable, __file__, *map(str, asked)], capture_output=True, text=True)
+    if not done.returncode: return json.loads(done.stdout.splitlines()[-1])
+    print(f"{' '.join(map(str, asked))} failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f'ended by signal {-done.returncode}'}", flush=True)
+
+
+def growth(found, least=10**4):
+    "Exponent of growth: slope of log seconds on log rows from `least` rows, with a 95% interval; None below three sizes."
+    from scipy import stats
+    some = [(row["rows"], s) for row in found for s in row["runs"] if row["rows"] >= least]
+    if len({n for n, _ in some}) < 2: return None
+    fit = stats.linregress(*np.log(np.array(some, float)).T)
+    half = stats.t.ppf(.975, max(len(some) - 2, 1)) * fit.stderr
+    return dict(exponent=fit.slope, lo=fit.slope - half, hi=fit.slope + half, from_rows=least)
+
+
 def fit_part(args):
-    "Fits of every size, each in a fresh process."
-    print(f"{'fit':<8}{'rows':>10}{'d_t':>5}{'seconds':>10}{'min':>10}{'max':>10}{'peak MB':>10}{'before':>10}{'r':>7}")
-    out = []
+    "Fits of every size and model, each in a fresh process; models take turns, so that a busy machine is busy for all."
+    print(f"{'fit':<10}{'rows':>10}{'seconds':>10}{'min':>10}{'max':>10}{'processor':>10}{'peak MB':>10}{'before':>10}{'r':>7}{'x causal':>10}")
+    out = {model: [] for model in MODELS}
     for rows in args.rows:
-        for d_t in args.d_t:
-            runs = []
-            for seed in range(args.repeats):
-                done = subprocess.run([sys.executable, __file__, "--one", str(rows), str(d_t), str(seed)], capture_output=True, text=True)
-                if done.returncode:
-                    print(f"{'':<8}{rows:>10,}{d_t:>5}  failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f'ended by signal {-done.returncode}'}", flush=True)
-                    break
-                runs.append(json.loads(done.stdout.splitlines()[-1]))
-            if not runs: continue
-            row = dict(rows=rows, d_t=d_t, seconds=spread([r["seconds"] for r in runs]), peak_mb=spread([r["peak_mb"] for r in runs]),
-                       before_mb=spread([r["before_mb"] for r in runs]), correlation=spread([r["correlation"] for r in runs]))
-            print(f"{'':<8}{rows:>10,}{d_t:>5}{shown(row['seconds'])}{row['peak_mb']['median']:>10,.0f}{row['before_mb']['median']:>10,.0f}{row['correlation']['median']:>7.2f}", flush=True)
-            out.append(row)
-    print("'before' is the peak before the fit (interpreter, libraries, the log); r is the correlation of estimated with true effects, query by query.\n")
-    return out
+        asked = [model for model in MODELS if rows <= LARGEST[model]]
+        runs = {model: [] for model in asked}
+        for seed in range(args.repeats):
+            for model in asked:
+                if found := in_a_process("--one", rows, model, seed): runs[model].append(found)
+        for model in asked:
+            if not runs[model]: continue
+            ratios = [r["processor_seconds"] / c["processor_seconds"] for r, c in zip(runs[model], runs["causal"])]
+            row = dict(rows=rows, runs=[r["seconds"] for r in runs[model]], times_causal=spread(ratios)) | {name: spread([r[name] for r in runs[model]]) for name in runs[model][0]}
+            print(f"{model:<10}{rows:>10,}{shown(row['seconds'])}{row['processor_seconds']['median']:>10.2f}{row['peak_mb']['median']:>10,.0f}{row['before_mb']['median']:>10,.0f}{row['correlation']['median']:>7.2f}{row['times_causal']['median']:>10.2f}", flush=True)
+            out[model].append(row)
+    grown = {model: growth(found) for model, found in out.items()}
+    for model, g in grown.items():
+        if g: print(f"{MODELS[model]}: seconds grow as rows to the power {g['exponent']:.2f} ({g['lo']:.2f} to {g['hi']:.2f}) from {g['from_rows']:,} rows.")
+    print("'processor' is the time that the process had a processor; 'before' is the peak before the fit (interpreter, libraries, the log); r is the correlation of estimated with true effects, query by query; "
+          "'x causal' compares processor times in the same round.\n")
+    return dict(models=MODELS, sizes=out, growth=grown)
 
 
 def averages_part(args):
@@ -148,8 +174,7 @@ def averages_part(args):
     out = []
     for route in ("within", "naive"):
         for rows in [10**4] if args.quick else AVERAGES["rows"]:
-            runs = [json.loads(subprocess.run([sys.executable, __file__, "--average", str(rows), route, str(seed)], capture_output=True, text=True, check=True).stdout.splitlines()[-1])
-                    for seed in range(args.repeats)]
+            runs = [in_a_process("--average", rows, route, seed) for seed in range(args.repeats)]
             row = dict(route=route, rows=rows) | {name: spread([r[name] for r in runs]) for name in runs[0]}
             print(f"{route:<10}{rows:>10,}{shown(row['seconds'])}{row['processor_seconds']['median']:>10.2f}{row['peak_mb']['median']:>10,.0f}{row['before_mb']['median']:>10,.0f}{row['correlation']['median']:>7.2f}", flush=True)
             out.append(row)
@@ -262,14 +287,13 @@ def main():
     parser.add_argument("--quick", action="store_true", help="small sizes and one repeat: a smoke test, written nowhere")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--rows", nargs="+", type=int, default=[10**3, 10**4, 10**5, 10**6])
-    parser.add_argument("--d-t", nargs="+", type=int, default=[5, 20, 50])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--one", nargs=3, type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--average", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.one: return print(json.dumps(one_fit(*args.one)))
+    if args.one: return print(json.dumps(one_fit(int(args.one[0]), args.one[1], int(args.one[2]))))
     if args.average: return print(json.dumps(one_average(int(args.average[0]), args.average[1], int(args.average[2]))))
-    if args.quick: args.rows, args.d_t, args.repeats = [1000, 10_000], [5, 50], 1
+    if args.quick: args.rows, args.repeats = [1000, 10_000], 1
     found = {part: PARTS[part](args) for part in args.parts}
     if args.quick: return
     former = json.loads(OUT.read_text()) if OUT.exists() else {}

@@ -9,7 +9,7 @@ __all__ = ['twin_prompts', 'with_twins', 'pair_predictions', 'NaiveReward']
 import numpy as np
 from fastcore.basics import patch
 
-from .rewards import Reward
+from .rewards import few_threads, Reward
 from .rows import fitted_pca, is_binary, regressor, training_rows
 from .support import indistinct
 from .triplets import Triplets
@@ -65,6 +65,7 @@ class NaiveReward(Reward):
 
 # %% ../nbs/405_naive.ipynb #d1b8b166
 @patch
+@few_threads
 def fit(
     self: NaiveReward,
     log: Triplets,
