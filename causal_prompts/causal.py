@@ -24,8 +24,8 @@ from .inference import contrasts
 from .kernel import ProductKernel
 from .part_effects import part_effects
 from .parts import Parts
-from .race import (BEATS_NAIVE, beside_naive, enough_queries, held_out_unit, LEARNERS, NaiveRival, race, RACE_FORM,
-                                 race_advice, race_said, race_shown, race_table, sampled, winner)
+from .race import (BEATS_NAIVE, beside_naive, enough_queries, held_out_unit, LEARNERS, NaiveRival, race,
+                                 RACE_FORM, race_advice, race_said, race_shown, race_table, sampled, winner)
 from .rewards import few_threads, Reward
 from .routes import contradiction, Opening, Route
 from .rows import comparable, ess, expected_score, most_levels, varying_covariates
@@ -47,9 +47,9 @@ class CausalReward(_Identified):
 
     def __init__(
         self, route: str = "auto", # 'auto', 'within', 'weighted' or 'dml'
-        learner: str = "auto", # 'kernel' (auto), 'ranker' (within), 'forest'; or 'race': the best of them
+        learner: str = "auto", # 'kernel' (auto), 'ranker', 'forest'; 'race': the best
         d_x: int = 12, d_t: int = 40, # smooth features of queries and of prompts
-        folds: int = 5, # of cross-fitting; 0: no comparison with naive boosting
+        folds: int = 5, # of cross-fitting; 0: no comparison with naive
         encoder=None, # has .encode(texts, role=...); None: TextEncoder()
         baseline: str | None = None, # None: called so, else most logged
         parts="auto", # 'auto', None (whole prompts only), or a corrected Parts
@@ -239,8 +239,7 @@ def _choose_learner(self: CausalReward, rows, m, makers):
     if len(makers) == 1 or not (self.folds and enough_queries(rows)): return first, None
     rows, m = sampled(rows, m, self.random_state)
     rivals = makers | dict(naive=lambda: NaiveRival.of(self))
-    predictions = race(rivals, rows, m, self.folds, self.random_state)
-    table = race_table(rows.y - m, predictions, rows)
+    table = race_table(rows.y - m, race(rivals, rows, m, self.folds, self.random_state), rows)
     return winner(table, list(makers)), table
 
 @patch
@@ -300,6 +299,7 @@ def _identification_finding(reward, rows, table):
         facts=dict(route=reward.route_, learner=reward.learner_, explained=own.explained,
                    naive=naive.explained, gap=gap))
 
+# %% ../nbs/410_causal.ipynb #3f22b4f7
 @few_threads
 def _compared(reward, log):
     "The finding, and the comparison made for it."
