@@ -39,6 +39,7 @@ def warn_fitter(
     while frame.f_code.co_name in ("checked_fit", "fit_with_few"): frame, level = frame.f_back, level + 1
     warnings.warn(text, stacklevel=level)
 
+# %% ../nbs/403_blind_texts.ipynb #e98b96ac
 def warn_blind(reward):
     "At every fit: names, and texts that share a vector."
     reward.alike_ = _indistinct_texts(reward)

@@ -49,7 +49,7 @@ class CausalReward(_Identified):
         self, route: str = "auto", # 'auto', 'within', 'weighted' or 'dml'
         learner: str = "auto", # 'kernel' (auto), 'ranker', 'forest'; 'race': the best
         d_x: int = 12, d_t: int = 40, # smooth features of queries and of prompts
-        folds: int = 5, # of cross-fitting; 0: no comparison with naive
+        folds: int = 5, # of cross-fitting; 0: naive is not met
         encoder=None, # has .encode(texts, role=...); None: TextEncoder()
         baseline: str | None = None, # None: called so, else most logged
         parts="auto", # 'auto', None (whole prompts only), or a corrected Parts

@@ -174,8 +174,7 @@ def regressor(
         return make(**_TREES, min_samples_leaf=20, random_state=random_state)
     if kind == "lightgbm":
         from lightgbm import LGBMRegressor
-        how = _TREES | QUIET_LIGHTGBM
-        return LGBMRegressor(**how, num_leaves=8, min_child_samples=20, random_state=random_state)
+        return LGBMRegressor(**_TREES, **QUIET_LIGHTGBM, num_leaves=8, random_state=random_state)
     if kind == "xgboost": return _xgboost(random_state)
     raise ValueError(f"learner must be 'boosting', 'lightgbm', 'ridge' or 'xgboost', got {kind!r}")
 
