@@ -16,7 +16,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .core import as_texts, content_id, progress
-from .text_models import BACKENDS, DEFAULT, PREFIXES, ROLES, load_model, model_source
+from .text_models import DEFAULT, PREFIXES, ROLES, checked_backend, load_model, model_source
 
 # %% ../nbs/205_embeddings.ipynb #e66b4dd8
 def cache_folder() -> Path:
@@ -95,7 +95,8 @@ def _write_vectors(file: Path, vectors: dict):
 # %% ../nbs/205_embeddings.ipynb #f2f0ec08
 class _Service:
     "A model and its vectors: copies share them, a worker process gets all but a model that can be loaded again."
-    def __init__(self, model):
+    def __init__(self, name: str, revision: str | None, model):
+        self.name, self.revision = name, revision
         self.model_given, self._model = model is not None, model
         self._memory = {} # text -> vector
         self._off = set() # uses of the disk cache that failed: "read", "write"
@@ -117,32 +118,23 @@ def _checked_prefixes(name: str, prefixes: dict | None) -> dict:
                          "use e.g. dict(query='search_query: ')")
     return prefixes
 
-# %% ../nbs/205_embeddings.ipynb #f0247f19
-def _checked_backend(backend: str, device: str | None) -> str:
-    "What runs the model, one of those there are and with a device that it has."
-    if backend not in BACKENDS: raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
-    if backend == "onnx" and device not in ("cpu", None):
-        raise ValueError(f"backend='onnx' runs on a CPU, device must be 'cpu', got {device!r}; use backend='torch'")
-    return backend
-
 # %% ../nbs/205_embeddings.ipynb #235cdc3e
 class TextEncoder(_Service):
-    "Texts to unit vectors; each unique text passes the model once."
+    "Texts to unit vectors; each is read once."
     def __init__(self,
         name: str = DEFAULT, # a hub model or the folder of a local one
         revision: str | None = None, # commit or tag on the hub
-        trust_remote_code: bool = False, # let the model run its own code
-        cache: bool | str | Path = True, # on disk: in the default folder, this one, or not
+        trust_remote_code: bool = False, # the model's own code
+        cache: bool | str | Path = True, # on disk: in cache_folder(), here, or not
         batch_size: int = 32, # texts a pass
-        device: str | None = "cpu", # as torch names it; None: the fastest found
-        prefixes: dict | None = None, # role -> text put before; None: as in PREFIXES
-        model=None, # an object with .encode(texts) -> (n, d), not loaded
-        backend: str = "torch", # what runs the model: "torch", or on a CPU "onnx" (extra onnx)
+        device: str | None = "cpu", # as torch names it; None: the fastest
+        prefixes: dict | None = None, # role -> text; None: as in PREFIXES
+        model=None, # has .encode(texts) -> (n, d)
+        backend: str = "torch", # or "onnx" (CPU)
     ):
-        super().__init__(model)
-        self.backend = _checked_backend(backend, device)
-        self.name, self.revision, self.trust_remote_code = str(name), revision, trust_remote_code
-        self.cache, self.batch_size, self.device = cache, batch_size, device
+        super().__init__(str(name), revision, model)
+        self.trust_remote_code, self.cache, self.batch_size = trust_remote_code, cache, batch_size
+        self.device, self.backend = device, checked_backend(backend, device)
         self.prefixes = _checked_prefixes(self.name, prefixes)
 
 # %% ../nbs/205_embeddings.ipynb #6018ee72

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DEFAULT', 'ROLES', 'PREFIXES', 'BUNDLED_SHA256', 'BUNDLED_FILES', 'BUNDLED_NOTES', 'BACKENDS', 'bundled_folder',
-           'verify_bundled', 'model_source', 'load_model']
+           'verify_bundled', 'model_source', 'checked_backend', 'load_model']
 
 # %% ../nbs/204_text_models.ipynb #e432cddb
 import hashlib, importlib.util, logging, os, warnings
@@ -158,9 +158,20 @@ def _by_torch(name: str, revision: str | None, **kwargs):
         return _hub_model(what, revision, **kwargs)
     except Exception as error: raise _not_loadable(name, kind, error) from error
 
-# %% ../nbs/204_text_models.ipynb #0e5ea716
+# %% ../nbs/204_text_models.ipynb #be23469f
 BACKENDS = ("torch", "onnx")
 
+def checked_backend(
+    backend: str, # what is to run a model
+    device: str | None, # as torch names it
+) -> str:
+    "The backend, if there is one of this name and it has the device."
+    if backend not in BACKENDS: raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
+    if backend == "onnx" and device not in ("cpu", None):
+        raise ValueError(f"backend='onnx' runs on a CPU, device must be 'cpu', got {device!r}; use backend='torch'")
+    return backend
+
+# %% ../nbs/204_text_models.ipynb #0e5ea716
 def _need_onnx():
     "An error that says what to install, unless all of it is."
     missing = [name for name in ("onnxruntime", "onnxscript") if importlib.util.find_spec(name) is None]
@@ -207,12 +218,12 @@ class _OnnxPass:
         return BaseModelOutput(last_hidden_state=from_numpy(found[0]))
 
 # %% ../nbs/204_text_models.ipynb #72f3a1e8
-_SHOWN = ["Yes.", "A text of some length, beside which the first one is padded.", "many words " * 200]
+_PROOF = ["Yes.", "A text of some length, beside which the first one is padded.", "many words " * 200]
 
 def _hand_over(model, inner):
     "Let ONNX runtime do the passes of a model's transformer; an error unless the vectors stay the same."
     given, by_torch = {}, inner.forward
-    read = lambda: model.encode(_SHOWN, show_progress_bar=False, normalize_embeddings=True)
+    read = lambda: model.encode(_PROOF, show_progress_bar=False, normalize_embeddings=True)
     def watched(**values):
         given.update({name: v for name, v in values.items() if hasattr(v, "numpy")})
         return by_torch(**values)
@@ -244,6 +255,6 @@ def load_model(
 ): # a SentenceTransformer
     "The model, or an error that names every remedy."
     kwargs = dict(device=device) | (dict(trust_remote_code=True) if trust_remote_code else {})
-    if backend == "torch": return _by_torch(name, revision, **kwargs)
+    if checked_backend(backend, device) == "torch": return _by_torch(name, revision, **kwargs)
     _need_onnx()
     return _through_onnx(_by_torch(name, revision, **kwargs | dict(device="cpu")), name)
