@@ -555,14 +555,16 @@ def test_a_model_that_onnx_gets_wrong_is_refused(tiny, monkeypatch, wrong, messa
 def test_a_forked_process_does_not_wait_for_its_parents_threads(tiny, backend):
     if backend == "onnx": needs_onnx()
     done = python(f"""
-import os, numpy as np
+import os, signal, numpy as np
 from causal_prompts.embeddings import TextEncoder
 texts = [f'{{chr(97 + i)}} ' * 60 for i in range(26)]
 e = TextEncoder({str(tiny)!r}, cache=False, backend={backend!r}, batch_size=64)
 E = e.encode(texts)
 e._memory.clear()
 child = os.fork()
-if not child: os._exit(0 if np.abs(e.encode(texts) - E).max() < 1e-5 else 1)
+if not child:
+    signal.alarm(60) # one that waits is ended
+    os._exit(0 if np.abs(e.encode(texts) - E).max() < 1e-5 else 1)
 print(os.waitpid(child, 0)[1])""", OMP_NUM_THREADS="2")
     assert done.stdout.strip() == "0", done.stderr
 
