@@ -5,7 +5,7 @@
 *fit*: `CausalReward()` on synthetic logs, four prompts a query, 200 prompts, beside naive boosting, a ranker and the paper's forest. An encoder that makes structured vectors out of nothing takes the place of the language model, so what is timed is everything after
 embedding. Each fit has a process of its own, whose peak memory is the operating system's figure. *score*: `effect` for 1,000 queries x 10,000 prompts, against EconML's `.effect` called for one candidate after another, in one process.
 *averages*: average effects of 200 prompts over a baseline with their intervals, from residual scores, four prompts a query, each in a process of its own.
-*embed*: texts a second of the default encoder, from the model, from the disk cache and from memory. *start*: what `causal-prompts --help` and the help of each verb take, in seconds of processor time (user and system) of a fresh process. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
+*embed*: texts a second of the default encoder, from the model by torch and by ONNX runtime, each beside the matrix products that the CPU does in the same run, from the disk cache and from memory. *start*: what `causal-prompts --help` and the help of each verb take, in seconds of processor time (user and system) of a fresh process. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
 import argparse, json, os, platform, resource, statistics, subprocess, sys, tempfile, time, warnings
 from pathlib import Path
 
@@ -235,28 +235,99 @@ def score_part(args):
 
 WORDS = "please read the question twice then write down each number and check every unit before you answer in one short line because details matter here".split()
 
-def embed_part(args):
-    "Texts a second: from the model, from the disk cache in a fresh encoder, from memory."
+LIMIT_SIZE = 2048 # rows and columns of the matrices whose product is timed
+KNOWN = (1, 100, 10_000) # texts read from the disk cache at once
+
+def matrix_limit():
+    "GFLOP a second of float32 matrix products on all threads: the best of five, of torch's or numpy's, whichever is faster."
+    import torch
+    A = np.random.default_rng(0).normal(size=(LIMIT_SIZE, LIMIT_SIZE)).astype("float32")
+    T = torch.from_numpy(A)
+    def seconds(product):
+        start = time.perf_counter(); product(); return time.perf_counter() - start
+    return 2 * LIMIT_SIZE**3 / 1e9 / min(seconds(product) for product in (lambda: T @ T, lambda: A @ A) for _ in range(5))
+
+
+def pass_gflop(config, lengths):
+    "GFLOP of one pass over texts of these numbers of tokens: in each layer four products of h x h and two of h x m a token, and two of the attention, tokens x tokens x h a text; a multiplication and an addition are two. Tokens put in as padding are no work."
+    h, m, n = config.hidden_size, config.intermediate_size, np.asarray(lengths, float)
+    return config.num_hidden_layers * (2 * n.sum() * (4 * h * h + 2 * h * m) + 4 * h * (n**2).sum()) / 1e9
+
+
+def rate(encoder, texts):
+    "Texts a second of one call."
+    start = time.perf_counter(); encoder.encode(texts); return len(texts) / (time.perf_counter() - start)
+
+
+def made_texts(n, tokens, seed):
+    r = np.random.default_rng([seed, tokens])
+    return [" ".join([f"number {i}", *r.choice(WORDS, tokens - 4)]) for i in range(n)]
+
+
+def known_part(args, folder):
+    "Texts a second from the disk cache, by texts a call, once an encoder has it open; vectors without a model, for it is not asked."
     from causal_prompts.embeddings import TextEncoder
-    n = 64 if args.quick else 512
+    class Drawn:
+        def encode(self, texts): return np.random.default_rng(len(texts)).normal(size=(len(texts), 384))
+    most = 1000 if args.quick else max(KNOWN)
+    texts, encoder, out = made_texts(most, 20, 0), TextEncoder("drawn", model=Drawn(), cache=folder, batch_size=256), {}
+    encoder.encode(texts)
+    for n in KNOWN:
+        if n > most: continue
+        calls = [texts[i:i + n] for i in range(0, most, n)][:max(1, 1000 // n)]
+        found = []
+        for _ in range(2 * args.repeats + 1):
+            encoder._memory.clear()
+            start = time.perf_counter()
+            for call in calls: encoder.encode(call)
+            found.append(n * len(calls) / (time.perf_counter() - start))
+        out[str(n)] = spread(found[1:])
+        print(f"{'disk, ' + format(n, ',') + ' a call':<28}{'':>8}{shown(out[str(n)], ',.0f')}", flush=True)
+    return out
+
+
+def embed_part(args):
+    "Texts a second: from the model by each runtime beside the CPU's matrix products, from the disk cache in a fresh encoder, from memory."
+    import importlib.util, torch
+    from causal_prompts.embeddings import TextEncoder
+    from causal_prompts.text_models import BACKENDS
+    n, loading, encoders, out = 64 if args.quick else 512, {}, {}, {}
+    backends = [b for b in BACKENDS if b == "torch" or importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnxscript")]
     TextEncoder(cache=False).encode(["load the libraries"])
-    print(f"embedding {n} texts\n{'':<28}{'tokens':>8}{'texts/s':>10}{'min':>10}{'max':>10}")
-    out = {}
+    for backend in backends:
+        start = time.perf_counter()
+        encoders[backend] = TextEncoder(cache=False, backend=backend)
+        encoders[backend].encode(["one text so that the model is loaded"])
+        loading[backend] = time.perf_counter() - start
+    model = encoders["torch"]._model
+    print(f"embedding {n} texts on {torch.get_num_threads()} threads\n{'':<28}{'tokens':>8}{'texts/s':>10}{'min':>10}{'max':>10}{'of limit':>10}")
     for target in (20, 100):
-        found = dict(model=[], disk=[], memory=[])
+        found, share, limits, apart = {b: [] for b in backends} | dict(disk=[], memory=[]), {b: [] for b in backends}, [], 0.
         for seed in range(args.repeats):
-            r = np.random.default_rng([seed, target])
-            texts = [" ".join([f"number {i}", *r.choice(WORDS, target - 4)]) for i in range(n)]
+            texts = made_texts(n, target, seed)
+            lengths = [len(ids) for ids in model.tokenizer(texts)["input_ids"]]
+            vectors = {}
+            for backend in backends[::1 if seed % 2 else -1]: # neither is always first
+                before = matrix_limit()
+                found[backend].append(rate(encoders[backend], texts))
+                limit = max(before, matrix_limit())
+                limits.append(limit); share[backend].append(found[backend][-1] * pass_gflop(model[0].auto_model.config, lengths) / n / limit)
+                vectors[backend] = encoders[backend].encode(texts)
+            apart = max(apart, *(float(np.abs(v - vectors["torch"]).max()) for v in vectors.values()))
+            found["memory"].append(rate(encoders["torch"], texts))
             with tempfile.TemporaryDirectory() as folder:
-                fresh = TextEncoder(cache=folder)
-                fresh.encode(["one text so that the model is loaded"])
-                rate = lambda encoder: (lambda start: (encoder.encode(texts), n / (time.perf_counter() - start))[1])(time.perf_counter())
-                found["model"].append(rate(fresh)); found["memory"].append(rate(fresh)); found["disk"].append(rate(TextEncoder(cache=folder)))
-        tokens = statistics.mean(len(fresh._model.tokenizer(t)["input_ids"]) for t in texts)
-        out[f"{target} tokens"] = dict(tokens=tokens, **{k: spread(v) for k, v in found.items()})
-        for k, v in found.items(): print(f"{k:<28}{tokens:>8.1f}{shown(spread(v), ',.0f')}", flush=True)
-    print("'tokens' counts what the model read, its two marks included.\n")
-    return dict(texts=n, **out)
+                kept = TextEncoder(cache=folder)
+                kept._disk("write", dict(zip(texts, vectors["torch"])))
+                found["disk"].append(rate(TextEncoder(cache=folder), texts))
+        tokens = statistics.mean(lengths)
+        out[f"{target} tokens"] = dict(tokens=tokens, gflop_a_text=pass_gflop(model[0].auto_model.config, lengths) / n, limit_gflop_per_second=spread(limits), largest_difference=apart,
+                                       **{k: spread(v) for k, v in found.items()}, share_of_limit={k: spread(v) for k, v in share.items()})
+        for k, v in found.items(): print(f"{k:<28}{tokens:>8.1f}{shown(spread(v), ',.0f')}" + (f"{statistics.median(share[k]):>10.0%}" if k in share else ""), flush=True)
+        if "onnx" in found: out[f"{target} tokens"]["times_faster"] = spread([o / t for o, t in zip(found["onnx"], found["torch"])])
+    with tempfile.TemporaryDirectory() as folder: known = known_part(args, folder)
+    print("'tokens' counts what the model read, its two marks included; 'of limit' is the pass's own multiplications and additions a second over those of float32 products of "
+          f"{LIMIT_SIZE} x {LIMIT_SIZE} matrices, timed before and after each run. Loading: " + ", ".join(f"{k} {v:.1f} s" for k, v in loading.items()) + " (onnx with its libraries and the export).\n")
+    return dict(texts=n, torch_threads=torch.get_num_threads(), loading_seconds=loading, known=known, **out)
 
 
 def children(): return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) # seconds of processor time
