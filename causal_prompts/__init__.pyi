@@ -156,6 +156,11 @@ class _Reward(__Prompts):
     takes_routes: Any
 
 
+class __Identified(_Reward):
+    'A model that says what it identifies when it is first asked: held-out queries are looked at then.'
+    identification_: Any
+
+
 class Finding:
     'One answer about a log or a model: table, verdict, reading, picture.'
     def __init__(self, question: str, table: _pd.DataFrame, verdict: str, reading: str, threshold: str = ..., advice: str = ..., facts: dict = ..., form: tuple | None = ..., data: _pd.DataFrame | None = ...) -> None: ...
@@ -401,7 +406,7 @@ class CPOReward(_Reward):
     route_: Any
 
 
-class CausalReward(_Reward):
+class CausalReward(__Identified):
     'Effects of prompts by the route the log allows: within queries, weighted, or double machine learning.'
     def __init__(self, route: str = ..., learner: str = ..., d_x: int = ..., d_t: int = ..., folds: int = ..., encoder = ..., baseline: str | None = ..., parts = ..., random_state: int = ...) -> None: ...
     def average_se(self, queries, E_q, share, prompts) -> Any:

@@ -8,6 +8,7 @@ __all__ = ['CausalReward']
 # %% ../nbs/410_causal.ipynb #c717b473
 import warnings
 from copy import copy
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -24,23 +25,34 @@ from .inference import contrasts
 from .kernel import ProductKernel
 from .part_effects import part_effects
 from .parts import Parts
-from .race import (BEATS_NAIVE, LEARNERS, RACE_FORM, NaiveRival, race, race_advice, race_said, race_shown,
+from .race import (BEATS_NAIVE, kernel_held_out, LEARNERS, RACE_FORM, NaiveRival, race, race_advice, race_said, race_shown,
                                  race_table, sampled, unit_of, winner)
 from .rewards import Reward
 from .routes import contradiction, Opening, Route
 from .rows import comparable, ess, expected_score, most_levels, varying_covariates
 from .triplets import Triplets
 
+# %% ../nbs/410_causal.ipynb #a1d8544c
+class _Identified(Reward):
+    "A model that says what it identifies when it is first asked: held-out queries are looked at then."
+    @cached_property
+    def identification_(self) -> Finding:
+        "The route with its reason, the learner, and how it did against naive boosting on held-out queries."
+        self.require_fitted()
+        with threadpool_limits(1, "blas"):
+            rows, y = self.residuals()
+            return _identification_finding(self, rows, self._raced(rows, y))
+
 # %% ../nbs/410_causal.ipynb #482484ff
-class CausalReward(Reward):
+class CausalReward(_Identified):
     "Effects of prompts by the route the log allows: within queries, weighted, or double machine learning."
     name, component_kind, takes_routes = "causal", "kernel", True
 
     def __init__(
         self, route: str = "auto", # 'auto', 'within', 'weighted' or 'dml'
-        learner: str = "auto", # 'auto', 'kernel', 'ranker' (within) or 'forest'
+        learner: str = "auto", # 'kernel' (auto), 'ranker' (within), 'forest'; or 'race': the best of them
         d_x: int = 12, d_t: int = 40, # smooth features of queries and of prompts
-        folds: int = 5, # of cross-fitting; 0: no race
+        folds: int = 5, # of cross-fitting; 0: no comparison with naive boosting
         encoder=None, # has .encode(texts, role=...); None: TextEncoder()
         baseline: str | None = None, # None: called so, else most logged
         parts="auto", # 'auto', None (whole prompts only), or a corrected Parts
@@ -54,7 +66,7 @@ class CausalReward(Reward):
 def check_parameters(self: CausalReward):
     "Parameters, before anything is computed."
     routes = [name for name, kind in Route.kinds.items() if kind.declarable and kind.adjusts]
-    may_be = dict(route=("auto", *routes), learner=("auto", *LEARNERS))
+    may_be = dict(route=("auto", *routes), learner=("auto", *LEARNERS, "race"))
     for name, allowed in may_be.items():
         if getattr(self, name) not in allowed:
             raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
@@ -198,15 +210,16 @@ def fit(
     "Fit on the scored rows of a log; what was chosen and why is `identification_`."
     self.check_parameters()
     self.open(log)
+    self.__dict__.pop("identification_", None)
     _warn_pooled(self.log_)
     with threadpool_limits(1 if len(self.log_) < 100_000 else None, "blas"): # small matrices: threads would only wait
         rows = self._opened_rows()
         m, self.nuisance_ = expected_score(rows)
+        self._left = {self.route_: (self.log_, rows, rows.y - m)}
         makers = self._makers()
-        self.learner_, table, unit = self._choose_learner(rows, m, makers)
+        self.learner_, self.race_ = self._choose_learner(rows, m, makers)
         self.model_ = makers[self.learner_]().fit(rows, m)
-    if self.model_.ranks_only: self.model_.slope = unit
-    self.identification_ = _identification_finding(self, rows, table)
+        if self.model_.ranks_only: self.model_.slope = self._unit(rows, m, makers)
     return self
 
 # %% ../nbs/410_causal.ipynb #25d2679a
@@ -214,29 +227,45 @@ def fit(
 def _makers(self: CausalReward):
     "Name -> makes a fresh learner, of those that the route allows and the parameters ask for."
     kinds = {name: kind for name, kind in LEARNERS.items() if self.route_.within_query or not kind.within_only}
-    if self.learner != "auto" and self.learner not in kinds:
-        raise ValueError(f"learner={self.learner!r} needs queries that repeat; this log's route is {self.route_!r}")
-    if self.learner != "auto": kinds = {self.learner: kinds[self.learner]}
+    asked = ProductKernel.name if self.learner == "auto" else self.learner
+    if asked not in (*kinds, "race"):
+        raise ValueError(f"learner={asked!r} needs queries that repeat; this log's route is {self.route_!r}")
+    if asked != "race": kinds = {asked: kinds[asked]}
     return {name: lambda kind=kind: kind.of(self) for name, kind in kinds.items()}
 
 # %% ../nbs/410_causal.ipynb #1bff29b2
+def _enough(rows): return rows.cluster.max() + 1 >= 10 # queries to hold out
+
 @patch
 def _choose_learner(self: CausalReward, rows, m, makers):
-    "The learner that explains most, the table of the race, and the unit of its scores."
-    most = np.bincount(rows.g).max()
+    "The learner asked for; of a race the one that explains most, and the race's table."
+    most, first = np.bincount(rows.g).max(), next(iter(makers))
     makers = {k: v for k, v in makers.items() if most <= (LEARNERS[k].longest or most)} or makers
-    enough = rows.cluster.max() + 1 >= 10
+    if len(makers) == 1 or not (self.folds and _enough(rows)): return first, None
     rows, m = sampled(rows, m, self.random_state)
-    predictions, table, best, y = {}, None, next(iter(makers)), rows.y - m
-    if self.folds and enough:
-        rivals = makers | dict(naive=lambda: NaiveRival.of(self))
-        predictions = race(rivals, rows, m, self.folds, self.random_state)
-        table = race_table(y, predictions, rows)
-        best = winner(table, list(makers))
-    elif enough and LEARNERS[best].ranks_only:
-        predictions = race({best: makers[best]}, rows, m, 3, self.random_state)
-    if best not in predictions or not LEARNERS[best].ranks_only: return best, table, 1.
-    return best, table, unit_of(y, predictions[best])
+    rivals = makers | dict(naive=lambda: NaiveRival.of(self))
+    predictions = race(rivals, rows, m, self.folds, self.random_state)
+    table = race_table(rows.y - m, predictions, rows)
+    return winner(table, list(makers)), table
+
+@patch
+def _unit(self: CausalReward, rows, m, makers):
+    "Points of score for a unit of a learner that gives an order only, from held-out queries."
+    if not _enough(rows): return 1.
+    rows, m = sampled(rows, m, self.random_state)
+    left = race({self.learner_: makers[self.learner_]}, rows, m, max(self.folds, 3), self.random_state)
+    return unit_of(rows.y - m, left[self.learner_])
+
+# %% ../nbs/410_causal.ipynb #c5b0dc9f
+@patch
+def _raced(self: CausalReward, rows, y):
+    "The learner beside naive boosting on held-out queries; None where nothing is held out."
+    if self.race_ is not None or not self.folds or not _enough(rows): return self.race_
+    rows, m = sampled(rows, rows.y - y, self.random_state)
+    rivals, how = dict(naive=lambda: NaiveRival.of(self)), (rows, m, self.folds, self.random_state)
+    if self.posterior is not None: own = kernel_held_out(self.model_, *how)
+    else: own = race({self.learner_: self._makers()[self.learner_]}, *how)[self.learner_]
+    return race_table(rows.y - m, {self.learner_: own} | race(rivals, *how), rows)
 
 # %% ../nbs/410_causal.ipynb #84af9cef
 def _doubts(reward, rows):
@@ -357,6 +386,7 @@ def refitted_rows(self: CausalReward, rows, m):
     "The same model with its learner alone fitted anew, to some rows and their expected scores."
     if not self.refits_rows: return super(CausalReward, self).refitted_rows(rows, m)
     out = copy(self)
+    out.__dict__.pop("identification_", None)
     out.model_ = self.model_.of(self).fit(rows, m)
     return out
 

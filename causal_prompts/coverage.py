@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError
-from .kernel import kernel_rows
+from .cross_products import crossed_rows
 from .refits import common_indicators, every_indicator, judged, predictions_left, refit
 from .refits import seed_of
 from .rows import fold_numbers
@@ -61,7 +61,7 @@ def _claim_kernel(fit, judge, every, contrast):
     R = judge.strip(code[rows.p])[on] if every is None else every[on] @ code
     queries, row = np.unique(rows.q[on], return_inverse=True)
     X = model.fx.transform([rows.queries[i] for i in queries], rows.E_q[queries])[row]
-    return contrast["weights"] @ kernel_rows(model, R, X)
+    return contrast["weights"] @ crossed_rows(R, X, model.crossed)
 
 # %% ../nbs/807_coverage.ipynb #3ef4fd5d
 def _mean_sd(interval, queries, prompts):

@@ -263,6 +263,12 @@ def refitted(
     "The same model with its encoder and baseline, fitted to another log."
     return clone(self).set_params(encoder=self.encoder_, baseline=self.baseline_).fit(log)
 
+# %% ../nbs/404_rewards.ipynb #95ea4298
+@patch
+def __getstate__(self: Reward):
+    "What a pickle holds: rows and residuals are made again where they are asked for."
+    return {k: v for k, v in super(Reward, self).__getstate__().items() if k != "_left"}
+
 # %% ../nbs/404_rewards.ipynb #d974f050
 @patch(as_prop=True)
 def posterior(self: Reward):
