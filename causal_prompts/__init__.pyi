@@ -127,7 +127,7 @@ class _Reward(__Prompts):
     def levels(self, queries, prompts) -> _np.ndarray:
         'What each prompt is expected to score on each query. Every model gives its own.'
     name: Any
-    def open(self, log: Triplets) -> Any:
+    def open(self, log: Triplets, prompts: _pd.DataFrame | None = ...) -> Any:
         'Keep scored rows, encoder, baseline and support; warn of what would go unnoticed.'
     def part_effects(self, by: str | None = ..., alpha: float = ...) -> _pd.DataFrame:
         'Average effect of each part of the prompts, in points of score, the other parts held fixed.'
@@ -159,6 +159,13 @@ class _Reward(__Prompts):
 class __Identified(_Reward):
     'A model that says what it identifies when it is first asked: held-out queries are looked at then.'
     identification_: Any
+
+
+class _OnDatasets:
+    'A reward that can be fitted on a log in files.'
+    def fit_dataset(self, source, engine = ..., workers: int | None = ..., columns: dict | None = ..., score_range: tuple | None = ..., adaptive: bool | None = ..., covariates: list | None = ..., sample: int = ..., folder = ..., partition_rows: int = ..., vectors: str | None = ...) -> Any:
+        'Fit on a log in files that need not fit into memory; `log_` is then a sample of its queries.'
+    logged_: Any
 
 
 class Finding:
@@ -406,7 +413,7 @@ class CPOReward(_Reward):
     route_: Any
 
 
-class CausalReward(__Identified):
+class CausalReward(_OnDatasets):
     'Effects of prompts by the route the log allows: within queries, weighted, or double machine learning.'
     def __init__(self, route: str = ..., learner: str = ..., d_x: int = ..., d_t: int = ..., folds: int = ..., encoder = ..., baseline: str | None = ..., parts = ..., random_state: int = ...) -> None: ...
     def average_se(self, queries, E_q, share, prompts) -> Any:

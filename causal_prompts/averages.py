@@ -25,7 +25,9 @@ def averages_on(
     "One row a prompt: compared in the log where that can be done, else predicted."
     rows, y = reward.residuals()
     base = rows.prompts.index(reward.baseline_) if reward.baseline_ in rows.prompts else None
-    table = _no_contrasts(rows, keep) if base is None else contrasts(rows, y, base, alpha, keep)
+    logged = getattr(reward, "logged_", None) if keep.all() else None # of files, of which these rows are a sample
+    if logged is not None: table = logged.table(alpha)
+    else: table = _no_contrasts(rows, keep) if base is None else contrasts(rows, y, base, alpha, keep)
     out, apart = _logged_averages(table, prompts, base is None)
     unseen = out.index[out.effect.isna() & ~apart]
     if not len(unseen): return out

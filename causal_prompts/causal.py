@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 # %% ../nbs/410_causal.ipynb #9f21fcc7
 from .core import former_names, as_texts, Finding, mean_interval, NotIdentifiedError
 from .covariates import levels_not_held
+from .datasets import OnDatasets
 from .embeddings import TextEncoder
 from .inference import contrasts
 from .kernel import ProductKernel
@@ -44,7 +45,7 @@ class _Identified(Reward):
             return _identification_finding(self, rows, self._raced(rows, y))
 
 # %% ../nbs/410_causal.ipynb #482484ff
-class CausalReward(_Identified):
+class CausalReward(OnDatasets, _Identified):
     "Effects of prompts by the route the log allows: within queries, weighted, or double machine learning."
     name, component_kind, takes_routes = "causal", "kernel", True
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['keys_of', 'Written', 'write_piece', 'Partitions', 'bring_together']
 
-# %% ../nbs/110_partitions.ipynb #dccff4f5
+# %% ../nbs/110_partitions.ipynb #5329ad41
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from .batches import Batches, Piece, checked_batches
 from .columns import NAMES, Problems, level_codes, numbered_draws, one_text_an_id, row_codes, unit_codes
 from .core import content_id
 
-# %% ../nbs/110_partitions.ipynb #513a44a1
+# %% ../nbs/110_partitions.ipynb #1a2e0e0f
 def keys_of(
     texts, # (n,) ids
 ) -> np.ndarray: # (n,) whole numbers below 2^64, the same on every machine
@@ -30,29 +30,34 @@ class Written:
     "What one piece of the log left behind."
     file: str # rows in the order of their query's hash, one block a partition
     rows: int; dropped: int # scored rows, rows without a score
-    prompts: pd.DataFrame # key, prompt_id, prompt, row where it first stood
+    prompts: pd.DataFrame # key, prompt_id, prompt, row where it first stood, n and sum of its scores
+    met: pd.DataFrame # key of each prompt, of the two queries of the smallest hash that met it
     schema: object # pyarrow's
     notes: tuple; left: dict; drawn: bool # what was put right, columns left out, whether the log numbers its draws
 
-# %% ../nbs/110_partitions.ipynb #933e84ae
+# %% ../nbs/110_partitions.ipynb #cd976d3a
 def _piece_frame(batches, piece, number):
     "The scored rows of a piece with their keys, its prompts, and what was said in reading it."
     frames, prompts, told = [], [], []
     for frame, problems, drawn in checked_batches(batches, piece):
         told.append((problems, drawn, len(frame)))
         frame["_row"] = np.fromiter(problems.rows, np.int64, len(frame))
-        frame = frame[frame["score"].notna()]
-        key = keys_of(frame["prompt_id"])
-        one = frame[["prompt_id", "prompt", "_row"]].assign(key=key)
-        prompts.append(one.drop_duplicates("key"))
-        frames.append(frame.drop(columns=["prompt_id", "prompt", "messages"], errors="ignore").assign(_prompt=key))
-    frame = pd.concat(frames, ignore_index=True)
-    prompts = pd.concat(prompts).drop_duplicates(["key", "prompt"])
-    where = f"{Path(piece.path).name}:"
-    prompts["_row"] = where + prompts["_row"].astype(str)
-    return frame.assign(_query=keys_of(frame["query_id"]), _piece=np.int32(number)), prompts, told
+        frame = frame[frame["score"].notna()].assign(_prompt=lambda t: keys_of(t["prompt_id"]))
+        prompts.append(_each_prompt(frame.assign(n=1)))
+        frames.append(frame.drop(columns=["prompt_id", "prompt", "messages"], errors="ignore"))
+    frame = pd.concat(frames, ignore_index=True).assign(_piece=np.int32(number))
+    return frame.assign(_query=keys_of(frame["query_id"])), _each_prompt(pd.concat(prompts)), told
 
-# %% ../nbs/110_partitions.ipynb #e0967362
+def _each_prompt(rows):
+    "One row a prompt, where it first stood; rows and scores summed."
+    by = rows.groupby(["_prompt", "prompt"], sort=False, as_index=False)
+    return by.agg(prompt_id=("prompt_id", "first"), _row=("_row", "first"), n=("n", "sum"), score=("score", "sum"))
+
+def _two_queries(met):
+    "Of the queries that met each prompt the two of the smallest hash."
+    return met.drop_duplicates().sort_values("_query").groupby("_prompt").head(2)
+
+# %% ../nbs/110_partitions.ipynb #1a0f3d3f
 def _block_of(keys, n):
     "The partition of each key, of n: a range of the hash."
     return ((keys >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)
@@ -71,7 +76,7 @@ def _write_blocks(frame, n, path):
                 out.write_batch(some[0] if len(block) else some)
     return table.schema
 
-# %% ../nbs/110_partitions.ipynb #2c24184a
+# %% ../nbs/110_partitions.ipynb #563b57aa
 def write_piece(
     task: tuple, # number of the piece, the piece
     shared: tuple, # batches, folder, how many partitions
@@ -79,36 +84,39 @@ def write_piece(
     "One piece of the log, checked and written in the order of its queries' hashes."
     (number, piece), (batches, folder, n) = task, shared
     frame, prompts, told = _piece_frame(batches, piece, number)
+    prompts["_row"] = [f"{Path(piece.path).name}:{row}" for row in prompts["_row"]]
     path = Path(folder)/f"piece-{number:06d}.arrow"
     part = path.with_suffix(f".{np.random.SeedSequence().entropy}.part")
     schema = _write_blocks(frame, n, part)
     part.replace(path) # a worker that is killed leaves no half file under the name
     left = {name: kind for problems, *_ in told for name, kind in problems.left.items()}
     notes = tuple(note for problems, *_ in told for note in problems.notes)
-    return Written(str(path), len(frame), sum(rows for *_, rows in told) - len(frame), prompts, schema, notes, left,
-                   any(drawn for _, drawn, _ in told))
+    return Written(str(path), len(frame), sum(rows for *_, rows in told) - len(frame), prompts,
+                   _two_queries(frame[["_prompt", "_query"]]), schema, notes, left, any(drawn for _, drawn, _ in told))
 
-# %% ../nbs/110_partitions.ipynb #1e2d3cd4
+# %% ../nbs/110_partitions.ipynb #02192385
 @dataclass(frozen=True)
 class Partitions:
     "A log whose rows lie in a folder, whole queries together."
     files: list; n: int # files of the pieces, number of partitions
-    prompts: pd.DataFrame # key, prompt_id, prompt, in order of appearance
+    prompts: pd.DataFrame # key, prompt_id, prompt, n (rows), mean (score), in order of appearance
+    met: pd.DataFrame # key of each prompt, of two queries that met it
     rows: int; dropped: int # scored rows, rows without a score
     columns: dict; drawn: bool # name -> kind, whether the log numbers its draws
     batches: Batches # where they come from
     notes: tuple; left: dict # what was put right, columns left out
 
-# %% ../nbs/110_partitions.ipynb #4ddd496f
+# %% ../nbs/110_partitions.ipynb #1d2e0ce2
 def _joined_prompts(written, batches):
     "The prompts of all pieces; an id with two texts is refused."
-    prompts = pd.concat([w.prompts for w in written]).drop_duplicates(["key", "prompt"])
+    prompts = _each_prompt(pd.concat([w.prompts for w in written]))
     problems = Problems(list(prompts["_row"]), batches.where)
     coded = [(codes, np.asarray(levels, object)) for codes, levels in (pd.factorize(prompts[c])
              for c in ("prompt_id", "prompt"))]
     one_text_an_id(*coded, "prompt", problems)
     problems.check()
-    return prompts[["key", "prompt_id", "prompt"]].reset_index(drop=True)
+    table = prompts.assign(key=prompts["_prompt"], mean=prompts["score"] / prompts["n"])
+    return table[["key", "prompt_id", "prompt", "n", "mean"]]
 
 def _joined_columns(written):
     "The columns that every piece holds, and a kind that serves all."
@@ -122,7 +130,7 @@ def _joined_columns(written):
         return pa.float64() if all(map(numbers, found)) else pa.string()
     return {name: serves(found) for name, found in kinds.items() if len(found) == len(written)}
 
-# %% ../nbs/110_partitions.ipynb #c2ac82e0
+# %% ../nbs/110_partitions.ipynb #0a06c90d
 def bring_together(
     engine, # entered
     batches: Batches,
@@ -135,11 +143,12 @@ def bring_together(
     written = [w for w in written if w.rows] or written[:1]
     left = {name: kind for w in written for name, kind in w.left.items()}
     columns = {c: kind for c, kind in _joined_columns(written).items() if c not in left}
-    return Partitions([w.file for w in written], n, _joined_prompts(written, batches), sum(w.rows for w in written),
-                      batches.rows - sum(w.rows for w in written), columns, any(w.drawn for w in written), batches,
-                      tuple(dict.fromkeys(note for w in written for note in w.notes)), left)
+    rows, met = sum(w.rows for w in written), _two_queries(pd.concat([w.met for w in written]))
+    notes = tuple(dict.fromkeys(note for w in written for note in w.notes))
+    return Partitions([w.file for w in written], n, _joined_prompts(written, batches), met, rows, batches.rows - rows,
+                      columns, any(w.drawn for w in written), batches, notes, left)
 
-# %% ../nbs/110_partitions.ipynb #8310b7f8
+# %% ../nbs/110_partitions.ipynb #8040a002
 def _columns_read(parts, names):
     "The columns that are read of a partition."
     return [c for c in parts.columns if names is None or c in names or c.startswith("_")]
@@ -161,7 +170,7 @@ def table(self: Partitions,
     whole = pa.concat_tables(blocks)
     return whole.take(pa.array(np.argsort(whole["_query"].to_numpy(), kind="stable")))
 
-# %% ../nbs/110_partitions.ipynb #84ac74cb
+# %% ../nbs/110_partitions.ipynb #a9285636
 @patch
 def frame(self: Partitions,
     at: int, # which partition
@@ -184,7 +193,7 @@ def whole_frame(self: Partitions,
     if not self.drawn: frame = frame.drop(columns="repeat") # numbered anew
     return frame[[c for c in NAMES if c in frame] + [c for c in frame if c not in NAMES]]
 
-# %% ../nbs/110_partitions.ipynb #5bc102c9
+# %% ../nbs/110_partitions.ipynb #99420da3
 @patch
 def check(self: Partitions,
     frame: pd.DataFrame, # of `frame`, with the queries' texts
@@ -203,3 +212,22 @@ class _Places:
     "Where the rows of a partition stood, said when it is asked for."
     def __init__(self, frame, pieces): self.at, self.pieces = frame[["_piece", "_row"]].to_numpy(), pieces
     def __getitem__(self, i): return f"{Path(self.pieces[self.at[i, 0]].path).name}:{self.at[i, 1]}"
+
+# %% ../nbs/110_partitions.ipynb #a1caea4d
+@patch
+def sample(self: Partitions,
+    rows: int = 20_000, # about; whole queries, and every prompt at least twice where it can be
+) -> pd.DataFrame: # columns of a log
+    "Rows of the queries whose hashes are smallest."
+    frames, held = [], 0
+    for at in range(self.n):
+        frames.append(self.frame(at))
+        held += len(frames[-1])
+        if held >= rows: break
+    some = pd.concat(frames, ignore_index=True)
+    if len(some) > rows: some = some[some["_query"] <= some["_query"].iloc[max(rows, 1) - 1]]
+    lacking = self.met[~self.met["_query"].isin(some["_query"].unique())]
+    lacking = lacking[~lacking["_prompt"].isin(some["_prompt"].unique())]["_query"].to_numpy()
+    blocks = _block_of(lacking, self.n).astype(int)
+    more = [self.frame(at)[lambda t: t["_query"].isin(lacking)] for at in np.unique(blocks)]
+    return self.whole_frame(pd.concat([some, *more], ignore_index=True))

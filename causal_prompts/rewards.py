@@ -127,17 +127,18 @@ def effect_interval(self: Reward, queries, prompts, alpha: float = .05):
 def open(
     self: Reward,
     log: Triplets,
+    prompts: pd.DataFrame | None = None, # as `log.prompts`, of a larger log that this one is a sample of; None: its own
 ):
     "Keep scored rows, encoder, baseline and support; warn of what would go unnoticed."
     if not isinstance(log, Triplets):
         raise TypeError(f"log must be a Triplets, got {type(log).__name__}; read it with Triplets.read(...)")
     log.require_effects()
     _refuse_unready(self)
-    self.log_, self.prompts_ = log.scored, log.scored.prompts
+    self.log_, self.prompts_ = log.scored, log.scored.prompts if prompts is None else prompts
     if self.route_ is not None: Route.declared_by(self) # a slip in its name is said here, where it is made
-    for old in ("names_", "_left", "parts_"): self.__dict__.pop(old, None)
+    for old in ("names_", "_left", "parts_", "logged_"): self.__dict__.pop(old, None)
     self.encoder_ = TextEncoder() if self.encoder is None else self.encoder
-    self.baseline_ = _settled_baseline(self.log_, self.baseline)
+    self.baseline_ = _settled_baseline(self.prompts_, self.baseline)
     _warn_texts(self.log_, self.baseline_)
     self.support_ = Support().fit(self.encode(self.prompts_.prompt, "prompt"))
     warn_blind(self)
@@ -156,8 +157,8 @@ def _refuse_unready(reward):
         raise TypeError(f"{who} says has_interval = True and must define effect_interval(queries, prompts, alpha) "
                         "-> (lo, hi), got none; define it, or leave has_interval out")
 
-def _settled_baseline(log, baseline):
-    return named_baseline(log)[0] if baseline is None else as_texts(baseline, "baseline")[0]
+def _settled_baseline(prompts, baseline):
+    return _named_baseline(prompts)[0] if baseline is None else as_texts(baseline, "baseline")[0]
 
 # %% ../nbs/404_rewards.ipynb #5cf777b1
 _SAYS_BASELINE = r"(?i)(?<![a-z])baseline(?![a-z])"
@@ -166,7 +167,10 @@ def named_baseline(
     log: Triplets,
 ) -> tuple: # the text of the baseline prompt, and why it is the baseline
     "The prompt whose id, or name in place of a text, says baseline; else the one logged most often."
-    prompts = log.scored.prompts
+    return _named_baseline(log.scored.prompts)
+
+def _named_baseline(prompts):
+    "The same of a table of prompts."
     bare_name = ~prompts["prompt"].str.contains(r"\s")
     called = prompts["prompt_id"].str.contains(_SAYS_BASELINE)
     called |= bare_name & prompts["prompt"].str.contains(_SAYS_BASELINE)
