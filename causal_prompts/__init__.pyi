@@ -163,6 +163,8 @@ class __Identified(_Reward):
 
 class _OnDatasets:
     'A reward that can be fitted on a log in files.'
+    def beyond_log(self) -> dict:
+        'What a file must hold beside the log.'
     def fit_dataset(self, source, engine = ..., workers: int | None = ..., columns: dict | None = ..., score_range: tuple | None = ..., adaptive: bool | None = ..., covariates: list | None = ..., sample: int = ..., folder = ..., partition_rows: int = ..., vectors: str | None = ...) -> Any:
         'Fit on a log in files that need not fit into memory; `log_` is then a sample of its queries.'
     logged_: Any

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PIECE_ROWS', 'BATCH_ROWS', 'Piece', 'Batches', 'open_batches', 'raw_batches', 'checked_batches']
 
-# %% ../nbs/109_batches.ipynb #83095c56
+# %% ../nbs/109_batches.ipynb #b5f79a0a
 import os
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -20,7 +20,7 @@ from .plots import shorten
 from .sources import refusal
 from .triplets import checked_range
 
-# %% ../nbs/109_batches.ipynb #508c0beb
+# %% ../nbs/109_batches.ipynb #c8f5ec9d
 _ENDS = (".parquet", ".pq")
 _GIVE_PARQUET = "give a parquet file, a folder of them, or a URL; a table of another kind is read by Triplets.read"
 
@@ -39,7 +39,7 @@ def _files_of(fs, path):
     hidden = lambda f: any(part.startswith((".", "_")) for part in _inside(f, base).parts)
     return sorted(f for f in found if f.endswith(_ENDS) and not hidden(f)), base
 
-# %% ../nbs/109_batches.ipynb #16b835e4
+# %% ../nbs/109_batches.ipynb #e2efffd5
 def _file_system(source):
     "The file system of a source, its files, and their base."
     import fsspec
@@ -54,7 +54,7 @@ def _file_system(source):
         raise FileNotFoundError(f"there must be a log at {name!r}, got no such file; check the path")
     return found[0][0], [f for some in files for f in some], bases[0] if len(bases) == 1 else ""
 
-# %% ../nbs/109_batches.ipynb #f8368e4b
+# %% ../nbs/109_batches.ipynb #4c1e271c
 PIECE_ROWS, BATCH_ROWS = 500_000, 100_000 # rows of a piece, at least one row group; rows looked at together
 
 class Piece(NamedTuple):
@@ -71,7 +71,7 @@ class Batches:
     covariates: list | None # names; None: those constant within a query
     where: str # what is read
 
-# %% ../nbs/109_batches.ipynb #72f66f8f
+# %% ../nbs/109_batches.ipynb #70dc50c4
 def _footer(fs, path):
     "What a file says of itself: row groups, names of columns, our metadata."
     import pyarrow as pa, pyarrow.parquet as pq
@@ -93,7 +93,7 @@ def _pieces_of(path, metadata, named):
         at, groups, rows = at + rows, [], 0
     return pieces
 
-# %% ../nbs/109_batches.ipynb #214eb2b1
+# %% ../nbs/109_batches.ipynb #267bdcb3
 def _refuse_other_columns(names, first, columns, where):
     "A file that lacks a column of the three which another has."
     wanted = [columns.get(n, n) for n in NEEDED]
@@ -121,7 +121,7 @@ def open_batches(
     meta = metas[0] if all(m == metas[0] for m in metas) else {}
     return _settled(fs, pieces, columns, meta, dict(score_range=score_range, adaptive=adaptive, covariates=covariates))
 
-# %% ../nbs/109_batches.ipynb #82d94ec0
+# %% ../nbs/109_batches.ipynb #c10024c2
 def _settled(fs, pieces, columns, meta, how):
     "What is read and how: as asked, else as the file says, else the default."
     default = dict(score_range=(0., 1.), adaptive=False, covariates=None)
@@ -135,10 +135,11 @@ def _settled(fs, pieces, columns, meta, how):
     return Batches(fs, [piece for piece in pieces if piece.rows], rows, columns, checked_range(how["score_range"]),
                    bool(how["adaptive"]), None if named is None else list(named), where)
 
-# %% ../nbs/109_batches.ipynb #145113ec
+# %% ../nbs/109_batches.ipynb #d249eca0
 def _wanted(batches, there):
     "The columns of a file that are read; None: all."
-    if batches.covariates is None: return None
+    absent = {batches.columns.get(n, n) for n in NEEDED} - {*there} # then what is there is looked at by its name
+    if batches.covariates is None or absent: return None
     known = {*NAMES, *batches.columns.values(), *batches.covariates} - {"messages"}
     return [c for c in there if c in known]
 
@@ -155,7 +156,7 @@ def raw_batches(
             yield frame.assign(**{k: v for k, v in piece.named.items() if k not in frame}), at
             at += len(frame)
 
-# %% ../nbs/109_batches.ipynb #6996c4ed
+# %% ../nbs/109_batches.ipynb #5c3a87b7
 def checked_batches(
     batches: Batches, piece: Piece,
 ): # yields a checked frame, its Problems (notes, columns left out), whether draws were numbered by the log

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 # %% ../nbs/410_causal.ipynb #9f21fcc7
 from .core import former_names, as_texts, Finding, mean_interval, NotIdentifiedError
 from .covariates import levels_not_held
-from .datasets import OnDatasets
+from .datasets import OnDatasets, warn_pooled
 from .embeddings import TextEncoder
 from .inference import contrasts
 from .kernel import ProductKernel
@@ -194,14 +194,6 @@ def sound_route(self: CausalReward) -> Route:
     "The route it chose."
     return self.route_
 
-# %% ../nbs/410_causal.ipynb #be8461d4
-def _warn_pooled(log):
-    for column in ("model", "task"):
-        if column in log.frame and log.frame[column].nunique() > 1:
-            warnings.warn(f"the log holds {log.frame[column].nunique()} levels of {column!r}, and effects are averages "
-                          f"over them. Use log.where({column}=...) for one level, or "
-                          f"average_effect(prompts, by={column!r})", stacklevel=3)
-
 # %% ../nbs/410_causal.ipynb #db478e5b
 @patch
 def fit(
@@ -212,7 +204,7 @@ def fit(
     self.check_parameters()
     self.open(log)
     self.__dict__.pop("identification_", None)
-    _warn_pooled(self.log_)
+    warn_pooled(self.log_)
     with threadpool_limits(1 if len(self.log_) < 100_000 else None, "blas"): # small matrices: threads would only wait
         rows = self._opened_rows()
         m, self.nuisance_ = expected_score(rows)
@@ -404,7 +396,7 @@ def state(self: CausalReward) -> dict:
     return dict(
         params=params, encoder=self.encoder_.state() if ours else None, baseline=self.baseline_, route=self.route_,
         why=self.why_, nuisance=self.nuisance_, learner=self.learner_, identification=self.identification_.to_dict(),
-        support=self.support_.state(), kernel=self.model_.state())
+        support=self.support_.state(), kernel=self.model_.state(), **self.beyond_log())
 
 # %% ../nbs/410_causal.ipynb #4ecc1b8b
 __getattr__ = former_names(__name__, load_reward="loading")

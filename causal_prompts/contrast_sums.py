@@ -6,7 +6,7 @@
 __all__ = ['MOST_CARRIERS', 'ENOUGH', 'Additive', 'Meetings', 'meetings', 'comparable_prompts', 'ContrastSums', 'contrast_sums',
            'ErrorSums', 'error_sums', 'Carried', 'carried', 'LoggedEffects', 'logged_effects']
 
-# %% ../nbs/310_contrast_sums.ipynb #718c52b3
+# %% ../nbs/310_contrast_sums.ipynb #39812623
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,7 +20,7 @@ from .inference import contrast_features, contrast_table, moderated, without_oth
 from .leverage import as_array, by_cluster, carriers, levered_rows, pseudo_inverse, rows_times
 from .rows import Rows
 
-# %% ../nbs/310_contrast_sums.ipynb #e0222fec
+# %% ../nbs/310_contrast_sums.ipynb #7472d47b
 class Additive:
     "Sums over queries: those of two parts of a log add up to those of both, field by field."
     def __add__(self, other): return type(self)(*(a + b for a, b in zip(vars(self).values(), vars(other).values())))
@@ -45,7 +45,7 @@ def meetings(
     return Meetings(np.bincount(rows.p, minlength=size), by_query.getnnz(axis=0), by_group.T @ by_group,
                     by_query.shape[0], by_group.shape[0], int((by_group.getnnz(axis=1) > 1).sum()))
 
-# %% ../nbs/310_contrast_sums.ipynb #bfa5da5e
+# %% ../nbs/310_contrast_sums.ipynb #94b69c32
 def comparable_prompts(
     found: Meetings,
     base: int, # index of the baseline prompt
@@ -57,7 +57,7 @@ def comparable_prompts(
     enough = (found.met > 1) & (found.met[base] > 1)
     return np.flatnonzero(linked & enough & (np.arange(len(linked)) != base)), linked
 
-# %% ../nbs/310_contrast_sums.ipynb #e876f031
+# %% ../nbs/310_contrast_sums.ipynb #a8d80327
 @dataclass(frozen=True)
 class ContrastSums(Additive):
     "Cross products of residual indicators and residual scores."
@@ -80,7 +80,7 @@ def contrast_sums(
     rows, y, X = _compared_rows(rows, y, cols, base)
     return ContrastSums(as_array(X.T @ X), X.T @ y, len(y), len(np.unique(rows.g)))
 
-# %% ../nbs/310_contrast_sums.ipynb #b09616ea
+# %% ../nbs/310_contrast_sums.ipynb #b8ce5aa1
 @dataclass(frozen=True)
 class ErrorSums(Additive):
     "What queries give to the variance of each of k effects."
@@ -109,7 +109,7 @@ def error_sums(
         alike[at], squares[at] = by_query.sum(0), (by_query**2).sum(0)
     return ErrorSums(own, alike, squares, ((lone @ inverse)**2).sum(0), float(error @ error))
 
-# %% ../nbs/310_contrast_sums.ipynb #d9d4df15
+# %% ../nbs/310_contrast_sums.ipynb #8758da46
 MOST_CARRIERS, ENOUGH = 100, .999 # queries looked at two by two, share of a variance that they need not exceed
 
 class Carried(dict):
@@ -139,7 +139,7 @@ def carried(
         out[j] = size[on], (add[on] @ sparse.diags(pull)) @ X
     return out
 
-# %% ../nbs/310_contrast_sums.ipynb #c5f5ea19
+# %% ../nbs/310_contrast_sums.ipynb #1f5b2a3c
 def _few_queries_df(size, load, inverse, sums, j, queries):
     "Satterthwaite's degrees of freedom from the queries that carry an effect."
     if queries > MOST_CARRIERS: # `carriers` cuts those of a whole log in the same place
@@ -159,7 +159,7 @@ def _degrees(sum_up, sums, inverse, queries, few=200):
         for j in which: df[j] = _few_queries_df(*found[j], inverse, sums, j, queries)
     return np.maximum(df, 1.), rests
 
-# %% ../nbs/310_contrast_sums.ipynb #b3d4e8b3
+# %% ../nbs/310_contrast_sums.ipynb #64a355c5
 @dataclass(frozen=True)
 class LoggedEffects:
     "Average effects of the prompts of a log over a baseline, whatever the log's size."
@@ -174,7 +174,7 @@ class LoggedEffects:
         fit = dict(beta=self.beta, se=self.se, df=self.df)
         return contrast_table(self.prompts, self.cols, self.base, fit, alpha, self.n, self.linked)
 
-# %% ../nbs/310_contrast_sums.ipynb #76cf04f3
+# %% ../nbs/310_contrast_sums.ipynb #c1c5e193
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def logged_effects(
     sum_up, # adds a function of (rows, y, cols=, base=) over all parts of the log

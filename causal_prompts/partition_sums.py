@@ -6,7 +6,7 @@
 __all__ = ['texts_of', 'part_rows', 'TextSample', 'Seen', 'Reading', 'look_at', 'Features', 'products_at', 'scatter_at',
            'contrasts_at']
 
-# %% ../nbs/311_partition_sums.ipynb #8cefe332
+# %% ../nbs/311_partition_sums.ipynb #de374239
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from .partitions import Partitions
 from .routes import Within
 from .rows import Rows, expected_score
 
-# %% ../nbs/311_partition_sums.ipynb #d1703995
+# %% ../nbs/311_partition_sums.ipynb #2889c342
 _CODED = ("q", "p", "g", "cluster", "level", "y") # as `Rows` has them
 
 def _file(parts, kind, at): return Path(parts.files[0]).parent/f"{kind}-{at:06d}.npy"
@@ -45,7 +45,7 @@ def _coded(parts, frame):
     numbers = [q, p, pd.factorize(unit_codes(frame))[0], cluster, level_codes(frame)]
     return *(n.astype(np.int32) for n in numbers), frame["score"].to_numpy(float), list(queries)
 
-# %% ../nbs/311_partition_sums.ipynb #ec04e0a1
+# %% ../nbs/311_partition_sums.ipynb #7c860033
 def part_rows(
     parts: Partitions, at: int, # which partition
     prompts: list, # texts, of `texts_of`
@@ -56,7 +56,7 @@ def part_rows(
                 w=np.ones(len(kept["y"])), **kept)
     return rows, rows.y - expected_score(rows)[0] if len(rows.y) else rows.y
 
-# %% ../nbs/311_partition_sums.ipynb #2c1823d1
+# %% ../nbs/311_partition_sums.ipynb #1fee884b
 @dataclass(frozen=True)
 class TextSample:
     "Texts whose hashes are smallest, with their vectors."
@@ -78,7 +78,7 @@ def _text_sample(texts, vectors, most):
     on = np.argsort(hashes, kind="stable")[:most]
     return TextSample(most, hashes[on], texts[on], vectors[on])
 
-# %% ../nbs/311_partition_sums.ipynb #db119ec4
+# %% ../nbs/311_partition_sums.ipynb #cb026d26
 @dataclass(frozen=True)
 class Seen(Additive):
     "What the first pass saw."
@@ -109,7 +109,7 @@ def look_at(
     _save(_file(parts, "vectors", at), E)
     return Seen(meetings(part_rows(parts, at, texts_of(parts)[1])[0]), _text_sample(queries, E, how.most), E.nbytes)
 
-# %% ../nbs/311_partition_sums.ipynb #162034ea
+# %% ../nbs/311_partition_sums.ipynb #b0a90eab
 @dataclass(frozen=True)
 class Features:
     "What the passes of a kernel need beside the partition."
@@ -133,7 +133,7 @@ def _features_at(at, how):
     if not len(y): return None, y
     return residual_features(rows, how.A, _query_features(at, how), how.crossed), y
 
-# %% ../nbs/311_partition_sums.ipynb #c288c6b1
+# %% ../nbs/311_partition_sums.ipynb #7929d2ba
 def products_at(
     at: int, # which partition
     how: Features,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['keys_of', 'Written', 'write_piece', 'Partitions', 'bring_together']
 
-# %% ../nbs/110_partitions.ipynb #5329ad41
+# %% ../nbs/110_partitions.ipynb #6a417fd5
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from .batches import Batches, Piece, checked_batches
 from .columns import NAMES, Problems, level_codes, numbered_draws, one_text_an_id, row_codes, unit_codes
 from .core import content_id
 
-# %% ../nbs/110_partitions.ipynb #1a2e0e0f
+# %% ../nbs/110_partitions.ipynb #23ae5405
 def keys_of(
     texts, # (n,) ids
 ) -> np.ndarray: # (n,) whole numbers below 2^64, the same on every machine
@@ -35,7 +35,7 @@ class Written:
     schema: object # pyarrow's
     notes: tuple; left: dict; drawn: bool # what was put right, columns left out, whether the log numbers its draws
 
-# %% ../nbs/110_partitions.ipynb #cd976d3a
+# %% ../nbs/110_partitions.ipynb #be1f7733
 def _piece_frame(batches, piece, number):
     "The scored rows of a piece with their keys, its prompts, and what was said in reading it."
     frames, prompts, told = [], [], []
@@ -57,7 +57,7 @@ def _two_queries(met):
     "Of the queries that met each prompt the two of the smallest hash."
     return met.drop_duplicates().sort_values("_query").groupby("_prompt").head(2)
 
-# %% ../nbs/110_partitions.ipynb #1a0f3d3f
+# %% ../nbs/110_partitions.ipynb #63413c1f
 def _block_of(keys, n):
     "The partition of each key, of n: a range of the hash."
     return ((keys >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)
@@ -76,7 +76,7 @@ def _write_blocks(frame, n, path):
                 out.write_batch(some[0] if len(block) else some)
     return table.schema
 
-# %% ../nbs/110_partitions.ipynb #563b57aa
+# %% ../nbs/110_partitions.ipynb #22c68cc0
 def write_piece(
     task: tuple, # number of the piece, the piece
     shared: tuple, # batches, folder, how many partitions
@@ -94,7 +94,7 @@ def write_piece(
     return Written(str(path), len(frame), sum(rows for *_, rows in told) - len(frame), prompts,
                    _two_queries(frame[["_prompt", "_query"]]), schema, notes, left, any(drawn for _, drawn, _ in told))
 
-# %% ../nbs/110_partitions.ipynb #02192385
+# %% ../nbs/110_partitions.ipynb #ce81e304
 @dataclass(frozen=True)
 class Partitions:
     "A log whose rows lie in a folder, whole queries together."
@@ -106,7 +106,7 @@ class Partitions:
     batches: Batches # where they come from
     notes: tuple; left: dict # what was put right, columns left out
 
-# %% ../nbs/110_partitions.ipynb #1d2e0ce2
+# %% ../nbs/110_partitions.ipynb #d66dfbb9
 def _joined_prompts(written, batches):
     "The prompts of all pieces; an id with two texts is refused."
     prompts = _each_prompt(pd.concat([w.prompts for w in written]))
@@ -130,7 +130,7 @@ def _joined_columns(written):
         return pa.float64() if all(map(numbers, found)) else pa.string()
     return {name: serves(found) for name, found in kinds.items() if len(found) == len(written)}
 
-# %% ../nbs/110_partitions.ipynb #0a06c90d
+# %% ../nbs/110_partitions.ipynb #b622dff0
 def bring_together(
     engine, # entered
     batches: Batches,
@@ -148,7 +148,7 @@ def bring_together(
     return Partitions([w.file for w in written], n, _joined_prompts(written, batches), met, rows, batches.rows - rows,
                       columns, any(w.drawn for w in written), batches, notes, left)
 
-# %% ../nbs/110_partitions.ipynb #8040a002
+# %% ../nbs/110_partitions.ipynb #be34ab6f
 def _columns_read(parts, names):
     "The columns that are read of a partition."
     return [c for c in parts.columns if names is None or c in names or c.startswith("_")]
@@ -170,7 +170,7 @@ def table(self: Partitions,
     whole = pa.concat_tables(blocks)
     return whole.take(pa.array(np.argsort(whole["_query"].to_numpy(), kind="stable")))
 
-# %% ../nbs/110_partitions.ipynb #a9285636
+# %% ../nbs/110_partitions.ipynb #d4af9543
 @patch
 def frame(self: Partitions,
     at: int, # which partition
@@ -193,7 +193,7 @@ def whole_frame(self: Partitions,
     if not self.drawn: frame = frame.drop(columns="repeat") # numbered anew
     return frame[[c for c in NAMES if c in frame] + [c for c in frame if c not in NAMES]]
 
-# %% ../nbs/110_partitions.ipynb #99420da3
+# %% ../nbs/110_partitions.ipynb #e224e5c3
 @patch
 def check(self: Partitions,
     frame: pd.DataFrame, # of `frame`, with the queries' texts
@@ -213,15 +213,16 @@ class _Places:
     def __init__(self, frame, pieces): self.at, self.pieces = frame[["_piece", "_row"]].to_numpy(), pieces
     def __getitem__(self, i): return f"{Path(self.pieces[self.at[i, 0]].path).name}:{self.at[i, 1]}"
 
-# %% ../nbs/110_partitions.ipynb #a1caea4d
+# %% ../nbs/110_partitions.ipynb #796e78c4
 @patch
 def sample(self: Partitions,
     rows: int = 20_000, # about; whole queries, and every prompt at least twice where it can be
 ) -> pd.DataFrame: # columns of a log
     "Rows of the queries whose hashes are smallest."
     frames, held = [], 0
-    for at in range(self.n):
+    for at in range(self.n): # in the order of the hash
         frames.append(self.frame(at))
+        self.check(frames[-1])
         held += len(frames[-1])
         if held >= rows: break
     some = pd.concat(frames, ignore_index=True)
