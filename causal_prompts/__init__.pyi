@@ -24,10 +24,12 @@ from . import covariates as covariates
 from . import coverage as coverage
 from . import cpo as cpo
 from . import dabench as dabench
+from . import datasets as datasets
 from . import design as design
 from . import diagnostics as diagnostics
 from . import difficulty as difficulty
 from . import embeddings as embeddings
+from . import engines as engines
 from . import eval_importers as eval_importers
 from . import evaluation as evaluation
 from . import exporting as exporting
@@ -55,6 +57,7 @@ from . import part_effects as part_effects
 from . import part_families as part_families
 from . import part_pairs as part_pairs
 from . import part_space as part_space
+from . import partitions as partitions
 from . import parts as parts
 from . import patterns as patterns
 from . import pieces as pieces

@@ -6,6 +6,7 @@
 __all__ = ['Reward', 'named_baseline']
 
 # %% ../nbs/404_rewards.ipynb #835ecf5b
+import warnings
 from functools import cached_property, wraps
 
 import numpy as np
@@ -300,6 +301,9 @@ def average_effect(
     self.require_fitted()
     prompts = as_texts(self.prompts_.prompt.unique() if prompts is None else prompts, "prompts")
     if by is None: return averages_on(self, prompts, alpha, np.ones(len(self.log_), bool))
+    if getattr(self, "logged_", None) is not None:
+        warnings.warn(f"averages by {by!r} are over the {len(self.log_):,} rows of the sample that the files' reward has as "
+                      "its log; those of all rows are had without by=", stacklevel=2)
     level = column_of_levels(self.log_, by)
     out = {v: averages_on(self, prompts, alpha, (level == v).to_numpy(bool, na_value=False))
            for v in level.dropna().unique()}
