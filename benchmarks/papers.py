@@ -50,7 +50,7 @@ def nothing_subtracted(seed):
 
 def models(seed):
     known = ranking.models(seed)
-    own = {MEANS: Means, DEMEANED: lambda: Demeaned(random_state=seed), "kernel, text adjusted": lambda: cp.CausalReward("dml", "kernel", folds=0, random_state=seed),
+    own = {MEANS: Means, DEMEANED: lambda: Demeaned("boosting", random_state=seed), "kernel, text adjusted": lambda: cp.CausalReward("dml", "kernel", folds=0, random_state=seed),
            PLAIN: lambda: cp.CPOReward(estimator=nothing_subtracted(seed), random_state=seed), "CPO, het, row folds": lambda: cp.CPOReward(criterion="het", random_state=seed)}
     order = ["naive boosting", MEANS, DEMEANED, PLAIN, PAPER, "CPO, het, row folds", "CPO, het", "kernel, text adjusted", "causal, kernel"]
     return {name: (known | own)[name] for name in order}

@@ -143,7 +143,7 @@ def effects(seed, n_queries=1000, n_prompts=60):
                         rmse=np.sqrt(np.mean((e - truth)[known]**2)), known=int(known.sum())))
     models = {"reward, whole prompts": None, "reward, parts": "auto", "reward, wordings by hand": by_hand}
     predicted = {name: fitted(log, parts).effect(queries, unseen) for name, parts in models.items()}
-    predicted["naive boosting"] = cp.NaiveReward(baseline=BASELINE, random_state=seed).fit(log).effect(queries, unseen)
+    predicted["naive boosting"] = cp.NaiveReward("boosting", baseline=BASELINE, random_state=seed).fit(log).effect(queries, unseen)
     for name, S in predicted.items():
         gain = V[:, S.mean(0).argmax()].mean() / V.mean(0).max()
         out.append(dict(part="unseen", seed=seed, way=name, correlation=np.corrcoef(S.mean(0), V.mean(0))[0, 1],

@@ -25,7 +25,7 @@ OUT = Path(__file__).parent/"results"/"ranking.json"
 
 
 def models(seed):
-    return {"naive boosting": lambda: cp.NaiveReward(random_state=seed), "CPO, as in the paper": lambda: cp.CPOReward(random_state=seed),
+    return {"naive boosting": lambda: cp.NaiveReward("boosting", random_state=seed), "CPO, as in the paper": lambda: cp.CPOReward(random_state=seed),
             "CPO, het": lambda: cp.CPOReward(criterion="het", grouped=True, random_state=seed),
             "causal, kernel": lambda: cp.CausalReward(learner="kernel", folds=0, random_state=seed), "causal, auto": lambda: cp.CausalReward(random_state=seed)}
 

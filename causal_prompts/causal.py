@@ -26,8 +26,8 @@ from .inference import contrasts
 from .kernel import ProductKernel
 from .part_effects import part_effects
 from .parts import Parts
-from .race import (BEATS_NAIVE, kernel_held_out, LEARNERS, RACE_FORM, NaiveRival, race, race_advice, race_said, race_shown,
-                                 race_table, sampled, unit_of, winner)
+from .race import (BEATS_NAIVE, beside_naive, enough_queries, held_out_unit, LEARNERS, NaiveRival, race, RACE_FORM,
+                                 race_advice, race_said, race_shown, race_table, sampled, winner)
 from .rewards import Reward
 from .routes import contradiction, Opening, Route
 from .rows import comparable, ess, expected_score, most_levels, varying_covariates
@@ -42,7 +42,7 @@ class _Identified(Reward):
         self.require_fitted()
         with threadpool_limits(1, "blas"):
             rows, y = self.residuals()
-            return _identification_finding(self, rows, self._raced(rows, y))
+            return _identification_finding(self, rows, self._raced(rows, rows.y - y))
 
 # %% ../nbs/410_causal.ipynb #482484ff
 class CausalReward(OnDatasets, _Identified):
@@ -212,7 +212,7 @@ def fit(
         makers = self._makers()
         self.learner_, self.race_ = self._choose_learner(rows, m, makers)
         self.model_ = makers[self.learner_]().fit(rows, m)
-        if self.model_.ranks_only: self.model_.slope = self._unit(rows, m, makers)
+        if self.model_.ranks_only: self.model_.slope = held_out_unit(self, makers[self.learner_], rows, m)
     return self
 
 # %% ../nbs/410_causal.ipynb #25d2679a
@@ -227,14 +227,12 @@ def _makers(self: CausalReward):
     return {name: lambda kind=kind: kind.of(self) for name, kind in kinds.items()}
 
 # %% ../nbs/410_causal.ipynb #1bff29b2
-def _enough(rows): return rows.cluster.max() + 1 >= 10 # queries to hold out
-
 @patch
 def _choose_learner(self: CausalReward, rows, m, makers):
     "The learner asked for; of a race the one that explains most, and the race's table."
     most, first = np.bincount(rows.g).max(), next(iter(makers))
     makers = {k: v for k, v in makers.items() if most <= (LEARNERS[k].longest or most)} or makers
-    if len(makers) == 1 or not (self.folds and _enough(rows)): return first, None
+    if len(makers) == 1 or not (self.folds and enough_queries(rows)): return first, None
     rows, m = sampled(rows, m, self.random_state)
     rivals = makers | dict(naive=lambda: NaiveRival.of(self))
     predictions = race(rivals, rows, m, self.folds, self.random_state)
@@ -242,23 +240,10 @@ def _choose_learner(self: CausalReward, rows, m, makers):
     return winner(table, list(makers)), table
 
 @patch
-def _unit(self: CausalReward, rows, m, makers):
-    "Points of score for a unit of a learner that gives an order only, from held-out queries."
-    if not _enough(rows): return 1.
-    rows, m = sampled(rows, m, self.random_state)
-    left = race({self.learner_: makers[self.learner_]}, rows, m, max(self.folds, 3), self.random_state)
-    return unit_of(rows.y - m, left[self.learner_])
-
-# %% ../nbs/410_causal.ipynb #c5b0dc9f
-@patch
-def _raced(self: CausalReward, rows, y):
-    "The learner beside naive boosting on held-out queries; None where nothing is held out."
-    if self.race_ is not None or not self.folds or not _enough(rows): return self.race_
-    rows, m = sampled(rows, rows.y - y, self.random_state)
-    rivals, how = dict(naive=lambda: NaiveRival.of(self)), (rows, m, self.folds, self.random_state)
-    if self.posterior is not None: own = kernel_held_out(self.model_, *how)
-    else: own = race({self.learner_: self._makers()[self.learner_]}, *how)[self.learner_]
-    return race_table(rows.y - m, {self.learner_: own} | race(rivals, *how), rows)
+def _raced(self: CausalReward, rows, m):
+    "The table of the race, or of the learner beside naive boosting; None where nothing is held out."
+    if self.race_ is not None or not self.folds or not enough_queries(rows): return self.race_
+    return beside_naive(self, self._makers()[self.learner_], rows, m)
 
 # %% ../nbs/410_causal.ipynb #84af9cef
 def _doubts(reward, rows):

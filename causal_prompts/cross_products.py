@@ -96,18 +96,18 @@ def predicted(
     "What the features predict of each row's residual score."
     return np.concatenate([self._at(at) @ w for at in _slices(len(self.rows.y))])
 
+# %% ../nbs/309_cross_products.ipynb #3c304299
 @patch
 def scatter(
     self: RowFeatures,
     e: np.ndarray, # (n,) what the features leave of the score
 ) -> float:
     "Squares of the sums of features times what is left, over each query: what errors of whole queries add up to."
-    order = np.argsort(self.rows.cluster, kind="stable")
-    cluster, total = self.rows.cluster[order], 0.
-    ends = np.r_[np.flatnonzero(np.diff(cluster)) + 1, len(order)] # where a query ends
-    cuts = np.unique(np.r_[0, ends[np.searchsorted(ends, np.arange(50_000, len(order), 50_000))], len(order)])
-    for lo, hi in zip(cuts[:-1], cuts[1:]):
-        at, own = order[lo:hi], pd.factorize(cluster[lo:hi])[0]
+    order, total = np.argsort(self.rows.cluster, kind="stable"), 0.
+    first = np.flatnonzero(np.diff(self.rows.cluster[order], prepend=-1)) # row of each query's first
+    some = np.array_split(first, len(order) // 50_000 + 1) # whole queries at a time
+    for at in np.split(order, [part[0] for part in some[1:]]):
+        own = pd.factorize(self.rows.cluster[at])[0]
         sums = sparse.csr_matrix((self.rows.w[at] * e[at], (own, np.arange(len(at))))) @ self._at(at)
         total += (sums**2).sum()
     return float(total)
@@ -134,9 +134,8 @@ class CountFeatures(RowFeatures):
         share = np.bincount(rows.p, rows.w, len(self.A)) / rows.w.sum()
         self.A = self.A - share @ self.A
 
-    def _table(self, values, unit=None):
-        unit = self.unit if unit is None else unit
-        return sparse.csr_matrix((values, (unit, self.rows.p)), shape=(unit.max(initial=0) + 1, len(self.A)))
+    def _table(self, values):
+        return sparse.csr_matrix((values, (self.unit, self.rows.p)), shape=(len(self.x), len(self.A)))
 
     def _shape(self): return self.A.shape[1], len(self.crossed), self.X.shape[1]
 
@@ -153,6 +152,7 @@ def _moments(self: CountFeatures, counts):
     S[:, k, j] = S[:, j, k]
     return S
 
+# %% ../nbs/309_cross_products.ipynb #472cc60c
 @patch
 def _raw(self: CountFeatures, counts):
     "Cross products of the features, nothing taken off."
@@ -170,7 +170,7 @@ def _raw(self: CountFeatures, counts):
 @patch
 def _sums(self: CountFeatures, y):
     score = self._table(self.rows.w * y)
-    by_query = score.T @ np.c_[np.ones(score.shape[0]), self.x] # (n_p, 1 + d_x)
+    by_query = score.T @ np.c_[np.ones(len(self.x)), self.x] # (n_p, 1 + d_x)
     b = self.A.T @ by_query[:, 0], self.A[:, self.crossed].T @ by_query[:, 1:]
     return self._gram(self._table(self.rows.w)), np.r_[b[0], b[1].ravel()]
 
@@ -191,8 +191,8 @@ def predicted(self: CountFeatures, w):
 def scatter(self: CountFeatures, e):
     "Squares of the sums of features times what is left, over each query."
     cluster, total = self.rows.cluster, 0.
-    left = self._table(self.rows.w * e, cluster)
-    length = np.zeros(left.shape[0])
+    length = np.zeros(cluster.max(initial=0) + 1)
+    left = sparse.csr_matrix((self.rows.w * e, (cluster, self.rows.p)), shape=(len(length), len(self.A)))
     length[cluster] = (self.X**2).sum(1)[self.rows.q]
     for at in _slices(len(length)):
         sums = left[at] @ self.A

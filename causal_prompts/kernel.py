@@ -35,7 +35,7 @@ class SmoothSpace:
     "The leading components of a Gaussian kernel on text embeddings, centred on the training texts."
     def __init__(self, d, random_state=0): self.d, self.random_state = d, random_state
 
-    def transform(self, texts, E): return self.pca.transform(texts, self.kernel.transform(texts, E)) / self.scale
+    def transform(self, texts, E): return self.kernel.components(texts, E, self.pca) / self.scale
 
     def state(self): return dict(kernel=self.kernel.state(), pca=self.pca.state(), scale=float(self.scale))
 

@@ -54,7 +54,7 @@ class NaiveReward(Reward):
     name, route_ = "naive", "naive"
 
     def __init__(
-        self, learner: str = "boosting", # 'boosting', 'lightgbm', 'ridge' or 'xgboost' (raw embeddings, as Prompt-OIRL)
+        self, learner: str = "lightgbm", # or 'boosting' (the paper's), 'ridge', 'xgboost' (raw embeddings, as Prompt-OIRL)
         d_x: int = 40, d_t: int = 15, # PCA dimensions of queries and prompts
         encoder=None, # any object with .encode(texts, role=...); None: TextEncoder()
         baseline: str | None = None, # the prompt t0 that gains are measured against

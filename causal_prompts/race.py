@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LEARNERS', 'BEATS_NAIVE', 'RACE_FORM', 'Ranker', 'Forest', 'NaiveRival', 'race', 'kernel_held_out', 'race_table',
-           'unit_of', 'sampled', 'winner', 'race_shown', 'race_said', 'race_advice']
+           'enough_queries', 'sampled', 'winner', 'beside_naive', 'held_out_unit', 'race_shown', 'race_said',
+           'race_advice']
 
 # %% ../nbs/409_race.ipynb #1694a14a
 from copy import copy
@@ -191,12 +192,12 @@ def race_table(
     return pd.DataFrame(out)
 
 # %% ../nbs/409_race.ipynb #005429fc
-def unit_of(
-    y: np.ndarray, # (n,) residual scores
-    s: np.ndarray, # (n,) residual predictions of a learner that gives an order only
-) -> float:
-    "Points of score for a unit of a learner's predictions, from held-out queries."
-    return float(y @ s / max(s @ s, 1e-12))
+def enough_queries(
+    rows: Rows,
+    least: int = 10,
+) -> bool:
+    "Whether there are queries to hold out."
+    return rows.cluster.max(initial=-1) + 1 >= least
 
 # %% ../nbs/409_race.ipynb #49cbd642
 def sampled(
@@ -222,6 +223,33 @@ def winner(
         d = per_query[rival] - per_query[pick]
         if rival != pick and d.mean() > 2 * d.std(ddof=1) / np.sqrt(len(d)): pick = rival
     return pick
+
+# %% ../nbs/409_race.ipynb #7c9b9696
+def beside_naive(
+    reward, # fitted: `model_`, `learner_`, `folds`, `random_state`
+    make, # makes a fresh learner like its own
+    rows: Rows, m: np.ndarray, # (n,) expected scores
+) -> pd.DataFrame: # of `race_table`
+    "A fitted model and plain boosting on held-out queries, of a large log on a sample of them."
+    rows, m = sampled(rows, m, reward.random_state)
+    how = rows, m, reward.folds, reward.random_state
+    if reward.posterior is not None: own = kernel_held_out(reward.model_, *how)
+    else: own = race({reward.learner_: make}, *how)[reward.learner_]
+    naive = race(dict(naive=lambda: NaiveRival.of(reward)), *how)
+    return race_table(rows.y - m, {reward.learner_: own} | naive, rows)
+
+# %% ../nbs/409_race.ipynb #059e86b2
+def held_out_unit(
+    reward, # as in `beside_naive`
+    make, # makes a fresh learner that gives an order only
+    rows: Rows, m: np.ndarray, # (n,) expected scores
+) -> float: # points of score for a unit of its predictions
+    "The slope of residual scores on its residual predictions, on held-out queries; 1 where there are too few."
+    if not enough_queries(rows): return 1.
+    rows, m = sampled(rows, m, reward.random_state)
+    s = race(dict(own=make), rows, m, max(reward.folds, 3), reward.random_state)["own"]
+    y = rows.y - m
+    return float(y @ s / max(s @ s, 1e-12))
 
 # %% ../nbs/409_race.ipynb #dcc36cb1
 BEATS_NAIVE = "ok: beats naive boosting on held-out queries, 95% interval above 0, by a route without caveat"

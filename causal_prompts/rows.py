@@ -172,8 +172,8 @@ def regressor(
         return make(n_estimators=100, max_depth=3, min_samples_leaf=20, random_state=random_state)
     if kind == "lightgbm":
         from lightgbm import LGBMRegressor
-        return LGBMRegressor(n_estimators=100, learning_rate=.1, num_leaves=15, min_child_samples=20,
-                             random_state=random_state, **QUIET_LIGHTGBM)
+        return LGBMRegressor(n_estimators=100, learning_rate=.1, max_depth=3, num_leaves=8, min_child_samples=20,
+                             random_state=random_state, **QUIET_LIGHTGBM) # trees as deep as those of 'boosting'
     if kind == "xgboost": return _xgboost(random_state)
     raise ValueError(f"learner must be 'boosting', 'lightgbm', 'ridge' or 'xgboost', got {kind!r}")
 

@@ -118,10 +118,23 @@ def transform(self: KernelSpace,
     E: np.ndarray, # (n, d_E) their vectors
 ) -> np.ndarray: # (n, landmarks); products of rows approximate the kernel
     "Kernel features of texts, new or old."
+    return self._to_landmarks(texts, E) @ self.normalization_.T
+
+@patch
+def _to_landmarks(self: KernelSpace, texts, E):
+    "(n, landmarks) the kernel between texts and landmarks."
     from sklearn.metrics.pairwise import rbf_kernel
     check_is_fitted(self)
-    E = as_matrix(E, texts, self.landmarks_.shape[1])
-    return rbf_kernel(E, self.landmarks_, gamma=.5 / self.width_**2) @ self.normalization_.T
+    return rbf_kernel(as_matrix(E, texts, self.landmarks_.shape[1]), self.landmarks_, gamma=.5 / self.width_**2)
+
+@patch
+def components(self: KernelSpace,
+    texts, E: np.ndarray, # as in `transform`
+    pca: PCASpace, # fitted on kernel features
+) -> np.ndarray: # (n, d)
+    "What `pca` makes of the kernel features, which are not written out."
+    turn = self.normalization_.T @ pca.components_.T
+    return self._to_landmarks(texts, E) @ turn - pca.mean_ @ pca.components_.T
 
 # %% ../nbs/207_spaces.ipynb #f657a738
 STRUCTURE = {

@@ -105,12 +105,12 @@ def score(self: Support,
 # %% ../nbs/206_support.ipynb #a618743a
 def median_distance(
     points: np.ndarray, # (n, d), different rows
-    random_state: int, # which 2,000 rows stand for more
+    random_state: int, # which 1,000 rows stand for more
 ) -> float: # in the unit of the points
-    "Median distance between rows that differ (of 2,000 drawn rows where there are more); 1 if none differ."
+    "Median distance between rows that differ (of 1,000 drawn rows where there are more); 1 if none differ."
     from scipy.spatial.distance import pdist
-    if len(points) > 2000:
-        points = points[rng(random_state, "median distance").choice(len(points), 2000, replace=False)]
+    if len(points) > 1000:
+        points = points[rng(random_state, "median distance").choice(len(points), 1000, replace=False)]
     distances = pdist(points)
     differ = distances > 1e-6
     return float(np.median(distances[differ])) if differ.any() else 1.

@@ -276,12 +276,13 @@ def test_naive_average_is_the_difference_of_raw_means(hidden):
 
 def test_kernel_posterior_is_bayesian_linear_regression(hidden):
     _, log = hidden
-    m = kernel().fit(log).model_
-    rng = np.random.default_rng(1)
-    F, y, prior = rng.normal(size=(50, 5)), rng.normal(size=50), np.array([1., 2, .5, .1, 3])
-    w = m._posterior(F.T @ F, F.T @ y, prior, .7)
-    dense = np.linalg.inv(F.T @ F / .7 + np.diag(1 / prior))
-    assert np.allclose(m.cov, dense) and np.allclose(w, dense @ F.T @ y / .7)
+    reward = kernel().fit(log)
+    m, (rows, y) = reward.model_, reward.residuals()
+    features = m.features(rows)
+    F = np.column_stack([features.predicted(e) for e in np.eye(len(m.w))])
+    some = np.repeat(m.var, m.dims) > 0
+    dense = np.linalg.inv(F.T @ F / m.noise + np.diag(1 / np.repeat(m.var, m.dims)))
+    assert some.all() and np.allclose(m.cov, dense, atol=1e-10) and np.allclose(m.w, dense @ F.T @ y / m.noise, atol=1e-10)
 
 
 def test_variances_follow_the_data():
@@ -355,9 +356,9 @@ def test_unwanted_weights_are_named():
     assert "effective sample" in m.identification_.reading and "not used" in m.identification_.reading
 
 
-def test_auto_races_the_rivals_and_the_naive_model(hidden):
+def test_a_race_that_is_asked_for_meets_all_rivals_and_the_naive_model(hidden):
     world, log = hidden
-    m = cp.CausalReward(folds=3, encoder=Words(), baseline=world.baseline).fit(log.take(np.arange(4800)))
+    m = cp.CausalReward(learner="race", folds=3, encoder=Words(), baseline=world.baseline).fit(log.take(np.arange(4800)))
     assert set(m.identification_.table.learner) == {"kernel", "forest", "ranker", "naive"} and m.identification_.table.chosen.sum() == 1
     assert m.identification_.facts["gap"]["lo"] > 0, "on a confounded log the causal choice must beat naive boosting out of fold"
     assert "naive boosting" in m.identification_.reading and m.identification_.plot() is not None
