@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 OUT = Path(__file__).parent/"results"/"engines.json"
-PACKAGES = dict(dask=["dask", "distributed", "locket", "msgpack", "partd", "sortedcontainers", "tblib", "toolz", "zict", "cloudpickle"], ray=["ray", "msgpack", "protobuf"]) # beside what the package itself needs
+PACKAGES = dict(dask=["dask", "distributed", "locket", "msgpack", "partd", "sortedcontainers", "tblib", "toolz", "zict"], ray=["ray", "msgpack", "protobuf"]) # beside what the package itself needs
 ROWS, COLUMNS, PARTS = 50_000, 300, 16
 
 

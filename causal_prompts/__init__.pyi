@@ -168,8 +168,8 @@ class _OnDatasets:
     'A reward that can be fitted on a log in files.'
     def beyond_log(self) -> dict:
         'What a file must hold beside the log.'
-    def fit_dataset(self, source, engine = ..., workers: int | None = ..., columns: dict | None = ..., score_range: tuple | None = ..., adaptive: bool | None = ..., covariates: list | None = ..., sample: int = ..., folder = ..., partition_rows: int = ..., vectors: str | None = ...) -> Any:
-        'Fit on a log in files that need not fit into memory; `log_` is then a sample of its queries.'
+    def fit_dataset(self, source, engine = ..., workers: int | None = ..., sample: int = ..., folder = ..., partition_rows: int = ..., vectors: str | None = ..., **how) -> Any:
+        'Fit on a log in files; `log_` is then a sample of its queries.'
     logged_: Any
 
 
@@ -452,7 +452,7 @@ class CausalReward(_OnDatasets):
     def sound_route(self) -> Any:
         'The route it chose.'
     def state(self) -> dict:
-        'What a file must hold of the model: plain data and arrays.'
+        'What a file must hold: plain data and arrays.'
     @property
     def strategy_(self) -> Finding:
         'The former name of `identification_`.'

@@ -371,7 +371,7 @@ def refitted_rows(self: CausalReward, rows, m):
 # %% ../nbs/410_causal.ipynb #c75f99e9
 @patch
 def state(self: CausalReward) -> dict:
-    "What a file must hold of the model: plain data and arrays."
+    "What a file must hold: plain data and arrays."
     if not isinstance(self.model_, ProductKernel):
         raise ValueError("only CausalReward with the kernel learner can be saved without pickle, got the learner "
                          f"{self.learner_!r}; fit with learner='kernel', or save the log and fit again")

@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['OnDatasets', 'warn_pooled']
 
-# %% ../nbs/312_datasets.ipynb #73ab31ff
+# %% ../nbs/312_datasets.ipynb #47466be2
 import tempfile, warnings
-from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +24,7 @@ from .routes import Within
 from .rows import varying_covariates
 from .triplets import Triplets
 
-# %% ../nbs/312_datasets.ipynb #e1d55171
+# %% ../nbs/312_datasets.ipynb #bfde9f33
 _TAKE_A_SAMPLE = "read a sample of whole queries with Triplets.read and fit on that"
 
 class OnDatasets:
@@ -41,7 +40,7 @@ class OnDatasets:
             raise ValueError(f"fit_dataset compares prompts within a query, got route={self.route!r}; use "
                              f"route='within', or {_TAKE_A_SAMPLE}")
 
-# %% ../nbs/312_datasets.ipynb #a442eb3e
+# %% ../nbs/312_datasets.ipynb #ba07e3c2
 def warn_pooled(
     log: Triplets,
 ):
@@ -52,7 +51,7 @@ def warn_pooled(
                           f"over them. Use log.where({column}=...) for one level, or "
                           f"average_effect(prompts, by={column!r})", stacklevel=3)
 
-# %% ../nbs/312_datasets.ipynb #1dea9f3f
+# %% ../nbs/312_datasets.ipynb #20f01f62
 @patch
 def _opened_sample(self: OnDatasets, parts, rows):
     "Open the rows that stand for the log; prompts are counted over all of it."
@@ -64,21 +63,22 @@ def _opened_sample(self: OnDatasets, parts, rows):
     if parts.left:
         warnings.warn(f"left out, as neither texts nor numbers nor dates: {', '.join(parts.left)}", stacklevel=4)
 
+# %% ../nbs/312_datasets.ipynb #6d5ef442
 @patch
 def _compared_within(self: OnDatasets, parts, found):
     "Settle the route: within queries, or an error."
+    if drawn := varying_covariates(self.log_, np.unique(self.log_.groups, return_inverse=True)[1]):
+        raise ValueError("fit_dataset holds the query fixed and nothing else, got covariates that differ between draws "
+                         f"of one query: {drawn}; name others with covariates=[...], or {_TAKE_A_SAMPLE}")
     if found.several and self.prompts_["prompt"].nunique() > 1: return self._say_route(parts, found)
-    raise NotIdentifiedError("No query of the data set met two prompts, and fit_dataset compares prompts within a query.",
-                             f"comparisons between queries on a sample: {_TAKE_A_SAMPLE} (route 'dml' or 'weighted').")
+    raise NotIdentifiedError(
+        "No query of the data set met two prompts, and fit_dataset compares prompts within a query.",
+        f"comparisons between queries on a sample: {_TAKE_A_SAMPLE} (route 'dml' or 'weighted').")
 
-# %% ../nbs/312_datasets.ipynb #ceb9bc58
+# %% ../nbs/312_datasets.ipynb #178206c5
 @patch
 def _say_route(self: OnDatasets, parts, found):
     "The route in words, with what the sums are over and what the checks look at."
-    drawn = varying_covariates(self.log_, np.unique(self.log_.groups, return_inverse=True)[1])
-    if drawn:
-        raise ValueError(f"fit_dataset holds the query fixed and nothing else, got covariates that differ between draws "
-                         f"of one query: {drawn}; name others with covariates=[...], or {_TAKE_A_SAMPLE}")
     facts = dict(kind="several", n_multi=found.several, share_multi=found.several / found.groups)
     asked = f"route={self.route!r} was asked for" if self.route != "auto" else Within().opens(self.log_, facts, "")
     gone = f" ({parts.dropped:,} without a score left out)" if parts.dropped else ""
@@ -88,54 +88,65 @@ def _say_route(self: OnDatasets, parts, found):
         held = f"{len(self.log_):,} rows of {self.log_.frame['query_id'].nunique():,} queries"
         self.why_ += f", while checks and held-out comparisons look at a sample, {held}"
 
-# %% ../nbs/312_datasets.ipynb #f9a5ee5f
+# %% ../nbs/312_datasets.ipynb #b99ee4f8
 @patch
 def fit_dataset(self: OnDatasets,
     source, # a parquet file, a folder, a pattern or a URL of them, or a list of these
     engine="local", # 'local', 'dask', a Dask client, or an object with `map`
     workers: int | None = None, # processes to start; None: as the engine does
-    columns: dict | None = None, score_range: tuple | None = None, # as `Triplets.read` takes them
-    adaptive: bool | None = None, covariates: list | None = None, # these too
-    sample: int = 20_000, # rows of `log_`, about: whole queries, what the checks look at
-    folder=None, # where temporary files go, seen by all workers; None: the machine's own
-    partition_rows: int = 100_000, # rows that a worker holds, about
-    vectors: str | None = None, # 'float16' or 'float32' for the queries' vectors on disk; None: as the encoder gives
+    sample: int = 20_000, # rows of `log_`, about: whole queries
+    folder=None, # of temporary files, seen by all workers; None: the machine's own
+    partition_rows: int = 100_000, # that a worker holds, about
+    vectors: str | None = None, # 'float16', 'float32': kept so; None: as the encoder gives
+    **how, # columns, score_range, adaptive, covariates: as `Triplets.read`
 ):
-    "Fit on a log in files that need not fit into memory; `log_` is then a sample of its queries."
+    "Fit on a log in files; `log_` is then a sample of its queries."
     self._fits_datasets()
-    batches = open_batches(source, columns, score_range, adaptive, covariates)
-    with ExitStack() as stack:
-        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="causal_prompts-", dir=folder))
-        run = stack.enter_context(engine_of(engine, workers, folder))
-        parts = bring_together(run, batches, place, partition_rows)
-        self._opened_sample(parts, sample)
-        self._learn_sums(run, parts, vectors)
+    batches = open_batches(source, **how)
+    return self._fit_files(batches, engine_of(engine, workers, folder), sample, folder, partition_rows, vectors)
+
+# %% ../nbs/312_datasets.ipynb #11230bcb
+@patch
+def _fit_files(self: OnDatasets, batches, engine, sample, folder, partition_rows, vectors):
+    "Bring queries together in a temporary folder, which is gone afterwards, and learn from there."
+    with tempfile.TemporaryDirectory(prefix="causal_prompts-", dir=folder) as place:
+        with engine as run:
+            parts = bring_together(run, batches, place, partition_rows)
+            self._opened_sample(parts, sample)
+            self._learn_sums(run, parts, vectors)
     return self
 
-# %% ../nbs/312_datasets.ipynb #6b665f93
+# %% ../nbs/312_datasets.ipynb #c4a856a0
 @patch
 def _learn_sums(self: OnDatasets, run, parts, vectors):
     "The kernel and the average effects from sums over the partitions."
     every, (_, texts) = list(range(parts.n)), texts_of(parts)
     seen = added(run, look_at, every, Reading(parts, self.encoder_, vectors, 5000))
     self._compared_within(parts, seen.meetings)
-    kernel = self._makers()["kernel"]()
-    kernel.learn_features(texts, self.encode(texts, "prompt"), list(seen.sample.texts), seen.sample.vectors.astype(float))
-    n, met = seen.meetings.n, seen.meetings.met
-    kernel.seen = [texts[i] for i in kernel.own_prompts(n, met, seen.meetings.queries)]
-    A = kernel.code(texts, self.encode(texts, "prompt"))
+    kernel, A = self._settled_kernel(texts, seen)
     how = Features(parts, texts, A, kernel.fx, kernel.crossed)
     kernel.solve(added(run, products_at, every, how), lambda w: added(run, scatter_at, every, replace(how, w=w)))
     self.model_, self.learner_, self.race_, self.nuisance_ = kernel, kernel.name, None, "query mean"
     def sum_up(function): return added(run, contrasts_at, every, (parts, texts, function))
-    self.logged_ = None
-    if self.baseline_ in texts: self.logged_ = logged_effects(sum_up, texts, texts.index(self.baseline_), seen.meetings)
+    base = texts.index(self.baseline_) if self.baseline_ in texts else None
+    self.logged_ = None if base is None else logged_effects(sum_up, texts, base, seen.meetings)
 
-# %% ../nbs/312_datasets.ipynb #2372b733
+# %% ../nbs/312_datasets.ipynb #68377c6d
+@patch
+def _settled_kernel(self: OnDatasets, texts, seen):
+    "A kernel whose spaces are settled, and the features of the prompts."
+    kernel, E = self._makers()["kernel"](), self.encode(texts, "prompt")
+    kernel.learn_features(texts, E, list(seen.sample.texts), seen.sample.vectors.astype(float))
+    own = kernel.own_prompts(seen.meetings.n, seen.meetings.met, seen.meetings.queries)
+    kernel.seen = [texts[i] for i in own]
+    return kernel, kernel.code(texts, E)
+
+# %% ../nbs/312_datasets.ipynb #84706b04
 @patch
 def beyond_log(self: OnDatasets) -> dict: # plain data; empty where the log is all there is
     "What a file must hold beside the log."
     if self.logged_ is None: return {}
     counts = {c: self.prompts_[c].tolist() for c in ("prompt_id", "prompt", "n", "mean")}
-    effects = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self.logged_).items()}
+    plain = lambda value: value.tolist() if isinstance(value, np.ndarray) else value
+    effects = {name: plain(value) for name, value in vars(self.logged_).items()}
     return dict(dataset=dict(prompts=counts, effects=effects))

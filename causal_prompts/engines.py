@@ -5,20 +5,39 @@
 # %% auto #0
 __all__ = ['ENGINES', 'LocalEngine', 'DaskEngine', 'engine_of', 'added']
 
-# %% ../nbs/009_engines.ipynb #3ed2676a
+# %% ../nbs/009_engines.ipynb #7f43b2e4
 import os, pickle, tempfile
 from collections import deque
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 
 from fastcore.basics import patch
 
-# %% ../nbs/009_engines.ipynb #d2342a64
+# %% ../nbs/009_engines.ipynb #9547e5fc
+@lru_cache(maxsize=2)
+def _read_shared(path):
+    "What all parts share, once a process."
+    return pickle.loads(Path(path).read_bytes())
+
+def _call_with_file(function, path, part): return function(part, _read_shared(path))
+
+@contextmanager
+def _with_file(function, shared, folder=None):
+    "The function of a part alone, for another process; what is shared lies in a file until the block ends."
+    from joblib.externals import cloudpickle # which packs what a notebook defined, too
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        path = Path(place)/"shared"
+        path.write_bytes(cloudpickle.dumps(shared))
+        yield partial(_call_with_file, function, str(path))
+
+# %% ../nbs/009_engines.ipynb #2b19a6b5
 class LocalEngine:
     "Parts are worked on in this process, or in several of this machine."
     def __init__(self,
         workers: int = 1, # processes; 1: this one
-    ): self.workers = workers
+        folder=None, # for what parts share; None: the machine's own temporary one
+    ): self.workers, self.folder = workers, folder
 
     def __enter__(self): return self
     def __exit__(self, *error): pass
@@ -33,24 +52,17 @@ class LocalEngine:
             yield from (function(part, shared) for part in parts)
             return
         from joblib import Parallel, delayed
-        yield from Parallel(self.workers, return_as="generator")(delayed(function)(part, shared) for part in parts)
+        with _with_file(function, shared, self.folder) as call:
+            yield from Parallel(self.workers, return_as="generator")(delayed(call)(part) for part in parts)
 
-# %% ../nbs/009_engines.ipynb #38e57fc4
-@lru_cache(maxsize=2)
-def _read_shared(path):
-    "What all parts share, once a process."
-    return pickle.loads(Path(path).read_bytes())
-
-def _call_with_file(function, path, part): return function(part, _read_shared(path))
-
-def _dask():
+# %% ../nbs/009_engines.ipynb #a45749dc
+def _distributed():
     "The module, or how to get it."
     try: import distributed
     except ImportError:
         raise ImportError("engine='dask' needs dask: pip install 'causal_prompts[dask]'") from None
     return distributed
 
-# %% ../nbs/009_engines.ipynb #e626965c
 class DaskEngine:
     "Parts are worked on by the workers of a Dask cluster; a part whose worker died is done again."
     def __init__(self,
@@ -59,21 +71,24 @@ class DaskEngine:
         folder=None, # that every worker sees, for what parts share; None: the machine's own temporary one
     ): self.workers, self.client, self.folder = workers, client, folder
 
-    def __enter__(self):
-        distributed, self.started = _dask(), []
-        try: self.client = self.client or distributed.get_client()
-        except ValueError:
-            cluster = distributed.LocalCluster(self.workers or os.cpu_count(), threads_per_worker=1,
-                                               dashboard_address=None)
-            self.client = distributed.Client(cluster)
-            self.started = [self.client, cluster]
-        return self
+# %% ../nbs/009_engines.ipynb #ecefa6b5
+@patch
+def __enter__(self: DaskEngine):
+    "Connect, or start workers."
+    distributed, self.started = _distributed(), []
+    try: self.client = self.client or distributed.get_client()
+    except ValueError:
+        cluster = distributed.LocalCluster(self.workers or os.cpu_count(), threads_per_worker=1, dashboard_address=None)
+        self.client = distributed.Client(cluster)
+        self.started = [self.client, cluster]
+    return self
 
-    def __exit__(self, *error):
-        for thing in self.started: thing.close()
-        if self.started: self.client = None
+@patch
+def __exit__(self: DaskEngine, *error):
+    for thing in self.started: thing.close()
+    if self.started: self.client = None
 
-# %% ../nbs/009_engines.ipynb #24a2c9dc
+# %% ../nbs/009_engines.ipynb #e01afe78
 @patch
 def map(self: DaskEngine,
     function, # of a part and what all parts share
@@ -81,17 +96,14 @@ def map(self: DaskEngine,
     shared=None, # handed to each call
 ): # yields the results, in the order of the parts
     "The function over the parts."
-    import cloudpickle
-    with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-        path = Path(folder)/"shared"
-        path.write_bytes(cloudpickle.dumps(shared))
-        waiting, ahead = deque(), 2 * max(len(self.client.nthreads()), 1)
+    waiting, ahead = deque(), 2 * max(len(self.client.nthreads()), 1)
+    with _with_file(function, shared, self.folder) as call:
         for part in parts:
-            waiting.append(self.client.submit(_call_with_file, function, str(path), part, pure=False))
+            waiting.append(self.client.submit(call, part, pure=False))
             if len(waiting) > ahead: yield waiting.popleft().result()
         while waiting: yield waiting.popleft().result()
 
-# %% ../nbs/009_engines.ipynb #0c65e4c5
+# %% ../nbs/009_engines.ipynb #f6433869
 ENGINES = dict(local=LocalEngine, dask=DaskEngine)
 
 def engine_of(
@@ -105,9 +117,9 @@ def engine_of(
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {tuple(ENGINES)}, a Dask client, or an object with "
                          f"map(function, parts, shared), got {engine!r}")
-    return LocalEngine(workers or 1) if engine == "local" else DaskEngine(workers, folder=folder)
+    return LocalEngine(workers or 1, folder) if engine == "local" else DaskEngine(workers, folder=folder)
 
-# %% ../nbs/009_engines.ipynb #6d21b9ec
+# %% ../nbs/009_engines.ipynb #8ff97168
 def _sum_of(function, group, shared):
     "The results of a few parts, added."
     first, *others = group

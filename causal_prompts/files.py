@@ -169,6 +169,7 @@ def parquet_meta(
     do = "update causal_prompts, or write the log with this version"
     raise refusal(name, f"schema version {meta['schema']}, newer than {SCHEMA}", do)
 
+# %% ../nbs/103_files.ipynb #c21523c1
 def _parquet_table(source, name):
     "The table and what our own metadata say of it."
     import pyarrow as pa, pyarrow.parquet as pq

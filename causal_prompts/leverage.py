@@ -79,11 +79,11 @@ def _stretched(block, inverse, power):
 
 # %% ../nbs/010_leverage.ipynb #5a3c0003
 def levered_rows(
-    F, # (n, f) columns times the root of w, dense or sparse
+    F, # (n, f) columns times root w, dense or sparse
     cluster: np.ndarray, # (n,) query of each row
     inverse: np.ndarray, # (f, f) H = F inverse F'
-    w: np.ndarray, # (n,) weights
-) -> tuple: # the same rows levered, (m, f) directions that hang on one cluster
+    w: np.ndarray, # (n,)
+) -> tuple: # (n, f), (m, f) what hangs on one cluster
     "Clusters' rows times (I - H)^-1/2, or ^-1 where weights differ."
     F, power = _filled(F, cluster), .5 if np.ptp(w) < 1e-9 * w.max() else 1.
     given, lone = F.data if sparse.issparse(F) else F, [np.zeros((0, F.shape[1]))]
@@ -97,6 +97,7 @@ def levered_rows(
     if sparse.issparse(F): out = sparse.csr_matrix((out, F.indices, F.indptr), shape=F.shape)
     return out, np.vstack(lone)
 
+# %% ../nbs/010_leverage.ipynb #d3bcf753
 def _spread_out(values, held, width):
     "Values of the columns held, among all columns."
     out = np.zeros((len(values), width))

@@ -29,7 +29,8 @@ def _restore_dataset(reward, prompts, effects):
     arrays = {name: np.asarray(value) for name, value in effects.items() if name not in ("prompts", "base")}
     reward.prompts_, found = pd.DataFrame(prompts), LoggedEffects(effects["prompts"], effects["base"], **arrays)
     cols, n = found.cols, len(found.prompts)
-    fit = [v.shape for v in (found.beta, found.se, found.df)] == [cols.shape] * 3 and len(found.n) == len(found.linked) == n
+    fit = [v.shape for v in (found.beta, found.se, found.df)] == [found.cols.shape] * 3
+    fit = fit and len(found.n) == len(found.linked) == n
     must_fit(fit and all(0 <= i < n for i in [found.base, *cols.tolist()]), "an array of the logged effects")
     must_fit(found.prompts[found.base] == reward.baseline_, "the baseline of the logged effects")
     must_fit(set(reward.log_.prompts["prompt"]) <= set(reward.prompts_["prompt"]), "the table of prompts")

@@ -128,12 +128,10 @@ def effect_interval(self: Reward, queries, prompts, alpha: float = .05):
 def open(
     self: Reward,
     log: Triplets,
-    prompts: pd.DataFrame | None = None, # as `log.prompts`, of a larger log that this one is a sample of; None: its own
+    prompts: pd.DataFrame | None = None, # `log.prompts` of what this is a sample of; None: its own
 ):
     "Keep scored rows, encoder, baseline and support; warn of what would go unnoticed."
-    if not isinstance(log, Triplets):
-        raise TypeError(f"log must be a Triplets, got {type(log).__name__}; read it with Triplets.read(...)")
-    log.require_effects()
+    _require_log(log)
     _refuse_unready(self)
     self.log_, self.prompts_ = log.scored, log.scored.prompts if prompts is None else prompts
     if self.route_ is not None: Route.declared_by(self) # a slip in its name is said here, where it is made
@@ -145,6 +143,13 @@ def open(
     warn_blind(self)
     _warn_shared_texts(self.log_)
     return self
+
+# %% ../nbs/404_rewards.ipynb #efcba6eb
+def _require_log(log):
+    "An error for what is no log, or one that shows no effect."
+    if not isinstance(log, Triplets):
+        raise TypeError(f"log must be a Triplets, got {type(log).__name__}; read it with Triplets.read(...)")
+    log.require_effects()
 
 # %% ../nbs/404_rewards.ipynb #78de9397
 def _refuse_unready(reward):
@@ -290,6 +295,14 @@ def refitted_rows(
     raise NotImplementedError(f"{type(self).__name__} must define refitted_rows(rows, m) where it says refits_rows = "
                               "True, got none; define it, or leave refits_rows out: refitted(log) then serves")
 
+# %% ../nbs/404_rewards.ipynb #16456141
+def _levels_of(reward, by):
+    "A column to take averages by; a word where the log is a sample."
+    if getattr(reward, "logged_", None) is not None:
+        warnings.warn(f"averages by {by!r} are over {len(reward.log_):,} rows, the sample that a fit on files keeps as "
+                      "its log; those over all rows are had without by=", stacklevel=3)
+    return column_of_levels(reward.log_, by)
+
 # %% ../nbs/404_rewards.ipynb #cfe64f42
 @patch
 def average_effect(
@@ -301,10 +314,7 @@ def average_effect(
     self.require_fitted()
     prompts = as_texts(self.prompts_.prompt.unique() if prompts is None else prompts, "prompts")
     if by is None: return averages_on(self, prompts, alpha, np.ones(len(self.log_), bool))
-    if getattr(self, "logged_", None) is not None:
-        warnings.warn(f"averages by {by!r} are over the {len(self.log_):,} rows of the sample that the files' reward has as "
-                      "its log; those of all rows are had without by=", stacklevel=2)
-    level = column_of_levels(self.log_, by)
+    level = _levels_of(self, by)
     out = {v: averages_on(self, prompts, alpha, (level == v).to_numpy(bool, na_value=False))
            for v in level.dropna().unique()}
     return pd.concat(out, names=[by]).reset_index(level=0).reset_index(drop=True)

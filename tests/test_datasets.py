@@ -8,7 +8,7 @@ import pytest
 
 from causal_prompts import CausalReward, Triplets, World
 from causal_prompts.batches import open_batches
-from causal_prompts.contrast_sums import logged_effects, meetings
+from causal_prompts.contrast_sums import count_meetings, logged_effects
 from causal_prompts.core import LogError, NotIdentifiedError
 from causal_prompts.engines import DaskEngine, LocalEngine, engine_of
 from causal_prompts.inference import contrasts
@@ -166,7 +166,7 @@ def test_average_effects_from_sums_are_those_of_all_rows(queries, seed):
     def sum_up(function):
         first, *others = (function(rows_kept(rows, keep) if keep.any() else rows.take(keep), y[keep]) for keep in parts)
         return sum(others, first)
-    found = sum_up(lambda rows, y: meetings(rows))
+    found = sum_up(lambda rows, y: count_meetings(rows))
     summed, whole = logged_effects(sum_up, rows.prompts, base, found).table(), contrasts(rows, y, base)
     assert list(summed["prompt"]) == list(whole["prompt"]) and (summed["linked"] == whole["linked"]).all() and not whole["linked"].all()
     numbers = ["effect", "se", "lo", "hi", "n", "df"]
