@@ -1,9 +1,10 @@
 """How long a fit takes and how much memory it needs, how fast candidates are scored, how fast texts are embedded.
 
-    python benchmarks/speed.py [--quick] [--parts fit averages score embed start] [--rows 1000 10000 100000 1000000] [--repeats 3]
+    python benchmarks/speed.py [--quick] [--parts fit dataset averages score embed start] [--rows 1000 10000 100000 1000000] [--repeats 3]
 
 *fit*: `CausalReward()` on synthetic logs, four prompts a query, 200 prompts, beside naive boosting, a ranker and the paper's forest. An encoder that makes structured vectors out of nothing takes the place of the language model, so what is timed is everything after
 embedding. Each fit has a process of its own, whose peak memory is the operating system's figure. *score*: `effect` for 1,000 queries x 10,000 prompts, against EconML's `.effect` called for one candidate after another, in one process.
+*dataset*: `CausalReward().fit_dataset` on parquet files of 10^5, 10^6 and 10^7 rows with 20 covariates, four prompts a query, 200 prompts; where its time goes, what it writes and what comes back of a pass. The same encoder, so embedding is not counted.
 *averages*: average effects of 200 prompts over a baseline with their intervals, from residual scores, four prompts a query, each in a process of its own.
 *embed*: texts a second of the default encoder, from the model by torch and by ONNX runtime, each beside the matrix products that the CPU does in the same run, from the disk cache and from memory. *start*: what `causal-prompts --help` and the help of each verb take, in seconds of processor time (user and system) of a fresh process. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
 import argparse, json, os, platform, resource, statistics, subprocess, sys, tempfile, time, warnings
@@ -14,6 +15,7 @@ import pandas as pd
 
 OUT = Path(__file__).parent/"results"/"speed.json"
 GOAL = 1e7 # scores a second
+DATASET = dict(rows=[10**5, 10**6, 10**7], covariates=20, peak_mb=4000) # sizes timed, and the goal for the largest
 AVERAGES = dict(rows=[10**5, 10**6], seconds=5, peak_mb=500) # sizes timed, and goals for the largest
 PROMPTS = 200 # prompts in a log
 
@@ -120,6 +122,82 @@ def one_average(rows, route, seed):
     return dict(seconds=seconds, processor_seconds=busy, peak_mb=peak(), before_mb=before, correlation=float(np.corrcoef(table["effect"], np.arange(len(table)))[0, 1]))
 
 
+def write_dataset(rows, seed, path, step=500_000):
+    "A log in a parquet file, rows in an order that has nothing to do with its queries, written some rows at a time."
+    import pyarrow as pa, pyarrow.parquet as pq
+    encoder, out = FakeEncoder(), None
+    r = np.random.default_rng(seed)
+    turn = r.permutation(rows).astype(np.int32) # row -> which draw of which query
+    lean = np.linspace(-1, 1, PROMPTS)[np.argsort(np.argsort(true_effects(encoder, np.arange(500), np.arange(PROMPTS)).mean(0)))]
+    weigh = np.random.default_rng(1).normal(size=DATASET["covariates"])
+    for i in range(0, rows, step):
+        draw = turn[i:i + step]
+        q = draw // 4
+        hard = np.random.default_rng(2).normal(size=10_007)[q % 10_007]
+        p = np.clip(((hard * .25 + r.normal(size=len(q)) * .5 + 1) / 2 * PROMPTS).astype(int), 0, PROMPTS - 1)
+        p = np.argsort(lean)[p]
+        x, z = encoder.latent(q, "query"), encoder.latent(p, "prompt")
+        score = (r.random(len(q)) < np.clip(.5 - .15 * hard + .06 * (z[:, 0] + z[:, 1]) + .06 * x[:, 0] * z[:, 2], .02, .98)).astype(float)
+        columns = dict(query_id=pa.array(q.astype(str)), query=pa.array([f"query {j}" for j in q]), prompt_id=pa.array(p.astype(str)), prompt=pa.array([f"prompt {j}" for j in p]), score=pa.array(score))
+        columns |= {f"covariate_{j}": pa.array(np.cos(q * w + j)) for j, w in enumerate(weigh)}
+        table = pa.table(columns)
+        out = out or pq.ParquetWriter(path, table.schema)
+        out.write_table(table)
+    out.close()
+
+
+class TimedEngine:
+    "A local engine that notes the seconds of every pass, and the bytes that come back of it."
+    def __init__(self):
+        from causal_prompts.engines import LocalEngine
+        self.engine, self.passes = LocalEngine(), {}
+
+    def __enter__(self): return self
+    def __exit__(self, *error): pass
+
+    def map(self, function, parts, shared=None):
+        import pickle
+        name = getattr(function, "args", [function])[0].__name__
+        inner = getattr(shared, "function", shared[-1] if isinstance(shared, tuple) and name == "contrasts_at" else None)
+        if inner is not None: name = f"{name}: {getattr(inner, 'func', inner).__name__}"
+        found = self.passes.setdefault(name, dict(seconds=0., parts=0, result_bytes=0))
+        results, start = self.engine.map(function, parts, shared), time.perf_counter()
+        for result in results:
+            found["seconds"] += time.perf_counter() - start
+            found["parts"] += 1
+            found["result_bytes"] = max(found["result_bytes"], len(pickle.dumps(result)))
+            yield result
+            start = time.perf_counter()
+
+
+def written_bytes(folder): return {kind: sum(f.stat().st_size for f in Path(folder).rglob(f"{kind}-*")) for kind in ("piece", "rows", "vectors", "features")}
+
+def one_dataset(rows, seed):
+    "Seconds and megabytes of one fit on a file, pass by pass; what it wrote; how well the effects come out."
+    from causal_prompts import CausalReward
+    with tempfile.TemporaryDirectory() as folder:
+        path, place = Path(folder)/"log.parquet", Path(folder)/"place"
+        place.mkdir()
+        subprocess.run([sys.executable, __file__, "--write", str(rows), str(seed), str(path)], check=True)
+        encoder, engine = FakeEncoder(), TimedEngine()
+        class Looks(TimedEngine):
+            def map(self, function, parts, shared=None):
+                yield from super().map(function, parts, shared)
+                self.written = written_bytes(place)
+        warnings.simplefilter("ignore", UserWarning)
+        CausalReward(encoder=encoder).fit(synthetic(400, 0, encoder)) # imports
+        before, engine = peak(), Looks()
+        start, busy = time.perf_counter(), time.process_time()
+        reward = CausalReward(encoder=encoder).fit_dataset(path, engine=engine, folder=place)
+        seconds, busy, file = time.perf_counter() - start, time.process_time() - busy, path.stat().st_size
+    some = np.arange(300)
+    tau = reward.effect([f"query {i}" for i in some], list(reward.prompts_["prompt"]))
+    truth = true_effects(encoder, some, reward.prompts_["prompt"].str.split().str[1].astype(int).to_numpy())
+    r = float(np.corrcoef((tau - tau.mean(1, keepdims=True)).ravel(), (truth - truth.mean(1, keepdims=True)).ravel())[0, 1])
+    return dict(rows=rows, seconds=seconds, processor_seconds=busy, peak_mb=peak(), before_mb=before, file_mb=file / 2**20, features=len(reward.model_.w), prompts=len(reward.prompts_),
+                queries=int(rows // 4), dimensions=len(encoder.fine), written={k: v / 2**20 for k, v in engine.written.items()}, passes=engine.passes, correlation=r)
+
+
 # ---- parts
 
 def spread(values): return dict(median=statistics.median(values), min=min(values), max=max(values), n=len(values))
@@ -166,6 +244,25 @@ def fit_part(args):
     print("'processor' is the time that the process had a processor; 'before' is the peak before the fit (interpreter, libraries, the log); r is the correlation of estimated with true effects, query by query; "
           "'x causal' compares processor times in the same round.\n")
     return dict(models=MODELS, sizes=out, growth=grown)
+
+
+def dataset_part(args):
+    "Fits on files of every size, each in a fresh process."
+    print(f"{'dataset':<8}{'rows':>12}{'seconds':>10}{'min':>10}{'max':>10}{'processor':>10}{'peak MB':>10}{'before':>10}{'written MB':>12}{'r':>7}")
+    out = []
+    for rows in [20_000] if args.quick else [r for r in args.dataset_rows]:
+        runs = [json.loads(subprocess.run([sys.executable, __file__, "--dataset", str(rows), str(seed)], capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+                for seed in range(1 if rows >= 10**7 else args.repeats)]
+        row = dict(rows=rows) | {name: spread([r[name] for r in runs]) for name in ("seconds", "processor_seconds", "peak_mb", "before_mb", "correlation")} | dict(last=runs[-1])
+        print(f"{'':<8}{rows:>12,}{shown(row['seconds'], '.1f')}{row['processor_seconds']['median']:>10.1f}{row['peak_mb']['median']:>10,.0f}{row['before_mb']['median']:>10,.0f}{sum(runs[-1]['written'].values()):>12,.0f}{row['correlation']['median']:>7.2f}", flush=True)
+        for name, found in runs[-1]["passes"].items(): print(f"{'':<12}{name:<32}{found['seconds']:>8.1f} s{found['result_bytes'] / 2**20:>10.2f} MB at most come back of a task")
+        out.append(row)
+    print("'before' is the peak before the fit (interpreter, libraries); what is written is removed at the end.")
+    largest = out[-1]
+    if len(out) > 1:
+        slope = np.polyfit(np.log([r["rows"] for r in out]), np.log([r["seconds"]["median"] for r in out]), 1)[0]
+        print(f"Seconds grow as rows to the power {slope:.2f}. Goal for {max(DATASET['rows']):,} rows: under {DATASET['peak_mb']:,} MB: {'reached' if largest['rows'] == max(DATASET['rows']) and largest['peak_mb']['median'] <= DATASET['peak_mb'] else 'NOT reached'}.\n")
+    return out
 
 
 def averages_part(args):
@@ -351,7 +448,7 @@ def start_part(args):
     return out
 
 
-PARTS = dict(fit=fit_part, averages=averages_part, score=score_part, embed=embed_part, start=start_part)
+PARTS = dict(fit=fit_part, dataset=dataset_part, averages=averages_part, score=score_part, embed=embed_part, start=start_part)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -360,9 +457,14 @@ def main():
     parser.add_argument("--rows", nargs="+", type=int, default=[10**3, 10**4, 10**5, 10**6])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--dataset-rows", nargs="+", type=int, default=DATASET["rows"])
     parser.add_argument("--average", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--dataset", nargs=2, type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--write", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one: return print(json.dumps(one_fit(int(args.one[0]), args.one[1], int(args.one[2]))))
+    if args.write: return write_dataset(int(args.write[0]), int(args.write[1]), args.write[2])
+    if args.dataset: return print(json.dumps(one_dataset(*args.dataset)))
     if args.average: return print(json.dumps(one_average(int(args.average[0]), args.average[1], int(args.average[2]))))
     if args.quick: args.rows, args.repeats = [1000, 10_000], 1
     found = {part: PARTS[part](args) for part in args.parts}

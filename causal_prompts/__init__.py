@@ -26,8 +26,8 @@ _PUBLIC = { # module -> what stands on the package itself; the rest is one dot d
     "studies": ["study"],
 }
 _MODULES = [ # reached as cp.confounding.balance(...)
-    "plots", "forms", "core", "covariates", "checks", "sources", "columns", "files", "templates", "predictability", "design", "triplets", "worlds",
-    "grids", "embeddings", "support", "spaces", "pieces", "part_families", "same_parts", "blocks", "parts", "routes", "rows", "inference", "part_effects", "graph",
+    "plots", "forms", "core", "covariates", "checks", "sources", "engines", "columns", "files", "templates", "predictability", "design", "triplets", "partitions", "worlds",
+    "grids", "embeddings", "support", "spaces", "pieces", "part_families", "same_parts", "blocks", "parts", "routes", "rows", "inference", "part_effects", "graph", "datasets",
     "rewards", "naive", "cpo", "part_space", "kernel", "race", "causal", "loading", "residuals", "part_agreement",
     "confounding", "assignments", "nuisances", "agreement", "placebos", "shuffles", "refutation", "sensitivity_analysis",
     "propensities", "positivity", "power_analysis", "identity", "record", "serve", "connection", "llm", "sandbox", "answers", "graders", "tasks",

@@ -24,10 +24,12 @@ from . import covariates as covariates
 from . import coverage as coverage
 from . import cpo as cpo
 from . import dabench as dabench
+from . import datasets as datasets
 from . import design as design
 from . import diagnostics as diagnostics
 from . import difficulty as difficulty
 from . import embeddings as embeddings
+from . import engines as engines
 from . import eval_importers as eval_importers
 from . import evaluation as evaluation
 from . import exporting as exporting
@@ -55,6 +57,7 @@ from . import part_effects as part_effects
 from . import part_families as part_families
 from . import part_pairs as part_pairs
 from . import part_space as part_space
+from . import partitions as partitions
 from . import parts as parts
 from . import patterns as patterns
 from . import pieces as pieces
@@ -127,7 +130,7 @@ class _Reward(__Prompts):
     def levels(self, queries, prompts) -> _np.ndarray:
         'What each prompt is expected to score on each query. Every model gives its own.'
     name: Any
-    def open(self, log: Triplets) -> Any:
+    def open(self, log: Triplets, prompts: _pd.DataFrame | None = ...) -> Any:
         'Keep scored rows, encoder, baseline and support; warn of what would go unnoticed.'
     def part_effects(self, by: str | None = ..., alpha: float = ...) -> _pd.DataFrame:
         'Average effect of each part of the prompts, in points of score, the other parts held fixed.'
@@ -159,6 +162,15 @@ class _Reward(__Prompts):
 class __Identified(_Reward):
     'A model that says what it identifies when it is first asked: held-out queries are looked at then.'
     identification_: Any
+
+
+class _OnDatasets:
+    'A reward that can be fitted on a log in files.'
+    def beyond_log(self) -> dict:
+        'What a file must hold beside the log.'
+    def fit_dataset(self, source, engine = ..., workers: int | None = ..., sample: int = ..., folder = ..., partition_rows: int = ..., vectors: str | None = ..., **how) -> Any:
+        'Fit on a log in files; `log_` is then a sample of its queries.'
+    logged_: Any
 
 
 class Finding:
@@ -406,7 +418,7 @@ class CPOReward(_Reward):
     route_: Any
 
 
-class CausalReward(__Identified):
+class CausalReward(_OnDatasets):
     'Effects of prompts by the route the log allows: within queries, weighted, or double machine learning.'
     def __init__(self, route: str = ..., learner: str = ..., d_x: int = ..., d_t: int = ..., folds: int = ..., encoder = ..., baseline: str | None = ..., parts = ..., random_state: int = ...) -> None: ...
     def average_se(self, queries, E_q, share, prompts) -> Any:
@@ -440,7 +452,7 @@ class CausalReward(__Identified):
     def sound_route(self) -> Any:
         'The route it chose.'
     def state(self) -> dict:
-        'What a file must hold of the model: plain data and arrays.'
+        'What a file must hold: plain data and arrays.'
     @property
     def strategy_(self) -> Finding:
         'The former name of `identification_`.'

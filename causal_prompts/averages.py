@@ -15,6 +15,14 @@ from scipy import stats
 from .inference import contrasts
 from .triplets import Triplets
 
+# %% ../nbs/402_averages.ipynb #68e755b3
+def _compared(reward, rows, y, alpha, keep):
+    "The contrasts of the logged prompts, and whether the baseline is absent."
+    logged = getattr(reward, "logged_", None) if keep.all() else None # of files, of which these rows are a sample
+    if logged is not None: return logged.table(alpha), False
+    if reward.baseline_ not in rows.prompts: return _no_contrasts(rows, keep), True
+    return contrasts(rows, y, rows.prompts.index(reward.baseline_), alpha, keep), False
+
 # %% ../nbs/402_averages.ipynb #5b33b75d
 def averages_on(
     reward, # a fitted reward model
@@ -24,9 +32,7 @@ def averages_on(
 ) -> pd.DataFrame: # prompt, effect, se, lo, hi, n, how
     "One row a prompt: compared in the log where that can be done, else predicted."
     rows, y = reward.residuals()
-    base = rows.prompts.index(reward.baseline_) if reward.baseline_ in rows.prompts else None
-    table = _no_contrasts(rows, keep) if base is None else contrasts(rows, y, base, alpha, keep)
-    out, apart = _logged_averages(table, prompts, base is None)
+    out, apart = _logged_averages(*_compared(reward, rows, y, alpha, keep), prompts)
     unseen = out.index[out.effect.isna() & ~apart]
     if not len(unseen): return out
     texts = [prompts[i] for i in unseen]
@@ -36,7 +42,7 @@ def averages_on(
     return out
 
 # %% ../nbs/402_averages.ipynb #0ad4f8b1
-def _logged_averages(table, prompts, absent):
+def _logged_averages(table, absent, prompts):
     "The contrasts of the prompts asked for, where each comes from, and which are not comparable."
     out = table.set_index("prompt").reindex(prompts).rename_axis("prompt").reset_index()
     out["n"] = out.n.fillna(0).astype(int)

@@ -19,6 +19,7 @@ from sklearn.base import clone
 # %% ../nbs/410_causal.ipynb #9f21fcc7
 from .core import former_names, as_texts, Finding, mean_interval, NotIdentifiedError
 from .covariates import levels_not_held
+from .datasets import OnDatasets, warn_pooled
 from .embeddings import TextEncoder
 from .inference import contrasts
 from .kernel import ProductKernel
@@ -41,15 +42,15 @@ class _Identified(Reward):
         return _compared(self, self.log_)
 
 # %% ../nbs/410_causal.ipynb #482484ff
-class CausalReward(_Identified):
+class CausalReward(OnDatasets, _Identified):
     "Effects of prompts by the route the log allows: within queries, weighted, or double machine learning."
     name, component_kind, takes_routes = "causal", "kernel", True
 
     def __init__(
         self, route: str = "auto", # 'auto', 'within', 'weighted' or 'dml'
-        learner: str = "auto", # 'kernel' (auto), 'ranker', 'forest'; 'race': the best
+        learner: str = "auto", # 'kernel' (auto), 'ranker', 'forest', 'race'
         d_x: int = 12, d_t: int = 40, # smooth features of queries and of prompts
-        folds: int = 5, # of cross-fitting; 0: naive is not met
+        folds: int = 5, # of cross-fitting; 0: no comparison
         encoder=None, # has .encode(texts, role=...); None: TextEncoder()
         baseline: str | None = None, # None: called so, else most logged
         parts="auto", # 'auto', None (whole prompts only), or a corrected Parts
@@ -190,14 +191,6 @@ def sound_route(self: CausalReward) -> Route:
     "The route it chose."
     return self.route_
 
-# %% ../nbs/410_causal.ipynb #be8461d4
-def _warn_pooled(log):
-    for column in ("model", "task"):
-        if column in log.frame and log.frame[column].nunique() > 1:
-            warnings.warn(f"the log holds {log.frame[column].nunique()} levels of {column!r}, and effects are averages "
-                          f"over them. Use log.where({column}=...) for one level, or "
-                          f"average_effect(prompts, by={column!r})", stacklevel=3)
-
 # %% ../nbs/410_causal.ipynb #db478e5b
 @patch
 @few_threads
@@ -209,7 +202,7 @@ def fit(
     self.check_parameters()
     self.open(log)
     self.__dict__.pop("identification_", None)
-    _warn_pooled(self.log_)
+    warn_pooled(self.log_)
     rows = self._opened_rows()
     m, self.nuisance_ = expected_score(rows)
     self._left = {self.route_: (self.log_, rows, rows.y - m)}
@@ -381,7 +374,7 @@ def refitted_rows(self: CausalReward, rows, m):
 # %% ../nbs/410_causal.ipynb #c75f99e9
 @patch
 def state(self: CausalReward) -> dict:
-    "What a file must hold of the model: plain data and arrays."
+    "What a file must hold: plain data and arrays."
     if not isinstance(self.model_, ProductKernel):
         raise ValueError("only CausalReward with the kernel learner can be saved without pickle, got the learner "
                          f"{self.learner_!r}; fit with learner='kernel', or save the log and fit again")
@@ -391,7 +384,7 @@ def state(self: CausalReward) -> dict:
     return dict(
         params=params, encoder=self.encoder_.state() if ours else None, baseline=self.baseline_, route=self.route_,
         why=self.why_, nuisance=self.nuisance_, learner=self.learner_, identification=self.identification_.to_dict(),
-        support=self.support_.state(), kernel=self.model_.state())
+        support=self.support_.state(), kernel=self.model_.state(), **self.beyond_log())
 
 # %% ../nbs/410_causal.ipynb #4ecc1b8b
 __getattr__ = former_names(__name__, load_reward="loading")

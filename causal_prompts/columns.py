@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NEEDED', 'NAMES', 'UNIT', 'BLANKS', 'SCALES', 'show_value', 'Problems', 'is_kind', 'id_text', 'row_codes',
-           'first_rows', 'unit_columns', 'unit_codes', 'level_codes', 'clean_frame']
+           'first_rows', 'unit_columns', 'unit_codes', 'level_codes', 'one_text_an_id', 'numbered_draws', 'clean_frame']
 
 # %% ../nbs/101_columns.ipynb #1440b351
 import json, re
@@ -292,7 +292,11 @@ def level_codes(
 # %% ../nbs/101_columns.ipynb #17be2c07
 _IF_FILLED = "; if templates were filled in with the query, read with templates=True"
 
-def _one_text_an_id(ids, texts, name, problems):
+def one_text_an_id(
+    ids: tuple, texts: tuple, # codes of the rows and their levels
+    name: str, # 'query' or 'prompt'
+    problems: Problems, # collects what is wrong
+):
     "Refuse an id that stands for two texts."
     (id_codes, id_levels), (codes, levels) = ids, texts
     first = first_rows(row_codes(id_codes))
@@ -305,7 +309,11 @@ def _one_text_an_id(ids, texts, name, problems):
     problems.add(f"{name}_id", clash, got, do + _IF_FILLED if name == "prompt" else do)
 
 # %% ../nbs/101_columns.ipynb #0845a837
-def _numbered_draws(cell, repeat, problems):
+def numbered_draws(
+    cell: np.ndarray, # (n,) code of a row's query, prompt, model and task
+    repeat: np.ndarray | None, # (n,) numbers of the draws, None: to be made
+    problems: Problems, # collects what is wrong
+) -> np.ndarray: # (n,) whole numbers
     "Repeats as given, or numbered in the order of the rows."
     if repeat is None: return pd.Series(cell).groupby(cell).cumcount().to_numpy(np.int64)
     first = first_rows(row_codes(cell, repeat))
@@ -326,7 +334,7 @@ def _codes_by_column(frame, problems):
             coded[f"{name}_id"] = codes, np.array([content_id(t) for t in texts], object)
         else:
             coded[f"{name}_id"] = _id_codes(frame[f"{name}_id"], problems)
-            _one_text_an_id(coded[f"{name}_id"], coded[name], name, problems)
+            one_text_an_id(coded[f"{name}_id"], coded[name], name, problems)
     return coded | {name: _id_codes(frame[name], problems) for name in ("model", "task") if name in frame}
 
 # %% ../nbs/101_columns.ipynb #fb3a6f0b
@@ -343,7 +351,7 @@ def clean_frame(
     if "messages" in frame: out["messages"] = _message_texts(frame["messages"], problems)
     repeat = _draw_numbers(frame["repeat"], problems) if "repeat" in frame else None
     cell = [coded[n][0] for n in ("query_id", "prompt_id", "model", "task") if n in coded]
-    out["repeat"] = _numbered_draws(row_codes(*cell), repeat, problems)
+    out["repeat"] = numbered_draws(row_codes(*cell), repeat, problems)
     out |= _further_columns(frame, asked, problems)
     problems.check()
     return _in_column_order(out | _written_out(coded), frame.columns)

@@ -188,6 +188,12 @@ def encode(self: TextEncoder,
     if len({len(v) for v in vectors}) > 1: raise self._mixed(vectors)
     return np.stack(vectors)[rows]
 
+# %% ../nbs/205_embeddings.ipynb #6bd4df66
+@patch
+def forget(self: TextEncoder):
+    "Drop the vectors in memory; those on disk stay."
+    self._memory = {}
+
 # %% ../nbs/205_embeddings.ipynb #9bdebebe
 @patch
 def _mixed(self: TextEncoder, vectors) -> ValueError:

@@ -145,14 +145,15 @@ def dims(self: ProductKernel) -> list[int]:
 
 # %% ../nbs/408_kernel.ipynb #bee12291
 @patch
-def _own_prompts(self: ProductKernel, rows, alone=2, beside_parts=5, least_share=.5):
-    "Numbers of the prompts with an effect of their own: those that met enough queries, of many the commonest."
-    n, shares_parts = len(rows.prompts), self.made_of.width > 0
-    count = np.bincount(rows.p, minlength=n)
-    few_queries = rows.cluster.max() < beside_parts # then draws of one query have to do
-    met = count if few_queries else queries_met(rows)
+def own_prompts(self: ProductKernel,
+    count: np.ndarray, met: np.ndarray, queries: int, # (n_p,) rows, queries of each prompt; queries in all
+    alone=2, beside_parts=5, least_share=.5, # queries that are enough; share of the rows that must be theirs
+) -> np.ndarray: # numbers of prompts
+    "The prompts with an effect of their own: those that met enough queries, of many the commonest."
+    shares_parts = self.made_of.width > 0
+    if queries <= beside_parts: met = count # then draws of one query have to do
     enough = np.flatnonzero(met >= (beside_parts if shares_parts else alone))
-    if shares_parts and count[enough].sum() < least_share * len(rows.p): return enough[:0]
+    if shares_parts and count[enough].sum() < least_share * count.sum(): return enough[:0]
     return np.sort(enough[np.argsort(-count[enough], kind="stable")[: self.own]])
 
 # %% ../nbs/408_kernel.ipynb #7c824bfc
@@ -166,7 +167,8 @@ def fit(
     here, asked = np.unique(rows.p), np.unique(rows.q)
     prompts, queries = [rows.prompts[i] for i in here], [rows.queries[i] for i in asked]
     self.learn_features(prompts, rows.E_p[here], queries, rows.E_q[asked])
-    self.seen = [rows.prompts[i] for i in self._own_prompts(rows)]
+    count = np.bincount(rows.p, minlength=len(rows.prompts))
+    self.seen = [rows.prompts[i] for i in self.own_prompts(count, queries_met(rows), rows.cluster.max() + 1)]
     features, y = self.features(rows), rows.y - (expected_score(rows)[0] if m is None else m)
     return self.solve(features.cross_products(y), lambda w: features.scatter(y - features.predicted(w)))
 

@@ -9,7 +9,9 @@ __all__ = ['load_reward']
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from .causal import CausalReward
+from .contrast_sums import LoggedEffects
 from .core import Finding
 from .kernel import ProductKernel
 from .routes import Route
@@ -20,6 +22,19 @@ from .saving import must_fit
 from .saving import read_archive
 from .spaces import space_from_state
 from .saving import why_unreadable
+
+# %% ../nbs/411_loading.ipynb #20fb304f
+def _restore_dataset(reward, prompts, effects):
+    "Take back what is known of all rows of a data set."
+    arrays = {name: np.asarray(value) for name, value in effects.items() if name not in ("prompts", "base")}
+    reward.prompts_, found = pd.DataFrame(prompts), LoggedEffects(effects["prompts"], effects["base"], **arrays)
+    cols, n = found.cols, len(found.prompts)
+    fit = [v.shape for v in (found.beta, found.se, found.df)] == [found.cols.shape] * 3
+    fit = fit and len(found.n) == len(found.linked) == n
+    must_fit(fit and all(0 <= i < n for i in [found.base, *cols.tolist()]), "an array of the logged effects")
+    must_fit(found.prompts[found.base] == reward.baseline_, "the baseline of the logged effects")
+    must_fit(set(reward.log_.prompts["prompt"]) <= set(reward.prompts_["prompt"]), "the table of prompts")
+    reward.logged_ = found
 
 # %% ../nbs/411_loading.ipynb #2839ecf2
 def _restored(tree, log, encoder):
@@ -35,6 +50,7 @@ def _restored(tree, log, encoder):
     out.identification_, out.support_ = Finding.from_dict(tree["identification"]), space_from_state(tree["support"])
     out.model_ = ProductKernel.from_state(tree["kernel"], out.encoder_)
     if out.model_.made_of.parts is not None: out.parts_ = out.model_.made_of.parts
+    if "dataset" in tree: _restore_dataset(out, **tree["dataset"])
     _refuse_misfits(out)
     return out
 

@@ -6,6 +6,7 @@
 __all__ = ['few_threads', 'Reward', 'named_baseline']
 
 # %% ../nbs/404_rewards.ipynb #835ecf5b
+import warnings
 from functools import cached_property, wraps
 
 import numpy as np
@@ -137,22 +138,28 @@ def effect_interval(self: Reward, queries, prompts, alpha: float = .05):
 def open(
     self: Reward,
     log: Triplets,
+    prompts: pd.DataFrame | None = None, # `log.prompts` of what this is a sample of; None: its own
 ):
     "Keep scored rows, encoder, baseline and support; warn of what would go unnoticed."
-    if not isinstance(log, Triplets):
-        raise TypeError(f"log must be a Triplets, got {type(log).__name__}; read it with Triplets.read(...)")
-    log.require_effects()
+    _require_log(log)
     _refuse_unready(self)
-    self.log_, self.prompts_ = log.scored, log.scored.prompts
+    self.log_, self.prompts_ = log.scored, log.scored.prompts if prompts is None else prompts
     if self.route_ is not None: Route.declared_by(self) # a slip in its name is said here, where it is made
-    for old in ("names_", "_left", "parts_"): self.__dict__.pop(old, None)
+    for old in ("names_", "_left", "parts_", "logged_"): self.__dict__.pop(old, None)
     self.encoder_ = TextEncoder() if self.encoder is None else self.encoder
-    self.baseline_ = _settled_baseline(self.log_, self.baseline)
+    self.baseline_ = _settled_baseline(self.prompts_, self.baseline)
     _warn_texts(self.log_, self.baseline_)
     self.support_ = Support().fit(self.encode(self.prompts_.prompt, "prompt"))
     warn_blind(self)
     _warn_shared_texts(self.log_)
     return self
+
+# %% ../nbs/404_rewards.ipynb #efcba6eb
+def _require_log(log):
+    "An error for what is no log, or one that shows no effect."
+    if not isinstance(log, Triplets):
+        raise TypeError(f"log must be a Triplets, got {type(log).__name__}; read it with Triplets.read(...)")
+    log.require_effects()
 
 # %% ../nbs/404_rewards.ipynb #78de9397
 def _refuse_unready(reward):
@@ -166,8 +173,8 @@ def _refuse_unready(reward):
         raise TypeError(f"{who} says has_interval = True and must define effect_interval(queries, prompts, alpha) "
                         "-> (lo, hi), got none; define it, or leave has_interval out")
 
-def _settled_baseline(log, baseline):
-    return named_baseline(log)[0] if baseline is None else as_texts(baseline, "baseline")[0]
+def _settled_baseline(prompts, baseline):
+    return _named_baseline(prompts)[0] if baseline is None else as_texts(baseline, "baseline")[0]
 
 # %% ../nbs/404_rewards.ipynb #5cf777b1
 _SAYS_BASELINE = r"(?i)(?<![a-z])baseline(?![a-z])"
@@ -176,7 +183,10 @@ def named_baseline(
     log: Triplets,
 ) -> tuple: # the text of the baseline prompt, and why it is the baseline
     "The prompt whose id, or name in place of a text, says baseline; else the one logged most often."
-    prompts = log.scored.prompts
+    return _named_baseline(log.scored.prompts)
+
+def _named_baseline(prompts):
+    "The same of a table of prompts."
     bare_name = ~prompts["prompt"].str.contains(r"\s")
     called = prompts["prompt_id"].str.contains(_SAYS_BASELINE)
     called |= bare_name & prompts["prompt"].str.contains(_SAYS_BASELINE)
@@ -298,6 +308,14 @@ def refitted_rows(
     raise NotImplementedError(f"{type(self).__name__} must define refitted_rows(rows, m) where it says refits_rows = "
                               "True, got none; define it, or leave refits_rows out: refitted(log) then serves")
 
+# %% ../nbs/404_rewards.ipynb #16456141
+def _levels_of(reward, by):
+    "A column to take averages by; a word where the log is a sample."
+    if getattr(reward, "logged_", None) is not None:
+        warnings.warn(f"averages by {by!r} are over {len(reward.log_):,} rows, the sample that a fit on files keeps as "
+                      "its log; those over all rows are had without by=", stacklevel=3)
+    return column_of_levels(reward.log_, by)
+
 # %% ../nbs/404_rewards.ipynb #cfe64f42
 @patch
 def average_effect(
@@ -309,7 +327,7 @@ def average_effect(
     self.require_fitted()
     prompts = as_texts(self.prompts_.prompt.unique() if prompts is None else prompts, "prompts")
     if by is None: return averages_on(self, prompts, alpha, np.ones(len(self.log_), bool))
-    level = column_of_levels(self.log_, by)
+    level = _levels_of(self, by)
     out = {v: averages_on(self, prompts, alpha, (level == v).to_numpy(bool, na_value=False))
            for v in level.dropna().unique()}
     return pd.concat(out, names=[by]).reset_index(level=0).reset_index(drop=True)
