@@ -424,7 +424,7 @@ def test_choices_say_why_an_interval_is_missing(monkeypatch):
     made = study(log_frame(n=150), "Solve it. Way 2, now.", encoder=Hashed())
     assert made._models[1].learner_ == "kernel"
     # a learner without intervals
-    monkeypatch.setattr("causal_prompts.gains.CausalReward", lambda **how: cp.CausalReward(learner="ranker", **how))
+    monkeypatch.setattr("causal_prompts.gains.CausalReward", lambda **how: cp.CausalReward(**how | dict(learner="ranker")))
     without = study(log_frame(effect=0.), encoder=Hashed())
     assert without._models[1].learner_ == "ranker" and without.choices[["lo", "hi"]].isna().all().all()
     for one in (without, made):
