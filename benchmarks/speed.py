@@ -1,12 +1,12 @@
 """How long a fit takes and how much memory it needs, how fast candidates are scored, how fast texts are embedded.
 
-    python benchmarks/speed.py [--quick] [--parts fit dataset averages score embed start] [--rows 1000 10000 100000 1000000] [--d-t 5 20 50] [--repeats 3]
+    python benchmarks/speed.py [--quick] [--parts fit dataset averages score embed start] [--rows 1000 10000 100000 1000000] [--repeats 3]
 
-*fit*: `CausalReward(learner="kernel", folds=0)` on synthetic logs, four prompts a query, 200 prompts. An encoder that makes structured vectors out of nothing takes the place of the language model, so what is timed is everything after
+*fit*: `CausalReward()` on synthetic logs, four prompts a query, 200 prompts, beside naive boosting, a ranker and the paper's forest. An encoder that makes structured vectors out of nothing takes the place of the language model, so what is timed is everything after
 embedding. Each fit has a process of its own, whose peak memory is the operating system's figure. *score*: `effect` for 1,000 queries x 10,000 prompts, against EconML's `.effect` called for one candidate after another, in one process.
 *dataset*: `CausalReward().fit_dataset` on parquet files of 10^5, 10^6 and 10^7 rows with 20 covariates, four prompts a query, 200 prompts; where its time goes, what it writes and what comes back of a pass. The same encoder, so embedding is not counted.
 *averages*: average effects of 200 prompts over a baseline with their intervals, from residual scores, four prompts a query, each in a process of its own.
-*embed*: texts a second of the default encoder, from the model, from the disk cache and from memory. *start*: what `causal-prompts --help` and the help of each verb take, in seconds of processor time (user and system) of a fresh process. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
+*embed*: texts a second of the default encoder, from the model by torch and by ONNX runtime, each beside the matrix products that the CPU does in the same run, from the disk cache and from memory. *start*: what `causal-prompts --help` and the help of each verb take, in seconds of processor time (user and system) of a fresh process. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
 import argparse, json, os, platform, resource, statistics, subprocess, sys, tempfile, time, warnings
 from pathlib import Path
 
@@ -74,20 +74,27 @@ def synthetic(rows, seed, encoder):
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10) # MB
 
 
-def one_fit(rows, d_t, seed):
+MODELS = dict(causal="CausalReward", naive="NaiveReward (LightGBM)", ranker="CausalReward(learner='ranker')", paper="CPOReward (the paper's forest)")
+LARGEST = dict(causal=10**6, naive=10**6, ranker=10**5, paper=2000) # rows
+
+def made(model, encoder):
+    from causal_prompts import CausalReward, CPOReward, NaiveReward
+    return dict(causal=CausalReward, naive=NaiveReward, paper=CPOReward, ranker=lambda encoder: CausalReward(learner="ranker", encoder=encoder))[model](encoder=encoder)
+
+
+def one_fit(rows, model, seed):
     "Seconds and megabytes of one fit; how well the effects of the log's prompts come out, to show that it was one."
-    from causal_prompts import CausalReward
-    CausalReward(learner="kernel", folds=0, encoder=FakeEncoder()).fit(synthetic(400, 0, FakeEncoder())) # imports
+    made(model, FakeEncoder()).fit(synthetic(400, 0, FakeEncoder())) # imports
     encoder = FakeEncoder()
-    start = time.perf_counter(); log = synthetic(rows, seed, encoder); made, before = time.perf_counter() - start, peak()
-    start = time.perf_counter()
-    reward = CausalReward(learner="kernel", folds=0, d_t=d_t, encoder=encoder).fit(log)
-    seconds, after = time.perf_counter() - start, peak()
+    log = synthetic(rows, seed, encoder)
+    before, start, busy = peak(), time.perf_counter(), time.process_time()
+    reward = made(model, encoder).fit(log)
+    seconds, busy, after = time.perf_counter() - start, time.process_time() - busy, peak()
     some = np.arange(300)
     tau = reward.effect([f"query {i}" for i in some], list(reward.prompts_["prompt"]))
     numbers = reward.prompts_["prompt"].str.split().str[1].astype(int).to_numpy()
     truth = true_effects(encoder, some, numbers)
-    return dict(rows=len(log), d_t=d_t, seed=seed, seconds=seconds, making_the_log=made, peak_mb=after, before_mb=before,
+    return dict(seconds=seconds, processor_seconds=busy, peak_mb=after, before_mb=before,
                 correlation=float(np.corrcoef((tau - tau.mean(1, keepdims=True)).ravel(), (truth - truth.mean(1, keepdims=True)).ravel())[0, 1]))
 
 
@@ -199,26 +206,45 @@ def spread(values): return dict(median=statistics.median(values), min=min(values
 def shown(s, fmt=".2f"): return f"{s['median']:>10{fmt}}{s['min']:>10{fmt}}{s['max']:>10{fmt}}"
 
 
+def in_a_process(*asked):
+    "What a fresh process prints last, as JSON; None where it failed, with what it said."
+    done = subprocess.run([sys.executable, __file__, *map(str, asked)], capture_output=True, text=True)
+    if not done.returncode: return json.loads(done.stdout.splitlines()[-1])
+    print(f"{' '.join(map(str, asked))} failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f'ended by signal {-done.returncode}'}", flush=True)
+
+
+def growth(found, least=10**4):
+    "Exponent of growth: slope of log seconds on log rows from `least` rows, with a 95% interval; None below three sizes."
+    from scipy import stats
+    some = [(row["rows"], s) for row in found for s in row["runs"] if row["rows"] >= least]
+    if len({n for n, _ in some}) < 2: return None
+    fit = stats.linregress(*np.log(np.array(some, float)).T)
+    half = stats.t.ppf(.975, max(len(some) - 2, 1)) * fit.stderr
+    return dict(exponent=fit.slope, lo=fit.slope - half, hi=fit.slope + half, from_rows=least)
+
+
 def fit_part(args):
-    "Fits of every size, each in a fresh process."
-    print(f"{'fit':<8}{'rows':>10}{'d_t':>5}{'seconds':>10}{'min':>10}{'max':>10}{'peak MB':>10}{'before':>10}{'r':>7}")
-    out = []
+    "Fits of every size and model, each in a fresh process; models take turns, so that a busy machine is busy for all."
+    print(f"{'fit':<10}{'rows':>10}{'seconds':>10}{'min':>10}{'max':>10}{'processor':>10}{'peak MB':>10}{'before':>10}{'r':>7}{'x causal':>10}")
+    out = {model: [] for model in MODELS}
     for rows in args.rows:
-        for d_t in args.d_t:
-            runs = []
-            for seed in range(args.repeats):
-                done = subprocess.run([sys.executable, __file__, "--one", str(rows), str(d_t), str(seed)], capture_output=True, text=True)
-                if done.returncode:
-                    print(f"{'':<8}{rows:>10,}{d_t:>5}  failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f'ended by signal {-done.returncode}'}", flush=True)
-                    break
-                runs.append(json.loads(done.stdout.splitlines()[-1]))
-            if not runs: continue
-            row = dict(rows=rows, d_t=d_t, seconds=spread([r["seconds"] for r in runs]), peak_mb=spread([r["peak_mb"] for r in runs]),
-                       before_mb=spread([r["before_mb"] for r in runs]), correlation=spread([r["correlation"] for r in runs]))
-            print(f"{'':<8}{rows:>10,}{d_t:>5}{shown(row['seconds'])}{row['peak_mb']['median']:>10,.0f}{row['before_mb']['median']:>10,.0f}{row['correlation']['median']:>7.2f}", flush=True)
-            out.append(row)
-    print("'before' is the peak before the fit (interpreter, libraries, the log); r is the correlation of estimated with true effects, query by query.\n")
-    return out
+        asked = [model for model in MODELS if rows <= LARGEST[model]]
+        runs = {model: [] for model in asked}
+        for seed in range(args.repeats):
+            for model in asked:
+                if found := in_a_process("--one", rows, model, seed): runs[model].append(found)
+        for model in asked:
+            if not runs[model]: continue
+            ratios = [r["processor_seconds"] / c["processor_seconds"] for r, c in zip(runs[model], runs["causal"])]
+            row = dict(rows=rows, runs=[r["seconds"] for r in runs[model]], times_causal=spread(ratios)) | {name: spread([r[name] for r in runs[model]]) for name in runs[model][0]}
+            print(f"{model:<10}{rows:>10,}{shown(row['seconds'])}{row['processor_seconds']['median']:>10.2f}{row['peak_mb']['median']:>10,.0f}{row['before_mb']['median']:>10,.0f}{row['correlation']['median']:>7.2f}{row['times_causal']['median']:>10.2f}", flush=True)
+            out[model].append(row)
+    grown = {model: growth(found) for model, found in out.items()}
+    for model, g in grown.items():
+        if g: print(f"{MODELS[model]}: seconds grow as rows to the power {g['exponent']:.2f} ({g['lo']:.2f} to {g['hi']:.2f}) from {g['from_rows']:,} rows.")
+    print("'processor' is the time that the process had a processor; 'before' is the peak before the fit (interpreter, libraries, the log); r is the correlation of estimated with true effects, query by query; "
+          "'x causal' compares processor times in the same round.\n")
+    return dict(models=MODELS, sizes=out, growth=grown)
 
 
 def dataset_part(args):
@@ -246,8 +272,7 @@ def averages_part(args):
     out = []
     for route in ("within", "naive"):
         for rows in [10**4] if args.quick else AVERAGES["rows"]:
-            runs = [json.loads(subprocess.run([sys.executable, __file__, "--average", str(rows), route, str(seed)], capture_output=True, text=True, check=True).stdout.splitlines()[-1])
-                    for seed in range(args.repeats)]
+            runs = [in_a_process("--average", rows, route, seed) for seed in range(args.repeats)]
             row = dict(route=route, rows=rows) | {name: spread([r[name] for r in runs]) for name in runs[0]}
             print(f"{route:<10}{rows:>10,}{shown(row['seconds'])}{row['processor_seconds']['median']:>10.2f}{row['peak_mb']['median']:>10,.0f}{row['before_mb']['median']:>10,.0f}{row['correlation']['median']:>7.2f}", flush=True)
             out.append(row)
@@ -308,28 +333,99 @@ def score_part(args):
 
 WORDS = "please read the question twice then write down each number and check every unit before you answer in one short line because details matter here".split()
 
-def embed_part(args):
-    "Texts a second: from the model, from the disk cache in a fresh encoder, from memory."
+LIMIT_SIZE = 2048 # rows and columns of the matrices whose product is timed
+KNOWN = (1, 100, 10_000) # texts read from the disk cache at once
+
+def matrix_limit():
+    "GFLOP a second of float32 matrix products on all threads: the best of five, of torch's or numpy's, whichever is faster."
+    import torch
+    A = np.random.default_rng(0).normal(size=(LIMIT_SIZE, LIMIT_SIZE)).astype("float32")
+    T = torch.from_numpy(A)
+    def seconds(product):
+        start = time.perf_counter(); product(); return time.perf_counter() - start
+    return 2 * LIMIT_SIZE**3 / 1e9 / min(seconds(product) for product in (lambda: T @ T, lambda: A @ A) for _ in range(5))
+
+
+def pass_gflop(config, lengths):
+    "GFLOP of one pass over texts of these numbers of tokens: in each layer four products of h x h and two of h x m a token, and two of the attention, tokens x tokens x h a text; a multiplication and an addition are two. Tokens put in as padding are no work."
+    h, m, n = config.hidden_size, config.intermediate_size, np.asarray(lengths, float)
+    return config.num_hidden_layers * (2 * n.sum() * (4 * h * h + 2 * h * m) + 4 * h * (n**2).sum()) / 1e9
+
+
+def rate(encoder, texts):
+    "Texts a second of one call."
+    start = time.perf_counter(); encoder.encode(texts); return len(texts) / (time.perf_counter() - start)
+
+
+def made_texts(n, tokens, seed):
+    r = np.random.default_rng([seed, tokens])
+    return [" ".join([f"number {i}", *r.choice(WORDS, tokens - 4)]) for i in range(n)]
+
+
+def known_part(args, folder):
+    "Texts a second from the disk cache, by texts a call, once an encoder has it open; vectors without a model, for it is not asked."
     from causal_prompts.embeddings import TextEncoder
-    n = 64 if args.quick else 512
+    class Drawn:
+        def encode(self, texts): return np.random.default_rng(len(texts)).normal(size=(len(texts), 384))
+    most = 1000 if args.quick else max(KNOWN)
+    texts, encoder, out = made_texts(most, 20, 0), TextEncoder("drawn", model=Drawn(), cache=folder, batch_size=256), {}
+    encoder.encode(texts)
+    for n in KNOWN:
+        if n > most: continue
+        calls = [texts[i:i + n] for i in range(0, most, n)][:max(1, 1000 // n)]
+        found = []
+        for _ in range(2 * args.repeats + 1):
+            encoder._memory.clear()
+            start = time.perf_counter()
+            for call in calls: encoder.encode(call)
+            found.append(n * len(calls) / (time.perf_counter() - start))
+        out[str(n)] = spread(found[1:])
+        print(f"{'disk, ' + format(n, ',') + ' a call':<28}{'':>8}{shown(out[str(n)], ',.0f')}", flush=True)
+    return out
+
+
+def embed_part(args):
+    "Texts a second: from the model by each runtime beside the CPU's matrix products, from the disk cache in a fresh encoder, from memory."
+    import importlib.util, torch
+    from causal_prompts.embeddings import TextEncoder
+    from causal_prompts.text_models import BACKENDS
+    n, loading, encoders, out = 64 if args.quick else 512, {}, {}, {}
+    backends = [b for b in BACKENDS if b == "torch" or importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnxscript")]
     TextEncoder(cache=False).encode(["load the libraries"])
-    print(f"embedding {n} texts\n{'':<28}{'tokens':>8}{'texts/s':>10}{'min':>10}{'max':>10}")
-    out = {}
+    for backend in backends:
+        start = time.perf_counter()
+        encoders[backend] = TextEncoder(cache=False, backend=backend)
+        encoders[backend].encode(["one text so that the model is loaded"])
+        loading[backend] = time.perf_counter() - start
+    model = encoders["torch"]._model
+    print(f"embedding {n} texts on {torch.get_num_threads()} threads\n{'':<28}{'tokens':>8}{'texts/s':>10}{'min':>10}{'max':>10}{'of limit':>10}")
     for target in (20, 100):
-        found = dict(model=[], disk=[], memory=[])
+        found, share, limits, apart = {b: [] for b in backends} | dict(disk=[], memory=[]), {b: [] for b in backends}, [], 0.
         for seed in range(args.repeats):
-            r = np.random.default_rng([seed, target])
-            texts = [" ".join([f"number {i}", *r.choice(WORDS, target - 4)]) for i in range(n)]
+            texts = made_texts(n, target, seed)
+            lengths = [len(ids) for ids in model.tokenizer(texts)["input_ids"]]
+            vectors = {}
+            for backend in backends[::1 if seed % 2 else -1]: # neither is always first
+                before = matrix_limit()
+                found[backend].append(rate(encoders[backend], texts))
+                limit = max(before, matrix_limit())
+                limits.append(limit); share[backend].append(found[backend][-1] * pass_gflop(model[0].auto_model.config, lengths) / n / limit)
+                vectors[backend] = encoders[backend].encode(texts)
+            apart = max(apart, *(float(np.abs(v - vectors["torch"]).max()) for v in vectors.values()))
+            found["memory"].append(rate(encoders["torch"], texts))
             with tempfile.TemporaryDirectory() as folder:
-                fresh = TextEncoder(cache=folder)
-                fresh.encode(["one text so that the model is loaded"])
-                rate = lambda encoder: (lambda start: (encoder.encode(texts), n / (time.perf_counter() - start))[1])(time.perf_counter())
-                found["model"].append(rate(fresh)); found["memory"].append(rate(fresh)); found["disk"].append(rate(TextEncoder(cache=folder)))
-        tokens = statistics.mean(len(fresh._model.tokenizer(t)["input_ids"]) for t in texts)
-        out[f"{target} tokens"] = dict(tokens=tokens, **{k: spread(v) for k, v in found.items()})
-        for k, v in found.items(): print(f"{k:<28}{tokens:>8.1f}{shown(spread(v), ',.0f')}", flush=True)
-    print("'tokens' counts what the model read, its two marks included.\n")
-    return dict(texts=n, **out)
+                kept = TextEncoder(cache=folder)
+                kept._disk("write", dict(zip(texts, vectors["torch"])))
+                found["disk"].append(rate(TextEncoder(cache=folder), texts))
+        tokens = statistics.mean(lengths)
+        out[f"{target} tokens"] = dict(tokens=tokens, gflop_a_text=pass_gflop(model[0].auto_model.config, lengths) / n, limit_gflop_per_second=spread(limits), largest_difference=apart,
+                                       **{k: spread(v) for k, v in found.items()}, share_of_limit={k: spread(v) for k, v in share.items()})
+        for k, v in found.items(): print(f"{k:<28}{tokens:>8.1f}{shown(spread(v), ',.0f')}" + (f"{statistics.median(share[k]):>10.0%}" if k in share else ""), flush=True)
+        if "onnx" in found: out[f"{target} tokens"]["times_faster"] = spread([o / t for o, t in zip(found["onnx"], found["torch"])])
+    with tempfile.TemporaryDirectory() as folder: known = known_part(args, folder)
+    print("'tokens' counts what the model read, its two marks included; 'of limit' is the pass's own multiplications and additions a second over those of float32 products of "
+          f"{LIMIT_SIZE} x {LIMIT_SIZE} matrices, timed before and after each run. Loading: " + ", ".join(f"{k} {v:.1f} s" for k, v in loading.items()) + " (onnx with its libraries and the export).\n")
+    return dict(texts=n, torch_threads=torch.get_num_threads(), loading_seconds=loading, known=known, **out)
 
 
 def children(): return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) # seconds of processor time
@@ -360,19 +456,18 @@ def main():
     parser.add_argument("--quick", action="store_true", help="small sizes and one repeat: a smoke test, written nowhere")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--rows", nargs="+", type=int, default=[10**3, 10**4, 10**5, 10**6])
-    parser.add_argument("--d-t", nargs="+", type=int, default=[5, 20, 50])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--dataset-rows", nargs="+", type=int, default=DATASET["rows"])
-    parser.add_argument("--one", nargs=3, type=int, help=argparse.SUPPRESS)
     parser.add_argument("--average", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--dataset", nargs=2, type=int, help=argparse.SUPPRESS)
     parser.add_argument("--write", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.one: return print(json.dumps(one_fit(int(args.one[0]), args.one[1], int(args.one[2]))))
     if args.write: return write_dataset(int(args.write[0]), int(args.write[1]), args.write[2])
     if args.dataset: return print(json.dumps(one_dataset(*args.dataset)))
-    if args.one: return print(json.dumps(one_fit(*args.one)))
     if args.average: return print(json.dumps(one_average(int(args.average[0]), args.average[1], int(args.average[2]))))
-    if args.quick: args.rows, args.d_t, args.repeats = [1000, 10_000], [5, 50], 1
+    if args.quick: args.rows, args.repeats = [1000, 10_000], 1
     found = {part: PARTS[part](args) for part in args.parts}
     if args.quick: return
     former = json.loads(OUT.read_text()) if OUT.exists() else {}

@@ -33,11 +33,13 @@ def _alike_clause(reward, table, role):
 def warn_fitter(
     text: str, # what is warned of
 ):
-    "A warning at the line that called `fit`: four calls up, one more where the model's own `fit` is checked."
-    frame = sys._getframe()
+    "A warning at the line that called `fit`: four calls up, one more for each of what is wrapped around a `fit`."
+    frame, level = sys._getframe(), 5
     for _ in range(4): frame = frame.f_back or frame
-    warnings.warn(text, stacklevel=6 if frame.f_code.co_name == "checked_fit" else 5)
+    while frame.f_code.co_name in ("checked_fit", "fit_with_few"): frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
 
+# %% ../nbs/403_blind_texts.ipynb #e98b96ac
 def warn_blind(reward):
     "At every fit: names, and texts that share a vector."
     reward.alike_ = _indistinct_texts(reward)

@@ -15,7 +15,6 @@ import pandas as pd
 from fastcore.basics import patch
 from scipy import stats
 from sklearn.base import clone
-from threadpoolctl import threadpool_limits
 
 # %% ../nbs/410_causal.ipynb #9f21fcc7
 from .core import former_names, as_texts, Finding, mean_interval, NotIdentifiedError
@@ -26,9 +25,9 @@ from .inference import contrasts
 from .kernel import ProductKernel
 from .part_effects import part_effects
 from .parts import Parts
-from .race import (BEATS_NAIVE, beside_naive, enough_queries, held_out_unit, LEARNERS, NaiveRival, race, RACE_FORM,
-                                 race_advice, race_said, race_shown, race_table, sampled, winner)
-from .rewards import Reward
+from .race import (BEATS_NAIVE, beside_naive, enough_queries, held_out_unit, LEARNERS, NaiveRival, race,
+                                 RACE_FORM, race_advice, race_said, race_shown, race_table, sampled, winner)
+from .rewards import few_threads, Reward
 from .routes import contradiction, Opening, Route
 from .rows import comparable, ess, expected_score, most_levels, varying_covariates
 from .triplets import Triplets
@@ -40,9 +39,7 @@ class _Identified(Reward):
     def identification_(self) -> Finding:
         "The route with its reason, the learner, and how it did against naive boosting on held-out queries."
         self.require_fitted()
-        with threadpool_limits(1, "blas"):
-            rows, y = self.residuals()
-            return _identification_finding(self, rows, self._raced(rows, rows.y - y))
+        return _compared(self, self.log_)
 
 # %% ../nbs/410_causal.ipynb #482484ff
 class CausalReward(OnDatasets, _Identified):
@@ -51,9 +48,9 @@ class CausalReward(OnDatasets, _Identified):
 
     def __init__(
         self, route: str = "auto", # 'auto', 'within', 'weighted' or 'dml'
-        learner: str = "auto", # 'kernel' (auto), 'ranker' (within), 'forest'; or 'race': the best of them
+        learner: str = "auto", # 'kernel' (auto), 'ranker', 'forest', 'race'
         d_x: int = 12, d_t: int = 40, # smooth features of queries and of prompts
-        folds: int = 5, # of cross-fitting; 0: no comparison with naive boosting
+        folds: int = 5, # of cross-fitting; 0: no comparison
         encoder=None, # has .encode(texts, role=...); None: TextEncoder()
         baseline: str | None = None, # None: called so, else most logged
         parts="auto", # 'auto', None (whole prompts only), or a corrected Parts
@@ -196,6 +193,7 @@ def sound_route(self: CausalReward) -> Route:
 
 # %% ../nbs/410_causal.ipynb #db478e5b
 @patch
+@few_threads
 def fit(
     self: CausalReward,
     log: Triplets,
@@ -205,14 +203,13 @@ def fit(
     self.open(log)
     self.__dict__.pop("identification_", None)
     warn_pooled(self.log_)
-    with threadpool_limits(1 if len(self.log_) < 100_000 else None, "blas"): # small matrices: threads would only wait
-        rows = self._opened_rows()
-        m, self.nuisance_ = expected_score(rows)
-        self._left = {self.route_: (self.log_, rows, rows.y - m)}
-        makers = self._makers()
-        self.learner_, self.race_ = self._choose_learner(rows, m, makers)
-        self.model_ = makers[self.learner_]().fit(rows, m)
-        if self.model_.ranks_only: self.model_.slope = held_out_unit(self, makers[self.learner_], rows, m)
+    rows = self._opened_rows()
+    m, self.nuisance_ = expected_score(rows)
+    self._left = {self.route_: (self.log_, rows, rows.y - m)}
+    makers = self._makers()
+    self.learner_, self.race_ = self._choose_learner(rows, m, makers)
+    self.model_ = makers[self.learner_]().fit(rows, m)
+    if self.model_.ranks_only: self.model_.slope = held_out_unit(self, makers[self.learner_], rows, m)
     return self
 
 # %% ../nbs/410_causal.ipynb #25d2679a
@@ -235,8 +232,7 @@ def _choose_learner(self: CausalReward, rows, m, makers):
     if len(makers) == 1 or not (self.folds and enough_queries(rows)): return first, None
     rows, m = sampled(rows, m, self.random_state)
     rivals = makers | dict(naive=lambda: NaiveRival.of(self))
-    predictions = race(rivals, rows, m, self.folds, self.random_state)
-    table = race_table(rows.y - m, predictions, rows)
+    table = race_table(rows.y - m, race(rivals, rows, m, self.folds, self.random_state), rows)
     return winner(table, list(makers)), table
 
 @patch
@@ -295,6 +291,13 @@ def _identification_finding(reward, rows, table):
         advice=race_advice(nothing, gap), form=RACE_FORM,
         facts=dict(route=reward.route_, learner=reward.learner_, explained=own.explained,
                    naive=naive.explained, gap=gap))
+
+# %% ../nbs/410_causal.ipynb #3f22b4f7
+@few_threads
+def _compared(reward, log):
+    "The finding, and the comparison made for it."
+    rows, y = reward.residuals()
+    return _identification_finding(reward, rows, reward._raced(rows, rows.y - y))
 
 # %% ../nbs/410_causal.ipynb #42580cc2
 @patch(as_prop=True)

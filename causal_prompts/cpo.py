@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from sklearn.base import clone
 
 from .core import as_texts, import_quietly
-from .rewards import Reward
+from .rewards import few_threads, Reward
 from .rows import fitted_pca, is_binary, regressor, training_rows
 from .triplets import Triplets
 
@@ -46,6 +46,7 @@ def _paper_forest(binary, criterion, random_state):
 
 # %% ../nbs/406_cpo.ipynb #34034195
 @patch
+@few_threads
 def fit(
     self: CPOReward,
     log: Triplets,

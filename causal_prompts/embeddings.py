@@ -6,7 +6,7 @@
 __all__ = ['cache_folder', 'TextEncoder', 'unread', 'mask_query', 'as_template', 'are_names', 'name_vectors']
 
 # %% ../nbs/205_embeddings.ipynb #a3809639
-import hashlib, os, re, sqlite3, warnings
+import hashlib, os, re, sqlite3, threading, warnings
 from bisect import bisect_right
 from contextlib import closing
 from functools import partial
@@ -16,7 +16,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .core import as_texts, content_id, progress
-from .text_models import DEFAULT, PREFIXES, ROLES, load_model, model_source
+from .text_models import DEFAULT, PREFIXES, ROLES, checked_backend, load_model, model_source
 
 # %% ../nbs/205_embeddings.ipynb #e66b4dd8
 def cache_folder() -> Path:
@@ -37,22 +37,50 @@ def _cache_key(text: str) -> bytes:
     one_window = len(text.encode("utf-8", "surrogatepass")) <= 126
     return _plain_key(text) if one_window else _plain_key("read whole\0" + text)
 
-# %% ../nbs/205_embeddings.ipynb #93e871e9
-def _is_unit_vector(v: np.ndarray) -> bool: return len(v) and (abs(np.dot(v, v) - 1) < 1e-3 or not v.any())
+# %% ../nbs/205_embeddings.ipynb #036ade2a
+class _OpenFile(threading.local):
+    "A connection for reading, for each thread and process its own, to the file that now has the name."
+    def __init__(self): self.db, self.what = None, None
+    def __reduce__(self): return type(self), ()
 
-def _read_vectors(file: Path, texts: list[str], key=_cache_key) -> dict:
+    def at(self, file: Path) -> sqlite3.Connection | None: # None: no file, or an empty one
+        try: now = file.stat()
+        except (FileNotFoundError, NotADirectoryError): return self.close()
+        if not now.st_size: return self.close()
+        what = (os.getpid(), file, now.st_dev, now.st_ino)
+        if what == self.what: return self.db
+        self.close()
+        self.db = sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=30)
+        self.what = what
+        return self.db
+
+    def close(self):
+        if self.db is not None: self.db.close()
+        self.db = self.what = None
+
+# %% ../nbs/205_embeddings.ipynb #93e871e9
+def _unit_vectors(rows: list) -> dict: # key -> vector
+    "Those of the rows (key, bytes) that hold a unit vector, or zeros."
+    rows, out = [(k, v) for k, v in rows if v and len(v) % 4 == 0], {}
+    for size in {len(v) for _, v in rows}:
+        keys, vectors = zip(*[row for row in rows if len(row[1]) == size])
+        V = np.frombuffer(b"".join(vectors), "<f4").reshape(len(keys), -1)
+        good = (np.abs(np.einsum("ij,ij->i", V, V) - 1) < 1e-3) | ~V.any(1)
+        out |= {k: v for k, v, ok in zip(keys, V, good) if ok}
+    return out
+
+# %% ../nbs/205_embeddings.ipynb #56139c03
+def _read_vectors(opened: _OpenFile, file: Path, texts: list[str], key=_cache_key) -> dict:
     "The stored vectors among those of `texts`."
-    if not file.exists(): return {}
-    texts, found = {key(t): t for t in texts}, {}
-    keys = list(texts)
-    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=30)) as db:
-        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'vectors'").fetchone(): return {}
-        for i in range(0, len(keys), 500):
-            part = keys[i:i + 500]
-            marks = ",".join("?" * len(part))
-            rows = db.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part)
-            found |= {texts[k]: np.frombuffer(v, "<f4") for k, v in rows if len(v) % 4 == 0}
-    return {t: v for t, v in found.items() if _is_unit_vector(v)}
+    db, texts = opened.at(file), {key(t): t for t in texts}
+    if db is None or not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'vectors'").fetchone(): return {}
+    keys, found = sorted(texts), {} # as they lie in the file
+    for i in range(0, len(keys), 500):
+        part = keys[i:i + 500]
+        marks = ",".join("?" * len(part))
+        found |= _unit_vectors(db.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part).fetchall())
+    if os.name == "nt": opened.close()
+    return {texts[k]: v for k, v in found.items()}
 
 # %% ../nbs/205_embeddings.ipynb #92554a1e
 def _write_vectors(file: Path, vectors: dict):
@@ -60,16 +88,19 @@ def _write_vectors(file: Path, vectors: dict):
     file.parent.mkdir(parents=True, exist_ok=True)
     rows = [(_cache_key(text), vector.astype("<f4").tobytes()) for text, vector in vectors.items()]
     with closing(sqlite3.connect(file, timeout=30)) as db, db:
+        db.execute("PRAGMA page_size = 16384") # of a new file: ten vectors a page
         db.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID")
         db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
 
 # %% ../nbs/205_embeddings.ipynb #f2f0ec08
 class _Service:
     "A model and its vectors: copies share them, a worker process gets all but a model that can be loaded again."
-    def __init__(self, model):
+    def __init__(self, name: str, revision: str | None, model):
+        self.name, self.revision = name, revision
         self.model_given, self._model = model is not None, model
         self._memory = {} # text -> vector
         self._off = set() # uses of the disk cache that failed: "read", "write"
+        self._open = _OpenFile()
 
     def __repr__(self):
         revision = f", revision={self.revision!r}" if self.revision else ""
@@ -89,20 +120,21 @@ def _checked_prefixes(name: str, prefixes: dict | None) -> dict:
 
 # %% ../nbs/205_embeddings.ipynb #235cdc3e
 class TextEncoder(_Service):
-    "Texts to unit vectors; each unique text passes the model once."
+    "Texts to unit vectors; each is read once."
     def __init__(self,
         name: str = DEFAULT, # a hub model or the folder of a local one
         revision: str | None = None, # commit or tag on the hub
-        trust_remote_code: bool = False, # let the model run its own code
-        cache: bool | str | Path = True, # on disk: in the default folder, this one, or not
+        trust_remote_code: bool = False, # the model's own code
+        cache: bool | str | Path = True, # on disk: in cache_folder(), here, or not
         batch_size: int = 32, # texts a pass
-        device: str | None = "cpu", # as torch names it; None: the fastest found
-        prefixes: dict | None = None, # role -> text put before; None: as in PREFIXES
-        model=None, # an object with .encode(texts) -> (n, d), not loaded
+        device: str | None = "cpu", # as torch names it; None: the fastest
+        prefixes: dict | None = None, # role -> text; None: as in PREFIXES
+        model=None, # has .encode(texts) -> (n, d)
+        backend: str = "torch", # or "onnx" (CPU)
     ):
-        super().__init__(model)
-        self.name, self.revision, self.trust_remote_code = str(name), revision, trust_remote_code
-        self.cache, self.batch_size, self.device = cache, batch_size, device
+        super().__init__(str(name), revision, model)
+        self.trust_remote_code, self.cache, self.batch_size = trust_remote_code, cache, batch_size
+        self.device, self.backend = device, checked_backend(backend, device)
         self.prefixes = _checked_prefixes(self.name, prefixes)
 
 # %% ../nbs/205_embeddings.ipynb #6018ee72
@@ -125,9 +157,11 @@ def _disk(self: TextEncoder, step: str, texts) -> dict:
     "Read or write the cache file; on failure warn once and go on without."
     how = "write" if step == "write" else "read"
     if not self.cache or how in self._off or (file := self.cache_file) is None: return {}
-    steps = dict(read=_read_vectors, plain=partial(_read_vectors, key=_plain_key), write=_write_vectors)
+    read = partial(_read_vectors, self._open)
+    steps = dict(read=read, plain=partial(read, key=_plain_key), write=_write_vectors)
     try: return steps[step](file, texts)
     except (sqlite3.Error, OSError) as error:
+        self._open.close()
         self._off |= {"read", "write"} if how == "read" else {how}
         warnings.warn(
             f"the embedding cache {file} cannot be {'read' if how == 'read' else 'written'} ({error}); "
@@ -214,7 +248,7 @@ def _read_pieces(self: TextEncoder, model, texts):
 def _ready(self: TextEncoder):
     "The model, loaded when first needed."
     if self._model is None:
-        self._model = load_model(self.name, self.revision, self.trust_remote_code, self.device)
+        self._model = load_model(self.name, self.revision, self.trust_remote_code, self.device, self.backend)
     return self._model
 
 @patch(as_prop=True)

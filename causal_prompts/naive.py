@@ -9,7 +9,7 @@ __all__ = ['twin_prompts', 'with_twins', 'pair_predictions', 'NaiveReward']
 import numpy as np
 from fastcore.basics import patch
 
-from .rewards import Reward
+from .rewards import few_threads, Reward
 from .rows import fitted_pca, is_binary, regressor, training_rows
 from .support import indistinct
 from .triplets import Triplets
@@ -54,7 +54,7 @@ class NaiveReward(Reward):
     name, route_ = "naive", "naive"
 
     def __init__(
-        self, learner: str = "lightgbm", # or 'boosting' (the paper's), 'ridge', 'xgboost' (raw embeddings, as Prompt-OIRL)
+        self, learner: str = "lightgbm", # or 'boosting' (the paper's), 'ridge', 'xgboost' (as Prompt-OIRL)
         d_x: int = 40, d_t: int = 15, # PCA dimensions of queries and prompts
         encoder=None, # any object with .encode(texts, role=...); None: TextEncoder()
         baseline: str | None = None, # the prompt t0 that gains are measured against
@@ -65,6 +65,7 @@ class NaiveReward(Reward):
 
 # %% ../nbs/405_naive.ipynb #d1b8b166
 @patch
+@few_threads
 def fit(
     self: NaiveReward,
     log: Triplets,

@@ -159,6 +159,8 @@ def fold_predictions(
     return out
 
 # %% ../nbs/302_rows.ipynb #2f63091a
+_TREES = dict(n_estimators=100, max_depth=3) # of all boosting, as the paper has them
+
 def regressor(
     kind: str, # 'boosting', 'lightgbm', 'ridge' or 'xgboost'
     binary: bool, # whether the outcome has two values; 'boosting' then classifies
@@ -169,11 +171,10 @@ def regressor(
     if kind == "boosting":
         from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
         make = GradientBoostingClassifier if binary else GradientBoostingRegressor
-        return make(n_estimators=100, max_depth=3, min_samples_leaf=20, random_state=random_state)
+        return make(**_TREES, min_samples_leaf=20, random_state=random_state)
     if kind == "lightgbm":
         from lightgbm import LGBMRegressor
-        return LGBMRegressor(n_estimators=100, learning_rate=.1, max_depth=3, num_leaves=8, min_child_samples=20,
-                             random_state=random_state, **QUIET_LIGHTGBM) # trees as deep as those of 'boosting'
+        return LGBMRegressor(**_TREES, **QUIET_LIGHTGBM, num_leaves=8, random_state=random_state)
     if kind == "xgboost": return _xgboost(random_state)
     raise ValueError(f"learner must be 'boosting', 'lightgbm', 'ridge' or 'xgboost', got {kind!r}")
 

@@ -1,5 +1,6 @@
 "Contracts of causal_prompts.embeddings."
-import json, os, pickle, socket, sqlite3, subprocess, sys, time, warnings
+import copy, json, os, pickle, socket, sqlite3, subprocess, sys, time, warnings
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
@@ -198,6 +199,105 @@ def test_an_empty_cache_file_is_a_cache_with_nothing_in_it(tmp_path):
     assert named(tmp_path).encode(TEXTS).shape == (15, 16)
 
 
+def from_disk(encoder, texts=TEXTS):
+    "The texts' vectors once memory is empty, and how many the model had to read."
+    encoder._memory.clear()
+    before = len(encoder._model.read)
+    return encoder.encode(texts), len(encoder._model.read) - before
+
+
+def test_the_cache_is_opened_once_for_reading(tmp_path, monkeypatch):
+    named(tmp_path).encode(TEXTS)
+    opened, connect = [], sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **kw: opened.append(a) or connect(*a, **kw))
+    encoder = named(tmp_path)
+    assert [from_disk(encoder, [t])[1] for t in TEXTS] == [0] * len(TEXTS) and len(opened) == 1
+    opened.clear()
+    encoder.encode(["new"])
+    assert len(opened) == 1, "a write opens the file for its transaction alone"
+
+
+@pytest.mark.parametrize("happens", ["deleted", "folder deleted", "replaced", "emptied"])
+def test_a_file_that_changes_while_it_is_open(tmp_path, happens):
+    encoder, other = named(tmp_path / "a"), named(tmp_path / "b", shift=9.)
+    E, F, file = encoder.encode(TEXTS), other.encode(TEXTS), encoder.cache_file
+    assert from_disk(encoder)[1] == 0
+    if "deleted" in happens: file.unlink()
+    if happens == "folder deleted": file.parent.rmdir()
+    if happens == "replaced": os.replace(other.cache_file, file)
+    if happens == "emptied": os.truncate(file, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got, read = from_disk(encoder)
+        assert np.array_equal(got, F if happens == "replaced" else E) and read == (0 if happens == "replaced" else len(TEXTS))
+        assert from_disk(encoder)[1] == 0 and from_disk(named(tmp_path / "a"))[1] == 0, "what was computed again is on disk again"
+
+
+def test_a_file_damaged_while_it_is_open_costs_a_warning_not_the_result(tmp_path):
+    encoder = named(tmp_path)
+    E = encoder.encode(TEXTS)
+    assert from_disk(encoder)[1] == 0
+    encoder.cache_file.write_bytes(b"this is no database" * 3000)
+    with pytest.warns(UserWarning, match="cannot be read .* going on without it") as seen: got, read = from_disk(encoder)
+    assert np.array_equal(got, E) and read == len(TEXTS) and len(seen) == 1
+
+
+def test_threads_read_the_cache_at_once(tmp_path):
+    texts = [f"text {i}" for i in range(2000)]
+    encoder = named(tmp_path)
+    E = encoder.encode(texts)
+    def read(k):
+        found = encoder._disk("read", texts[k:] + texts[:k])
+        return np.stack([found[t] for t in texts])
+    with warnings.catch_warnings(), ThreadPoolExecutor(8) as pool:
+        warnings.simplefilter("error")
+        assert all(np.array_equal(F, E) for F in pool.map(read, range(40)))
+
+
+def test_copies_of_an_encoder_with_an_open_file_read_it(tmp_path):
+    encoder = named(tmp_path)
+    E = encoder.encode(TEXTS)
+    assert from_disk(encoder)[1] == 0 and encoder._open.db is not None
+    for other in (copy.deepcopy(encoder), pickle.loads(pickle.dumps(encoder))):
+        got, read = from_disk(other)
+        assert np.array_equal(got, E) and read == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_opens_the_cache_for_itself(tmp_path):
+    code = f"""
+import os, numpy as np
+from causal_prompts.embeddings import TextEncoder
+class M:
+    def encode(self, texts): return np.ones((len(texts), 3))
+e = TextEncoder('m', model=M(), cache={str(tmp_path)!r})
+texts = [f'text {{i}}' for i in range(300)]
+e.encode(texts)
+e._disk('read', texts)
+mine = e._open.db
+child = os.fork()
+if not child:
+    ok = len(e._disk('read', texts)) == 300 and e._open.db is not mine
+    e.encode([f'of the child {{i}}' for i in range(300)])
+    os._exit(0 if ok else 1)
+for i in range(50): e._memory.clear(); e.encode(texts + [f'of the parent {{i}}'])
+print(os.waitpid(child, 0)[1], e._open.db is mine)"""
+    done = python(code)
+    assert done.stdout.strip() == "0 True" and done.stderr == ""
+    with sqlite3.connect(next(tmp_path.glob("*.sqlite"))) as db: assert db.execute("SELECT count(*) FROM vectors").fetchone() == (650,)
+
+
+def test_a_file_of_an_earlier_version_is_read_and_written(tmp_path):
+    encoder = named(tmp_path)
+    with sqlite3.connect(encoder.cache_file) as db:
+        db.execute("PRAGMA page_size = 4096")
+        db.execute("CREATE TABLE vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID")
+        db.execute("INSERT INTO vectors VALUES (?, ?)", (em._cache_key("a"), np.eye(1, 16, dtype="<f4").tobytes()))
+    db.close()
+    assert np.array_equal(encoder.encode(["a", "b"])[0], np.eye(16)[0]) and encoder._model.read == ["b"]
+    assert from_disk(named(tmp_path), ["a", "b"])[1] == 0
+
+
 def test_another_model_under_the_same_name_is_refused(tmp_path):
     named(tmp_path).encode(["a"])
     with pytest.raises(ValueError, match=r"one dimension, got \[8, 16\].*delete"): named(tmp_path, d=8).encode(["a", "b"])
@@ -359,6 +459,114 @@ def test_the_hub_is_asked_only_for_what_is_not_downloaded(monkeypatch, cached, c
     monkeypatch.setattr(tm, "_sentence_transformer", lambda what, local, **kw: seen.append(("build", local)))
     tm.load_model("org/model", "v1", False, "cpu")
     assert seen == calls
+
+
+# --- ONNX runtime ---------------------------------------------------------------------------------------------------------------------
+
+MIXED = ["One", *TEXTS, "many words " * 120, "A rule of the house. " * 150]
+
+
+def needs_onnx():
+    for name in ("onnxruntime", "onnxscript"): pytest.importorskip(name, reason="not installed (extra: onnx)")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    "The folder of a transformer with random weights, other at every place."
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+    folder = tmp_path_factory.mktemp("tiny")
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *("##" + c for c in "abcdefghijklmnopqrstuvwxyz")]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder / "bert")
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64)).save_pretrained(folder / "bert")
+    SentenceTransformer(str(folder / "bert"), device="cpu", local_files_only=True).save(str(folder / "model"))
+    return folder / "model"
+
+
+@pytest.fixture(scope="module")
+def by_onnx(minilm):
+    needs_onnx()
+    encoder = TextEncoder(cache=False, backend="onnx")
+    encoder._ready()
+    return encoder
+
+
+def test_onnx_gives_torchs_vectors(minilm, by_onnx):
+    by = by_onnx._model[0].auto_model.forward
+    assert isinstance(by, tm._OnnxPass)
+    expected = minilm.encode(MIXED)
+    by.by_torch = None # torch is not asked
+    np.testing.assert_allclose(by_onnx.encode(MIXED), expected, atol=1e-5)
+    assert np.abs(by_onnx.encode(MIXED) - expected).max() < 1e-6, "far below float16's steps: the two may share a cache"
+
+
+def test_onnx_takes_as_many_threads_as_torch(by_onnx):
+    import torch
+    assert by_onnx._model[0].auto_model.forward.session.get_session_options().intra_op_num_threads == torch.get_num_threads()
+
+
+def test_a_local_model_runs_by_onnx_too(tiny):
+    needs_onnx()
+    one, two = [TextEncoder(str(tiny), cache=False, backend=b).encode(MIXED) for b in tm.BACKENDS]
+    assert one.shape == (len(MIXED), 32) and np.linalg.matrix_rank(one, tol=1e-3) > 5
+    np.testing.assert_allclose(two, one, atol=1e-5)
+
+
+def test_the_two_runtimes_share_a_cache(minilm, tmp_path):
+    E = TextEncoder(cache=tmp_path).encode(TEXTS)
+    other = TextEncoder(cache=tmp_path, backend="onnx")
+    assert np.array_equal(other.encode(TEXTS), E) and other._model is None
+    assert other.state() == TextEncoder().state(), "what a runtime gives does not depend on it"
+
+
+def test_onnx_without_its_packages_says_what_to_install(monkeypatch):
+    import importlib.util
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "onnxscript" else find(name, *a))
+    monkeypatch.setattr(tm, "_sentence_transformer", lambda *a, **kw: pytest.fail("the model was loaded"))
+    with pytest.raises(ImportError, match=r'needs onnxruntime and onnxscript, got no .*onnxscript; pip install "causal_prompts\[onnx\]"'): TextEncoder(cache=False, backend="onnx").encode("a")
+
+
+def test_runtimes_and_devices_that_are_not_there():
+    with pytest.raises(ValueError, match=r"backend must be one of \('torch', 'onnx'\), got 'openvino'"): TextEncoder(backend="openvino")
+    with pytest.raises(ValueError, match="device must be 'cpu', got 'cuda'; use backend='torch'"): TextEncoder(backend="onnx", device="cuda")
+
+
+@pytest.mark.parametrize("wrong, message", [("other values", r"equal torch's to 1e-5, got a difference of .*use backend='torch'"), ("no export", "got KeyError.*an operator.*use backend='torch'"), ("nan", "difference of nan")])
+def test_a_model_that_onnx_gets_wrong_is_refused(tiny, monkeypatch, wrong, message):
+    class Wrong:
+        def __init__(self, inner, given):
+            if wrong == "no export": raise KeyError("an operator")
+            self.right = inner.forward
+        def __call__(self, **given):
+            out = self.right(**given)
+            out.last_hidden_state = out.last_hidden_state * np.nan if wrong == "nan" else out.last_hidden_state.roll(1, 2)
+            return out
+    monkeypatch.setattr(tm, "_need_onnx", lambda: None)
+    monkeypatch.setattr(tm, "_OnnxPass", Wrong)
+    with pytest.raises(RuntimeError, match=message): TextEncoder(str(tiny), cache=False, backend="onnx").encode("a")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("backend", tm.BACKENDS)
+def test_a_forked_process_does_not_wait_for_its_parents_threads(tiny, backend):
+    if backend == "onnx": needs_onnx()
+    done = python(f"""
+import os, signal, numpy as np
+from causal_prompts.embeddings import TextEncoder
+texts = [f'{{chr(97 + i)}} ' * 60 for i in range(26)]
+e = TextEncoder({str(tiny)!r}, cache=False, backend={backend!r}, batch_size=64)
+E = e.encode(texts)
+e._memory.clear()
+child = os.fork()
+if not child:
+    signal.alarm(60) # one that waits is ended
+    os._exit(0 if np.abs(e.encode(texts) - E).max() < 1e-5 else 1)
+print(os.waitpid(child, 0)[1])""", OMP_NUM_THREADS="2")
+    assert done.stdout.strip() == "0", done.stderr
 
 
 # --- templates ------------------------------------------------------------------------------------------------------------------------
