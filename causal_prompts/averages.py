@@ -32,7 +32,8 @@ def averages_on(
 ) -> pd.DataFrame: # prompt, effect, se, lo, hi, n, how
     "One row a prompt: compared in the log where that can be done, else predicted."
     rows, y = reward.residuals()
-    out, apart = _logged_averages(*_compared(reward, rows, y, alpha, keep), prompts)
+    table, absent = _compared(reward, rows, y, alpha, keep)
+    out, apart = _logged_averages(table, prompts, absent)
     unseen = out.index[out.effect.isna() & ~apart]
     if not len(unseen): return out
     texts = [prompts[i] for i in unseen]
@@ -42,7 +43,7 @@ def averages_on(
     return out
 
 # %% ../nbs/402_averages.ipynb #0ad4f8b1
-def _logged_averages(table, absent, prompts):
+def _logged_averages(table, prompts, absent):
     "The contrasts of the prompts asked for, where each comes from, and which are not comparable."
     out = table.set_index("prompt").reindex(prompts).rename_axis("prompt").reset_index()
     out["n"] = out.n.fillna(0).astype(int)

@@ -119,6 +119,13 @@ def test_a_saved_reward_keeps_the_effects_of_all_rows(log, folder, tmp_path):
     reward.save(tmp_path/"reward.zip")
     assert most_apart(load_reward(tmp_path/"reward.zip", encoder=Ideas()), reward, log) < 1e-12
 
+def test_averages_by_level_say_that_they_are_of_the_sample(log, tmp_path):
+    frame = log.scored.frame.assign(kind=lambda t: np.where(t["query"].str.len() > t["query"].str.len().median(), "long", "short"))
+    frame.to_parquet(tmp_path/"log.parquet")
+    reward = fitted(tmp_path/"log.parquet", covariates=["kind"], sample=600)
+    with pytest.warns(UserWarning, match=f"averages by 'kind' are over {len(reward.log_):,} rows, the sample"): table = reward.average_effect(by="kind")
+    assert set(table["kind"]) == {"long", "short"}
+
 def test_a_fit_in_memory_forgets_the_files(log, folder, in_memory):
     reward = fitted(folder, sample=300).fit(log)
     assert reward.logged_ is None and most_apart(in_memory, reward, log) < 1e-8
@@ -145,6 +152,12 @@ def test_dask_with_a_worker_killed_in_between(log, folder, in_memory):
         after = set(engine.client.run(os.getpid).values())
     assert len(before) == 2 and engine.killed in before - after
     assert most_apart(in_memory, reward, log) < 1e-8
+
+def test_an_error_of_a_worker_is_the_error_of_the_fit(log, tmp_path):
+    pytest.importorskip("distributed", reason="dask is not installed: pip install 'causal_prompts[dask]'")
+    frame = log.scored.frame
+    frame.assign(score=frame["score"].where(frame.index != 5, 7.)).to_parquet(tmp_path/"bad.parquet")
+    with pytest.raises(LogError, match="row 5, column 'score': got 7"): fitted(tmp_path/"bad.parquet", engine="dask", workers=1)
 
 def test_engines_by_name():
     assert isinstance(engine_of("local"), LocalEngine) and isinstance(engine_of("dask"), DaskEngine)
@@ -208,6 +221,8 @@ def test_what_sums_cannot_do_says_what_can(log, folder, tmp_path):
     single = log.scored.frame.drop_duplicates("query_id")
     single.to_parquet(tmp_path/"single.parquet")
     with pytest.raises(NotIdentifiedError, match="No query of the data set met two prompts"): fitted(tmp_path/"single.parquet")
+    log.frame.assign(score=np.nan).to_parquet(tmp_path/"empty.parquet")
+    with pytest.raises(NotIdentifiedError, match="All 2,700 scores are missing"): fitted(tmp_path/"empty.parquet")
     drawn = log.scored.frame.assign(hour=np.arange(len(log.scored)) % 24)
     drawn.to_parquet(tmp_path/"drawn.parquet")
     with pytest.raises(ValueError, match="differ between draws of one query.*'hour'"): fitted(tmp_path/"drawn.parquet", covariates=["hour"])
