@@ -25,7 +25,7 @@ def _call_with_file(function, path, part): return function(part, _read_shared(pa
 @contextmanager
 def _with_file(function, shared, folder=None):
     "The function of a part alone, for another process; what is shared lies in a file until the block ends."
-    from joblib.externals import cloudpickle # which packs what a notebook defined, too
+    import cloudpickle # which packs what a notebook defined, too
     with tempfile.TemporaryDirectory(dir=folder) as place:
         path = Path(place)/"shared"
         path.write_bytes(cloudpickle.dumps(shared))
