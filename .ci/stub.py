@@ -85,7 +85,8 @@ def stub_name(cls) -> str: return cls.__name__ if cls.__name__ in cp._HOME else 
 
 def described(cls) -> str:
     "A class with its own members."
-    base = f"({stub_name(ours(cls)[0])})" if ours(cls) else ""
+    bases = ", ".join(stub_name(base) for base in cls.__bases__ if base in ours(cls))
+    base = f"({bases})" if bases else ""
     body = "".join(member(cls, n, v) for n, v in sorted(own_members(cls).items()))
     return f"class {stub_name(cls)}{base}:\n    {(inspect.getdoc(cls) or '').split(chr(10))[0]!r}\n{body}"
 

@@ -418,7 +418,7 @@ class CPOReward(_Reward):
     route_: Any
 
 
-class CausalReward(_OnDatasets):
+class CausalReward(_OnDatasets, __Identified):
     'Effects of prompts by the route the log allows: within queries, weighted, or double machine learning.'
     def __init__(self, route: str = ..., learner: str = ..., d_x: int = ..., d_t: int = ..., folds: int = ..., encoder = ..., baseline: str | None = ..., parts = ..., random_state: int = ...) -> None: ...
     def average_se(self, queries, E_q, share, prompts) -> Any:

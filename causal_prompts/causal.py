@@ -39,7 +39,7 @@ class _Identified(Reward):
     def identification_(self) -> Finding:
         "The route with its reason, the learner, and how it did against naive boosting on held-out queries."
         self.require_fitted()
-        return _compared(self, self.log_)
+        return _identified_by(self, self.log_)
 
 # %% ../nbs/410_causal.ipynb #482484ff
 class CausalReward(OnDatasets, _Identified):
@@ -51,7 +51,7 @@ class CausalReward(OnDatasets, _Identified):
         learner: str = "auto", # 'kernel' (auto), 'ranker', 'forest', 'race'
         d_x: int = 12, d_t: int = 40, # smooth features of queries and of prompts
         folds: int = 5, # of cross-fitting; 0: no comparison
-        encoder=None, # has .encode(texts, role=...); None: TextEncoder()
+        encoder=None, # has .encode(texts, role=...)
         baseline: str | None = None, # None: called so, else most logged
         parts="auto", # 'auto', None (whole prompts only), or a corrected Parts
         random_state: int = 0,
@@ -294,7 +294,7 @@ def _identification_finding(reward, rows, table):
 
 # %% ../nbs/410_causal.ipynb #3f22b4f7
 @few_threads
-def _compared(reward, log):
+def _identified_by(reward, log):
     "The finding, and the comparison made for it."
     rows, y = reward.residuals()
     return _identification_finding(reward, rows, reward._raced(rows, rows.y - y))

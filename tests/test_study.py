@@ -423,7 +423,8 @@ def test_rows_quote_a_prompt_that_holds_a_quotation_mark():
 def test_choices_say_why_an_interval_is_missing(monkeypatch):
     made = study(log_frame(n=150), "Solve it. Way 2, now.", encoder=Hashed())
     assert made._models[1].learner_ == "kernel"
-    monkeypatch.setattr("causal_prompts.causal.winner", lambda table, names: "ranker") # a learner without intervals won the race
+    # a learner without intervals
+    monkeypatch.setattr("causal_prompts.gains.CausalReward", lambda **how: cp.CausalReward(**how | dict(learner="ranker")))
     without = study(log_frame(effect=0.), encoder=Hashed())
     assert without._models[1].learner_ == "ranker" and without.choices[["lo", "hi"]].isna().all().all()
     for one in (without, made):
