@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OnDatasets', 'warn_pooled']
 
-# %% ../nbs/312_datasets.ipynb #47466be2
+# %% ../nbs/312_datasets.ipynb #45e6bdaf
 import tempfile, warnings
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ from .routes import Within
 from .rows import varying_covariates
 from .triplets import Triplets
 
-# %% ../nbs/312_datasets.ipynb #bfde9f33
+# %% ../nbs/312_datasets.ipynb #2ccc1eb1
 _TAKE_A_SAMPLE = "read a sample of whole queries with Triplets.read and fit on that"
 
 class OnDatasets:
@@ -40,7 +40,7 @@ class OnDatasets:
             raise ValueError(f"fit_dataset compares prompts within a query, got route={self.route!r}; use "
                              f"route='within', or {_TAKE_A_SAMPLE}")
 
-# %% ../nbs/312_datasets.ipynb #ba07e3c2
+# %% ../nbs/312_datasets.ipynb #bb47c512
 def warn_pooled(
     log: Triplets,
 ):
@@ -51,7 +51,7 @@ def warn_pooled(
                           f"over them. Use log.where({column}=...) for one level, or "
                           f"average_effect(prompts, by={column!r})", stacklevel=3)
 
-# %% ../nbs/312_datasets.ipynb #20f01f62
+# %% ../nbs/312_datasets.ipynb #481be9d7
 @patch
 def _opened_sample(self: OnDatasets, parts, rows):
     "Open the rows that stand for the log; prompts are counted over all of it."
@@ -63,7 +63,7 @@ def _opened_sample(self: OnDatasets, parts, rows):
     if parts.left:
         warnings.warn(f"left out, as neither texts nor numbers nor dates: {', '.join(parts.left)}", stacklevel=4)
 
-# %% ../nbs/312_datasets.ipynb #6d5ef442
+# %% ../nbs/312_datasets.ipynb #beda028d
 @patch
 def _compared_within(self: OnDatasets, parts, found):
     "Settle the route: within queries, or an error."
@@ -75,7 +75,7 @@ def _compared_within(self: OnDatasets, parts, found):
         "No query of the data set met two prompts, and fit_dataset compares prompts within a query.",
         f"comparisons between queries on a sample: {_TAKE_A_SAMPLE} (route 'dml' or 'weighted').")
 
-# %% ../nbs/312_datasets.ipynb #178206c5
+# %% ../nbs/312_datasets.ipynb #65de14f7
 @patch
 def _say_route(self: OnDatasets, parts, found):
     "The route in words, with what the sums are over and what the checks look at."
@@ -88,7 +88,7 @@ def _say_route(self: OnDatasets, parts, found):
         held = f"{len(self.log_):,} rows of {self.log_.frame['query_id'].nunique():,} queries"
         self.why_ += f", while checks and held-out comparisons look at a sample, {held}"
 
-# %% ../nbs/312_datasets.ipynb #b99ee4f8
+# %% ../nbs/312_datasets.ipynb #94867c72
 @patch
 def fit_dataset(self: OnDatasets,
     source, # a parquet file, a folder, a pattern or a URL of them, or a list of these
@@ -105,7 +105,7 @@ def fit_dataset(self: OnDatasets,
     batches = open_batches(source, **how)
     return self._fit_files(batches, engine_of(engine, workers, folder), sample, folder, partition_rows, vectors)
 
-# %% ../nbs/312_datasets.ipynb #11230bcb
+# %% ../nbs/312_datasets.ipynb #78e79878
 @patch
 def _fit_files(self: OnDatasets, batches, engine, sample, folder, partition_rows, vectors):
     "Bring queries together in a temporary folder, which is gone afterwards, and learn from there."
@@ -116,7 +116,7 @@ def _fit_files(self: OnDatasets, batches, engine, sample, folder, partition_rows
             self._learn_sums(run, parts, vectors)
     return self
 
-# %% ../nbs/312_datasets.ipynb #c4a856a0
+# %% ../nbs/312_datasets.ipynb #249f2c3f
 @patch
 def _learn_sums(self: OnDatasets, run, parts, vectors):
     "The kernel and the average effects from sums over the partitions."
@@ -131,7 +131,7 @@ def _learn_sums(self: OnDatasets, run, parts, vectors):
     base = texts.index(self.baseline_) if self.baseline_ in texts else None
     self.logged_ = None if base is None else logged_effects(sum_up, texts, base, seen.meetings)
 
-# %% ../nbs/312_datasets.ipynb #68377c6d
+# %% ../nbs/312_datasets.ipynb #ac585385
 @patch
 def _settled_kernel(self: OnDatasets, texts, seen):
     "A kernel whose spaces are settled, and the features of the prompts."
@@ -141,7 +141,7 @@ def _settled_kernel(self: OnDatasets, texts, seen):
     kernel.seen = [texts[i] for i in own]
     return kernel, kernel.code(texts, E)
 
-# %% ../nbs/312_datasets.ipynb #84706b04
+# %% ../nbs/312_datasets.ipynb #43715ddb
 @patch
 def beyond_log(self: OnDatasets) -> dict: # plain data; empty where the log is all there is
     "What a file must hold beside the log."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ENGINES', 'LocalEngine', 'DaskEngine', 'engine_of', 'added']
 
-# %% ../nbs/009_engines.ipynb #7f43b2e4
+# %% ../nbs/009_engines.ipynb #5eeb25ce
 import os, pickle, tempfile
 from collections import deque
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-# %% ../nbs/009_engines.ipynb #9547e5fc
+# %% ../nbs/009_engines.ipynb #a7f0de70
 @lru_cache(maxsize=2)
 def _read_shared(path):
     "What all parts share, once a process."
@@ -25,13 +25,13 @@ def _call_with_file(function, path, part): return function(part, _read_shared(pa
 @contextmanager
 def _with_file(function, shared, folder=None):
     "The function of a part alone, for another process; what is shared lies in a file until the block ends."
-    from joblib.externals import cloudpickle # which packs what a notebook defined, too
+    import cloudpickle # which packs what a notebook defined, too
     with tempfile.TemporaryDirectory(dir=folder) as place:
         path = Path(place)/"shared"
         path.write_bytes(cloudpickle.dumps(shared))
         yield partial(_call_with_file, function, str(path))
 
-# %% ../nbs/009_engines.ipynb #2b19a6b5
+# %% ../nbs/009_engines.ipynb #112cf96d
 class LocalEngine:
     "Parts are worked on in this process, or in several of this machine."
     def __init__(self,
@@ -55,7 +55,7 @@ class LocalEngine:
         with _with_file(function, shared, self.folder) as call:
             yield from Parallel(self.workers, return_as="generator")(delayed(call)(part) for part in parts)
 
-# %% ../nbs/009_engines.ipynb #a45749dc
+# %% ../nbs/009_engines.ipynb #281e4fde
 def _distributed():
     "The module, or how to get it."
     try: import distributed
@@ -71,7 +71,7 @@ class DaskEngine:
         folder=None, # that every worker sees, for what parts share; None: the machine's own temporary one
     ): self.workers, self.client, self.folder = workers, client, folder
 
-# %% ../nbs/009_engines.ipynb #ecefa6b5
+# %% ../nbs/009_engines.ipynb #da7eed45
 @patch
 def __enter__(self: DaskEngine):
     "Connect, or start workers."
@@ -88,7 +88,7 @@ def __exit__(self: DaskEngine, *error):
     for thing in self.started: thing.close()
     if self.started: self.client = None
 
-# %% ../nbs/009_engines.ipynb #e01afe78
+# %% ../nbs/009_engines.ipynb #21364ff8
 @patch
 def map(self: DaskEngine,
     function, # of a part and what all parts share
@@ -103,7 +103,7 @@ def map(self: DaskEngine,
             if len(waiting) > ahead: yield waiting.popleft().result()
         while waiting: yield waiting.popleft().result()
 
-# %% ../nbs/009_engines.ipynb #f6433869
+# %% ../nbs/009_engines.ipynb #ccc343f2
 ENGINES = dict(local=LocalEngine, dask=DaskEngine)
 
 def engine_of(
@@ -119,7 +119,7 @@ def engine_of(
                          f"map(function, parts, shared), got {engine!r}")
     return LocalEngine(workers or 1, folder) if engine == "local" else DaskEngine(workers, folder=folder)
 
-# %% ../nbs/009_engines.ipynb #8ff97168
+# %% ../nbs/009_engines.ipynb #c4220f3d
 def _sum_of(function, group, shared):
     "The results of a few parts, added."
     first, *others = group
