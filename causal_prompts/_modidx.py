@@ -1111,6 +1111,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'causal_prompts.dag._require_roles': ('dag.html#_require_roles', 'causal_prompts/dag.py'),
                                     'causal_prompts.dag._role_of_mover': ('dag.html#_role_of_mover', 'causal_prompts/dag.py')},
             'causal_prompts.datasets': { 'causal_prompts.datasets.OnDatasets': ('datasets.html#ondatasets', 'causal_prompts/datasets.py'),
+                                         'causal_prompts.datasets.OnDatasets._compared_with': ( 'datasets.html#ondatasets._compared_with',
+                                                                                                'causal_prompts/datasets.py'),
                                          'causal_prompts.datasets.OnDatasets._compared_within': ( 'datasets.html#ondatasets._compared_within',
                                                                                                   'causal_prompts/datasets.py'),
                                          'causal_prompts.datasets.OnDatasets._fit_files': ( 'datasets.html#ondatasets._fit_files',
