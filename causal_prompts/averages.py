@@ -16,7 +16,7 @@ from .inference import contrasts
 from .triplets import Triplets
 
 # %% ../nbs/402_averages.ipynb #68e755b3
-def _compared(reward, rows, y, alpha, keep):
+def _contrasts_of(reward, rows, y, alpha, keep):
     "The contrasts of the logged prompts, and whether the baseline is absent."
     logged = getattr(reward, "logged_", None) if keep.all() else None # of files, of which these rows are a sample
     if logged is not None: return logged.table(alpha), False
@@ -32,7 +32,7 @@ def averages_on(
 ) -> pd.DataFrame: # prompt, effect, se, lo, hi, n, how
     "One row a prompt: compared in the log where that can be done, else predicted."
     rows, y = reward.residuals()
-    table, absent = _compared(reward, rows, y, alpha, keep)
+    table, absent = _contrasts_of(reward, rows, y, alpha, keep)
     out, apart = _logged_averages(table, prompts, absent)
     unseen = out.index[out.effect.isna() & ~apart]
     if not len(unseen): return out

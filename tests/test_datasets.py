@@ -126,6 +126,14 @@ def test_averages_by_level_say_that_they_are_of_the_sample(log, tmp_path):
     with pytest.warns(UserWarning, match=f"averages by 'kind' are over {len(reward.log_):,} rows, the sample"): table = reward.average_effect(by="kind")
     assert set(table["kind"]) == {"long", "short"}
 
+def test_more_prompts_than_can_be_compared_at_once_leave_the_fit_as_it_is(log, folder, in_memory, monkeypatch):
+    from causal_prompts import datasets
+    monkeypatch.setattr(datasets, "MOST_COMPARED", 10)
+    with pytest.warns(UserWarning, match="average effects of 11 prompts are not summed over all rows"): reward = fitted(folder)
+    assert reward.logged_ is None
+    queries, prompts = list(log.queries["query"][:50]), list(log.prompts["prompt"])
+    np.testing.assert_allclose(reward.effect(queries, prompts), in_memory.effect(queries, prompts), atol=1e-8)
+
 def test_a_fit_in_memory_forgets_the_files(log, folder, in_memory):
     reward = fitted(folder, sample=300).fit(log)
     assert reward.logged_ is None and most_apart(in_memory, reward, log) < 1e-8

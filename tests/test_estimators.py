@@ -162,7 +162,7 @@ def _uneven_log(seed, route):
 
 @pytest.mark.parametrize("route", ["within", "naive", "weighted"])
 def test_sums_over_few_entries_are_the_regression_on_all_of_them(route, monkeypatch):
-    made, features = [], inference._contrast_features
+    made, features = [], inference.contrast_features
     def seen(*given):
         made.append(features(*given))
         return made[-1]
@@ -171,9 +171,9 @@ def test_sums_over_few_entries_are_the_regression_on_all_of_them(route, monkeypa
         rows, y, keep = _uneven_log(seed, route)
         with monkeypatch.context() as patch, warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning) # an estimate that hangs on one query has degrees of freedom of 0 / 0
-            patch.setattr(inference, "_contrast_features", seen)
+            patch.setattr(inference, "contrast_features", seen)
             few = contrasts(rows, y, int(seed % 3), keep=keep)
-            patch.setattr(inference, "_contrast_features", lambda *given: (residual_indicators(*given), None))
+            patch.setattr(inference, "contrast_features", lambda *given: (residual_indicators(*given), None))
             all_ = contrasts(rows, y, int(seed % 3), keep=keep)
         known = all_.se.notna()
         np.testing.assert_allclose(few.effect, all_.effect, rtol=1e-8, atol=1e-12)
@@ -188,7 +188,7 @@ def test_effects_of_many_prompts_in_few_queries_are_cr2_by_brute_force():
     r = np.random.default_rng(5)
     q, p = np.repeat(np.arange(60), 3), r.integers(24, size=180)
     rows, y = _arms(p, r.random(180), "within", q)
-    assert not isinstance(inference._contrast_features(rows, np.arange(1, 24), 0)[0], np.ndarray), "few of the entries are not zero"
+    assert not isinstance(inference.contrast_features(rows, np.arange(1, 24), 0)[0], np.ndarray), "few of the entries are not zero"
     var, df = by_brute_force(np.c_[np.eye(60)[q], np.eye(24)[p][:, 1:]], rows.y, q, np.arange(-23, 0))
     t = contrasts(rows, y, 0).iloc[1:]
     np.testing.assert_allclose(t.se, np.sqrt(var), rtol=1e-8)
@@ -199,12 +199,12 @@ def test_what_no_machine_holds_is_refused_and_few_entries_are_not():
     r = np.random.default_rng(6)
     n, k = 30_000, 7_000 # 2.1e8 entries, of which four a row are not zero
     rows, y = _arms(r.integers(k, size=n), r.random(n), "within", np.repeat(np.arange(n // 4), 4))
-    X = inference._contrast_features(rows, np.arange(1, k), 0)[0]
+    X = inference.contrast_features(rows, np.arange(1, k), 0)[0]
     assert X.nnz < 5 * n
     rows = replace(rows, H=r.random((n, 1)))
-    with pytest.raises(ValueError, match="need about 5 GB; take fewer rows or prompts"): inference._contrast_features(rows, np.arange(1, k), 0)
+    with pytest.raises(ValueError, match="need about 5 GB; take fewer rows or prompts"): inference.contrast_features(rows, np.arange(1, k), 0)
     rows, _ = _arms(np.arange(20_000), np.zeros(20_000), "naive")
-    with pytest.raises(ValueError, match="need about"): inference._contrast_features(rows, np.arange(1, 20_000), 0)
+    with pytest.raises(ValueError, match="need about"): inference.contrast_features(rows, np.arange(1, 20_000), 0)
 
 
 def _arms(p, y, route="weighted", g=None):
