@@ -20,7 +20,7 @@ from .treesearch import search
 from .triplets import Triplets
 
 # %% ../nbs/912_gains.ipynb #7632b450
-LONG = 10_000 # rows from which the naive model is LightGBM
+LONG = 2000 # rows from which the naive model is LightGBM
 
 def fitted(
     log: Triplets,
