@@ -22,7 +22,14 @@ _GIVE_TEXTS = ("give their texts to the log: a column prompt with what was sent,
 def _indistinct_texts(reward):
     "Different prompts, and different queries, with one vector: role -> table."
     texts = dict(prompt=list(reward.prompts_.prompt.unique()), query=list(reward.log_.frame["query"].unique()))
-    return {role: indistinct(t, reward.encode(t, role), reward.encoder_) for role, t in texts.items()}
+    return {role: _compared_once(reward, t, role) for role, t in texts.items()}
+
+def _compared_once(reward, texts, role):
+    "The same of one role; compared once however many models are fitted to a log."
+    E, kept = reward.encode(texts, role), reward.log_.__dict__.setdefault("_indistinct", {})
+    key = role, E.mean(0).tobytes() # of which vectors
+    if key not in kept: kept[key] = indistinct(texts, E, reward.encoder_)
+    return kept[key]
 
 def _alike_clause(reward, table, role):
     n, why = reward.log_.frame[role].nunique(), "; ".join(table["why"].value_counts().index[:3])
@@ -61,7 +68,7 @@ def blindness(
 ) -> Finding: # table: role, group, text, why
     "Which prompts and which queries the encoder cannot tell apart."
     reward.require_fitted()
-    found = _indistinct_texts(reward)
+    found = reward.alike_ if hasattr(reward, "alike_") else _indistinct_texts(reward)
     alike = {role: float(len(t)) for role, t in found.items()}
     table, counted = _by_role(found), pd.DataFrame(dict(texts=alike.keys(), alike=alike.values()))
     verdict = "caution" if len(table) else "ok"
