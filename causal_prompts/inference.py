@@ -15,7 +15,8 @@ from scipy import sparse, stats
 from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
-from .routes import Nothing, Weighted, Within
+from .ridges import ridges
+from .routes import Backdoor, Nothing, Weighted, Within
 from .rows import Rows, expected, group_means
 
 # %% ../nbs/303_inference.ipynb #7f55d9d7
@@ -70,9 +71,12 @@ def residual_indicators(
     base: int, # index of the baseline prompt
 ) -> np.ndarray: # (n, k) or, where other prompts than these and the baseline occur, (n, k + 1)
     "Each prompt's indicator minus the share expected of it; shares that were learned are scaled to sum to one."
-    indicators, at_base = _contrast_indicators(rows, cols, base).toarray(), (rows.p == base).astype(float)
+    X, at_base = _contrast_indicators(rows, cols, base), (rows.p == base).astype(float)
+    indicators = X.toarray()
     if not rows.route.learns_prompt: return indicators - expected(rows, indicators)
-    share = expected(rows, np.c_[indicators, at_base])
+    if type(rows.route).expected is Backdoor.expected and rows.levels is None:
+        share = ridges(rows.H, sparse.hstack([X, at_base[:, None]]), rows.fold)
+    else: share = expected(rows, np.c_[indicators, at_base])
     return indicators - (share / np.maximum(share.sum(1, keepdims=True), .5))[:, :-1]
 
 # %% ../nbs/303_inference.ipynb #c0ef68e3
