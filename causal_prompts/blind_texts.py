@@ -8,7 +8,7 @@ __all__ = ['warn_fitter', 'warn_blind', 'blindness']
 # %% ../nbs/403_blind_texts.ipynb #ff1ffa60
 import sys, warnings
 
-
+import numpy as np
 import pandas as pd
 
 from .checks import check
@@ -26,7 +26,7 @@ def _indistinct_texts(reward):
 
 def _compared_once(reward, texts, role):
     "The same of one role; compared once however many models are fitted to a log."
-    E, kept = reward.encode(texts, role), reward.log_.__dict__.setdefault("_indistinct", {})
+    E, kept = np.asarray(reward.encode(texts, role), float), reward.log_.__dict__.setdefault("_indistinct", {})
     key = role, E.mean(0).tobytes() # of which vectors
     if key not in kept: kept[key] = indistinct(texts, E, reward.encoder_)
     return kept[key]
