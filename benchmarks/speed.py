@@ -354,7 +354,7 @@ def flame_table(found, most=16):
     def took(name): return [f["steps"].get(name, 0.) for f in found]
     lines += [row(name, [format(s, ".2f") for s in took(name)]) for name in sorted({name for f in found for name in f["steps"]}, key=lambda name: -took(name)[-1]) if max(took(name)) >= .05]
     def share(f, name): return f["functions"].get(name, (0., 0., False))
-    names = sorted({name for f in found for name in f["functions"]}, key=lambda name: -max(share(f, name)[0] + .3 * share(f, name)[1] * share(f, name)[2] for f in found))[:most]
+    names = sorted({name for f in found for name in f["functions"] if max(share(g, name)[1] for g in found) < .9}, key=lambda name: -max(share(f, name)[0] + .3 * share(f, name)[1] * share(f, name)[2] for f in found))[:most]
     def cells(name): return [f"{share(f, name)[0]:.0%} / {share(f, name)[1]:.0%}" if name in f["functions"] else "" for f in found]
     return "\n".join([*lines, *(row(f"`{name}`", cells(name)) for name in names)])
 

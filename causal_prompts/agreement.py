@@ -283,7 +283,7 @@ def _fold_r2(F, E, R):
 @looks_at_part
 def fold_gap(
     reward, # a fitted reward model
-    folds: int = 5, # folds of rows
+    folds: int = 5, # of rows
     alpha: float = thresholds.alpha, # 1 - coverage
     random_state: int = 0,
 ) -> Finding: # rows: R2 of score and prompt, then effects, under folds by query and by row

@@ -45,8 +45,7 @@ def compared_prompts(
 ) -> np.ndarray: # indices
     "Prompts that are linked with the baseline and met two queries or more."
     met = queries_met(rows)
-    enough = (met > 1) & (met[base] > 1)
-    return np.flatnonzero(reachable_prompts(rows, base) & enough & (np.arange(len(met)) != base))
+    return np.setdiff1d(np.flatnonzero(reachable_prompts(rows, base) & (np.minimum(met, met[base]) > 1)), [base])
 
 def _without_others(rows, y, keep, named):
     "Rows of prompts that cannot be compared left out, so that they do not pass for the baseline."
@@ -74,9 +73,9 @@ def residual_indicators(
     X, at_base = _contrast_indicators(rows, cols, base), (rows.p == base).astype(float)
     indicators = X.toarray()
     if not rows.route.learns_prompt: return indicators - expected(rows, indicators)
-    if type(rows.route).expected is Backdoor.expected and rows.levels is None:
-        share = ridges(rows.H, sparse.hstack([X, at_base[:, None]]), rows.fold)
-    else: share = expected(rows, np.c_[indicators, at_base])
+    plain = type(rows.route).expected is Backdoor.expected and rows.levels is None
+    given = sparse.hstack([X, at_base[:, None]])
+    share = ridges(rows.H, given, rows.fold) if plain else expected(rows, given.toarray())
     return indicators - (share / np.maximum(share.sum(1, keepdims=True), .5))[:, :-1]
 
 # %% ../nbs/303_inference.ipynb #c0ef68e3
@@ -87,12 +86,14 @@ def _by_cluster(cluster, w=None):
 def _rows_times(F, by):
     "Each row of a matrix, dense or sparse, times a number."
     if (by == 1).all(): return F
-    if not sparse.issparse(F): return F * by[:, None]
-    return sparse.csr_matrix((F.data * np.repeat(by, np.diff(F.indptr)), F.indices, F.indptr), shape=F.shape)
+    return sparse.diags(by) @ F if sparse.issparse(F) else F * by[:, None]
 
-def _as_array(F):
-    "A matrix as a dense one."
-    return F.toarray() if sparse.issparse(F) else F
+def _as_array(F): return F.toarray() if sparse.issparse(F) else F
+
+def _carriers(by_query, most, part):
+    "The queries that carry an estimate: of many the largest, and no more than make up its variance."
+    on = np.argsort(-by_query, kind="stable")[:most]
+    return on if len(by_query) <= most else on[: np.searchsorted(np.cumsum(by_query[on]), part * by_query.sum()) + 1]
 
 # %% ../nbs/303_inference.ipynb #5a3c0001
 def _filled(F, cluster):
@@ -158,12 +159,6 @@ def _spread_out(values, held, width):
     out = np.zeros((len(values), width))
     np.put_along_axis(out, held, values, 1)
     return out
-
-# %% ../nbs/303_inference.ipynb #6cfb7ffa
-def _carriers(by_query, most, part):
-    "The queries that carry an estimate: of many the largest, and no more than make up its variance."
-    on = np.argsort(-by_query, kind="stable")[:most]
-    return on if len(by_query) <= most else on[: np.searchsorted(np.cumsum(by_query[on]), part * by_query.sum()) + 1]
 
 # %% ../nbs/303_inference.ipynb #5a3c0021
 class _Fit(NamedTuple):
@@ -269,7 +264,7 @@ def _errors(fit, few, spent, first, most=2 * 10**6):
 def clustered(
     X, y: np.ndarray, # (n, k) residual features, dense or scipy sparse, (n,) residual scores
     cluster: np.ndarray, w: np.ndarray, # (n,) query of each row from 0, weights
-    constant: bool = False, # a common mean was taken off, and counts in the leverage
+    constant: bool = False, # a common mean was taken off
     spent: int = 0, # degrees of freedom spent on residuals
     few: int = 200, # queries below which df is worked out
     left=None, # (n,) what residuals kept of spread
@@ -307,13 +302,6 @@ def spread_kept(
     if rows.route.learns_prompt and rows.levels is not None: return np.maximum(1 - _levels_spent(rows), .1)
     return None
 
-# %% ../nbs/303_inference.ipynb #d1613643
-def _fits_in_memory(entries, n, k):
-    "Refuse a regression whose matrices no machine holds."
-    if entries > 2e8:
-        raise ValueError(f"average effects of {k:,} prompts on {n:,} rows need about {entries * 24 / 1e9:.0f} GB; "
-                         "take fewer rows or prompts with log.take(...)")
-
 # %% ../nbs/303_inference.ipynb #5a3c0023
 def _is_mean(rows):
     "Whether what is expected of an indicator is a plain mean, of its query or of all rows."
@@ -323,29 +311,26 @@ def _is_mean(rows):
 
 # %% ../nbs/303_inference.ipynb #5a3c0005
 def sparse_indicators(
-    rows: Rows, # a log as arrays
-    cols: np.ndarray, # (k,) indices of the prompts compared
-    base: int, # index of the baseline prompt
-) -> tuple | None: # (n, k) or (n, k + 1) sparse, (k,) the mean yet to be taken off or None; None: a dense matrix is as good
+    rows: Rows, cols: np.ndarray, base: int, # as `residual_indicators` takes them
+) -> tuple | None: # sparse; (k,) mean yet to be taken off or None; None: dense ones are as good
     "Residual indicators where few of their entries are not zero."
     if not _is_mean(rows): return None
     X = _contrast_indicators(rows, cols, base)
-    if not rows.route.within_query:
-        return None if len(cols) < 4 else (X, X.T @ rows.w / rows.w.sum())
+    if not rows.route.within_query: return None if len(cols) < 4 else (X, X.T @ rows.w / rows.w.sum())
     held = _by_cluster(rows.g) @ X # what each group holds
     if held.getnnz(axis=1)[rows.g].sum() > len(rows.p) * len(cols) / 4: return None
     shares = sparse.diags(1 / np.maximum(np.bincount(rows.g), 1)) @ held
     return X - shares[rows.g], None
 
-# %% ../nbs/303_inference.ipynb #84dc50a6
+# %% ../nbs/303_inference.ipynb #551a200b
 def _contrast_features(rows, cols, base):
-    "Residual indicators, sparse where that pays; and the mean yet to be taken off."
+    "Residual indicators, sparse where that pays, and the mean yet to be taken off; refused where they are too many."
     n, k, few = len(rows.p), len(cols), sparse_indicators(rows, cols, base)
-    if few is None:
-        _fits_in_memory(n * k, n, k)
-        return residual_indicators(rows, cols, base), None
-    _fits_in_memory(3 * max(few[0].nnz, k**2), n, k)
-    return few
+    entries = n * k if few is None else 3 * max(few[0].nnz, k**2)
+    if entries > 2e8:
+        raise ValueError(f"average effects of {k:,} prompts on {n:,} rows need about {entries * 24 / 1e9:.0f} GB; "
+                         "take fewer rows or prompts with log.take(...)")
+    return (residual_indicators(rows, cols, base), None) if few is None else few
 
 # %% ../nbs/303_inference.ipynb #6b971006
 def _fitted_contrasts(rows, y, keep, cols, base):
@@ -376,8 +361,7 @@ def contrasts(
     part = rows if keep.all() else rows.take(keep)
     cols, linked = compared_prompts(part, base), reachable_prompts(part, base)
     n = np.bincount(part.p, minlength=len(rows.prompts))
-    fit = None
-    if len(cols): fit = _fitted_contrasts(*_without_others(rows, y, keep, [*cols, base]), cols, base)
+    fit = _fitted_contrasts(*_without_others(rows, y, keep, [*cols, base]), cols, base) if len(cols) else None
     return _contrast_table(rows, cols, base, fit, alpha, n, linked)
 
 # %% ../nbs/303_inference.ipynb #f8491619

@@ -96,6 +96,7 @@ def _shuffled_indicators(rows, f):
     onehot = np.c_[rows.p[:, None] == f.cols[None], ~np.isin(rows.p, f.named)][:, : f.C.shape[1]].astype(float)
     return onehot - expected(rows, onehot), None
 
+# %% ../nbs/507_refutation.ipynb #302eef4c
 def _shuffled_effects(r, f, j, simulations, random):
     "Where prompts were swapped; shuffled effects of one contrast; the largest |t| of all contrasts at each shuffle."
     where, draw = prompt_shuffler(r)
@@ -196,7 +197,7 @@ def refute(
     reward, # any fitted reward model
     prompt: str | None = None, # of the log; None: the clearest
     simulations: int = 100, # shuffles and halves; 20 for DoWhy's placebo
-    alpha: float = thresholds.alpha, # 1 - coverage of the interval
+    alpha: float = thresholds.alpha, # 1 - coverage
     random_state: int = 0,
 ) -> Finding: # facts: prompt, effect, se, lo, hi, p, off, ratio
     "Does one prompt's effect survive placebos, a random cause and half of the queries?"

@@ -100,7 +100,7 @@ def _part_of(reward, random_state):
         kept[random_state] = reward.log_, part, on
     return kept[random_state][1:]
 
-def _part_said(log, on):
+def _looked_at_said(log, on):
     "How much was looked at."
     queries = log.frame["query_id"][on].nunique()
     return (f" Looked at {queries:,} of {len(log.queries):,} queries, drawn at random "
@@ -120,16 +120,16 @@ def looks_at_part(
         found = check(part, *args, **kwargs)
         if on.all(): return found
         facts = dict(looked_at=dict(rows=int(on.sum()), of_rows=len(on)))
-        return replace(found, reading=found.reading + _part_said(reward.log_, on), facts=found.facts | facts)
+        return replace(found, reading=found.reading + _looked_at_said(reward.log_, on), facts=found.facts | facts)
     return looked
 
 # %% ../nbs/412_residuals.ipynb #33ce376f
 def slopes(
-    y: np.ndarray, t, # (n,) residual score, (n, k) or (n,) residual treatment; may be sparse
-    cluster: np.ndarray, # (n,) query of each row, counted from 0
-    w: np.ndarray | None = None, # (n,) weights; None: equal
-    spent: int = 0, # degrees of freedom spent on residuals
-    left=None, # (n,) share of its spread that a residual kept; None: all
+    y: np.ndarray, t, # (n,) residual score, (n, k) or (n,) residual treatment
+    cluster: np.ndarray, # (n,) query of each row from 0
+    w=None, # (n,) weights; None: equal
+    spent: int = 0, # degrees of freedom that residuals cost
+    left=None, # (n,) share of spread that residuals kept
     taken=None, # (k,) mean yet to be taken off t
 ) -> dict: # beta (k,), psi (G, k) influence of each query, cov (k, k), G
     "Least squares of y on t; errors as those of the average effects."

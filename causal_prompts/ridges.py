@@ -18,7 +18,7 @@ def _left_out_errors(G, sizes, X, b, penalty):
     return squares - 2 * (b * seen).sum(0) + (b * ((G * w[:, None]).T @ G @ b)).sum(0)
 
 def _one_fold(H, X, penalties):
-    "What predicts the columns of X from features: centre, axes, (1 + h, k) coefficients of the best penalties."
+    "What predicts X from features: centre, axes, (1 + h, k) coefficients at the best penalties."
     centre = H.mean(0)
     sizes, axes = np.linalg.eigh((H - centre).T @ (H - centre))
     sizes = np.maximum(sizes, 0)

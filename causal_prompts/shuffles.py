@@ -84,7 +84,7 @@ def _bias_and_spread(t):
 def shuffled_prompts(
     reward, # any fitted reward model
     shuffles: int = 20, # how many
-    alpha: float = thresholds.alpha, # 1 - coverage of the intervals
+    alpha: float = thresholds.alpha, # 1 - coverage
     random_state: int = 0,
 ) -> Finding: # facts: coverage, p, bias, spread
     "Do the intervals of average effects cover 0 once the prompts have been shuffled?"

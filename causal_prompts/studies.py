@@ -24,8 +24,8 @@ from .conclusions import conclusion
 from .core import as_markdown, as_texts, Finding, markdown_table, NotIdentifiedError, whole_file
 from .diagnostics import Checkup, checkup as check_reward
 from .embeddings import TextEncoder
-from .gains import better_in_log, both_averages, both_rankings, fitted, gains_finding, log_section
-from .gains import in_words, recommendations
+from .gains import best_in_blocks, better_in_log, both_averages, both_rankings, fitted, gains_finding
+from .gains import in_words, log_section, recommendations
 
 # %% ../nbs/916_studies.ipynb #9b4ab5ee
 from .part_findings import part_rows, parts_if_shared, parts_to_read
@@ -171,16 +171,11 @@ def proposed(self: Study) -> pd.DataFrame: # prompt, effect, lo, hi, how, inside
     return table.assign(inside=self._models[1].support(texts)["inside"].to_numpy())
 
 # %% ../nbs/916_studies.ipynb #99018b77
-def _best_in_blocks(reward, queries, candidates, block=5000):
-    "The best candidate of each query, some queries at a time."
-    parts = [queries[i:i + block] for i in range(0, len(queries), block)]
-    return pd.concat([reward.best(part, candidates) for part in parts], ignore_index=True)
-
 def _choices_of(study):
     "For every query of the log, the prompt with the largest predicted gain among those logged and those to try."
     queries = study.log.queries
     candidates = list(dict.fromkeys([*study._names, *study._prompts]))
-    best = _best_in_blocks(study._models[1], list(queries["query"]), candidates)
+    best = best_in_blocks(study._models[1], list(queries["query"]), candidates)
     best.loc[best["prompt"] == study.baseline, ["lo", "hi"]] = np.nan # not compared with itself
     named = best["prompt"].map(lambda text: study._names.get(text, shorten(text, 44)))
     columns = dict(query_id=queries["query_id"].to_numpy(), query=best["query"], prompt=best["prompt"], name=named)
@@ -374,11 +369,6 @@ def _say_nothing(what): "Told what is being done, keeps it."
 
 def _file_name(source): return f"{Path(source).name}." if isinstance(source, (str, os.PathLike)) else ""
 
-def _fit_to_study(log):
-    "The log, if it holds effects."
-    log.require_effects()
-    return log
-
 # %% ../nbs/916_studies.ipynb #3a287aea
 def study(
     log, # a Triplets, a DataFrame, or a path
@@ -402,4 +392,6 @@ def study(
 def _read_for_study(log, fresh, prompts):
     "The logs, checked, and the texts to try."
     fresh = None if fresh is None else log_from(fresh, "fresh")
-    return _fit_to_study(log_from(log)), fresh, () if prompts is None else tuple(as_texts(prompts, "prompts"))
+    log = log_from(log)
+    log.require_effects()
+    return log, fresh, () if prompts is None else tuple(as_texts(prompts, "prompts"))
