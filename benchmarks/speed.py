@@ -1,13 +1,15 @@
 """How long a fit takes and how much memory it needs, how fast candidates are scored, how fast texts are embedded.
 
-    python benchmarks/speed.py [--quick] [--parts fit dataset averages score embed start] [--rows 1000 10000 100000 1000000] [--repeats 3]
+    python benchmarks/speed.py [--quick] [--parts fit dataset averages score embed start run profile] [--rows 1000 10000 100000 1000000] [--repeats 3]
 
 *fit*: `CausalReward()` on synthetic logs, four prompts a query, 200 prompts, beside naive boosting, a ranker and the paper's forest. An encoder that makes structured vectors out of nothing takes the place of the language model, so what is timed is everything after
 embedding. Each fit has a process of its own, whose peak memory is the operating system's figure. *score*: `effect` for 1,000 queries x 10,000 prompts, against EconML's `.effect` called for one candidate after another, in one process.
 *dataset*: `CausalReward().fit_dataset` on parquet files of 10^5, 10^6 and 10^7 rows with 20 covariates, four prompts a query, 200 prompts; where its time goes, what it writes and what comes back of a pass. The same encoder, so embedding is not counted.
 *averages*: average effects of 200 prompts over a baseline with their intervals, from residual scores, four prompts a query, each in a process of its own.
+*run*: `causal-prompts run` on a file of each size, from reading to the written page, texts already vectors: four prompts a query, and queries that met all of 20 prompts, with repeats. *profile*: where the time of a study
+and of its checkup goes, function by function: own share and share with all that it calls.
 *embed*: texts a second of the default encoder, from the model by torch and by ONNX runtime, each beside the matrix products that the CPU does in the same run, from the disk cache and from memory. *start*: what `causal-prompts --help` and the help of each verb take, in seconds of processor time (user and system) of a fresh process. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
-import argparse, json, os, platform, resource, statistics, subprocess, sys, tempfile, time, warnings
+import argparse, cProfile, json, os, platform, pstats, resource, statistics, subprocess, sys, tempfile, time, warnings
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +61,6 @@ def true_effects(encoder, queries, prompts):
 
 def synthetic(rows, seed, encoder):
     "A log of `rows` rows, four prompts a query, better prompts to harder queries."
-    from causal_prompts import Triplets
     r, n = np.random.default_rng(seed), rows // 4
     hard, noise = r.normal(size=n), r.gumbel(size=(n, PROMPTS)).astype("float32")
     lean = np.linspace(-1, 1, PROMPTS)[np.argsort(np.argsort(true_effects(encoder, np.arange(500), np.arange(PROMPTS)).mean(0)))]
@@ -67,11 +68,32 @@ def synthetic(rows, seed, encoder):
     q, p = np.repeat(np.arange(n), 4), picked.ravel()
     tau = np.concatenate([true_effects(encoder, i, np.arange(PROMPTS))[np.arange(len(i))[:, None], picked[i]] for i in np.array_split(np.arange(n), max(1, n // 10_000))]).ravel()
     score = (r.random(len(q)) < np.clip(.5 - .15 * hard[q] + tau, .02, .98)).astype(float)
-    names = np.array([f"query {i}" for i in range(n)], object), np.array([wording(i) for i in range(PROMPTS)], object)
+    return log_of(q, p, score)
+
+
+def log_of(q, p, score):
+    "A log of numbered queries and prompts."
+    from causal_prompts import Triplets
+    names = np.array([f"query {i}" for i in range(q.max() + 1)], object), np.array([wording(i) for i in range(p.max() + 1)], object)
     frame = pd.DataFrame(dict(query_id=q.astype(str), query=names[0][q], prompt_id=p.astype(str), prompt=names[1][p], score=score))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return Triplets(frame)
+
+
+def repeated(queries, prompts, repeats, seed, encoder):
+    "A log in which every query met every prompt, `repeats` times."
+    r = np.random.default_rng(seed)
+    q, p, _ = (a.ravel() for a in np.indices((queries, prompts, repeats)))
+    chance = .5 - .15 * r.normal(size=queries)[:, None] + true_effects(encoder, np.arange(queries), np.arange(prompts))
+    return log_of(q, p, (r.random(len(q)) < np.clip(chance, .02, .98)[q, p]).astype(float))
+
+
+def log_like(kind, rows, encoder):
+    "The log of a size: 'four' prompts a query, or 'repeats' of 20 prompts on at most 2,000 queries."
+    if kind == "four": return synthetic(rows, 0, encoder)
+    queries = min(2000, max(rows // 60, 20))
+    return repeated(queries, 20, max(1, rows // queries // 20), 0, encoder)
 
 
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10) # MB
@@ -200,6 +222,65 @@ def one_dataset(rows, seed):
     r = float(np.corrcoef((tau - tau.mean(1, keepdims=True)).ravel(), (truth - truth.mean(1, keepdims=True)).ravel())[0, 1])
     return dict(rows=rows, seconds=seconds, processor_seconds=busy, peak_mb=peak(), before_mb=before, file_mb=file / 2**20, features=len(reward.model_.w), prompts=len(reward.prompts_),
                 queries=int(rows // 4), dimensions=len(encoder.fine), written={k: v / 2**20 for k, v in engine.written.items()}, passes=engine.passes, correlation=r)
+
+
+def without_race():
+    "A study whose causal model is the kernel, fitted without a race of learners."
+    from causal_prompts import CausalReward, gains, studies
+    kernel = lambda **settings: CausalReward(**settings | dict(learner="kernel", folds=0))
+    gains.CausalReward = studies.CausalReward = kernel
+
+
+def steps(what, log, encoder):
+    "Seconds of each section of a study, or of each check."
+    from causal_prompts import study
+    made, out, start = study(log, encoder=encoder), {}, time.process_time()
+    if what == "checkup": return made.checkup().seconds
+    for heading, *_ in made.sections():
+        out[heading], start = time.process_time() - start, time.process_time()
+    return out
+
+
+def named(where):
+    "A function as a table shows it."
+    file, _, name = where
+    if "/site-packages/" in file or "/lib/python3" in file: return f"{file.split('site-packages/')[-1].split('/')[0].removesuffix('.py') if 'site-packages' in file else 'python'}: {name}"
+    return f"{Path(file).stem}.{name}" if file not in ("~", "") else name.strip("{}<>").removeprefix("built-in method ").removeprefix("method ")
+
+
+def one_profile(kind, rows, what):
+    "Seconds, and for each function its own share of them and that with all it calls."
+    warnings.simplefilter("ignore")
+    without_race()
+    encoder = FakeEncoder()
+    steps(what, log_like(kind, 400, encoder), encoder) # imports
+    log, profile = log_like(kind, rows, encoder), cProfile.Profile(time.process_time)
+    start, busy = time.perf_counter(), time.process_time(); found = steps(what, log, encoder); seconds, busy = time.perf_counter() - start, time.process_time() - busy
+    start = time.process_time(); profile.runcall(steps, what, log, encoder); total = time.process_time() - start
+    shares = {}
+    for where, (_, _, own, whole, _) in pstats.Stats(profile).stats.items():
+        name, ours = named(where), str(Path(__file__).parent.parent) in where[0] and "site-packages" not in where[0]
+        before = shares.get(name, (0., 0., ours))
+        shares[name] = before[0] + own / total, before[1] + whole / total, ours
+    top = {name: share for name, share in shares.items() if share[0] > .02 or share[2] and share[1] > .05}
+    return dict(kind=kind, rows=len(log), what=what, seconds=seconds, processor_seconds=busy, profiled=total, peak_mb=peak(), steps=found, functions=top)
+
+
+def one_run(kind, rows):
+    "Seconds of `causal-prompts run` on a file, its texts already vectors."
+    from causal_prompts import cli, studies
+    encoder = FakeEncoder()
+    studies.TextEncoder = lambda: encoder
+    without_race()
+    with tempfile.TemporaryDirectory() as folder:
+        log = log_like(kind, rows, encoder)
+        log.frame.to_parquet(Path(folder)/"log.parquet")
+        n, before = len(log), peak()
+        del log
+        start, busy = time.perf_counter(), time.process_time()
+        cli.main(["run", str(Path(folder)/"log.parquet"), "--out", str(Path(folder)/"out")])
+        seconds, busy = time.perf_counter() - start, time.process_time() - busy
+    return dict(kind=kind, rows=n, seconds=seconds, processor_seconds=busy, peak_mb=peak(), before_mb=before)
 
 
 # ---- parts
@@ -440,6 +521,50 @@ def embed_part(args):
     return dict(texts=n, torch_threads=torch.get_num_threads(), loading_seconds=loading, known=known, **out)
 
 
+def in_a_process(*asked):
+    "What a fresh process of this script prints last; None where it failed, and why is said."
+    done = subprocess.run([sys.executable, __file__, *map(str, asked)], capture_output=True, text=True)
+    if not done.returncode: return json.loads(done.stdout.splitlines()[-1])
+    print(f"{' '.join(map(str, asked))} failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f'ended by signal {-done.returncode}'}", flush=True)
+
+
+def run_part(args):
+    "The command on files of every size."
+    print(f"{'run':<10}{'rows':>10}{'seconds':>10}{'processor':>10}{'peak MB':>10}{'before':>10}")
+    out = []
+    for kind in ("four", "repeats"):
+        for rows in args.rows:
+            found = in_a_process("--run", kind, rows)
+            if found is None: continue
+            print(f"{kind:<10}{found['rows']:>10,}{found['seconds']:>10.1f}{found['processor_seconds']:>10.1f}{found['peak_mb']:>10,.0f}{found['before_mb']:>10,.0f}", flush=True)
+            out.append(found)
+    print("From the file to the written page; 'processor' is the time that the process had a processor; 'before' is the peak of making the file.\n")
+    return out
+
+
+def profile_part(args):
+    "Where the time goes, as tables of Markdown."
+    out = []
+    for what in ("study", "checkup"):
+        for kind in ("four", "repeats"):
+            found = [f for rows in args.rows if (f := in_a_process("--profile", kind, rows, what))]
+            if found: print(flame_table(found) + "\n", flush=True)
+            out += found
+    return out
+
+
+def flame_table(found, most=16):
+    "A row per function, own and whole share at each size; above them seconds, and those of each step."
+    def row(name, cells): return f"| {name} | {' | '.join(cells)} |"
+    lines = [row(f"{found[0]['what']}, {found[0]['kind']}", [format(f["rows"], ",") for f in found]), "|---|" + "---:|" * len(found), row("seconds of a processor", [format(f["processor_seconds"], ".1f") for f in found])]
+    def took(name): return [f["steps"].get(name, 0.) for f in found]
+    lines += [row(name, [format(s, ".2f") for s in took(name)]) for name in sorted({name for f in found for name in f["steps"]}, key=lambda name: -took(name)[-1]) if max(took(name)) >= .05]
+    def share(f, name): return f["functions"].get(name, (0., 0., False))
+    names = sorted({name for f in found for name in f["functions"] if max(share(g, name)[1] for g in found) < .9}, key=lambda name: -max(share(f, name)[0] + .3 * share(f, name)[1] * share(f, name)[2] for f in found))[:most]
+    def cells(name): return [f"{share(f, name)[0]:.0%} / {share(f, name)[1]:.0%}" if name in f["functions"] else "" for f in found]
+    return "\n".join([*lines, *(row(f"`{name}`", cells(name)) for name in names)])
+
+
 def children(): return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) # seconds of processor time
 
 def start_part(args):
@@ -461,7 +586,7 @@ def start_part(args):
     return out
 
 
-PARTS = dict(fit=fit_part, dataset=dataset_part, averages=averages_part, score=score_part, embed=embed_part, start=start_part)
+PARTS = dict(fit=fit_part, dataset=dataset_part, averages=averages_part, score=score_part, embed=embed_part, start=start_part, run=run_part, profile=profile_part)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -474,11 +599,15 @@ def main():
     parser.add_argument("--average", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--dataset", nargs=2, type=int, help=argparse.SUPPRESS)
     parser.add_argument("--write", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--profile", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--run", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one: return print(json.dumps(one_fit(int(args.one[0]), args.one[1], int(args.one[2]))))
     if args.write: return write_dataset(int(args.write[0]), int(args.write[1]), args.write[2])
     if args.dataset: return print(json.dumps(one_dataset(*args.dataset)))
     if args.average: return print(json.dumps(one_average(int(args.average[0]), args.average[1], int(args.average[2]))))
+    if args.profile: return print(json.dumps(one_profile(args.profile[0], int(args.profile[1]), args.profile[2])))
+    if args.run: return print("\n" + json.dumps(one_run(args.run[0], int(args.run[1]))))
     if args.quick: args.rows, args.repeats = [1000, 10_000], 1
     found = {part: PARTS[part](args) for part in args.parts}
     if args.quick: return

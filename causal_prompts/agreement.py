@@ -16,9 +16,10 @@ from sklearn.linear_model import RidgeCV
 from .checks import check, thresholds
 from .confounding import p_text, query_means, query_sums
 from .core import Finding, NotIdentifiedError, rng
-from .inference import contrasts, holm, queries_met, reachable_prompts, residual_indicators, spread_kept
+from .inference import contrasts, holm, queries_met, reachable_prompts, spread_kept
 from .plots import shorten
-from .residuals import Residuals, joint_test, learned_direction, residuals, slopes
+from .residuals import Residuals, joint_test, learned_direction, looks_at_part, prompt_slopes
+from .residuals import residuals, slopes
 from .routes import Backdoor, Between, Nothing, Route, Weighted, Within
 from .rows import fold_numbers, fold_predictions
 
@@ -32,7 +33,6 @@ class _Arms(NamedTuple):
     "The prompts compared. k prompts."
     base: int # number of the baseline prompt
     cols: np.ndarray # (k,) numbers of the prompts
-    on: np.ndarray # (n, k) or (n, k + 1) their indicators; the last column gathers prompts that are not compared
     df: np.ndarray # (k,) degrees of freedom
     met: np.ndarray # (n_p,) queries each prompt of the log met
 
@@ -48,15 +48,11 @@ def _compared_arms(rows, baseline, most=200) -> _Arms:
     met = queries_met(rows)
     base = _compared_with(rows, baseline, met)
     cols = np.flatnonzero(reachable_prompts(rows, base) & (met > 1) & (np.arange(len(met)) != base))
-    most = min(most, max(1, int(1e8 / len(rows.y))))
     cols = np.sort(cols[np.argsort(-met[cols], kind="stable")[:most]])
     if not len(cols):
         raise NotIdentifiedError("No prompt can be compared with the baseline: "
                                  "none that is linked with it met two queries.", "the mean score of each prompt.")
-    on = (rows.p[:, None] == cols).astype(float)
-    rest = (on.sum(1) == 0) & (rows.p != base)
-    df = np.maximum(np.minimum(met[cols], met[base]) - 1, 1)
-    return _Arms(base, cols, np.c_[on, rest] if rest.any() else on, df, met)
+    return _Arms(base, cols, np.maximum(np.minimum(met[cols], met[base]) - 1, 1), met)
 
 # %% ../nbs/504_agreement.ipynb #679001b9
 def _differences(a, b, k):
@@ -106,6 +102,7 @@ def _own_intervals(table, name, r, arms, alpha):
 
 # %% ../nbs/504_agreement.ipynb #eb00ad25
 @check("naive gap", place=4, looks_at="whether plain averages mislead", clean="randomised", broken="hidden confounding")
+@looks_at_part
 def naive_gap(
     reward, # a fitted reward model
     alpha: float = thresholds.alpha, # 1 - coverage
@@ -121,17 +118,12 @@ def naive_gap(
                  queries=int(rows.cluster.max() + 1))
     return _gap_finding(table, facts, alpha)
 
-# %% ../nbs/504_agreement.ipynb #3d4759ee
-def _arm_slopes(r, arms):
-    "The effects of the prompts compared, with the influence of each query."
-    on = residual_indicators(r.rows, arms.cols, arms.base)
-    return slopes(r.y, on, r.rows.cluster, r.rows.w, left=spread_kept(r.rows))
-
 # %% ../nbs/504_agreement.ipynb #aee9d08f
 def _both_effects(adjusted, plain, arms, alpha):
     "A row per prompt, the clearest gap on top; the joint test of the gaps, and what it was made on."
     rows, cols = adjusted.rows, arms.cols
-    table, delta, psi = _side_by_side(_arm_slopes(plain, arms), _arm_slopes(adjusted, arms), len(cols), arms.df, alpha)
+    both = [prompt_slopes(r, cols, arms.base) for r in (plain, adjusted)]
+    table, delta, psi = _side_by_side(*both, len(cols), arms.df, alpha)
     for name, r in (("a", plain), ("b", adjusted)): table = _own_intervals(table, name, r, arms, alpha)
     joint, tested = _gap_test(delta, psi, np.minimum(arms.met[cols], arms.met[arms.base]), adjusted, plain)
     table = table.assign(prompt=[rows.prompts[i] for i in cols], holm=holm(table.p), n=np.bincount(rows.p)[cols])
@@ -166,7 +158,8 @@ def _gap_picture(table, alpha):
 def _gap_finding(table, facts, alpha):
     "The finding about plain averages and adjusted effects."
     rang, own = facts["p"] <= thresholds.level, facts["own"]
-    tau = float(stats.kendalltau(table.a, table.b).statistic) if len(table) > 2 else np.nan
+    naive, causal = table.a.round(9), table.b.round(9) # equal effects are ties, whatever the last digit
+    tau = float(stats.kendalltau(naive, causal).statistic) if len(table) > 2 else np.nan
     facts |= dict(differ=int((table.holm <= thresholds.level).sum()), kendall=tau)
     shown = table.rename(columns=dict(a="naive", b="causal", gap_lo="lo", gap_hi="hi"))
     alarm = "caution" if own.adjusts else "stop"
@@ -287,9 +280,10 @@ def _fold_r2(F, E, R):
 # %% ../nbs/504_agreement.ipynb #82d6930e
 @check("fold gap", place=4, looks_at="whether a query-level trait outside the features drives both",
        clean="randomised, 400 queries", broken="hidden confounding, 400 queries")
+@looks_at_part
 def fold_gap(
     reward, # a fitted reward model
-    folds: int = 5, # folds of rows
+    folds: int = 5, # of rows
     alpha: float = thresholds.alpha, # 1 - coverage
     random_state: int = 0,
 ) -> Finding: # rows: R2 of score and prompt, then effects, under folds by query and by row
@@ -351,6 +345,7 @@ def _left_between(reward, F, g):
 # %% ../nbs/504_agreement.ipynb #ac09c35d
 @check("within and between", place=4, looks_at="whether comparing queries contradicts comparing inside them",
        clean="randomised", broken="hidden confounding")
+@looks_at_part
 def within_between(
     reward, # a fitted reward model
     alpha: float = thresholds.alpha, # 1 - coverage

@@ -8,21 +8,29 @@ __all__ = ['warn_fitter', 'warn_blind', 'blindness']
 # %% ../nbs/403_blind_texts.ipynb #ff1ffa60
 import sys, warnings
 
-
+import numpy as np
 import pandas as pd
 
 from .checks import check
 from .core import Finding
 from .support import indistinct
 
-# %% ../nbs/403_blind_texts.ipynb #91c8dc24
-_GIVE_TEXTS = ("give their texts to the log: a column prompt with what was sent, "
-               "or Triplets.read(..., prompts='names.csv'), on the command line --prompts names.csv")
-
+# %% ../nbs/403_blind_texts.ipynb #7968292d
 def _indistinct_texts(reward):
     "Different prompts, and different queries, with one vector: role -> table."
     texts = dict(prompt=list(reward.prompts_.prompt.unique()), query=list(reward.log_.frame["query"].unique()))
-    return {role: indistinct(t, reward.encode(t, role), reward.encoder_) for role, t in texts.items()}
+    return {role: _compared_once(reward, t, role) for role, t in texts.items()}
+
+def _compared_once(reward, texts, role):
+    "The same of one role; compared once however many models are fitted to a log."
+    E, kept = np.asarray(reward.encode(texts, role), float), reward.log_.__dict__.setdefault("_indistinct", {})
+    key = role, E.mean(0).tobytes() # of which vectors
+    if key not in kept: kept[key] = indistinct(texts, E, reward.encoder_)
+    return kept[key]
+
+# %% ../nbs/403_blind_texts.ipynb #91c8dc24
+_GIVE_TEXTS = ("give their texts to the log: a column prompt with what was sent, "
+               "or Triplets.read(..., prompts='names.csv'), on the command line --prompts names.csv")
 
 def _alike_clause(reward, table, role):
     n, why = reward.log_.frame[role].nunique(), "; ".join(table["why"].value_counts().index[:3])
@@ -63,15 +71,15 @@ def blindness(
 ) -> Finding: # table: role, group, text, why
     "Which prompts and which queries the encoder cannot tell apart."
     reward.require_fitted()
-    found = _indistinct_texts(reward)
+    found = getattr(reward, "alike_", None) or _indistinct_texts(reward)
     alike = {role: float(len(t)) for role, t in found.items()}
-    table, counted = _by_role(found), pd.DataFrame(dict(texts=alike.keys(), alike=alike.values()))
+    table, bars = _by_role(found), pd.DataFrame(dict(texts=alike.keys(), alike=alike.values()))
     verdict = "caution" if len(table) else "ok"
     return Finding(
         "Can the encoder tell the texts of this log apart?", table, verdict, _blind_reading(reward, found),
         _TOLD_APART, _blind_advice(reward, table),
         facts=dict(prompts=int(alike["prompt"]), queries=int(alike["query"]), names=reward.names_),
-        form=("bars", dict(label="texts", value="alike", xlabel="texts that share a vector")), data=counted)
+        form=("bars", dict(label="texts", value="alike", xlabel="texts that share a vector")), data=bars)
 
 # %% ../nbs/403_blind_texts.ipynb #f8ceb5d9
 def _by_role(found):

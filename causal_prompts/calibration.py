@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from .checks import check, thresholds
 from .core import Finding, mean_interval, NotIdentifiedError
 from .refits import every_indicator, judged, predictions_left, refit, seed_of, two_way_slope
+from .residuals import looks_at_part
 from .routes import Route
 from .rows import fold_numbers
 
@@ -95,6 +96,7 @@ def _calibration_verdict(b, margin):
 # %% ../nbs/806_calibration.ipynb #c234b533
 @check("calibration", place=6, looks_at="whether predicted effects come true",
        clean=("randomised", "hidden confounding"), broken=("effects tripled", "hidden confounding, boosting"))
+@looks_at_part
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def calibration(
     reward, # a fitted reward model

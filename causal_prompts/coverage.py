@@ -18,24 +18,25 @@ from statsmodels.stats.proportion import proportion_confint
 from threadpoolctl import threadpool_limits
 
 from .checks import check, thresholds
+from .confounding import query_sums
 from .core import Finding, NotIdentifiedError
 from .cross_products import crossed_rows
+from .inference import queries_met
 from .refits import common_indicators, every_indicator, judged, predictions_left, refit
 from .refits import seed_of
+from .residuals import looks_at_part
 from .rows import fold_numbers
 
 # %% ../nbs/807_coverage.ipynb #ad834d38
 def _met_enough(rows, cols, on, least=5):
     "Which of the prompts met five queries or more on these rows."
-    pairs = np.unique(np.c_[rows.p[on], rows.cluster[on]], axis=0)[:, 0]
-    return np.array([(pairs == c).sum() >= least for c in cols])
+    return queries_met(rows.take(on))[cols] >= least
 
 def _noise_of(judge, on, WC, u, B):
     "Covariance of contrasts: the plain one, times the ratio of query-clustered to plain variance."
     rows = judge.rows
     lost = WC.shape[1] + (len(np.unique(rows.g[on])) if judge.route.within_query else 0)
-    score = np.zeros((rows.cluster.max() + 1, WC.shape[1]))
-    np.add.at(score, rows.cluster[on], WC * u[:, None])
+    score = query_sums(WC * u[:, None], rows.cluster[on])
     plain = B @ (WC.T @ WC) @ B.T * (u @ u) / max(len(on) - lost, 1)
     return plain * np.clip(((score @ B.T)**2).sum() / max(np.trace(plain), 1e-300), .5, None)
 
@@ -179,6 +180,7 @@ def _coverage_rows(what, parts, alpha, levels=(.8, .9, .95)):
 # %% ../nbs/807_coverage.ipynb #ed89a012
 @check("coverage", place=6, looks_at="whether intervals hold what they should",
        clean="randomised, 500 queries", broken="intervals too short")
+@looks_at_part
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def coverage(
     reward, # a fitted reward model with intervals

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['fitted', 'both_averages', 'in_words', 'recommended', 'gains_finding', 'effects', 'recommendations', 'both_rankings',
-           'winners_of', 'with_winners', 'better_in_log', 'log_section']
+           'best_in_blocks', 'winners_of', 'with_winners', 'better_in_log', 'log_section']
 
 # %% ../nbs/912_gains.ipynb #299e56ff
 import numpy as np
@@ -243,6 +243,16 @@ def both_rankings(
     "How both models rank prompts on queries they have not seen."
     try: return [compare(causal, naive, test), ranking(causal, test), ranking(naive, test)]
     except NotIdentifiedError as e: return [str(e)]
+
+# %% ../nbs/912_gains.ipynb #85956baa
+def best_in_blocks(
+    reward, # a fitted reward model
+    queries: list, candidates: list, # texts
+    block: int = 5000, # queries at a time: what is made for them is a number a query and candidate
+) -> pd.DataFrame: # as `reward.best`
+    "The best candidate of each of any number of queries."
+    parts = [queries[i:i + block] for i in range(0, len(queries), block)]
+    return pd.concat([reward.best(part, candidates) for part in parts], ignore_index=True)
 
 # %% ../nbs/912_gains.ipynb #da5c9751
 def winners_of(

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['reachable_prompts', 'queries_met', 'compared_prompts', 'without_others', 'residual_indicators', 'moderated',
-           'clustered', 'spread_kept', 'contrast_features', 'contrasts', 'contrast_table', 'holm', 'false_discovery']
+           'clustered', 'spread_kept', 'sparse_indicators', 'contrast_features', 'contrasts', 'contrast_table', 'holm',
+           'false_discovery']
 
 # %% ../nbs/303_inference.ipynb #73fded0d
 from typing import NamedTuple
@@ -16,7 +17,8 @@ from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
 from .leverage import as_array, by_cluster, carriers, levered_rows, pseudo_inverse, rows_times
-from .routes import Nothing, Weighted, Within
+from .ridges import ridges
+from .routes import Backdoor, Nothing, Weighted, Within
 from .rows import Rows, expected, group_means
 
 # %% ../nbs/303_inference.ipynb #7f55d9d7
@@ -45,8 +47,7 @@ def compared_prompts(
 ) -> np.ndarray: # indices
     "Prompts that are linked with the baseline and met two queries or more."
     met = queries_met(rows)
-    enough = (met > 1) & (met[base] > 1)
-    return np.flatnonzero(reachable_prompts(rows, base) & enough & (np.arange(len(met)) != base))
+    return np.setdiff1d(np.flatnonzero(reachable_prompts(rows, base) & (np.minimum(met, met[base]) > 1)), [base])
 
 def without_others(
     rows: Rows, y: np.ndarray, keep: np.ndarray, # a log, (n,) residual scores, (n,) bool
@@ -74,9 +75,12 @@ def residual_indicators(
     base: int, # index of the baseline prompt
 ) -> np.ndarray: # (n, k) or, where other prompts than these and the baseline occur, (n, k + 1)
     "Each prompt's indicator minus the share expected of it; shares that were learned are scaled to sum to one."
-    indicators, at_base = _contrast_indicators(rows, cols, base).toarray(), (rows.p == base).astype(float)
+    X, at_base = _contrast_indicators(rows, cols, base), (rows.p == base).astype(float)
+    indicators = X.toarray()
     if not rows.route.learns_prompt: return indicators - expected(rows, indicators)
-    share = expected(rows, np.c_[indicators, at_base])
+    plain = type(rows.route).expected is Backdoor.expected and rows.levels is None
+    given = sparse.hstack([X, at_base[:, None]])
+    share = ridges(rows.H, given, rows.fold) if plain else expected(rows, given.toarray())
     return indicators - (share / np.maximum(share.sum(1, keepdims=True), .5))[:, :-1]
 
 # %% ../nbs/303_inference.ipynb #5a3c0021
@@ -121,7 +125,7 @@ def _shared_variance(fit, own):
 def _columns_of(X, root, constant, taken):
     "The columns that features are made of, times the root of w, and what they are made with."
     X, made = sparse.csr_matrix(X) if sparse.issparse(X) else X, np.eye(X.shape[1])
-    if not constant: return rows_times(X, root), made
+    if not constant and taken is None: return rows_times(X, root), made
     one = np.ones((len(root), 1))
     F = sparse.hstack([X, one], format="csr") if sparse.issparse(X) else np.c_[X, one]
     return rows_times(F, root), np.vstack([made, np.zeros(len(made)) if taken is None else -taken])
@@ -219,13 +223,6 @@ def spread_kept(
     if rows.route.learns_prompt and rows.levels is not None: return np.maximum(1 - _levels_spent(rows), .1)
     return None
 
-# %% ../nbs/303_inference.ipynb #d1613643
-def _fits_in_memory(entries, n, k):
-    "Refuse a regression whose matrices no machine holds."
-    if entries > 2e8:
-        raise ValueError(f"average effects of {k:,} prompts on {n:,} rows need about {entries * 24 / 1e9:.0f} GB; "
-                         "take fewer rows or prompts with log.take(...)")
-
 # %% ../nbs/303_inference.ipynb #5a3c0023
 def _is_mean(rows):
     "Whether what is expected of an indicator is a plain mean, of its query or of all rows."
@@ -234,21 +231,29 @@ def _is_mean(rows):
     return own in (Nothing.expected, Weighted.expected) and not route.conditions
 
 # %% ../nbs/303_inference.ipynb #5a3c0005
+def sparse_indicators(
+    rows: Rows, cols: np.ndarray, base: int, # as `residual_indicators` takes them
+) -> tuple | None: # sparse; (k,) mean yet to be taken off or None; None: dense ones are as good
+    "Residual indicators where few of their entries are not zero."
+    if not _is_mean(rows): return None
+    X = _contrast_indicators(rows, cols, base)
+    if not rows.route.within_query: return None if len(cols) < 4 else (X, X.T @ rows.w / rows.w.sum())
+    held = by_cluster(rows.g) @ X # what each group holds
+    if held.getnnz(axis=1)[rows.g].sum() > len(rows.p) * len(cols) / 4: return None
+    shares = sparse.diags(1 / np.maximum(np.bincount(rows.g), 1)) @ held
+    return X - shares[rows.g], None
+
+# %% ../nbs/303_inference.ipynb #551a200b
 def contrast_features(
     rows: Rows, cols: np.ndarray, base: int, # a log, indices of the prompts compared, of the baseline
 ) -> tuple: # (n, k) dense or sparse; (k,) or None
-    "Residual indicators, sparse where few of their entries are not zero; and the mean yet to be taken off."
-    n, k = len(rows.p), len(cols)
-    X = _contrast_indicators(rows, cols, base)
-    held = by_cluster(rows.g) @ X # what each group holds
-    entries = held.getnnz(axis=1)[rows.g].sum() if rows.route.within_query else n
-    if not _is_mean(rows) or entries > n * k / 4:
-        _fits_in_memory(n * k, n, k)
-        return residual_indicators(rows, cols, base), None
-    _fits_in_memory(3 * max(entries, k**2), n, k)
-    if not rows.route.within_query: return X, X.T @ rows.w / rows.w.sum()
-    shares = sparse.diags(1 / np.maximum(np.bincount(rows.g), 1)) @ held
-    return X - shares[rows.g], None
+    "Residual indicators, sparse where that pays, and the mean yet to be taken off; refused where they are too many."
+    n, k, few = len(rows.p), len(cols), sparse_indicators(rows, cols, base)
+    entries = n * k if few is None else 3 * max(few[0].nnz, k**2)
+    if entries > 2e8:
+        raise ValueError(f"average effects of {k:,} prompts on {n:,} rows need about {entries * 24 / 1e9:.0f} GB; "
+                         "take fewer rows or prompts with log.take(...)")
+    return (residual_indicators(rows, cols, base), None) if few is None else few
 
 # %% ../nbs/303_inference.ipynb #6b971006
 def _fitted_contrasts(rows, y, keep, cols, base):

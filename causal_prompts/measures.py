@@ -62,8 +62,8 @@ def predicted_effects(
 ) -> np.ndarray: # (n_cells,) points of score
     "Predicted effect of each cell's prompt on its query."
     out, q = np.empty(len(cells)), pd.factorize(cells["query"])[0]
-    for i in range(0, q.max() + 1, block):
-        at = np.flatnonzero((q >= i) & (q < i + block))
+    ends = np.cumsum(np.bincount(q // block))[:-1]
+    for at in np.split(np.argsort(q, kind="stable"), ends):
         row, queries = pd.factorize(cells["query"].iloc[at])
         col, prompts = pd.factorize(cells["prompt"].iloc[at])
         out[at] = np.asarray(reward.effect(list(queries), list(prompts)), float)[row, col]

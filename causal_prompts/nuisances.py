@@ -17,7 +17,7 @@ from .checks import check, thresholds
 from .confounding import query_sums
 from .core import Finding, NotIdentifiedError
 from .inference import holm
-from .residuals import residuals
+from .residuals import looks_at_part, residuals
 from .routes import Nothing, Route, Within
 from .rows import fold_predictions, QUIET_LIGHTGBM
 
@@ -117,6 +117,7 @@ _NOTHING_LEARNED = {
 # %% ../nbs/503_nuisances.ipynb #4546f0fe
 @check("nuisance", place=4, looks_at="how well the expected score and prompt are predicted",
        clean="confounded, adjusted", broken="U-shaped, 2,000 queries, adjusted")
+@looks_at_part
 def nuisance(
     reward, # a fitted reward model that adjusts: routes 'dml' and 'weighted'
     components: int = 5, # leading components of the prompt that are looked at

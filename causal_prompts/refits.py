@@ -50,10 +50,9 @@ def predicted_at(
     block: int = 250, # queries asked about at a time
 ) -> np.ndarray: # (n_at,) points of score
     "Predicted effects of some rows' prompts on their queries."
-    out, q = np.empty(len(at)), rows.q[at]
-    queries = np.unique(q)
-    for part in np.array_split(queries, -(-len(queries) // block)):
-        on = np.flatnonzero(np.isin(q, part))
+    out, q = np.empty(len(at)), np.unique(rows.q[at], return_inverse=True)[1]
+    ends = np.cumsum(np.bincount(q // block))[:-1]
+    for on in np.split(np.argsort(q, kind="stable"), ends):
         asked, row = np.unique(rows.q[at[on]], return_inverse=True)
         met, col = np.unique(rows.p[at[on]], return_inverse=True)
         effects = fit.effect([rows.queries[i] for i in asked], [rows.prompts[i] for i in met])

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from .checks import check, thresholds
 from .core import former_names, Finding, import_quietly, NotIdentifiedError, rng
 from .graph import PromptGraph
-from .inference import contrasts
-from .placebos import prompt_indicators
+from .inference import contrasts, residual_indicators, sparse_indicators
 from .plots import shorten
-from .residuals import Residuals, residuals, slopes
+from .residuals import looks_at_part, Residuals, residuals, slopes
 from .routes import Weighted
 from .rows import expected
 from .shuffles import baseline_number, prompt_shuffler
@@ -27,13 +27,24 @@ from .two_prompts import quiet_dowhy
 # %% ../nbs/507_refutation.ipynb #9d4f8038
 class Contrasts(NamedTuple):
     "The regression behind the average effects. n rows, k prompts compared with the baseline."
-    C: np.ndarray # (n, k) or (n, k + 1) residual indicators
+    C: np.ndarray # (n, k) or (n, k + 1) residual indicators, sparse where few of them are not zero
     B: np.ndarray # inverse of their cross product
     cols: np.ndarray # (k,) numbers of the prompts
     e: np.ndarray # (n,) residual of the regression
     named: np.ndarray # (k + 1,) numbers of the prompts and of the baseline
     often: np.ndarray # rows of the table whose prompts occur ten times, or all where none does
     table: pd.DataFrame # a row per contrast, as `contrasts` makes it
+
+# %% ../nbs/507_refutation.ipynb #6112bf0f
+def _indicators(r, cols, base):
+    "Residual indicators, sparse where prompts are compared inside groups that hold few of them."
+    few = sparse_indicators(r.rows, cols, base)
+    return residual_indicators(r.rows, cols, base) if few is None or few[1] is not None else few[0].tocsr()
+
+def _cross_product(C, w):
+    "C' diag(w) C."
+    if not sparse.issparse(C): return (C * w[:, None]).T @ C
+    return (C.T @ sparse.diags(w) @ C).toarray()
 
 # %% ../nbs/507_refutation.ipynb #d12fbe32
 def regression(
@@ -47,8 +58,8 @@ def regression(
     if not len(cols):
         raise NotIdentifiedError("No prompt can be compared with the baseline (both must have met two queries, "
                                  "and be linked).", "predicted effects; see reward.effect.")
-    C, w = prompt_indicators(r, cols, base), r.rows.w
-    B = np.linalg.pinv((C * w[:, None]).T @ C, hermitian=True)
+    C, w = _indicators(r, cols, base), r.rows.w
+    B = np.linalg.pinv(_cross_product(C, w), hermitian=True)
     e, n = r.y - C @ (B @ (C.T @ (w * r.y))), table.n.to_numpy()[cols]
     often = np.flatnonzero((n >= 10) | (n.max() < 10))
     return Contrasts(C, B, cols, e, np.r_[cols, base], often, table.iloc[cols].reset_index(drop=True))
@@ -78,6 +89,14 @@ def chosen_contrast(
                      "see the rows of reward.average_effect() that are 'compared in the log'")
 
 # %% ../nbs/507_refutation.ipynb #3c8dff7b
+def _shuffled_indicators(rows, f):
+    "Residual indicators of the prompts that the shuffle gave to the rows, and the mean yet to be taken off."
+    few = sparse_indicators(rows, f.cols, f.named[-1])
+    if few is not None: return few
+    onehot = np.c_[rows.p[:, None] == f.cols[None], ~np.isin(rows.p, f.named)][:, : f.C.shape[1]].astype(float)
+    return onehot - expected(rows, onehot), None
+
+# %% ../nbs/507_refutation.ipynb #302eef4c
 def _shuffled_effects(r, f, j, simulations, random):
     "Where prompts were swapped; shuffled effects of one contrast; the largest |t| of all contrasts at each shuffle."
     where, draw = prompt_shuffler(r)
@@ -85,9 +104,8 @@ def _shuffled_effects(r, f, j, simulations, random):
     if where == "across": rows = replace(rows, route=Weighted())
     est, top = np.empty(simulations), np.empty(simulations)
     for i in range(simulations):
-        p = draw(random)
-        onehot = np.c_[p[:, None] == f.cols[None], ~np.isin(p, f.named)][:, : f.C.shape[1]].astype(float)
-        fit = slopes(r.y, onehot - expected(rows, onehot), rows.cluster, rows.w)
+        X, taken = _shuffled_indicators(replace(rows, p=draw(random)), f)
+        fit = slopes(r.y, X, rows.cluster, rows.w, taken=taken)
         variance = np.maximum(np.diag(fit["cov"])[f.often], 1e-300)
         est[i], top[i] = fit["beta"][j], np.max(np.abs(fit["beta"][f.often]) / np.sqrt(variance))
     return where, est, top
@@ -99,7 +117,7 @@ def _half_estimates(r, f, j, simulations, random):
     for s in range(simulations):
         on = (random.permutation(n) < n / 2)[r.rows.q]
         C, w, y = f.C[on], r.rows.w[on], r.y[on]
-        out[s] = (np.linalg.pinv((C * w[:, None]).T @ C, hermitian=True) @ (C.T @ (w * y)))[j]
+        out[s] = np.linalg.pinv(_cross_product(C, w), hermitian=True)[j] @ (C.T @ (w * y))
     return out
 
 # %% ../nbs/507_refutation.ipynb #05e32e14
@@ -174,11 +192,12 @@ def _refuter_rows(row, where, null, top, halves, dw, named):
 # %% ../nbs/507_refutation.ipynb #6086a130
 @check("refuters", place=4, looks_at="whether the largest effect survives placebo, noise and subsets",
        clean="randomised", broken="hidden confounding, naive")
+@looks_at_part
 def refute(
     reward, # any fitted reward model
     prompt: str | None = None, # of the log; None: the clearest
     simulations: int = 100, # shuffles and halves; 20 for DoWhy's placebo
-    alpha: float = thresholds.alpha, # 1 - coverage of the interval
+    alpha: float = thresholds.alpha, # 1 - coverage
     random_state: int = 0,
 ) -> Finding: # facts: prompt, effect, se, lo, hi, p, off, ratio
     "Does one prompt's effect survive placebos, a random cause and half of the queries?"

@@ -18,7 +18,7 @@ from .core import Finding, NotIdentifiedError
 from .placebos import near_copies, query_length, recorded_traits, strip_without
 from .plots import shorten
 from .refutation import chosen_contrast, contrast_facts, regression
-from .residuals import residuals
+from .residuals import looks_at_part, residuals
 from .routes import Backdoor
 from .rows import expected, fold_numbers
 from .shuffles import baseline_number
@@ -183,6 +183,7 @@ def _contour_data(row, scale, strengths, ks, held, size=40):
 # %% ../nbs/508_sensitivity_analysis.ipynb #2b6c73c6
 @check("sensitivity", place=4, looks_at="how strong an unseen confounder would have to be",
        clean="four prompts at random", broken="four prompts, confounded")
+@looks_at_part
 def sensitivity(
     reward, # any fitted reward model
     prompt: str | None = None, # the contrast drawn; None: the one that stands out most

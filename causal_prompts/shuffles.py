@@ -15,7 +15,7 @@ from scipy import stats
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, rng
 from .inference import contrasts, queries_met
-from .residuals import Residuals, residuals
+from .residuals import looks_at_part, Residuals, residuals
 from .rows import Rows
 
 # %% ../nbs/505_shuffles.ipynb #5c643ffb
@@ -80,10 +80,11 @@ def _bias_and_spread(t):
 # %% ../nbs/505_shuffles.ipynb #36e8b369
 @check("shuffled prompts", place=4, looks_at="whether shuffled prompts show effects",
        clean=("randomised", "rows logged once"), broken=("hidden confounding, naive", "rows logged three times"))
+@looks_at_part
 def shuffled_prompts(
     reward, # any fitted reward model
     shuffles: int = 20, # how many
-    alpha: float = thresholds.alpha, # 1 - coverage of the intervals
+    alpha: float = thresholds.alpha, # 1 - coverage
     random_state: int = 0,
 ) -> Finding: # facts: coverage, p, bias, spread
     "Do the intervals of average effects cover 0 once the prompts have been shuffled?"

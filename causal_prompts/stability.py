@@ -16,6 +16,7 @@ from .checks import check, thresholds
 from .core import Finding, rng
 from .measures import tau_b
 from .refits import common_indicators, judged, seed_of
+from .residuals import looks_at_part
 from .rows import fold_numbers
 from .spaces import KernelSpace, PCASpace
 
@@ -128,6 +129,7 @@ def _noise_free(tau, halves):
 # %% ../nbs/808_stability.ipynb #92d6d92a
 @check("embedding stability", place=5, looks_at="whether retraining keeps the ranking", about_size=True,
        clean=("prompts with meaning", "randomised, 1,200 queries"), broken=("random vectors", "no effects"))
+@looks_at_part
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def embedding_stability(
     reward, # a fitted reward model

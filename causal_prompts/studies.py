@@ -24,15 +24,15 @@ from .conclusions import conclusion
 from .core import as_markdown, as_texts, Finding, markdown_table, NotIdentifiedError, whole_file
 from .diagnostics import Checkup, checkup as check_reward
 from .embeddings import TextEncoder
-from .gains import better_in_log, both_averages, both_rankings, fitted, gains_finding, log_section
-from .gains import in_words, recommendations
+from .gains import best_in_blocks, better_in_log, both_averages, both_rankings, fitted, gains_finding
+from .gains import in_words, log_section, recommendations
 
 # %% ../nbs/916_studies.ipynb #9b4ab5ee
 from .part_findings import part_rows, parts_if_shared, parts_to_read
 from .plots import shorten
 from .reporting import findings_table, plain_rows, report as write_report
 from .side_by_side import in_quotes, side_by_side, SideBySide
-from .study_inputs import baseline_of, log_from, prompt_of, train_and_test
+from .study_inputs import baseline_of, log_from, prompt_of, some_of, train_and_test
 from .text_names import short_names
 from .triplets import Triplets
 
@@ -65,6 +65,8 @@ class _Models(_Asked):
     @cached_property
     def _split(self): return train_and_test(self.log, self.baseline, self._random_state)
     @cached_property
+    def _tested(self): return some_of(self._split[1], self._random_state)
+    @cached_property
     def _trained(self):
         if self._split is None: return None
         self._say(f"fitting both models to {len(self._split[0]):,} rows")
@@ -82,8 +84,8 @@ class _Results(_Models):
     def _held_out(self):
         if self._split is None: return []
         trained = self._trained
-        self._say(f"ranking the prompts of {len(self._split[1].queries):,} held-out queries")
-        return both_rankings(*trained, self._split[1])
+        self._say(f"ranking the prompts of {len(self._tested.queries):,} held-out queries")
+        return both_rankings(*trained, self._tested)
     @cached_property
     def _averages(self): return both_averages(*self._models, self._names)
     @cached_property
@@ -173,7 +175,7 @@ def _choices_of(study):
     "For every query of the log, the prompt with the largest predicted gain among those logged and those to try."
     queries = study.log.queries
     candidates = list(dict.fromkeys([*study._names, *study._prompts]))
-    best = study._models[1].best(list(queries["query"]), candidates)
+    best = best_in_blocks(study._models[1], list(queries["query"]), candidates)
     best.loc[best["prompt"] == study.baseline, ["lo", "hi"]] = np.nan # not compared with itself
     named = best["prompt"].map(lambda text: study._names.get(text, shorten(text, 44)))
     columns = dict(query_id=queries["query_id"].to_numpy(), query=best["query"], prompt=best["prompt"], name=named)
@@ -213,7 +215,7 @@ def _three_queries(study):
     "A better prompt for three queries, held out where there are any."
     gains = study._gains
     study._say("searching a better prompt for three queries")
-    asked = list((study._split[1] if study._split else study.log).queries["query"][:3])
+    asked = list((study._tested if study._split else study.log).queries["query"][:3])
     start = [study.baseline, gains.facts["causal"]["prompt"]]
     return better_in_log(study._models[1], asked, start, study._random_state)
 
@@ -256,11 +258,13 @@ def _opening(study):
     named = f"Gains are measured against the baseline {shorten(study.baseline, 200)!r} ({study._chosen})."
     return *log_section(study.log, study._about), named
 
-def _split_said(train, test):
+def _split_said(train, test, tested):
     new = len(set(test.prompts["prompt"]) - set(train.prompts["prompt"]))
     fresh = f", {new} of them new" if new else ""
+    other = f"{len(test.queries):,} other queries"
+    if len(tested) < len(test): other = f"{len(tested.queries):,} of {other}, drawn at random,"
     return (f"Trained on {len(train.queries):,} queries and {len(train.prompts):,} prompts; tested on "
-            f"{len(test.queries):,} other queries under {len(test.prompts):,} prompts{fresh}.")
+            f"{other} under {len(test.prompts):,} prompts{fresh}.")
 
 _NOT_HELD_OUT = ("Fewer than 30 queries met two different prompts, so nothing was held out to rank; the models are "
                  "compared on cross-fitted folds.")
@@ -281,7 +285,7 @@ def sections(self: Study):
     yield "What this log can tell", self.design
     if self._split:
         yield "The route of the causal model", self._trained[1].identification_
-        yield "On held-out queries", _split_said(*self._split), *self._held_out
+        yield "On held-out queries", _split_said(*self._split, self._tested), *self._held_out
     else: yield "The route of the causal model", _NOT_HELD_OUT, self._models[1].identification_
     seen = blindness(self._models[1])
     if seen.verdict != "ok": yield "What the encoder cannot tell apart", seen
@@ -365,14 +369,6 @@ def _say_nothing(what): "Told what is being done, keeps it."
 
 def _file_name(source): return f"{Path(source).name}." if isinstance(source, (str, os.PathLike)) else ""
 
-def _fit_to_study(log):
-    "The log, if it holds effects and is not too large."
-    log.require_effects()
-    if len(log) * len(log.prompts) > 4e8:
-        raise ValueError(f"rows x prompts must be at most 4e8, got {len(log):,} x {len(log.prompts):,}; "
-                         "take a part with log.where(...)")
-    return log
-
 # %% ../nbs/916_studies.ipynb #3a287aea
 def study(
     log, # a Triplets, a DataFrame, or a path
@@ -396,4 +392,6 @@ def study(
 def _read_for_study(log, fresh, prompts):
     "The logs, checked, and the texts to try."
     fresh = None if fresh is None else log_from(fresh, "fresh")
-    return _fit_to_study(log_from(log)), fresh, () if prompts is None else tuple(as_texts(prompts, "prompts"))
+    log = log_from(log)
+    log.require_effects()
+    return log, fresh, () if prompts is None else tuple(as_texts(prompts, "prompts"))

@@ -4,10 +4,15 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 import causal_prompts as cp
+from causal_prompts.agreement import naive_gap, within_between
+from causal_prompts.calibration import calibration
+from causal_prompts.checks import CHECKS
 from causal_prompts.core import NotIdentifiedError
 from causal_prompts.diagnostics import checkup
-from causal_prompts.inference import contrasts, holm
-from causal_prompts.residuals import joint_test, learned_direction, residuals, ROUTES, slopes
+from causal_prompts.holding_out import LOOKED_AT, some_queries
+from causal_prompts.inference import contrasts, holm, residual_indicators, spread_kept
+from causal_prompts.refutation import refute
+from causal_prompts.residuals import joint_test, learned_direction, looks_at_part, prompt_slopes, residuals, ROUTES, slopes
 from causal_prompts.rewards import Reward
 from causal_prompts.routes import Route
 from fakes import Words
@@ -143,3 +148,87 @@ def test_an_unfitted_reward_is_refused_and_prompts_that_look_alike_have_no_compo
         def encode(self, texts, role="prompt"): return Words().encode(texts) if role == "query" else np.tile(np.eye(8)[0], (len(texts), 1))
     alike = cp.NaiveReward("ridge", encoder=Flat()).fit(reward.log_)
     assert residuals(alike, route="dml").t.shape == (len(reward.log_), 0)
+
+
+# ---- a part of a large log
+
+COSTLY = ["nuisance", "naive gap", "fold gap", "within and between", "shuffled prompts", "placebo prompts", "placebo outcomes", "refuters", "sensitivity",
+          "embedding stability", "calibration", "coverage"]
+
+
+@pytest.fixture(scope="module")
+def large():
+    world = cp.World.preset("confounded-hidden")
+    return cp.CausalReward(learner="kernel", folds=0, encoder=Words(), baseline=world.baseline).fit(world.log(n_queries=10_000, n_prompts=8, prompts_per_query=4))
+
+
+def test_a_part_is_whole_queries_about_as_many_rows_as_asked_for_and_never_fewer_than_200_queries():
+    sizes = np.random.default_rng(0).integers(1, 9, 20_000)
+    query = np.random.default_rng(1).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    kept = some_queries(query)
+    assert (np.bincount(query[kept], minlength=len(sizes)) == np.where(np.isin(np.arange(len(sizes)), query[kept]), sizes, 0)).all()
+    assert abs(kept.sum() / LOOKED_AT - 1) < .05 and (some_queries(query) == kept).all() and (some_queries(query, 1) != kept).any()
+    many_rows = np.repeat(np.arange(2000), 500)
+    assert len(np.unique(many_rows[some_queries(many_rows)])) == 200
+    assert some_queries(query[:LOOKED_AT]).all() and some_queries(np.repeat(np.arange(200), 1000)).all()
+
+
+def test_up_to_the_threshold_a_check_sees_the_reward_itself(reward):
+    seen = []
+    @looks_at_part
+    def look(reward, random_state=0):
+        seen.append(reward)
+        return refute.__wrapped__(reward, simulations=20)
+    found = look(reward)
+    assert seen == [reward] and "Looked at" not in found.reading and "looked_at" not in found.facts
+
+
+def test_every_check_that_refits_or_shuffles_looks_at_a_part(large):
+    seen = {}
+    for name in COSTLY:
+        check = CHECKS[name].function
+        assert check.__wrapped__.__name__ == check.__name__, name
+    @looks_at_part
+    def look(reward, random_state=0):
+        seen[random_state] = reward
+        return refute.__wrapped__(reward, simulations=20)
+    found = look(large, random_state=3)
+    part = seen[3]
+    assert len(part.log_) == LOOKED_AT and len(large.log_) == 40_000 and large.residuals()[0] is not part.residuals()[0]
+    assert found.reading.endswith("Looked at 5,000 of 10,000 queries, drawn at random (20,000 of 40,000 rows); the numbers are theirs.")
+    assert found.facts["looked_at"] == dict(rows=20_000, of_rows=40_000) and "5,000 queries)" in found.reading
+    look(large, random_state=3)
+    assert seen[3] is part, "the rows of a part are made once"
+    look(large)
+    assert set(seen[0].log_.frame["query_id"]) != set(part.log_.frame["query_id"])
+
+
+def _agree(part, se_part, full, se_full):
+    "Two estimates, one from a part of the other's queries: their difference has the variance that the part has more (Hausman 1978)."
+    assert se_full < se_part < 2 * se_full, "half of the queries: errors about 1.4 times as large"
+    assert abs(part - full) < 3.3 * np.sqrt(se_part**2 - se_full**2)
+
+
+def test_a_part_agrees_with_the_whole_within_its_error(large):
+    whole = refute.__wrapped__(large, simulations=20).facts
+    part = refute(large, prompt=whole["prompt"], simulations=20).facts
+    _agree(part["effect"], part["se"], whole["effect"], whole["se"])
+    part, whole = (check(large).facts for check in (calibration, calibration.__wrapped__))
+    _agree(part["slope"], part["se_query"], whole["slope"], whole["se_query"])
+    for check, gap, label in ((naive_gap, "gap", "prompt"), (within_between, "gap", "direction")):
+        part, whole = (found.table.set_index(label) for found in (check(large), check.__wrapped__(large)))
+        for row in whole.index[:3]:
+            half = [(t.hi[row] - t.lo[row]) / 3.92 for t in (part, whole)]
+            _agree(part[gap][row], half[0], whole[gap][row], half[1])
+
+
+def test_sparse_effects_are_the_dense_ones():
+    r = np.random.default_rng(2)
+    log = cp.World.preset("randomised").log(n_queries=200, n_prompts=30, prompts_per_query=3, propensities=True)
+    reward = cp.CausalReward(learner="kernel", folds=0, encoder=Words()).fit(log)
+    for route in ("within", "naive", "weighted", "dml"):
+        res = residuals(reward, route=route)
+        cols = np.sort(r.permutation(len(res.rows.prompts) - 1)[:20]) + 1 # others than these and the baseline occur
+        dense = slopes(res.y, residual_indicators(res.rows, cols, 0), res.rows.cluster, res.rows.w, left=spread_kept(res.rows))
+        few = prompt_slopes(res, cols, 0)
+        for name in ("beta", "psi", "cov"): np.testing.assert_allclose(few[name], dense[name], rtol=1e-7, atol=1e-12)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import causal_prompts as cp
-from causal_prompts import cli, reporting, studies, study_cli
+from causal_prompts import cli, reporting, studies, study_cli, study_inputs
 from causal_prompts.core import Finding, NotIdentifiedError
 from causal_prompts.side_by_side import in_quotes, side_by_side, word_diff
 from causal_prompts.studies import Study, study
@@ -86,6 +86,18 @@ def test_ranking_is_that_of_held_out_queries():
     train, test = made._split
     assert not set(train.frame["query"]) & set(test.frame["query"]) and made.ranking is made._held_out[1] and made.ranking.facts["queries"] == 30
     with pytest.raises(NotIdentifiedError, match="Nothing was held out to rank on: Fewer than 30 queries"): study(log_frame(n=20), encoder=Hashed()).ranking
+
+
+def test_a_large_log_is_ranked_on_a_part_of_the_held_out_queries_and_refused_for_no_size(monkeypatch):
+    frame = pd.DataFrame(dict(query=[f"query {i // 2}" for i in range(50_000)], prompt=[f"prompt {i % 9001}" for i in range(50_000)], score=np.arange(50_000) % 3 / 2))
+    assert len(study(frame, encoder=Hashed()).log.prompts) * len(frame) > 4e8
+    made = study(log_frame(n=1000), encoder=Hashed())
+    assert made._tested is made._split[1]
+    monkeypatch.setattr(study_inputs, "some_queries", lambda query, random_state: query < 50)
+    part = study(log_frame(n=1000), encoder=Hashed())
+    assert part._tested.queries["query"].tolist() == made._split[1].queries["query"][:50].tolist() and part.ranking.facts["queries"] == 50
+    held_out = dict((section[0], section[1]) for section in part.sections())["On held-out queries"]
+    assert "tested on 50 of 300 other queries, drawn at random, under" in held_out
 
 
 def test_prompts_to_try_are_predicted():
