@@ -224,13 +224,6 @@ def one_dataset(rows, seed):
                 queries=int(rows // 4), dimensions=len(encoder.fine), written={k: v / 2**20 for k, v in engine.written.items()}, passes=engine.passes, correlation=r)
 
 
-def without_race():
-    "A study whose causal model is the kernel, fitted without a race of learners."
-    from causal_prompts import CausalReward, gains, studies
-    kernel = lambda **settings: CausalReward(**settings | dict(learner="kernel", folds=0))
-    gains.CausalReward = studies.CausalReward = kernel
-
-
 def steps(what, log, encoder):
     "Seconds of each section of a study, or of each check."
     from causal_prompts import study
@@ -251,7 +244,6 @@ def named(where):
 def one_profile(kind, rows, what):
     "Seconds, and for each function its own share of them and that with all it calls."
     warnings.simplefilter("ignore")
-    without_race()
     encoder = FakeEncoder()
     steps(what, log_like(kind, 400, encoder), encoder) # imports
     log, profile = log_like(kind, rows, encoder), cProfile.Profile(time.process_time)
@@ -271,7 +263,6 @@ def one_run(kind, rows):
     from causal_prompts import cli, studies
     encoder = FakeEncoder()
     studies.TextEncoder = lambda: encoder
-    without_race()
     with tempfile.TemporaryDirectory() as folder:
         log = log_like(kind, rows, encoder)
         log.frame.to_parquet(Path(folder)/"log.parquet")

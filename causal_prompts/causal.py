@@ -287,7 +287,7 @@ def _identification_finding(reward, rows, table):
     verdict = "caution" if nothing or doubts or gap["lo"] <= 0 else "ok"
     return Finding(
         _ABOUT_ROUTE, race_shown(table, reward.learner_), "stop" if reward.disbelieved_ else verdict,
-        f"{base}. {race_said(own, naive, gap)}.{doubts}", threshold=BEATS_NAIVE,
+        f"{base}. {race_said(own, naive, gap, rows.cluster.max() + 1)}.{doubts}", threshold=BEATS_NAIVE,
         advice=race_advice(nothing, gap), form=RACE_FORM,
         facts=dict(route=reward.route_, learner=reward.learner_, explained=own.explained,
                    naive=naive.explained, gap=gap))

@@ -15,7 +15,8 @@ import pandas as pd
 from fastcore.basics import patch
 from joblib import Parallel, delayed
 
-from .core import import_quietly, rng
+from .core import import_quietly
+from .holding_out import some_queries
 from .kernel import ProductKernel, SmoothSpace
 from .naive import pair_predictions, twin_prompts, with_twins
 from .rows import (QUIET_LIGHTGBM, Rows, comparable, expected, expected_score, fitted_pca, fold_numbers,
@@ -203,14 +204,10 @@ def enough_queries(
 def sampled(
     rows: Rows, m: np.ndarray, # (n,) expected scores
     random_state: int,
-    most: int = 20_000, # rows
 ) -> tuple[Rows, np.ndarray]:
-    "Whole queries of a large log, at least 200."
-    n = rows.cluster.max() + 1
-    if len(rows.y) <= most or n <= 200: return rows, m
-    size = max(200, int(most * n / len(rows.y)))
-    keep = np.isin(rows.cluster, rng(random_state, "race sample").permutation(n)[:size])
-    return rows_kept(rows, keep), m[keep]
+    "Some whole queries of a large log."
+    keep = some_queries(rows.cluster, random_state)
+    return (rows, m) if keep.all() else (rows_kept(rows, keep), m[keep])
 
 def winner(
     table: pd.DataFrame, # of `race_table`
@@ -269,12 +266,14 @@ def race_shown(
 def race_said(
     own, naive, # rows of `race_table`: the chosen learner and the naive model
     gap: dict, # `mean_interval` of their difference by query
+    of: int, # queries of the log
 ) -> str:
     "What the chosen learner and plain boosting explain."
     word = "better than" if gap["lo"] > 0 else "worse than" if gap["hi"] < 0 else "not told apart from"
+    looked = f"{gap['n']:,}" if gap["n"] == of else f"looked at {gap['n']:,} of {of:,}"
     return (f"On held-out queries it explains {own.explained:.1%} of what prompts could explain (noise included), "
             f"naive boosting {naive.explained:.1%}: {word} naive (difference {gap['mean']:+.1%}, "
-            f"95% interval {gap['lo']:+.1%} to {gap['hi']:+.1%}, {gap['n']} queries)")
+            f"95% interval {gap['lo']:+.1%} to {gap['hi']:+.1%}, {looked} queries)")
 
 # %% ../nbs/409_race.ipynb #cda5d0ce
 def race_advice(
