@@ -23,7 +23,7 @@ PROMPTS = 200 # prompts in a log
 # ---- synthetic logs
 
 class FakeEncoder:
-    "Texts 'query 17', 'prompt 3' to unit vectors: twenty smooth coordinates of the number, mixed into 384, and a little noise. Equal texts have equal vectors."
+    "Texts that end in a number to unit vectors: twenty smooth coordinates of the number, mixed into 384, and a little noise. Equal texts have equal vectors."
     def __init__(self, d=384):
         r = np.random.default_rng(0)
         self.rate, self.phase = r.uniform(.5, 50, (2, 20)), r.uniform(0, 6.3, (2, 20))
@@ -48,6 +48,9 @@ class FakeEncoder:
         return np.stack([self.kept[t] for t in texts]) if self.kept and all(t in self.kept for t in texts) else self.make(texts, role)
 
 
+def wording(i): return f"Answer the question in manner {i}" # a text, where 'prompt 3' would be read as a name
+
+
 def true_effects(encoder, queries, prompts):
     "(n_q, n_p) what a prompt adds on a query: a smooth main effect and an interaction."
     q, p = encoder.latent(queries, "query"), encoder.latent(prompts, "prompt")
@@ -64,7 +67,7 @@ def synthetic(rows, seed, encoder):
     q, p = np.repeat(np.arange(n), 4), picked.ravel()
     tau = np.concatenate([true_effects(encoder, i, np.arange(PROMPTS))[np.arange(len(i))[:, None], picked[i]] for i in np.array_split(np.arange(n), max(1, n // 10_000))]).ravel()
     score = (r.random(len(q)) < np.clip(.5 - .15 * hard[q] + tau, .02, .98)).astype(float)
-    names = np.array([f"query {i}" for i in range(n)], object), np.array([f"prompt {i}" for i in range(PROMPTS)], object)
+    names = np.array([f"query {i}" for i in range(n)], object), np.array([wording(i) for i in range(PROMPTS)], object)
     frame = pd.DataFrame(dict(query_id=q.astype(str), query=names[0][q], prompt_id=p.astype(str), prompt=names[1][p], score=score))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -92,7 +95,7 @@ def one_fit(rows, model, seed):
     seconds, busy, after = time.perf_counter() - start, time.process_time() - busy, peak()
     some = np.arange(300)
     tau = reward.effect([f"query {i}" for i in some], list(reward.prompts_["prompt"]))
-    numbers = reward.prompts_["prompt"].str.split().str[1].astype(int).to_numpy()
+    numbers = reward.prompts_["prompt"].str.split().str[-1].astype(int).to_numpy()
     truth = true_effects(encoder, some, numbers)
     return dict(seconds=seconds, processor_seconds=busy, peak_mb=after, before_mb=before,
                 correlation=float(np.corrcoef((tau - tau.mean(1, keepdims=True)).ravel(), (truth - truth.mean(1, keepdims=True)).ravel())[0, 1]))
@@ -138,7 +141,7 @@ def write_dataset(rows, seed, path, step=500_000):
         p = np.argsort(lean)[p]
         x, z = encoder.latent(q, "query"), encoder.latent(p, "prompt")
         score = (r.random(len(q)) < np.clip(.5 - .15 * hard + .06 * (z[:, 0] + z[:, 1]) + .06 * x[:, 0] * z[:, 2], .02, .98)).astype(float)
-        columns = dict(query_id=pa.array(q.astype(str)), query=pa.array([f"query {j}" for j in q]), prompt_id=pa.array(p.astype(str)), prompt=pa.array([f"prompt {j}" for j in p]), score=pa.array(score))
+        columns = dict(query_id=pa.array(q.astype(str)), query=pa.array([f"query {j}" for j in q]), prompt_id=pa.array(p.astype(str)), prompt=pa.array([wording(j) for j in p]), score=pa.array(score))
         columns |= {f"covariate_{j}": pa.array(np.cos(q * w + j)) for j, w in enumerate(weigh)}
         table = pa.table(columns)
         out = out or pq.ParquetWriter(path, table.schema)
@@ -193,7 +196,7 @@ def one_dataset(rows, seed):
         seconds, busy, file = time.perf_counter() - start, time.process_time() - busy, path.stat().st_size
     some = np.arange(300)
     tau = reward.effect([f"query {i}" for i in some], list(reward.prompts_["prompt"]))
-    truth = true_effects(encoder, some, reward.prompts_["prompt"].str.split().str[1].astype(int).to_numpy())
+    truth = true_effects(encoder, some, reward.prompts_["prompt"].str.split().str[-1].astype(int).to_numpy())
     r = float(np.corrcoef((tau - tau.mean(1, keepdims=True)).ravel(), (truth - truth.mean(1, keepdims=True)).ravel())[0, 1])
     return dict(rows=rows, seconds=seconds, processor_seconds=busy, peak_mb=peak(), before_mb=before, file_mb=file / 2**20, features=len(reward.model_.w), prompts=len(reward.prompts_),
                 queries=int(rows // 4), dimensions=len(encoder.fine), written={k: v / 2**20 for k, v in engine.written.items()}, passes=engine.passes, correlation=r)
@@ -283,6 +286,14 @@ def averages_part(args):
     return out
 
 
+def bandwidth(mb=400, repeats=5):
+    "Bytes a second that this machine copies from memory to memory with numpy, read and written ones counted; the best of a few copies."
+    a, b, best = np.ones(mb * 2**17), np.empty(mb * 2**17), 0.
+    for _ in range(repeats):
+        start = time.perf_counter(); np.copyto(b, a); best = max(best, 2 * a.nbytes / (time.perf_counter() - start))
+    return best
+
+
 def score_part(args):
     "Scores a second: ours for the whole grid, EconML's estimators candidate by candidate, extrapolated from a sample of candidates."
     from causal_prompts import CausalReward, CPOReward
@@ -291,7 +302,7 @@ def score_part(args):
     n_q, n_p, sample = (200, 2000, 5) if args.quick else (1000, 10_000, 20)
     encoder = FakeEncoder()
     log = synthetic(2000 if args.quick else 4000, 0, encoder)
-    queries, prompts = [f"query {10**6 + i}" for i in range(n_q)], [f"prompt {10**6 + i}" for i in range(n_p)]
+    queries, prompts = [f"query {10**6 + i}" for i in range(n_q)], [wording(10**6 + i) for i in range(n_p)]
     ours = CausalReward(learner="kernel", folds=0, encoder=encoder).fit(log)
     linear = CPOReward(estimator=LinearDML(model_y=Ridge(), model_t=Ridge(), random_state=0), encoder=encoder).fit(log)
     forest = CPOReward(encoder=encoder).fit(log)
@@ -325,10 +336,11 @@ def score_part(args):
     for name, s in seconds.items():
         out[name] = dict(seconds=spread(s), scores_per_second=spread([n_q * n_p / v for v in s]), times_slower=spread([v / w for v, w in zip(s, seconds["CausalReward.effect"])]), extrapolated="a candidate" in name)
         print(f"{name:<44}{shown(out[name]['seconds'])}{n_q * n_p / statistics.median(s):>12.2e}{statistics.median(s) / first:>14,.1f}", flush=True)
-    rate = out["CausalReward.effect"]["scores_per_second"]["median"]
+    rate, written = out["CausalReward.effect"]["scores_per_second"]["median"], bandwidth() / 16
+    print(f"{rate / written:.0%} of what memory allows: a score is written once and read once, 16 bytes, of {written * 16 / 1e9:.1f} GB a second measured in this run.")
     print(f"Rows 'a candidate' were timed on {sample} candidates and multiplied up to {n_p:,}; the others are whole runs. Texts in, scores out; vectors of the texts lay in memory.")
     print(f"CausalReward.effect: {rate:.2e} scores a second, goal {GOAL:.0e}: {'reached' if rate >= GOAL else 'NOT reached'}.\n")
-    return dict(queries=n_q, prompts=n_p, sampled_candidates=sample, goal=GOAL, ways=out)
+    return dict(queries=n_q, prompts=n_p, sampled_candidates=sample, goal=GOAL, ways=out, memory_bytes_per_second=written * 16, share_of_memory_limit=rate / written)
 
 
 WORDS = "please read the question twice then write down each number and check every unit before you answer in one short line because details matter here".split()
