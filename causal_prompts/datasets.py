@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MOST_COMPARED', 'OnDatasets', 'warn_pooled']
 
-# %% ../nbs/312_datasets.ipynb #e6647bf4
+# %% ../nbs/312_datasets.ipynb #fab119d3
 import tempfile, warnings
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ from .routes import Within
 from .rows import varying_covariates
 from .triplets import Triplets
 
-# %% ../nbs/312_datasets.ipynb #e050a4ff
+# %% ../nbs/312_datasets.ipynb #3ab0ee84
 _TAKE_A_SAMPLE = "read a sample of whole queries with Triplets.read and fit on that"
 
 class OnDatasets:
@@ -40,7 +40,7 @@ class OnDatasets:
             raise ValueError(f"fit_dataset compares prompts within a query, got route={self.route!r}; use "
                              f"route='within', or {_TAKE_A_SAMPLE}")
 
-# %% ../nbs/312_datasets.ipynb #dce36632
+# %% ../nbs/312_datasets.ipynb #198120dc
 def warn_pooled(
     log: Triplets,
 ):
@@ -51,7 +51,7 @@ def warn_pooled(
                           f"over them. Use log.where({column}=...) for one level, or "
                           f"average_effect(prompts, by={column!r})", stacklevel=3)
 
-# %% ../nbs/312_datasets.ipynb #43f31b86
+# %% ../nbs/312_datasets.ipynb #e4317c59
 @patch
 def _opened_sample(self: OnDatasets, parts, rows):
     "Open the rows that stand for the log; prompts are counted over all of it."
@@ -63,7 +63,7 @@ def _opened_sample(self: OnDatasets, parts, rows):
     if parts.left:
         warnings.warn(f"left out, as neither texts nor numbers nor dates: {', '.join(parts.left)}", stacklevel=4)
 
-# %% ../nbs/312_datasets.ipynb #f0e37aa1
+# %% ../nbs/312_datasets.ipynb #e75258d3
 @patch
 def _compared_within(self: OnDatasets, parts, found):
     "Settle the route: within queries, or an error."
@@ -75,7 +75,7 @@ def _compared_within(self: OnDatasets, parts, found):
         "No query of the data set met two prompts, and fit_dataset compares prompts within a query.",
         f"comparisons between queries on a sample: {_TAKE_A_SAMPLE} (route 'dml' or 'weighted').")
 
-# %% ../nbs/312_datasets.ipynb #22b9687d
+# %% ../nbs/312_datasets.ipynb #4ed90a02
 @patch
 def _say_route(self: OnDatasets, parts, found):
     "The route in words, with what the sums are over and what the checks look at."
@@ -88,7 +88,7 @@ def _say_route(self: OnDatasets, parts, found):
         held = f"{len(self.log_):,} rows of {self.log_.frame['query_id'].nunique():,} queries"
         self.why_ += f", while checks and held-out comparisons look at a sample, {held}"
 
-# %% ../nbs/312_datasets.ipynb #676c1924
+# %% ../nbs/312_datasets.ipynb #3b285b4f
 @patch
 def fit_dataset(self: OnDatasets,
     source, # a parquet file, a folder, a pattern or a URL of them, or a list of these
@@ -105,7 +105,7 @@ def fit_dataset(self: OnDatasets,
     batches = open_batches(source, **how)
     return self._fit_files(batches, engine_of(engine, workers, folder), sample, folder, partition_rows, vectors)
 
-# %% ../nbs/312_datasets.ipynb #6019b761
+# %% ../nbs/312_datasets.ipynb #d156b4bc
 @patch
 def _fit_files(self: OnDatasets, batches, engine, sample, folder, partition_rows, vectors):
     "Bring queries together in a temporary folder, which is gone afterwards, and learn from there."
@@ -116,7 +116,7 @@ def _fit_files(self: OnDatasets, batches, engine, sample, folder, partition_rows
             self._learn_sums(run, parts, vectors)
     return self
 
-# %% ../nbs/312_datasets.ipynb #cdb91ed0
+# %% ../nbs/312_datasets.ipynb #dbe3fb0e
 MOST_COMPARED = 5000 # prompts whose average effects are summed together: a matrix of their number squared
 
 @patch
@@ -129,22 +129,23 @@ def _compared_with(self: OnDatasets, texts, found):
     warnings.warn(f"average effects of {n:,} prompts are not summed over all rows (at most {MOST_COMPARED:,} are): "
                   "average_effect is that of the sample; leave out rare prompts, or log templates", stacklevel=5)
 
-# %% ../nbs/312_datasets.ipynb #83267282
+# %% ../nbs/312_datasets.ipynb #33af4a20
 @patch
 def _learn_sums(self: OnDatasets, run, parts, vectors):
-    "The kernel and the average effects from sums over the partitions."
+    "Kernel and average effects from sums over the partitions."
     every, (_, texts) = list(range(parts.n)), texts_of(parts)
-    seen = added(run, look_at, every, Reading(parts, self.encoder_, vectors, 5000))
+    seen = added(run, look_at, every, Reading(parts, self.encoder_, vectors, 5000), "embedding")
     self._compared_within(parts, seen.meetings)
     kernel, A = self._settled_kernel(texts, seen)
     how = Features(parts, texts, A, kernel.fx, kernel.crossed)
-    kernel.solve(added(run, products_at, every, how), lambda w: added(run, scatter_at, every, replace(how, w=w)))
+    products = added(run, products_at, every, how, "cross products")
+    kernel.solve(products, lambda w: added(run, scatter_at, every, replace(how, w=w), "scatter of queries"))
     self.model_, self.learner_, self.race_, self.nuisance_ = kernel, kernel.name, None, "query mean"
-    def sum_up(function): return added(run, contrasts_at, every, (parts, texts, function))
+    def sum_up(function): return added(run, contrasts_at, every, (parts, texts, function), "average effects")
     base = self._compared_with(texts, seen.meetings)
     self.logged_ = None if base is None else logged_effects(sum_up, texts, base, seen.meetings)
 
-# %% ../nbs/312_datasets.ipynb #e9c16e04
+# %% ../nbs/312_datasets.ipynb #4530e86d
 @patch
 def _settled_kernel(self: OnDatasets, texts, seen):
     "A kernel whose spaces are settled, and the features of the prompts."
@@ -154,7 +155,7 @@ def _settled_kernel(self: OnDatasets, texts, seen):
     kernel.seen = [texts[i] for i in own]
     return kernel, kernel.code(texts, E)
 
-# %% ../nbs/312_datasets.ipynb #a134986e
+# %% ../nbs/312_datasets.ipynb #f2a1adf2
 @patch
 def beyond_log(self: OnDatasets) -> dict: # plain data; empty where the log is all there is
     "What a file must hold beside the log."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ENGINES', 'TASKS', 'LocalEngine', 'DaskEngine', 'engine_of', 'added']
 
-# %% ../nbs/009_engines.ipynb #4c8018bd
+# %% ../nbs/009_engines.ipynb #311b60c3
 import os, pickle, tempfile
 from collections import deque
 from contextlib import contextmanager
@@ -14,7 +14,9 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-# %% ../nbs/009_engines.ipynb #6a17c5c6
+from .core import progress
+
+# %% ../nbs/009_engines.ipynb #f839da3c
 @lru_cache(maxsize=2)
 def _read_shared(path):
     "What all parts share, once a process."
@@ -31,7 +33,7 @@ def _with_file(function, shared, folder=None):
         path.write_bytes(cloudpickle.dumps(shared))
         yield partial(_call_with_file, function, str(path))
 
-# %% ../nbs/009_engines.ipynb #bc126529
+# %% ../nbs/009_engines.ipynb #733f8932
 class LocalEngine:
     "Parts are worked on in this process, or in several of this machine."
     def __init__(self,
@@ -55,7 +57,7 @@ class LocalEngine:
         with _with_file(function, shared, self.folder) as call:
             yield from Parallel(self.workers, return_as="generator")(delayed(call)(part) for part in parts)
 
-# %% ../nbs/009_engines.ipynb #65c0d4ee
+# %% ../nbs/009_engines.ipynb #e98c71f4
 def _distributed():
     "The module, or how to get it."
     try: import distributed
@@ -71,7 +73,7 @@ class DaskEngine:
         folder=None, # that every worker sees, for what parts share; None: the machine's own temporary one
     ): self.workers, self.client, self.folder = workers, client, folder
 
-# %% ../nbs/009_engines.ipynb #19ac1c27
+# %% ../nbs/009_engines.ipynb #6212238a
 @patch
 def __enter__(self: DaskEngine):
     "Connect, or start workers."
@@ -88,7 +90,7 @@ def __exit__(self: DaskEngine, *error):
     for thing in self.started: thing.close()
     if self.started: self.client = None
 
-# %% ../nbs/009_engines.ipynb #2d3f53ed
+# %% ../nbs/009_engines.ipynb #8df4ef2f
 @patch
 def map(self: DaskEngine,
     function, # of a part and what all parts share
@@ -103,7 +105,7 @@ def map(self: DaskEngine,
             if len(waiting) > ahead: yield waiting.popleft().result()
         while waiting: yield waiting.popleft().result()
 
-# %% ../nbs/009_engines.ipynb #8568f8a7
+# %% ../nbs/009_engines.ipynb #d52ec16c
 ENGINES = dict(local=LocalEngine, dask=DaskEngine)
 
 def engine_of(
@@ -119,7 +121,7 @@ def engine_of(
                          f"map(function, parts, shared), got {engine!r}")
     return LocalEngine(workers or 1, folder) if engine == "local" else DaskEngine(workers, folder=folder)
 
-# %% ../nbs/009_engines.ipynb #54ae0f6b
+# %% ../nbs/009_engines.ipynb #6d9c4e28
 TASKS = 256 # sums that come back of a pass, at most
 
 def _sum_of(function, group, shared):
@@ -134,12 +136,14 @@ def added(
     function, # of a part and what all parts share; its results can be added
     parts: list,
     shared=None, # handed to each call
+    what: str = "adding up", # as the progress bar says it
     tasks: int = TASKS, # sums that come back, at most
 ):
     "The sum of the function over the parts."
     step = -(-len(parts) // tasks)
     groups = [parts[i:i + step] for i in range(0, len(parts), step)]
     total = None
-    for result in engine.map(partial(_sum_of, function), groups, shared):
+    results = engine.map(partial(_sum_of, function), groups, shared)
+    for result in progress(results, what, total=len(groups)):
         total = result if total is None else total + result
     return total

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['keys_of', 'Written', 'write_piece', 'Partitions', 'bring_together']
 
-# %% ../nbs/110_partitions.ipynb #f6c072fa
+# %% ../nbs/110_partitions.ipynb #7e8d628d
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from fastcore.basics import patch
 
 from .batches import Batches, FilePiece, checked_batches
 from .columns import NAMES, Problems, level_codes, numbered_draws, one_text_an_id, row_codes, unit_codes
-from .core import NotIdentifiedError
+from .core import NotIdentifiedError, progress
 
-# %% ../nbs/110_partitions.ipynb #5c84b78e
+# %% ../nbs/110_partitions.ipynb #e3de4169
 def keys_of(
     texts, # (n,) ids
 ) -> np.ndarray: # (n,) whole numbers below 2^64, the same on every machine
@@ -35,7 +35,7 @@ class Written:
     schema: object # pyarrow's
     notes: tuple; left: dict; drawn: bool # what was put right, columns left out, whether the log numbers its draws
 
-# %% ../nbs/110_partitions.ipynb #807230e4
+# %% ../nbs/110_partitions.ipynb #9c98663c
 def _piece_frame(batches, piece, number):
     "The scored rows of a piece with their keys, its prompts, and what was said in reading it."
     frames, prompts, told = [], [], []
@@ -48,7 +48,7 @@ def _piece_frame(batches, piece, number):
     frame = pd.concat(frames, ignore_index=True).assign(_piece=np.int32(number))
     return frame.assign(_query=keys_of(frame["query_id"])), _each_prompt(pd.concat(prompts)), told
 
-# %% ../nbs/110_partitions.ipynb #89699962
+# %% ../nbs/110_partitions.ipynb #b90370fe
 def _each_prompt(rows):
     "One row a prompt, where it first stood; rows and scores summed."
     by = rows.groupby(["_prompt", "prompt"], sort=False, as_index=False)
@@ -58,12 +58,12 @@ def _two_queries(met):
     "Of the queries that met each prompt the two of the smallest hash."
     return met.drop_duplicates().sort_values("_query").groupby("_prompt").head(2)
 
-# %% ../nbs/110_partitions.ipynb #953ab45b
+# %% ../nbs/110_partitions.ipynb #1d579231
 def _block_of(keys, n):
     "The partition of each key, of n: a range of the hash."
     return ((keys >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)
 
-# %% ../nbs/110_partitions.ipynb #743ee93a
+# %% ../nbs/110_partitions.ipynb #70066ed7
 def _write_blocks(frame, n, path):
     "Rows in the order of their hash, a block a partition; their schema."
     import pyarrow as pa
@@ -79,7 +79,7 @@ def _write_blocks(frame, n, path):
                 out.write_batch(some[0] if len(block) else some)
     return table.schema
 
-# %% ../nbs/110_partitions.ipynb #d97bac23
+# %% ../nbs/110_partitions.ipynb #46a6a0c0
 def write_piece(
     task: tuple, # number of the piece, the piece
     shared: tuple, # batches, folder, how many partitions
@@ -95,13 +95,13 @@ def write_piece(
     dropped, met = sum(rows for *_, rows in told) - len(frame), _two_queries(frame[["_prompt", "_query"]])
     return Written(str(path), len(frame), dropped, prompts, met, schema, *_said_of(told))
 
-# %% ../nbs/110_partitions.ipynb #4db10a58
+# %% ../nbs/110_partitions.ipynb #1a8bd302
 def _said_of(told):
     "Notes, columns left out, and whether draws are numbered, of the batches of a piece."
     left = {name: kind for problems, *_ in told for name, kind in problems.left.items()}
     return tuple(n for problems, *_ in told for n in problems.notes), left, any(drawn for _, drawn, _ in told)
 
-# %% ../nbs/110_partitions.ipynb #efc11165
+# %% ../nbs/110_partitions.ipynb #3f0be0ab
 @dataclass(frozen=True)
 class Partitions:
     "A log whose rows lie in a folder, whole queries together."
@@ -113,7 +113,7 @@ class Partitions:
     batches: Batches # where they come from
     notes: tuple; left: dict # what was put right, columns left out
 
-# %% ../nbs/110_partitions.ipynb #0dd593fd
+# %% ../nbs/110_partitions.ipynb #e6542cc7
 def _joined_prompts(written, batches):
     "The prompts of all pieces; an id with two texts is refused."
     prompts = _each_prompt(pd.concat([w.prompts for w in written]))
@@ -125,7 +125,7 @@ def _joined_prompts(written, batches):
     table = prompts.assign(key=prompts["_prompt"], mean=prompts["score"] / prompts["n"])
     return table[["key", "prompt_id", "prompt", "n", "mean"]]
 
-# %% ../nbs/110_partitions.ipynb #769d05ca
+# %% ../nbs/110_partitions.ipynb #63f64627
 def _joined_columns(written):
     "The columns that every piece holds, and a kind that serves all."
     import pyarrow as pa
@@ -138,7 +138,7 @@ def _joined_columns(written):
         return pa.float64() if all(map(numbers, found)) else pa.string()
     return {name: serves(found) for name, found in kinds.items() if len(found) == len(written)}
 
-# %% ../nbs/110_partitions.ipynb #da9e2996
+# %% ../nbs/110_partitions.ipynb #f306794e
 def bring_together(
     engine, # entered
     batches: Batches,
@@ -147,12 +147,14 @@ def bring_together(
 ) -> Partitions:
     "A log cut into partitions of whole queries."
     n = max(1, -(-batches.rows // partition_rows))
-    written = list(engine.map(write_piece, list(enumerate(batches.pieces)), (batches, str(folder), n)))
+    pieces = list(enumerate(batches.pieces))
+    results = engine.map(write_piece, pieces, (batches, str(folder), n))
+    written = list(progress(results, "bringing queries together", total=len(pieces)))
     if any(w.rows for w in written): return _whole([w for w in written if w.rows], n, batches)
     raise NotIdentifiedError(f"All {batches.rows:,} scores are missing, so nothing is known of any prompt.",
                              "seeing which prompts were tried on which queries, and which calls failed.")
 
-# %% ../nbs/110_partitions.ipynb #16f44a04
+# %% ../nbs/110_partitions.ipynb #ca541b88
 def _whole(written, n, batches):
     "What the pieces that were written make together."
     left = {name: kind for w in written for name, kind in w.left.items()}
@@ -162,12 +164,12 @@ def _whole(written, n, batches):
     return Partitions([w.file for w in written], n, _joined_prompts(written, batches), met, rows, batches.rows - rows,
                       columns, any(w.drawn for w in written), batches, notes, left)
 
-# %% ../nbs/110_partitions.ipynb #d5109d02
+# %% ../nbs/110_partitions.ipynb #5d585645
 def _columns_read(parts, names):
     "The columns that are read of a partition."
     return [c for c in parts.columns if names is None or c in names or c.startswith("_")]
 
-# %% ../nbs/110_partitions.ipynb #5e5cd4c5
+# %% ../nbs/110_partitions.ipynb #9580c0e1
 @patch
 def table(self: Partitions,
     at: int, # which partition
@@ -185,7 +187,7 @@ def table(self: Partitions,
     whole = pa.concat_tables(blocks)
     return whole.take(pa.array(np.argsort(whole["_query"].to_numpy(), kind="stable")))
 
-# %% ../nbs/110_partitions.ipynb #661af285
+# %% ../nbs/110_partitions.ipynb #8d8cd3b2
 @patch
 def frame(self: Partitions,
     at: int, # which partition
@@ -198,7 +200,7 @@ def frame(self: Partitions,
     order = np.argsort(keys)
     return frame.assign(p=order[np.searchsorted(keys[order], frame["_prompt"].to_numpy())])
 
-# %% ../nbs/110_partitions.ipynb #c8521aa5
+# %% ../nbs/110_partitions.ipynb #d8013c0b
 @patch
 def whole_frame(self: Partitions,
     frame: pd.DataFrame, # of `frame`, with all its columns
@@ -209,7 +211,7 @@ def whole_frame(self: Partitions,
     if not self.drawn: frame = frame.drop(columns="repeat") # numbered anew
     return frame[[c for c in NAMES if c in frame] + [c for c in frame if c not in NAMES]]
 
-# %% ../nbs/110_partitions.ipynb #ebdcb409
+# %% ../nbs/110_partitions.ipynb #3babebc7
 @patch
 def check(self: Partitions,
     frame: pd.DataFrame, # of `frame`, with the queries' texts
@@ -229,7 +231,7 @@ class _Places:
     def __init__(self, frame, pieces): self.at, self.pieces = frame[["_piece", "_row"]].to_numpy(), pieces
     def __getitem__(self, i): return f"{Path(self.pieces[self.at[i, 0]].path).name}:{self.at[i, 1]}"
 
-# %% ../nbs/110_partitions.ipynb #619e1bf2
+# %% ../nbs/110_partitions.ipynb #3e6b37cd
 @patch
 def sample(self: Partitions,
     rows: int = 20_000, # about; whole queries, and every prompt at least twice where it can be

@@ -16,7 +16,7 @@ import entered, readme # what the gate makes from the pages
 
 PACKAGE, NBS = ROOT/"causal_prompts", ROOT/"nbs"
 NAME = PACKAGE.name
-HEAVY = ["torch", "transformers", "sentence_transformers", "econml", "dowhy", "lightgbm", "shap", "openai", "ray", "xgboost"]
+HEAVY = ["torch", "transformers", "sentence_transformers", "econml", "dowhy", "lightgbm", "shap", "openai", "ray", "dask", "distributed", "xgboost"]
 LONGEST, FULLEST, WIDEST = 30, 1000, 120 # lines of code and characters in one exported cell, characters in one of its lines
 TALLEST = 400 # lines that no module reaches
 
