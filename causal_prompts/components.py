@@ -177,7 +177,7 @@ def _reward_asked(log_or_reward, kind, encoder, random_state):
     "A fitted reward, and the kind of model to sweep."
     reward = log_or_reward
     if not hasattr(reward, "effect"):
-        reward = CausalReward(learner="kernel", folds=0, encoder=encoder, random_state=random_state).fit(log_or_reward)
+        reward = CausalReward(encoder=encoder, random_state=random_state).fit(log_or_reward)
     if kind is None: kind = reward.component_kind
     if kind not in ("kernel", "linear"): raise ValueError(f"kind must be 'kernel' or 'linear', got {kind!r}")
     return reward, kind

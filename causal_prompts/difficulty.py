@@ -150,7 +150,7 @@ def _rival(reward):
     "The naive model on the same log; for a naive reward, the causal one."
     how = dict(encoder=reward.encoder_, baseline=reward.baseline_)
     if Route.declared_by(reward).adjusts: rival = NaiveReward("lightgbm", **how)
-    else: rival = CausalReward(learner="kernel", folds=0, **how)
+    else: rival = CausalReward(**how)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return rival.fit(reward.log_)

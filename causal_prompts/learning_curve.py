@@ -53,7 +53,7 @@ def _causal_and_naive(reward, random_state):
     "The two models that are compared where none are named; they share the reward's encoder and baseline."
     encoder = _Once(getattr(reward, "encoder_", None) or TextEncoder())
     how = dict(encoder=encoder, baseline=getattr(reward, "baseline_", None), random_state=random_state)
-    causal = CausalReward(getattr(reward, "route", "auto"), learner="kernel", folds=0, **how)
+    causal = CausalReward(getattr(reward, "route", "auto"), **how)
     return dict(causal=causal, naive=NaiveReward("lightgbm", **how))
 
 # %% ../nbs/811_learning_curve.ipynb #bba96f3b
