@@ -616,6 +616,10 @@ def test_the_proposer_in_contributing_serves_the_search():
     assert again[0].equals(again[1])
     assert again[0].prompt.str.startswith(tuple(space["OPENINGS"])).sum() >= 2
 
+def test_the_page_on_benchmarks_says_what_the_results_say():
+    made = subprocess.run([sys.executable, "-c", "import tables; print(tables.page(), end='')"], cwd=ROOT/"benchmarks", capture_output=True, text=True, check=True).stdout
+    assert (ROOT/"benchmarks"/"README.md").read_text(encoding="utf-8") == made, "run `python benchmarks/tables.py`"
+
 
 if __name__ == "__main__":
     print(f"{'page':<36}{'cells':>6}{'prose':>7}{'words/line':>12}{'exported':>10}{'lines':>7}{'longest':>9}{'characters: median':>20}{'p90':>6}{'most':>6}{'widest':>8}")

@@ -1,0 +1,99 @@
+"""Write benchmarks/README.md from the results: what each benchmark asks, and how fast the package is.
+
+    python benchmarks/tables.py"""
+import ast, json, statistics
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ENGINES = dict(causal="`CausalReward()`", naive="`NaiveReward()`, LightGBM", ranker="`CausalReward(learner=\"ranker\")`, LightGBM", paper="`CPOReward()`, the paper's forest")
+
+
+def asks(script) -> str:
+    "The first line of a benchmark's docstring."
+    return ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))).splitlines()[0]
+
+
+def scripts() -> str:
+    "Each benchmark, what it asks and where its figures are."
+    rows = [f"| [`{f.name}`]({f.name}) | {asks(f)} | {f'[results](results/{f.stem}.json)' if (HERE/'results'/f'{f.stem}.json').exists() else ''} |"
+            for f in sorted(HERE.glob("*.py")) if f.name != Path(__file__).name]
+    return "\n".join(["| script | asks | figures |", "|---|---|---|", *rows])
+
+
+def number(v) -> str:
+    "Two or three figures that count."
+    return f"{v:,.0f}" if v >= 99.5 else f"{v:.1f}" if v >= 9.95 else f"{v:.2f}"
+
+
+def span(s, scale=1.) -> str: return f"{number(s['median'] * scale)} ({number(s['min'] * scale)} to {number(s['max'] * scale)})" if s["n"] > 1 else number(s["median"] * scale)
+
+
+def table(head, rows) -> str:
+    "A table in markdown, the first column to the left."
+    return "\n".join(["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|", *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def ran(about) -> str: return f"{about['cores']} cores, load {about['load']} when it ended, OMP_NUM_THREADS {about['threads']}, Python {about['python']}, {about['repeats']} repeats"
+
+
+def power(g) -> str: return f"{g['exponent']:.2f} ({g['lo']:.2f} to {g['hi']:.2f})"
+
+
+def fits(found) -> str:
+    figures = found["figures"]
+    rows = [[name, f"{row['rows']:,}", span(row["seconds"]), number(row["processor_seconds"]["median"]), span(row["times_causal"]), f"{row['peak_mb']['median']:,.0f}", f"{row['correlation']['median']:.2f}"]
+            for model, name in ENGINES.items() for row in figures["sizes"][model]]
+    grown = "; ".join(f"{ENGINES[model]} {power(g)}" for model, g in figures["growth"].items() if g)
+    return "\n\n".join(["## Fits in memory", f"Synthetic logs, four of 200 prompts a query, texts already vectors ({ran(found['about'])}). Medians, smallest to largest in brackets; times compare the processor's time in the same round.",
+        table(["model", "rows", "seconds", "processor's seconds", "times `CausalReward`", "peak MB", "r with the truth"], rows), f"Seconds grow as the rows to the power of, with 95% intervals, from 10,000 rows: {grown}."])
+
+
+def datasets(found) -> str:
+    rows = [[f"{row['rows']:,}", span(row["seconds"]), number(row["processor_seconds"]["median"]), f"{row['peak_mb']['median']:,.0f}", f"{row['correlation']['median']:.2f}"] for row in found["figures"]]
+    return "\n\n".join(["## Fits on files", f"`fit_dataset` on a parquet file in an order that has nothing to do with its queries, 20 covariates, four of 200 prompts a query ({ran(found['about'])}).",
+        table(["rows", "seconds", "processor's seconds", "peak MB", "r with the truth"], rows)])
+
+
+def averages(found) -> str:
+    rows = [[f"{row['rows']:,}, {row['route']}", span(row["seconds"]), number(row["processor_seconds"]["median"]), f"{row['peak_mb']['median']:,.0f}"] for row in found["figures"]]
+    return "\n\n".join(["## Average effects", f"Of 200 prompts over a baseline, errors clustered by query ({ran(found['about'])}).", table(["rows, route", "seconds", "processor's seconds", "peak MB"], rows)])
+
+
+def runs(found) -> str:
+    kinds = dict(four="250,000 queries, four of 200 prompts each", repeats="2,000 queries, 20 prompts, 25 times")
+    rows = [[kinds[row["kind"]], f"{row['rows']:,}", number(row["seconds"]), number(row["processor_seconds"]), f"{row['peak_mb']:,.0f}"] for row in found["figures"]]
+    return "\n\n".join(["## `causal-prompts run`", f"From the file to the written report, texts already vectors ({ran(found['about'])}).", table(["log", "rows", "seconds", "processor's seconds", "peak MB"], rows)])
+
+
+def embedding(found) -> str:
+    figures = found["figures"]
+    rows = [[f"{tokens}, {way}", span(part[way]), f"{part['share_of_limit'][way]['median']:.0%}"] for tokens, part in figures.items() if tokens.endswith("tokens") for way in ("torch", "onnx")]
+    times = ", ".join(f"{span(part['times_faster'])} at {tokens}" for tokens, part in figures.items() if tokens.endswith("tokens"))
+    return "\n\n".join(["## Embedding", f"Texts a second of the default encoder, and their share of the matrix products that the processor does in the same run ({ran(found['about'])}).",
+        table(["text", "texts a second", "of the limit"], rows), f"ONNX runtime is faster by {times}. Known texts, from the disk: {span(figures['known']['10000'])} a second, 10,000 at a time."])
+
+
+def scoring(found) -> str:
+    figures = found["figures"]
+    rows = [[name, span(way["scores_per_second"]), span(way["times_slower"])] for name, way in figures["ways"].items()]
+    limit = f" A score is written once and read once; `CausalReward.effect` reaches {figures['share_of_memory_limit']:.1%} of the memory's bandwidth in the same run." if "share_of_memory_limit" in figures else ""
+    return "\n\n".join(["## Scoring candidates", f"{figures['queries']:,} queries x {figures['prompts']:,} prompts, vectors in memory ({ran(found['about'])}).{limit}", table(["way", "scores a second", "times slower"], rows)])
+
+
+def collecting() -> str:
+    found = json.loads((HERE/"results"/"collect.json").read_text())
+    at_once = {row["concurrency"]: [r for r in found["throughput"] if r["concurrency"] == row["concurrency"]] for row in found["throughput"]}
+    share = lambda rows, name: f"{statistics.median(r[name] for r in rows):.0%} ({min(r[name] for r in rows):.0%} to {max(r[name] for r in rows):.0%})"
+    rows = [[str(n), share(some, "share"), share(some, "bare")] for n, some in at_once.items()]
+    return "\n\n".join(["## Collecting", "Calls a second of the limit that the number of calls at once and the server's answer time allow; beside it a bare client of threads in the same run.", table(["calls at once", "`collect`", "bare client"], rows)])
+
+
+def page() -> str:
+    "The whole page."
+    found = json.loads((HERE/"results"/"speed.json").read_text())
+    parts = dict(fit=fits, dataset=datasets, averages=averages, run=runs, score=scoring, embed=embedding)
+    head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py` and `python benchmarks/collect.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
+    return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting()]) + "\n"
+
+
+if __name__ == "__main__": (HERE/"README.md").write_text(page(), encoding="utf-8")
