@@ -9,10 +9,9 @@ __all__ = ['calibration']
 import numpy as np
 import pandas as pd
 from scipy import stats
-from threadpoolctl import threadpool_limits
 
 from .checks import check, thresholds
-from .core import Finding, mean_interval, NotIdentifiedError
+from .core import one_thread, Finding, mean_interval, NotIdentifiedError
 from .refits import every_indicator, judged, predictions_left, refit, seed_of, two_way_slope
 from .residuals import looks_at_part
 from .routes import Route
@@ -97,7 +96,7 @@ def _calibration_verdict(b, margin):
 @check("calibration", place=6, looks_at="whether predicted effects come true",
        clean=("randomised", "hidden confounding"), broken=("effects tripled", "hidden confounding, boosting"))
 @looks_at_part
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_thread()
 def calibration(
     reward, # a fitted reward model
     folds: int = 5, # parts of whole queries; at most 2 for models that are slow to fit

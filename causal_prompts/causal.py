@@ -17,7 +17,7 @@ from scipy import stats
 from sklearn.base import clone
 
 # %% ../nbs/410_causal.ipynb #9f21fcc7
-from .core import former_names, as_texts, Finding, mean_interval, NotIdentifiedError
+from .core import former_names, as_texts, Finding, mean_interval, NotIdentifiedError, warn_fitter
 from .covariates import levels_not_held
 from .datasets import OnDatasets, warn_pooled
 from .embeddings import TextEncoder
@@ -71,8 +71,9 @@ def check_parameters(self: CausalReward):
     asked = self.parts
     if not (asked is None or isinstance(asked, Parts) or isinstance(asked, str) and asked == "auto"):
         raise ValueError(f"parts must be 'auto', None or a Parts, got {self.parts!r}")
-    if self.folds < 0 or self.folds == 1:
-        raise ValueError(f"folds must be 0 (no comparison) or at least 2, got {self.folds}")
+    least = 2 if self.learner == "race" else 0
+    if self.folds < least or self.folds == 1:
+        raise ValueError(f"folds must be 0 (no comparison, no race) or at least 2, got {self.folds}")
     self._check_learner()
 
 # %% ../nbs/410_causal.ipynb #b13139cc
@@ -163,7 +164,7 @@ def _choose_route(self: CausalReward):
     "Settle the route and its reason."
     rests_on = self.route == "auto" or Route.of(self.route).weighs # the recorded probabilities
     found = contradiction(self.log_, self.random_state) if rests_on else None
-    if found is not None: warnings.warn(f"{found.reading} {found.advice}", stacklevel=4)
+    if found is not None: warn_fitter(f"{found.reading} {found.advice}")
     wrong = found.reading if found is not None else ""
     self.route_, self.why_ = self._best_open(wrong) if self.route == "auto" else self._asked(wrong)
 
@@ -191,6 +192,14 @@ def sound_route(self: CausalReward) -> Route:
     "The route it chose."
     return self.route_
 
+# %% ../nbs/410_causal.ipynb #212b6474
+def _refuse_alike(rows, y):
+    "An error where every query has the same score under all of its prompts."
+    if not rows.route.within_query or np.abs(y).max(initial=0) > 1e-12: return
+    raise NotIdentifiedError(
+        "No query's scores differ between the prompts it met, so every effect within queries is 0 and nothing can be "
+        "ranked.", "the difference between queries; a finer score or harder queries would tell the prompts apart.")
+
 # %% ../nbs/410_causal.ipynb #db478e5b
 @patch
 @few_threads
@@ -205,9 +214,10 @@ def fit(
     warn_pooled(self.log_)
     rows = self._opened_rows()
     m, self.nuisance_ = expected_score(rows)
+    _refuse_alike(rows, rows.y - m)
     self._left = {self.route_: (self.log_, rows, rows.y - m)}
     makers = self._makers()
-    self.learner_, self.race_ = self._choose_learner(rows, m, makers)
+    self.folds_, (self.learner_, self.race_) = self.folds, self._choose_learner(rows, m, makers)
     self.model_ = makers[self.learner_]().fit(rows, m)
     if self.model_.ranks_only: self.model_.slope = held_out_unit(self, makers[self.learner_], rows, m)
     return self
@@ -238,8 +248,8 @@ def _choose_learner(self: CausalReward, rows, m, makers):
 @patch
 def _raced(self: CausalReward, rows, m):
     "The table of the race, or of the learner beside naive boosting; None where nothing is held out."
-    if self.race_ is not None or not self.folds or not enough_queries(rows): return self.race_
-    return beside_naive(self, self._makers()[self.learner_], rows, m)
+    if self.race_ is not None or not self.folds_ or not enough_queries(rows): return self.race_
+    return beside_naive(self, lambda: LEARNERS[self.learner_].of(self), rows, m)
 
 # %% ../nbs/410_causal.ipynb #84af9cef
 def _doubts(reward, rows):
@@ -268,8 +278,8 @@ _ABOUT_ROUTE = "What can this log identify, and by which route?"
 
 def _unraced_finding(reward, base, doubts):
     "What was chosen, where nothing was held out."
-    why = "folds=0" if not reward.folds else "fewer than ten queries"
-    verdict = "caution" if doubts or reward.folds else "ok"
+    why = "folds=0" if not reward.folds_ else "fewer than ten queries"
+    verdict = "caution" if doubts or reward.folds_ else "ok"
     return Finding(
         _ABOUT_ROUTE, pd.DataFrame(dict(learner=[reward.learner_], chosen=[True])),
         "stop" if reward.disbelieved_ else verdict,
@@ -278,9 +288,9 @@ def _unraced_finding(reward, base, doubts):
 
 # %% ../nbs/410_causal.ipynb #3c0559dd
 def _identification_finding(reward, rows, table):
-    "What was chosen and why; how it did against naive."
-    doubts, why = _doubts(reward, rows) + _blind_doubt(reward), reward.why_
-    base = f"{why[0].upper()}{why[1:]}. Learner: {reward.learner_}"
+    "What was chosen and why."
+    doubts = _doubts(reward, rows) + _blind_doubt(reward)
+    base = f"{reward.why_[0].upper()}{reward.why_[1:]}. Learner: {reward.learner_}"
     if table is None: return _unraced_finding(reward, base, doubts)
     own, naive = [table.set_index("learner").loc[name] for name in (reward.learner_, "naive")]
     gap, nothing = mean_interval(own.per_query - naive.per_query), own.explained < 2 * own.se

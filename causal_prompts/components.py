@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 from scipy import stats
-from threadpoolctl import threadpool_limits
 
 from .causal import CausalReward
 from .checks import check, thresholds
-from .core import Finding, mean_interval, NotIdentifiedError, rng
+from .core import one_thread, Finding, mean_interval, NotIdentifiedError, rng
 from .kernel import ProductKernel
 from .measures import tau_b
 from .refits import judged
@@ -149,7 +148,7 @@ def _tried_settings(reward, judge, kind, settings, seed):
 # %% ../nbs/809_components.ipynb #cc561bc3
 @check("dimensions", place=8, looks_at="whether more or fewer components would serve better", needs="thorough",
        clean="many components", broken="one component")
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_thread()
 def dimensions(
     log_or_reward, # a log, or a fitted reward
     d_x: tuple = (4, 12, 40), # numbers of query components

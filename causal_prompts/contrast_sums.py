@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
-from threadpoolctl import threadpool_limits
 
+from .core import one_thread
 from .inference import contrast_features, contrast_table, moderated, without_others
 from .leverage import as_array, by_cluster, carriers, levered_rows, pseudo_inverse, rows_times
 from .rows import Rows
@@ -180,7 +180,7 @@ class LoggedEffects:
         return contrast_table(self.prompts, self.cols, self.base, fit, alpha, self.n, self.linked)
 
 # %% ../nbs/310_contrast_sums.ipynb #2400962a
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_thread()
 def logged_effects(
     sum_up, # adds a function of (rows, y, cols=, base=) over all parts of the log
     prompts: list, base: int, # texts, index of the baseline

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['VERDICTS', 'content_id', 'rng', 'LogError', 'NotIdentifiedError', 'as_texts', 'plain_words', 'whole_number',
            'mean_interval', 'Finding', 'printable', 'as_markdown', 'markdown_table', 'whole_file', 'import_quietly',
-           'progress', 'former_names']
+           'progress', 'one_thread', 'warn_fitter', 'former_names']
 
 # %% ../nbs/003_core.ipynb #1a41d21b
-import copyreg, hashlib, os, re, sys, unicodedata, warnings
+import copyreg, hashlib, os, re, sys, threading, unicodedata, warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from importlib import import_module
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from . import plots
 from .forms import draw
@@ -286,6 +287,35 @@ def progress(
     if show is None: # IN_TEST is nbdev's mark of a test run
         show = (sys.stderr.isatty() or "ipykernel" in sys.modules) and not os.environ.get("IN_TEST")
     return tqdm(items, desc=what, total=total, delay=2, disable=not show, file=sys.stderr)
+
+# %% ../nbs/003_core.ipynb #8804fcc1
+_limited = dict(lock=threading.Lock(), users=0, limits=None)
+
+@contextmanager
+def one_thread():
+    "Within it linear algebra uses one thread. Also a decorator."
+    with _limited["lock"]:
+        if not _limited["users"]: _limited["limits"] = threadpool_limits(1, "blas")
+        _limited["users"] += 1
+    try: yield
+    finally:
+        with _limited["lock"]:
+            _limited["users"] -= 1
+            if not _limited["users"]: _limited["limits"].restore_original_limits()
+
+# %% ../nbs/003_core.ipynb #aa324c42
+def _is_ours(frame): return Path(frame.f_code.co_filename).parent == Path(__file__).parent
+
+def warn_fitter(
+    text: str, # what is warned of
+):
+    "A warning at the line that called `fit`, else at the first line outside the package."
+    frames = [sys._getframe(1)]
+    while frames[-1].f_back is not None: frames.append(frames[-1].f_back)
+    fits = [i for i, frame in enumerate(frames) if frame.f_code.co_name in ("fit", "fit_dataset")]
+    at = fits[0] + 1 if fits else 0 # a model's own `fit` may stand outside the package
+    while at < len(frames) - 1 and _is_ours(frames[at]): at += 1
+    warnings.warn(text, stacklevel=min(at, len(frames) - 1) + 2)
 
 # %% ../nbs/003_core.ipynb #3b42b9ef
 def former_names(

@@ -15,11 +15,10 @@ from scipy.linalg import block_diag, eigh
 from scipy.optimize import brentq
 from sklearn.cluster import KMeans
 from statsmodels.stats.proportion import proportion_confint
-from threadpoolctl import threadpool_limits
 
 from .checks import check, thresholds
 from .confounding import query_sums
-from .core import Finding, NotIdentifiedError
+from .core import one_thread, Finding, NotIdentifiedError
 from .cross_products import crossed_rows
 from .inference import queries_met
 from .refits import common_indicators, every_indicator, judged, predictions_left, refit
@@ -181,7 +180,7 @@ def _coverage_rows(what, parts, alpha, levels=(.8, .9, .95)):
 @check("coverage", place=6, looks_at="whether intervals hold what they should",
        clean="randomised, 500 queries", broken="intervals too short")
 @looks_at_part
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_thread()
 def coverage(
     reward, # a fitted reward model with intervals
     folds: int = 5, # parts; each fit sees one of them

@@ -10,10 +10,9 @@ import json
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from .columns import NAMES, level_codes, row_codes, unit_codes
-from .core import Finding, NotIdentifiedError
+from .core import one_thread, Finding, NotIdentifiedError
 from .covariates import code_covariates, is_name
 from .predictability import predictability
 
@@ -160,7 +159,7 @@ def check_propensities(
     counts = [_miscounted(log.frame, inclusion) if _holds_all(log) else "" for inclusion in (False, True)]
     uneven = np.ptp(np.bincount(unit_codes(log.frame))) > 0 # a draw, or being among a query's rows
     totals = [False, True] if uneven else [False]
-    with threadpool_limits(1, "blas"):
+    with one_thread():
         left = [predictability(log, query_features, permutations, random_state, True, t) for t in totals]
     r2, p = max([found[:2] if found else (0., 1.) for found in left], key=lambda found: found[1])
     return _propensity_finding(log, [counts[0]] if all(counts) else [], r2, p)
@@ -361,7 +360,7 @@ def assignment_design(
     "How the prompts of this log were assigned, and what can be learned from that."
     _check_permutations(permutations)
     kind, per_group, counts = _design_counts(log)
-    with threadpool_limits(1, "blas"): predicted = predictability(log, query_features, permutations, random_state)
+    with one_thread(): predicted = predictability(log, query_features, permutations, random_state)
     facts = _design_facts(log, counts, kind, predicted)
     wrong = None # the finding against the probabilities
     if facts["known_propensity"] and permutations:

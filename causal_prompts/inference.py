@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse, stats
 from scipy.sparse.csgraph import connected_components
-from threadpoolctl import threadpool_limits
 
+from .core import one_thread
 from .leverage import as_array, by_cluster, carriers, levered_rows, pseudo_inverse, rows_times
 from .ridges import ridges
 from .routes import Backdoor, Nothing, Weighted, Within
@@ -181,7 +181,7 @@ def _errors(fit, few, spent, first, most=2 * 10**6):
     return np.where(fit.alone[: len(own)], np.nan, se), df
 
 # %% ../nbs/303_inference.ipynb #798d7591
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_thread()
 def clustered(
     X, y: np.ndarray, # (n, k) residual features, dense or scipy sparse, (n,) residual scores
     cluster: np.ndarray, w: np.ndarray, # (n,) query of each row from 0, weights

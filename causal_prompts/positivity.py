@@ -13,10 +13,9 @@ from scipy.linalg import eigh
 from scipy.spatial.distance import cdist
 from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import RidgeCV
-from threadpoolctl import threadpool_limits
 
 from .checks import check, thresholds
-from .core import as_texts, Finding, NotIdentifiedError, rng
+from .core import one_thread, as_texts, Finding, NotIdentifiedError, rng
 from .meetings import meetings
 from .plots import shorten
 from .propensities import conditioned_rows, propensities_of, refuse_many_prompts, sampled_rows
@@ -91,7 +90,7 @@ def _support_of(reward, floor, folds, random_state):
 # %% ../nbs/511_positivity.ipynb #d7c32f18
 @check("overlap", place=2, looks_at="whether every prompt could meet every query",
        clean="randomised, naive", broken="no overlap")
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_thread()
 def overlap(
     reward, # a fitted reward
     floor: float = thresholds.fair_share, # propensity that counts as support, as a fraction of the prompt's fair share
@@ -147,7 +146,7 @@ def _overlap_finding(facts, table, data, route, least, wished, kept):
 # %% ../nbs/511_positivity.ipynb #bdc7b0d2
 @check("gaps", place=2, looks_at="which kinds of queries never met which prompts",
        clean="randomised, naive", broken="no overlap, 1,000 queries")
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_thread()
 def gaps(
     reward, # a fitted reward
     kinds: int | str = 8, # groups of queries to form, or a column of the log
@@ -230,7 +229,7 @@ def _shares_left(T, R):
 # %% ../nbs/511_positivity.ipynb #e4f96511
 @check("residual variance", place=2, looks_at="how much of the prompt the query leaves open",
        clean="randomised, one prompt a query", broken="prompt follows the query")
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_thread()
 def residual_variance(
     reward, # a fitted reward
     components: int = 8, # leading components of the prompts to look at
@@ -325,7 +324,7 @@ def _placement(reward, prompts, queries, components, level, random_state):
 # %% ../nbs/511_positivity.ipynb #7f061185
 @check("extrapolation", place=2, looks_at="whether proposed prompts lie where the log has been",
        needs="prompts", clean="proposals like the log's", broken="foreign proposals")
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_thread()
 def extrapolation(
     reward, # a fitted reward
     prompts, # texts proposed

@@ -9,10 +9,9 @@ __all__ = ['power']
 import numpy as np
 import pandas as pd
 from scipy import stats
-from threadpoolctl import threadpool_limits
 
 from .checks import check, thresholds
-from .core import Finding, NotIdentifiedError, rng
+from .core import one_thread, Finding, NotIdentifiedError, rng
 from .inference import queries_met, reachable_prompts
 from .residuals import residuals
 from .routes import Route, Weighted, Within
@@ -114,7 +113,7 @@ def _log_asked(log_or_reward, alpha, power):
 # %% ../nbs/512_power_analysis.ipynb #9c37adff
 @check("power", place=1, looks_at="how small an effect the log can show",
        clean="many rows of few prompts", broken="few rows of many prompts", about_size=True)
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_thread()
 def power(
     log_or_reward, # a Triplets before any fit, or a fitted reward
     alpha: float = thresholds.alpha, # level of the test

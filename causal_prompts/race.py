@@ -171,6 +171,7 @@ def kernel_held_out(
     for train, test in _folds_of(rows, folds, random_state):
         some, other = features.part(train), copy(kernel)
         y = some.rows.y - (expected_score(some.rows)[0] if rows.route.within_query else m[train])
+        if not np.abs(y).max(initial=0) > 1e-12: continue # no prompt makes a difference there: none is predicted
         other.solve(some.cross_products(y), lambda w: some.scatter(y - some.predicted(w)))
         out[test] = features.part(test).predicted(other.w)
     return out
@@ -223,13 +224,13 @@ def winner(
 
 # %% ../nbs/409_race.ipynb #7c9b9696
 def beside_naive(
-    reward, # fitted: `model_`, `learner_`, `folds`, `random_state`
+    reward, # fitted: `model_`, `learner_`, `folds_`, `random_state`
     make, # makes a fresh learner like its own
     rows: Rows, m: np.ndarray, # (n,) expected scores
 ) -> pd.DataFrame: # of `race_table`
     "A fitted model and plain boosting on held-out queries, of a large log on a sample of them."
     rows, m = sampled(rows, m, reward.random_state)
-    how = rows, m, reward.folds, reward.random_state
+    how = rows, m, reward.folds_, reward.random_state
     if reward.posterior is not None: own = kernel_held_out(reward.model_, *how)
     else: own = race({reward.learner_: make}, *how)[reward.learner_]
     naive = race(dict(naive=lambda: NaiveRival.of(reward)), *how)
@@ -244,7 +245,7 @@ def held_out_unit(
     "The slope of residual scores on its residual predictions, on held-out queries; 1 where there are too few."
     if not enough_queries(rows): return 1.
     rows, m = sampled(rows, m, reward.random_state)
-    s = race(dict(own=make), rows, m, max(reward.folds, 3), reward.random_state)["own"]
+    s = race(dict(own=make), rows, m, max(reward.folds_, 3), reward.random_state)["own"]
     y = rows.y - m
     return float(y @ s / max(s @ s, 1e-12))
 

@@ -7,6 +7,7 @@ __all__ = ['few_threads', 'Reward', 'named_baseline']
 
 # %% ../nbs/404_rewards.ipynb #835ecf5b
 import warnings
+from contextlib import nullcontext
 from functools import cached_property, wraps
 
 import numpy as np
@@ -14,11 +15,10 @@ import pandas as pd
 from fastcore.basics import patch
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
-from threadpoolctl import threadpool_limits
 
 # %% ../nbs/404_rewards.ipynb #03d34f4c
 from .averages import averages_on, column_of_levels
-from .core import former_names, as_texts
+from .core import former_names, as_texts, one_thread, warn_fitter
 from .embeddings import are_names, TextEncoder
 from .inference import false_discovery
 from .part_effects import pair_effects, PART_KEYS, parts_of
@@ -30,7 +30,6 @@ from .saving import write_archive
 from .support import same_distance, Support
 from .triplets import Triplets
 from .blind_texts import warn_blind
-from .blind_texts import warn_fitter
 
 # %% ../nbs/404_rewards.ipynb #d6f87df1
 def few_threads(
@@ -40,7 +39,7 @@ def few_threads(
     @wraps(fit)
     def fit_with_few(self, log, *args, **kwargs):
         n = len(log) if isinstance(log, Triplets) else 0
-        with threadpool_limits(1 if n < 100_000 else None, "blas"): return fit(self, log, *args, **kwargs)
+        with one_thread() if n < 100_000 else nullcontext(): return fit(self, log, *args, **kwargs)
     return fit_with_few
 
 # %% ../nbs/404_rewards.ipynb #5e73a19d

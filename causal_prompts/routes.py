@@ -14,6 +14,7 @@ from fastcore.basics import patch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
+from .core import warn_fitter
 from .covariates import adjusted_for, code_covariates
 from .triplets import Triplets
 
@@ -167,13 +168,13 @@ def usable_covariates(
     "The log's covariates, without functions of the prompt and what nearly every query has for itself."
     frame, coded = log.frame, code_covariates(log.frame, log.covariates)
     if ids := [column.name for column in coded if column.kind == "text"]:
-        warnings.warn(f"{ids} differ in nearly every query and are not adjusted for; "
-                      "drop ids, bin or embed the rest", stacklevel=4)
+        warn_fitter(f"{ids} differ in nearly every query and are not adjusted for; "
+                    "drop ids, bin or embed the rest")
     names = [column.name for column in coded if column.kind not in ("text", "constant")]
     if frame["prompt"].nunique() > len(frame) / 2: return names
     if of_prompt := [name for name in names if _of_prompt(frame, name)]:
-        warnings.warn(f"{of_prompt} take one value for each prompt: "
-                      "they describe the prompt and are not adjusted for", stacklevel=4)
+        warn_fitter(f"{of_prompt} take one value for each prompt: "
+                    "they describe the prompt and are not adjusted for")
     return [name for name in names if name not in of_prompt]
 
 # %% ../nbs/301_routes.ipynb #1ad6f56f

@@ -10,10 +10,9 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from .checks import check, thresholds
-from .core import Finding, rng
+from .core import one_thread, Finding, rng
 from .measures import tau_b
 from .refits import common_indicators, judged, seed_of
 from .residuals import looks_at_part
@@ -130,7 +129,7 @@ def _noise_free(tau, halves):
 @check("embedding stability", place=5, looks_at="whether retraining keeps the ranking", about_size=True,
        clean=("prompts with meaning", "randomised, 1,200 queries"), broken=("random vectors", "no effects"))
 @looks_at_part
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_thread()
 def embedding_stability(
     reward, # a fitted reward model
     parts: int = 10, # tenths of the queries

@@ -729,3 +729,34 @@ def test_a_level_in_which_nothing_can_be_compared_has_no_effect_and_no_crash():
     f = [(f"query {i} of many", p, float((i + len(p)) % 2), "left" if i < 30 else "right") for i in range(60) for p in (("base", "better") if i < 30 else ("other", "better"))]
     t = kernel(baseline="base").fit(cp.Triplets(pd.DataFrame(f, columns=["query", "prompt", "score", "side"]), covariates=["side"])).average_effect(["better"], by="side").set_index("side")
     assert t.how["left"] == "compared in the log" and t.how["right"] == "not comparable with the baseline" and np.isnan(t.effect["right"])
+
+
+# ---- fits beside each other, and what is asked of them later
+
+def test_fits_in_several_threads_leave_the_limit_of_threads_as_it_was(hidden):
+    from concurrent.futures import ThreadPoolExecutor
+    from threadpoolctl import threadpool_info, threadpool_limits
+    blas = lambda: [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+    log = hidden[1].take(np.arange(800))
+    with threadpool_limits(2, "blas"):
+        before = blas()
+        with ThreadPoolExecutor(4) as pool: fits = list(pool.map(lambda _: kernel().fit(log), range(8)))
+        assert blas() == before == [2] * len(before)
+    assert all(np.array_equal(fit.model_.w, fits[0].model_.w) for fit in fits[1:])
+
+
+def test_the_finding_of_a_fit_is_of_that_fit_and_not_of_parameters_set_later(hidden):
+    log = hidden[1].take(np.arange(800))
+    first = cp.CausalReward(encoder=Words(), folds=3).fit(log)
+    later = cp.CausalReward(encoder=Words(), folds=3).fit(log).set_params(learner="forest", folds=0)
+    assert later.identification_.reading == first.identification_.reading and "naive boosting" in first.identification_.reading
+    with pytest.raises(ValueError, match="folds must be 0 .no comparison, no race. or at least 2, got 0"):
+        cp.CausalReward(learner="race", folds=0, encoder=Words()).fit(log)
+
+
+def test_scores_that_differ_in_no_query_are_refused_and_in_few_are_not_a_crash():
+    frame = pd.DataFrame([(f"What is {i} plus {i}?", f"prompt number {j}", float(i % 2)) for i in range(40) for j in (0, 1)], columns=["query", "prompt", "score"])
+    with pytest.raises(NotIdentifiedError, match="No query's scores differ between the prompts it met"): cp.CausalReward("within", encoder=Words()).fit(cp.Triplets(frame))
+    frame.loc[0, "score"] = 1.
+    found = cp.CausalReward("within", encoder=Words()).fit(cp.Triplets(frame)).identification_ # the one query that differs is left out in its fold
+    assert found.verdict != "ok" and np.isfinite(found.facts["explained"])
