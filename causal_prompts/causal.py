@@ -196,9 +196,8 @@ def sound_route(self: CausalReward) -> Route:
 def _refuse_alike(rows, y):
     "An error where every query has the same score under all of its prompts."
     if not rows.route.within_query or np.abs(y).max(initial=0) > 1e-12: return
-    raise NotIdentifiedError(
-        "No query's scores differ between the prompts it met, so every effect within queries is 0 and nothing can be "
-        "ranked.", "the difference between queries; a finer score or harder queries would tell the prompts apart.")
+    why = "No query's scores differ between the prompts it met, so no prompt can be ranked within queries."
+    raise NotIdentifiedError(why, "the difference between queries; a finer score would tell prompts apart.")
 
 # %% ../nbs/410_causal.ipynb #db478e5b
 @patch
