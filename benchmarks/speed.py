@@ -289,12 +289,12 @@ def in_a_process(*asked):
 
 
 def growth(found, least=10**4):
-    "Exponent of growth: slope of log seconds on log rows from `least` rows, with a 95% interval; None below three sizes."
+    "Exponent of growth: slope of log processor seconds on log rows from `least` rows, with a 95% interval; None below three sizes."
     from scipy import stats
     some = [(row["rows"], s) for row in found for s in row["runs"] if row["rows"] >= least]
-    if len({n for n, _ in some}) < 2: return None
+    if len({n for n, _ in some}) < 3: return None
     fit = stats.linregress(*np.log(np.array(some, float)).T)
-    half = stats.t.ppf(.975, max(len(some) - 2, 1)) * fit.stderr
+    half = stats.t.ppf(.975, len(some) - 2) * fit.stderr
     return dict(exponent=fit.slope, lo=fit.slope - half, hi=fit.slope + half, from_rows=least)
 
 
@@ -311,12 +311,12 @@ def fit_part(args):
         for model in asked:
             if not runs[model]: continue
             ratios = [r["processor_seconds"] / c["processor_seconds"] for r, c in zip(runs[model], runs["causal"])]
-            row = dict(rows=rows, runs=[r["seconds"] for r in runs[model]], times_causal=spread(ratios)) | {name: spread([r[name] for r in runs[model]]) for name in runs[model][0]}
+            row = dict(rows=rows, runs=[r["processor_seconds"] for r in runs[model]], times_causal=spread(ratios)) | {name: spread([r[name] for r in runs[model]]) for name in runs[model][0]}
             print(f"{model:<10}{rows:>10,}{shown(row['seconds'])}{row['processor_seconds']['median']:>10.2f}{row['peak_mb']['median']:>10,.0f}{row['before_mb']['median']:>10,.0f}{row['correlation']['median']:>7.2f}{row['times_causal']['median']:>10.2f}", flush=True)
             out[model].append(row)
     grown = {model: growth(found) for model, found in out.items()}
     for model, g in grown.items():
-        if g: print(f"{MODELS[model]}: seconds grow as rows to the power {g['exponent']:.2f} ({g['lo']:.2f} to {g['hi']:.2f}) from {g['from_rows']:,} rows.")
+        if g: print(f"{MODELS[model]}: processor seconds grow as rows to the power {g['exponent']:.2f} ({g['lo']:.2f} to {g['hi']:.2f}) from {g['from_rows']:,} rows.")
     print("'processor' is the time that the process had a processor; 'before' is the peak before the fit (interpreter, libraries, the log); r is the correlation of estimated with true effects, query by query; "
           "'x causal' compares processor times in the same round.\n")
     return dict(models=MODELS, sizes=out, growth=grown)
@@ -327,17 +327,15 @@ def dataset_part(args):
     print(f"{'dataset':<8}{'rows':>12}{'seconds':>10}{'min':>10}{'max':>10}{'processor':>10}{'peak MB':>10}{'before':>10}{'written MB':>12}{'r':>7}")
     out = []
     for rows in [20_000] if args.quick else [r for r in args.dataset_rows]:
-        runs = [json.loads(subprocess.run([sys.executable, __file__, "--dataset", str(rows), str(seed)], capture_output=True, text=True, check=True).stdout.splitlines()[-1])
-                for seed in range(1 if rows >= 10**7 else args.repeats)]
-        row = dict(rows=rows) | {name: spread([r[name] for r in runs]) for name in ("seconds", "processor_seconds", "peak_mb", "before_mb", "correlation")} | dict(last=runs[-1])
+        runs = [found for seed in range(1 if rows >= 10**7 else args.repeats) if (found := in_a_process("--dataset", rows, seed))]
+        row = dict(rows=rows, runs=[r["processor_seconds"] for r in runs]) | {name: spread([r[name] for r in runs]) for name in ("seconds", "processor_seconds", "peak_mb", "before_mb", "correlation")} | dict(last=runs[-1])
         print(f"{'':<8}{rows:>12,}{shown(row['seconds'], '.1f')}{row['processor_seconds']['median']:>10.1f}{row['peak_mb']['median']:>10,.0f}{row['before_mb']['median']:>10,.0f}{sum(runs[-1]['written'].values()):>12,.0f}{row['correlation']['median']:>7.2f}", flush=True)
         for name, found in runs[-1]["passes"].items(): print(f"{'':<12}{name:<32}{found['seconds']:>8.1f} s{found['result_bytes'] / 2**20:>10.2f} MB at most come back of a task")
         out.append(row)
     print("'before' is the peak before the fit (interpreter, libraries); what is written is removed at the end.")
     largest = out[-1]
-    if len(out) > 1:
-        slope = np.polyfit(np.log([r["rows"] for r in out]), np.log([r["processor_seconds"]["median"] for r in out]), 1)[0]
-        print(f"Processor seconds grow as rows to the power {slope:.2f}. Goal for {max(DATASET['rows']):,} rows: under {DATASET['peak_mb']:,} MB: {'reached' if largest['rows'] == max(DATASET['rows']) and largest['peak_mb']['median'] <= DATASET['peak_mb'] else 'NOT reached'}.\n")
+    if g := growth(out): print(f"Processor seconds grow as rows to the power {g['exponent']:.2f} ({g['lo']:.2f} to {g['hi']:.2f}).")
+    if largest["rows"] == max(DATASET["rows"]): print(f"Goal for {largest['rows']:,} rows: under {DATASET['peak_mb']:,} MB: {'reached' if largest['peak_mb']['median'] <= DATASET['peak_mb'] else 'NOT reached'}.\n")
     return out
 
 

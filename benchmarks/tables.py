@@ -45,13 +45,15 @@ def fits(found) -> str:
             for model, name in ENGINES.items() for row in figures["sizes"][model]]
     grown = "; ".join(f"{ENGINES[model]} {power(g)}" for model, g in figures["growth"].items() if g)
     return "\n\n".join(["## Fits in memory", f"Synthetic logs, four of 200 prompts a query, texts already vectors ({ran(found['about'])}). Medians, smallest to largest in brackets; times compare the processor's time in the same round.",
-        table(["model", "rows", "seconds", "processor's seconds", "times `CausalReward`", "peak MB", "r with the truth"], rows), f"Seconds grow as the rows to the power of, with 95% intervals, from 10,000 rows: {grown}."])
+        table(["model", "rows", "seconds", "processor's seconds", "times `CausalReward`", "peak MB", "r with the truth"], rows), f"The processor's seconds grow as the rows to the power of (95% intervals, from 10,000 rows): {grown}."])
 
 
 def datasets(found) -> str:
+    from speed import growth
+    grown = growth(found["figures"])
     rows = [[f"{row['rows']:,}", span(row["seconds"]), number(row["processor_seconds"]["median"]), f"{row['peak_mb']['median']:,.0f}", f"{row['correlation']['median']:.2f}"] for row in found["figures"]]
     return "\n\n".join(["## Fits on files", f"`fit_dataset` on a parquet file in an order that has nothing to do with its queries, 20 covariates, four of 200 prompts a query ({ran(found['about'])}).",
-        table(["rows", "seconds", "processor's seconds", "peak MB", "r with the truth"], rows)])
+        table(["rows", "seconds", "processor's seconds", "peak MB", "r with the truth"], rows), f"The processor's seconds grow as the rows to the power of {power(grown)}."])
 
 
 def averages(found) -> str:
