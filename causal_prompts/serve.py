@@ -171,11 +171,12 @@ def _fault_error(fault):
     if status >= 500: return RequestError(f"The server had an error ({status})", status, None, "server_error")
     return RequestError(f"The request was turned away ({status})", status, None)
 
-# %% ../nbs/607_serve.ipynb #serve044
+# %% ../nbs/607_serve.ipynb #64152f7a
 @patch
 def _payload(self: WorldServer, path: str, body: dict, held: list, row: dict) -> dict:
     return self._embeddings(body, held) if path == "/v1/embeddings" else self._complete(path, body, held, row)
 
+# %% ../nbs/607_serve.ipynb #serve044
 @patch
 def _handle(self: WorldServer, path: str, body: dict, row: dict) -> dict | None: # None: a reset
     "The payload of a request; `row` is filled on the way."
