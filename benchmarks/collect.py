@@ -2,8 +2,9 @@
 
     python benchmarks/collect.py [--parts throughput faults kills] [--repeats 5] [--concurrency 4 16 32 64] [--rounds 20] [--kills 50]
 
-*throughput*: a served world in a process of its own answers after 300 ms. The least time that n calls can take at a concurrency of c is n / c times 300 ms; the share of it in the time measured is what is reported, once with the connections
-already open and once from the start of the job (client, connections and closing included), and beside it the share that a bare client of threads reaches on the same server in the same run: the served world needs the machine's processors too. *faults*: the same plan of cells on a server that fails in one way after another, against a day without failures: requests, rows, rows without a
+*throughput*: a served world in a process of its own answers 300 ms after a request, many queries under one prompt. The least time that n calls can take at a concurrency of c is n / c times 300 ms; the share of it in the time measured is what
+is reported, once with the connections already open and once from the start of the job (client, connections and closing included), and beside it the share that a bare client of threads reaches on the same server in the same run: the served
+world needs the machine's processors too. Processor time is that of one call; the load is the machine's, other jobs included. *faults*: the same plan of cells on a server that fails in one way after another, against a day without failures: requests, rows, rows without a
 score, scores that differ from those of the good day, answers that were received and are not in the record, calls that were answered and asked again. *kills*: a run is killed by SIGKILL at a random moment, again and again until the plan is
 done; the record is held against what the server sent. All on this machine, over 127.0.0.1. Prints tables; writes benchmarks/results/collect.json, where parts that were not run keep their former figures."""
 import argparse, asyncio, http.client, json, multiprocessing, os, platform, random, signal, sys, tempfile, time, warnings
@@ -17,7 +18,7 @@ import pandas as pd
 from causal_prompts import collecting
 from causal_prompts.chat_format import request_id
 from causal_prompts.connection import each, Limits, wait
-from causal_prompts.core import content_id, mean_interval
+from causal_prompts.core import content_id
 from causal_prompts.llm import LLM
 from causal_prompts.record import Record
 from causal_prompts.serve import serve_world
@@ -35,14 +36,14 @@ WORLD = World.preset("randomised")
 def _serve(pipe, latency):
     with serve_world(WORLD, latency=latency) as server:
         pipe.send(server.base_url)
-        pipe.recv()
+        while pipe.recv() != "stop": pipe.send(time.process_time())
 
 async def _timed(llm, texts, concurrency):
-    "Seconds of the calls alone, the connections being open."
+    "Seconds, and seconds of the processor, of the calls alone, the connections being open."
     await asyncio.gather(*[llm.ask(f"warm {i}: {texts[0]}") for i in range(concurrency)])
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
     await each(texts, llm.ask, 2 * concurrency + 8, show=False)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - processor
 
 def _bare(url, texts, concurrency):
     "Seconds that a client without any of our care takes: threads, http.client, nothing read or kept."
@@ -56,36 +57,46 @@ def _bare(url, texts, concurrency):
     with ThreadPoolExecutor(concurrency) as pool: list(pool.map(work, range(concurrency)))
     return time.perf_counter() - start
 
+def _pace(concurrency, rounds):
+    "One run of our client and one of the bare one, on a server of their own."
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, LATENCY), daemon=True)
+    process.start()
+    url, n, load = ours.recv(), concurrency * rounds, os.getloadavg()[0]
+    texts = [f"{WORLD.baseline}\n\n{query}" for query in WORLD.queries(n)["query"]]
+    with tempfile.TemporaryDirectory() as folder:
+        llm = LLM("world", url, dict(max_tokens=60), record=Record(Path(folder)/"r.jsonl"), limits=Limits(concurrency=concurrency))
+        whole = time.perf_counter()
+        calls, processor = wait(_timed(llm, texts, concurrency))
+        whole = time.perf_counter() - whole
+        answered = sum(event["line"] == "reply" for event in llm.record.events()) - concurrency
+        llm.record.close()
+    ours.send("used"); before, start = ours.recv(), time.process_time()
+    bare = _bare(url, [f"bare {t}" for t in texts], concurrency)
+    bare_processor = time.process_time() - start
+    ours.send("used"); served = ours.recv() - before
+    ours.send("stop"); process.join()
+    least, ms = rounds * LATENCY, 1000 / n
+    return dict(concurrency=concurrency, calls=n, answered=answered, share=least / calls, bare=least / bare, whole_job=(least + LATENCY) / whole, per_second=n / calls, processor_ms=processor * ms, bare_processor_ms=bare_processor * ms,
+                server_processor_ms=served * ms, load=load)
+
 def throughput(concurrencies, rounds, repeats):
-    "One row a concurrency: share of the least possible time, over repeats."
+    "One row a repeat and concurrency: share of the least possible time."
     rows = []
-    for c in concurrencies:
-        for repeat in range(repeats):
-            ours, theirs = multiprocessing.get_context("spawn").Pipe()
-            process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, LATENCY), daemon=True)
-            process.start()
-            url, n = ours.recv(), c * rounds
-            query = WORLD.queries(1)["query"][0]
-            texts = [f"{WORLD.baseline} ({i})\n\n{query}" for i in range(n)]
-            with tempfile.TemporaryDirectory() as folder:
-                llm = LLM("world", url, dict(max_tokens=60), record=Record(Path(folder)/"r.jsonl"), limits=Limits(concurrency=c))
-                whole = time.perf_counter()
-                calls = wait(_timed(llm, texts, c))
-                whole = time.perf_counter() - whole
-                answered = sum(event["line"] == "reply" for event in llm.record.events()) - c
-                llm.record.close()
-            bare = _bare(url, [f"bare {t}" for t in texts], c)
-            ours.send("stop"); process.join()
-            rows.append(dict(concurrency=c, calls=n, answered=answered, share=rounds * LATENCY / calls, bare=rounds * LATENCY / bare, whole_job=(rounds + 1) * LATENCY / whole, per_second=n / calls))
-            print(f"  concurrency {c}, run {repeat + 1}: {rows[-1]['share']:.1%}", file=sys.stderr, flush=True)
+    for repeat in range(repeats):
+        for c in concurrencies:
+            rows.append(_pace(c, rounds))
+            print(f"  concurrency {c}, run {repeat + 1}: {rows[-1]['share']:.1%}, bare {rows[-1]['bare']:.1%}", file=sys.stderr, flush=True)
     return rows
 
 def show_throughput(rows):
     t = pd.DataFrame(rows)
-    print(f"\nThroughput at {LATENCY * 1000:.0f} ms latency, share of the most there can be (goal {GOAL:.0%})")
+    told = lambda values: f"{values.median():.1%} [{values.min():.1%}, {values.max():.1%}]"
+    print(f"\nThroughput at {LATENCY * 1000:.0f} ms latency, share of the most there can be (goal {GOAL:.0%}): median and range; load {t['load'].min():.1f} to {t['load'].max():.1f} on {os.cpu_count()} cores")
     for c, g in t.groupby("concurrency"):
-        m, w = mean_interval(g["share"]), mean_interval(g["whole_job"])
-        print(f"  {c:>3} at once: {m['mean']:.1%} [{m['lo']:.1%}, {m['hi']:.1%}] ({g['per_second'].mean():.0f} calls a second, {len(g)} runs of {g['calls'].iloc[0]} calls); from the start of the job {w['mean']:.1%}; a bare client in the same run {g['bare'].mean():.1%}; {'meets' if m['mean'] >= GOAL else 'MISSES'} the goal")
+        m = g.median()
+        print(f"  {c:>3} at once: {told(g['share'])} ({m['per_second']:.0f} calls a second, {len(g)} runs of {g['calls'].iloc[0]} calls); from the start of the job {told(g['whole_job'])}; a bare client in the same run {told(g['bare'])}; processor time of a call "
+              f"{m['processor_ms']:.2f} ms, of a bare one {m['bare_processor_ms']:.2f} ms, of serving it {m['server_processor_ms']:.2f} ms; {'meets' if m['share'] >= GOAL else 'MISSES'} the goal")
 
 
 # ---- faults

@@ -4330,6 +4330,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'causal_prompts.serve.WorldServer._model': ( 'serve.html#worldserver._model',
                                                                                    'causal_prompts/serve.py'),
                                       'causal_prompts.serve.WorldServer._note': ('serve.html#worldserver._note', 'causal_prompts/serve.py'),
+                                      'causal_prompts.serve.WorldServer._payload': ( 'serve.html#worldserver._payload',
+                                                                                     'causal_prompts/serve.py'),
                                       'causal_prompts.serve.WorldServer._read': ('serve.html#worldserver._read', 'causal_prompts/serve.py'),
                                       'causal_prompts.serve.WorldServer._refuse_foreign': ( 'serve.html#worldserver._refuse_foreign',
                                                                                             'causal_prompts/serve.py'),

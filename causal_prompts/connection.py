@@ -59,8 +59,7 @@ class Gate:
     async def __aexit__(self, *_):
         async with self.change:
             self.busy -= 1
-            if self.busy < int(self.limit) - 1: self.change.notify_all()
-            else: self.change.notify()
+            self.change.notify(max(1, int(self.limit) - self.busy)) # as many as there is room for
 
     def judge(self, started: float, too_many: bool):
         "Learn from a request sent at `started`."

@@ -171,6 +171,11 @@ def _fault_error(fault):
     if status >= 500: return RequestError(f"The server had an error ({status})", status, None, "server_error")
     return RequestError(f"The request was turned away ({status})", status, None)
 
+# %% ../nbs/607_serve.ipynb #64152f7a
+@patch
+def _payload(self: WorldServer, path: str, body: dict, held: list, row: dict) -> dict:
+    return self._embeddings(body, held) if path == "/v1/embeddings" else self._complete(path, body, held, row)
+
 # %% ../nbs/607_serve.ipynb #serve044
 @patch
 def _handle(self: WorldServer, path: str, body: dict, row: dict) -> dict | None: # None: a reset
@@ -183,10 +188,10 @@ def _handle(self: WorldServer, path: str, body: dict, row: dict) -> dict | None:
     error = _fault_error(row["fault"])
     wait = 0. if error else self.latency
     if row["slow"]: wait += self.faults["slow"][1]
-    if wait: time.sleep(wait)
+    payload = None if error or row["fault"] == "reset" else self._payload(path, body, held, row)
+    time.sleep(max(0., self._start + row["seconds"] + wait - time.monotonic())) # what is left of the latency
     if error: raise error
-    if row["fault"] == "reset": return None
-    return self._embeddings(body, held) if path == "/v1/embeddings" else self._complete(path, body, held, row)
+    return payload
 
 # %% ../nbs/607_serve.ipynb #e9c9e5a1
 @patch
@@ -352,7 +357,7 @@ def stop(self: WorldServer):
 def serve_world(
     world: World, # not graded; its `repeats` are not used: ask again instead
     port: int = 0, # 0: any that is free
-    latency: float = 0., # seconds before each answer
+    latency: float = 0., # seconds from a request to its answer, the making of it included
     faults: dict | None = None, # name -> share of requests, see `faults`
     seed: int = 0, # of the draws and the faults
     host: str = "127.0.0.1", # this machine and no other

@@ -13,7 +13,7 @@ from causal_prompts.chat_format import request_id
 from causal_prompts.core import rng
 from causal_prompts.world_texts import BASELINE, IDEAS
 from causal_prompts.faults import fault_at
-from causal_prompts.serve import serve_world
+from causal_prompts.serve import serve_world, WorldServer
 from causal_prompts.world_answers import asked, embed, plausible, prompt_variants, reference, tokens
 from causal_prompts.worlds import World
 
@@ -352,6 +352,15 @@ def test_outages_and_slow_requests():
             ask(client(s), chat(GOOD, QUERIES[i]))
             assert time.monotonic() - began >= (.35 if s.requests[-1]["slow"] else .15) # never earlier; later is the machine's affair
     assert 0 < s.counts["slow"] == sum(r["slow"] for r in s.requests) == sum(fault_at(dict(slow=(.5, .2)), i, 8)[1] for i in range(6)) < 6
+
+def test_making_an_answer_is_part_of_its_latency(monkeypatch):
+    waits, made = [], WorldServer._reply
+    monkeypatch.setattr(serve, "time", SimpleNamespace(monotonic=time.monotonic, sleep=waits.append))
+    def slowly(*args): time.sleep(.3); return made(*args)
+    monkeypatch.setattr(WorldServer, "_reply", slowly)
+    with serve_world(WORLD, latency=60.) as s: ask(client(s), chat(GOOD, QUERIES[0]))
+    with serve_world(WORLD, latency=.1) as s: ask(client(s), chat(GOOD, QUERIES[0])) # longer in the making than it was told
+    assert 0 < waits[0] <= 59.7 and waits[1:] == [0.]
 
 def test_a_failed_attempt_leaves_the_next_one_the_undisturbed_answer():
     faults = dict(rate_429=.3, rate_500=.2, reset=.1)
