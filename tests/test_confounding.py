@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 import causal_prompts as cp
 from causal_prompts import agreement as ag, assignments, confounding as cf, nuisances
 from causal_prompts.core import Finding, NotIdentifiedError, rng
+from causal_prompts.inference import compared_prompts
 from causal_prompts.residuals import residuals
 from causal_prompts.grids import Grid, load_dataset
 from causal_prompts.worlds import World
@@ -244,7 +245,8 @@ def test_paired_intervals_are_those_of_resampled_queries(logs):
     model = causal(logs["hidden"])
     f, r = ag.naive_gap(model), rng(0, "boot")
     plain, own = residuals(model, route="naive"), residuals(model)
-    base, cols, on, *_ = ag._compared_arms(own.rows, World.baseline)
+    cols = compared_prompts(own.rows, own.rows.prompts.index(World.baseline))
+    on = (own.rows.p[:, None] == cols).astype(float)
     C, N, y = own.strip(on), plain.strip(on), plain.y
     rows_of = [np.flatnonzero(own.rows.cluster == c) for c in range(own.rows.cluster.max() + 1)]
     gaps = []
