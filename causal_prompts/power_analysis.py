@@ -6,6 +6,8 @@
 __all__ = ['power']
 
 # %% ../nbs/512_power_analysis.ipynb #ee8fae71
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -13,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, rng
+from .datasets import sample_said, share_held
 from .inference import queries_met, reachable_prompts
 from .residuals import residuals
 from .routes import Route, Weighted, Within
@@ -40,9 +43,10 @@ def _scatter(log_or_reward, baseline, most=2e7):
         left = residuals(log_or_reward, components=1)
         rows, y, baseline = left.rows, left.y, baseline or log_or_reward.baseline_
     n, kept, size = rows.cluster.max() + 1, 1., len(y) * min(len(rows.prompts), 300)
+    if getattr(log_or_reward, "logged_", None) is not None: kept = share_held(log_or_reward)
     if size > most:
         keep = np.isin(rows.cluster, rng(0, "power").permutation(n)[: int(n * most / size)])
-        rows, y, kept = rows_kept(rows, keep), y[keep], keep.mean()
+        rows, y, kept = rows_kept(rows, keep), y[keep], kept * keep.mean()
     count = dict(zip(rows.prompts, np.bincount(rows.p, minlength=len(rows.prompts))))
     return rows, y, rows.prompts.index(baseline if count.get(baseline) else max(count, key=count.get)), kept
 
@@ -126,7 +130,16 @@ def power(
     log = _log_asked(log_or_reward, alpha, power)
     table, how = _visible_effects(log_or_reward, alpha, power, baseline)
     facts = _power_facts(table, float(np.ptp(log.score_range))) | how
-    return _power_finding(facts, table, caution, stop)
+    found = _power_finding(facts, table, caution, stop)
+    return replace(found, reading=found.reading + _sample_judged(log_or_reward))
+
+# %% ../nbs/512_power_analysis.ipynb #88e91274
+def _sample_judged(log_or_reward):
+    "A sentence where the log is a sample of what was fitted on."
+    said = "" if isinstance(log_or_reward, Triplets) else sample_said(log_or_reward)
+    if not said: return ""
+    if log_or_reward.logged_ is None: return f" This is of the sample: {said}."
+    return f" This is for all rows, which average_effect rests on, scaled up from the sample: {said}."
 
 # %% ../nbs/512_power_analysis.ipynb #8c3c9cdd
 def _visible_effects(log_or_reward, alpha, power, baseline):

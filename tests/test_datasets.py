@@ -5,15 +5,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import NotFittedError
 
 from causal_prompts import CausalReward, Triplets, World
 from causal_prompts.batches import open_batches
 from causal_prompts.contrast_sums import count_meetings, logged_effects
 from causal_prompts.core import LogError, NotIdentifiedError
+from causal_prompts.diagnostics import checkup
 from causal_prompts.engines import DaskEngine, LocalEngine, engine_of
 from causal_prompts.inference import contrasts
 from causal_prompts.loading import load_reward
-from causal_prompts.partitions import bring_together
+from causal_prompts.partitions import _write_blocks, bring_together
+from causal_prompts.power_analysis import power
 from causal_prompts.routes import Within
 from causal_prompts.rows import rows_kept
 from fakes import Ideas
@@ -39,7 +42,7 @@ def folder(log, tmp_path_factory):
     for i, rows in enumerate(np.array_split(np.arange(len(log)), 3)): log.frame.iloc[rows].to_parquet(folder/f"{i}.parquet", row_group_size=300)
     return folder
 
-def fitted(source, **how): return CausalReward(encoder=Ideas(), folds=0).fit_dataset(source, **dict(covariates=[]) | how)
+def fitted(source, route="auto", **how): return CausalReward(route=route, encoder=Ideas(), folds=0).fit_dataset(source, **dict(covariates=[]) | how)
 
 def most_apart(a, b, log):
     "The largest difference of effects, their intervals, average effects with errors."
@@ -119,12 +122,58 @@ def test_a_saved_reward_keeps_the_effects_of_all_rows(log, folder, tmp_path):
     reward.save(tmp_path/"reward.zip")
     assert most_apart(load_reward(tmp_path/"reward.zip", encoder=Ideas()), reward, log) < 1e-12
 
+def test_what_rests_on_the_sample_says_so(log, folder, tmp_path):
+    "In the headline of a checkup, in power and in effects of parts; and nothing is said where the sample is the log."
+    reward, whole = fitted(folder, sample=300), fitted(folder)
+    held, rows = len(reward.log_), len(log.scored)
+    assert reward.dataset_ == dict(rows=rows, queries=900) == whole.dataset_
+    reward.save(tmp_path/"reward.zip")
+    loaded = load_reward(tmp_path/"reward.zip", encoder=Ideas())
+    assert loaded.dataset_ == reward.dataset_
+    for each in (reward, loaded): assert f"log_ is a sample of {held} of {rows:,} rows" in checkup(each, only="power").summary.reading
+    assert "sample" not in checkup(whole, only="power").summary.reading
+    found, of_all = power(reward), power(whole)
+    assert "for all rows, which average_effect rests on" in found.reading and "sample" not in of_all.reading
+    assert abs(found.facts["queries"] / of_all.facts["queries"] - 1) < .25 and abs(found.facts["corrected"] / of_all.facts["corrected"] - 1) < .35
+    for ask in (lambda r: r.part_effects(), lambda r: r.interactions()):
+        with pytest.warns(UserWarning, match=f"parts are over {held} rows, the sample"): ask(reward)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole.part_effects(), whole.interactions(), whole.average_effect(), reward.average_effect()
+    assert reward.fit(log).dataset_ is None and "sample" not in checkup(reward, only="power").summary.reading
+
+def test_a_fit_that_fails_leaves_the_reward_as_it_was(log, folder, tmp_path):
+    reward = CausalReward(encoder=Ideas(), folds=0).fit(log)
+    before = dict(vars(reward))
+    single = log.scored.frame.drop_duplicates("query_id")
+    single.to_parquet(tmp_path/"single.parquet")
+    with pytest.raises(NotIdentifiedError): reward.fit_dataset(tmp_path/"single.parquet", covariates=[])
+    assert vars(reward).keys() == before.keys() and all(vars(reward)[k] is v for k, v in before.items())
+    new = CausalReward(encoder=Ideas(), folds=0)
+    with pytest.raises(NotIdentifiedError): new.fit_dataset(tmp_path/"single.parquet", covariates=[])
+    with pytest.raises(NotFittedError): new.average_effect()
+
+def test_prompts_that_the_sample_lacks_are_kept_in_a_file(log, folder, tmp_path, monkeypatch):
+    "Also where no average effect was summed over all rows."
+    from causal_prompts import datasets
+    monkeypatch.setattr(datasets, "MOST_COMPARED", 10)
+    with pytest.warns(UserWarning, match="not summed over all rows"): reward = fitted(folder, sample=300)
+    reward.save(tmp_path/"reward.zip")
+    loaded = load_reward(tmp_path/"reward.zip", encoder=Ideas())
+    assert loaded.logged_ is None and loaded.prompts_["n"].sum() == len(log.scored)
+    pd.testing.assert_frame_equal(loaded.prompts_.reset_index(drop=True), reward.prompts_.reset_index(drop=True))
+    with pytest.warns(UserWarning, match="averages are over .* rows, the sample"): loaded.average_effect()
+
 def test_averages_by_level_say_that_they_are_of_the_sample(log, tmp_path):
     frame = log.scored.frame.assign(kind=lambda t: np.where(t["query"].str.len() > t["query"].str.len().median(), "long", "short"))
     frame.to_parquet(tmp_path/"log.parquet")
     reward = fitted(tmp_path/"log.parquet", covariates=["kind"], sample=600)
     with pytest.warns(UserWarning, match=f"averages by 'kind' are over {len(reward.log_):,} rows, the sample"): table = reward.average_effect(by="kind")
     assert set(table["kind"]) == {"long", "short"}
+    whole = fitted(tmp_path/"log.parquet", covariates=["kind"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole.average_effect(by="kind")
 
 def test_more_prompts_than_can_be_compared_at_once_leave_the_fit_as_it_is(log, folder, in_memory, monkeypatch):
     from causal_prompts import datasets
@@ -222,6 +271,56 @@ def test_what_shows_only_where_rows_of_a_query_meet_is_refused(log, tmp_path):
         (tmp_path/name).mkdir()
         one.to_parquet(tmp_path/name/"1.parquet"), other.to_parquet(tmp_path/name/"2.parquet")
         with pytest.raises(LogError, match=rf"row 2.parquet:\d+, column '{column}'.*row 1.parquet:\d+"): fitted(tmp_path/name, partition_rows=300)
+
+def test_a_column_that_some_files_lack_is_refused_or_named(log, tmp_path):
+    "A column of the log's own would merge models into one; a further one is left out with a word."
+    frame = log.scored.frame
+    def written(name, first, second):
+        (tmp_path/name).mkdir()
+        first.to_parquet(tmp_path/name/"1.parquet"), second.to_parquet(tmp_path/name/"2.parquet")
+        return tmp_path/name
+    one, two = frame[:1200], frame[1200:]
+    for column, value in (("model", "b"), ("task", "sums"), ("stage", 1), ("inclusion", "{}"), ("propensity", .5)):
+        with pytest.raises(LogError, match=f"column '{column}': got none in {column}/1.parquet, where other files have it; give it to all files"):
+            fitted(written(column, one, two.assign(**{column: value})), route="within")
+    with pytest.raises(LogError, match="column 'repeat': got none in repeat/2.parquet"): fitted(written("repeat", one, two.drop(columns="repeat")))
+    hard = frame["query"].str.len()
+    more = written("more", one.assign(hard=hard), two)
+    with pytest.raises(LogError, match="column 'hard': got none in more/2.parquet"): fitted(more, covariates=["hard"])
+    with pytest.warns(UserWarning, match="Column 'hard' was left out, as more/2.parquet lacks it"): reward = fitted(more, covariates=None)
+    assert "hard" not in reward.log_.frame
+
+def test_what_was_put_right_is_said_and_kept(log, tmp_path):
+    frame = log.scored.frame
+    frame = frame.assign(score=frame["score"].clip(.01, .99).where(frame.index % 9 > 0, 1 + 1e-12))
+    for i, rows in enumerate(np.array_split(np.arange(len(frame)), 3)): frame.iloc[rows].to_parquet(tmp_path/f"{i}.parquet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        said, = Triplets(frame, covariates=[]).notes
+    assert "scores outside [0, 1] by rounding" in said
+    with pytest.warns(UserWarning, match="scores outside .* by rounding"): reward = fitted(tmp_path, sample=300)
+    assert reward.log_.notes == (said,)
+
+def test_text_of_more_than_2_gb_in_a_piece(tmp_path):
+    "Texts are counted in 64 bits, so that a piece is one chunk; a partition's rows are one block."
+    import pyarrow as pa
+    frame = pd.DataFrame(dict(query_id=list("abcdef"), _query=np.arange(6, dtype=np.uint64) << np.uint64(60)))
+    assert _write_blocks(frame, 3, tmp_path/"x.arrow").field("query_id").type == pa.large_string()
+    with pa.memory_map(str(tmp_path/"x.arrow")) as f: assert sum(pa.ipc.open_file(f).get_batch(i).num_rows for i in range(3)) == 6
+
+def test_auto_takes_within_only_where_a_fit_in_memory_would(log, folder, in_memory, tmp_path):
+    "Three queries of many with two prompts, or recorded propensities: `fit` may choose otherwise, so that it is asked for."
+    single = log.scored.frame.drop_duplicates("query_id")
+    few = pd.concat([single, log.scored.frame[lambda t: t["query_id"].isin(single["query_id"][:3])]]).drop_duplicates()
+    few.to_parquet(tmp_path/"few.parquet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert CausalReward(encoder=Ideas(), folds=0).fit(Triplets(few, covariates=[])).route_ == "dml"
+    with pytest.raises(ValueError, match=r"got 3 of 900 \(0.3%\); read a sample of whole queries .* route='within'"): fitted(tmp_path/"few.parquet")
+    assert fitted(tmp_path/"few.parquet", route="within").route_ == "within"
+    log.scored.frame.assign(propensity=.25).to_parquet(tmp_path/"known.parquet")
+    with pytest.raises(ValueError, match="got a log with recorded propensities"): fitted(tmp_path/"known.parquet")
+    assert most_apart(in_memory, fitted(tmp_path/"known.parquet", route="within"), log) < 1e-8
 
 def test_what_sums_cannot_do_says_what_can(log, folder, tmp_path):
     for how, said in ((dict(route="dml"), "route='within', or read a sample"), (dict(learner="forest"), "learner='kernel', or read a sample")):
