@@ -23,7 +23,6 @@ from .partition_sums import (contrasts_at, Features, look_at, products_at, Readi
                                            texts_of)
 from .partitions import bring_together
 from .routes import Within
-from .rows import varying_covariates
 from .triplets import Triplets
 
 # %% ../nbs/312_datasets.ipynb #3ab0ee84
@@ -48,8 +47,9 @@ def sample_said(
     reward, # a fitted reward model
 ) -> str: # '' where its log is all that it was fitted on
     "Of what the log of a reward is a sample."
-    rows, held = (getattr(reward, "dataset_", None) or {}).get("rows", 0), len(reward.log_)
-    return f"log_ is a sample of {held:,} of {rows:,} rows" if held < rows else ""
+    known = getattr(reward, "dataset_", None)
+    if known is None or len(reward.log_) >= known["rows"]: return ""
+    return f"log_ is a sample of {len(reward.log_):,} of {known['rows']:,} rows"
 
 def share_held(
     reward, # a fitted reward model
@@ -83,6 +83,22 @@ def _opened_sample(self: OnDatasets, parts, rows):
     if parts.left:
         warnings.warn(f"left out, as neither texts nor numbers nor dates: {', '.join(parts.left)}", stacklevel=4)
 
+# %% ../nbs/312_datasets.ipynb #fba51451
+@patch
+def _same_within(self: OnDatasets, drawn, asked):
+    "Refuse covariates that were asked for and differ between draws of a query; others were none."
+    if asked is not None and drawn:
+        raise ValueError("fit_dataset holds the query fixed and nothing else, got covariates that differ between draws "
+                         f"of one query: {drawn}; name others with covariates=[...], or {_TAKE_A_SAMPLE}")
+    if not drawn: return
+    log, kept = self.log_, [c for c in self.log_.named_covariates if c not in drawn]
+    notes = f"{', '.join(drawn)}: no covariate, as it differs between draws of a query that the sample lacks.",
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore") # risks of these rows were said when they were opened
+        self.log_ = Triplets(log.frame, log.score_range, log.adaptive, kept)
+    self.log_.__dict__.update(notes=log.notes + notes)
+    warnings.warn(notes[0], stacklevel=6)
+
 # %% ../nbs/312_datasets.ipynb #0b0a74a8
 @patch
 def _opens_within(self: OnDatasets, found):
@@ -98,9 +114,6 @@ def _opens_within(self: OnDatasets, found):
 @patch
 def _compared_within(self: OnDatasets, parts, found):
     "Settle the route: within queries, or an error."
-    if drawn := varying_covariates(self.log_, np.unique(self.log_.groups, return_inverse=True)[1]):
-        raise ValueError("fit_dataset holds the query fixed and nothing else, got covariates that differ between draws "
-                         f"of one query: {drawn}; name others with covariates=[...], or {_TAKE_A_SAMPLE}")
     if not found.several or self.prompts_["prompt"].nunique() < 2:
         raise NotIdentifiedError(
             "No query of the data set met two prompts, and fit_dataset compares prompts within a query.",
@@ -173,7 +186,9 @@ def _compared_with(self: OnDatasets, texts, found):
 def _learn_sums(self: OnDatasets, run, parts, vectors):
     "Kernel and average effects from sums over the partitions."
     every, (_, texts) = list(range(parts.n)), texts_of(parts)
-    seen = added(run, look_at, every, Reading(parts, self.encoder_, vectors, 5000), "embedding")
+    how = Reading(parts, self.encoder_, vectors, 5000, tuple(self.log_.covariates))
+    seen = added(run, look_at, every, how, "embedding")
+    self._same_within([c for c, differs in zip(how.covariates, seen.drawn) if differs], parts.batches.covariates)
     self._compared_within(parts, seen.meetings)
     kernel, A = self._settled_kernel(texts, seen)
     how = Features(parts, texts, A, kernel.fx, kernel.crossed)

@@ -334,6 +334,20 @@ def test_what_sums_cannot_do_says_what_can(log, folder, tmp_path):
     drawn.to_parquet(tmp_path/"drawn.parquet")
     with pytest.raises(ValueError, match="differ between draws of one query.*'hour'"): fitted(tmp_path/"drawn.parquet", covariates=["hour"])
 
+def test_covariates_that_differ_between_draws_outside_the_sample(log, folder, in_memory, tmp_path):
+    "One query of 900 under two hours, which a sample of 300 rows lacks: refused where asked for, no covariate else, as in memory."
+    held = set(fitted(folder, sample=300).log_.frame["query_id"])
+    frame = log.scored.frame
+    hour = frame["query"].str.len() % 5
+    other = frame.index[~frame["query_id"].isin(held) & frame["query_id"].duplicated()][0]
+    frame = frame.assign(hour=hour.where(frame.index != other, 9))
+    frame.to_parquet(tmp_path/"log.parquet")
+    with pytest.raises(ValueError, match="differ between draws of one query.*'hour'"): fitted(tmp_path/"log.parquet", covariates=["hour"], sample=300)
+    assert Triplets(frame).named_covariates == []
+    with pytest.warns(UserWarning, match="hour: no covariate, as it differs between draws"): reward = fitted(tmp_path/"log.parquet", covariates=None, sample=300)
+    assert reward.log_.named_covariates == [] and "hour: no covariate" in reward.log_.notes[-1]
+    assert most_apart(in_memory, reward, log) < 1e-8
+
 
 # ---- what is left behind
 
