@@ -6,10 +6,11 @@
 __all__ = ['PIECE_ROWS', 'BATCH_ROWS', 'OWN', 'FilePiece', 'Batches', 'open_batches', 'raw_batches', 'checked_batches']
 
 # %% ../nbs/109_batches.ipynb #53086a13
-import os
+import os, posixpath, warnings
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import pandas as pd
 
@@ -30,30 +31,51 @@ def _inside(path, base):
 
 # %% ../nbs/109_batches.ipynb #e7ed0316
 def _files_of(fs, path):
-    "The parquet files that a path, a folder or a pattern means, and the folder they are below."
-    if any(mark in path for mark in "*?["):
+    "The files that a path, a folder or a pattern means, and the folder they are below."
+    patterned = any(mark in path for mark in "*?[") and not fs.exists(path) # a name may hold such marks
+    if patterned:
         before = path[: min(path.find(mark) for mark in "*?[" if mark in path)]
         found, base = fs.glob(path), before.rpartition("/")[0]
         found = [f for name in found for f in (fs.find(name) if fs.isdir(name) else [name])]
     elif fs.isdir(path): found, base = fs.find(path), path.rstrip("/")
     else: return ([path] if fs.exists(path) else []), path.rpartition("/")[0]
     hidden = lambda f: any(part.startswith((".", "_")) for part in _inside(f, base).parts)
-    return sorted(f for f in found if f.endswith(_PARQUET_ENDS) and not hidden(f)), base
+    return _parquet_alone(sorted(f for f in found if not hidden(f))), base
+
+def _parquet_alone(files):
+    "Those of the files that are parquet by their names; of others is warned."
+    kept = [f for f in files if f.lower().endswith(_PARQUET_ENDS)]
+    other = [PurePosixPath(f).name for f in files if f not in {*kept}]
+    if kept and other:
+        which = shorten(", ".join(other), 120)
+        warnings.warn(f"{len(other):,} files whose names end in none of {_PARQUET_ENDS} were left out: {which}; name "
+                      "them one by one, or with that ending, where they are of the log", stacklevel=6)
+    return kept
 
 # %% ../nbs/109_batches.ipynb #d6dfebe5
+def _names_of(source):
+    "The names of a source, one or several."
+    one = isinstance(source, (str, os.PathLike))
+    names = [source] if one else list(source) if isinstance(source, (list, tuple)) else []
+    if names and all(isinstance(name, (str, os.PathLike)) for name in names): return [os.fspath(n) for n in names]
+    got = "an empty list" if isinstance(source, (list, tuple)) and not source else f"a {type(source).__name__}"
+    do = "a log in memory is fitted with fit(log)" if hasattr(source, "columns") or hasattr(source, "frame") else (
+        "name at least one file")
+    raise TypeError(f"source must be a parquet file, a folder, a pattern or a URL, or a list of these, got {got}; {do}")
+
 def _file_system(source):
     "The file system of a source, its files, and their base."
     import fsspec
-    sources = [source] if isinstance(source, (str, os.PathLike)) else list(source)
-    names = [s if "://" in (s := os.fspath(name)) else os.path.abspath(os.path.expanduser(s)) for name in sources]
+    names = [s if "://" in s else os.path.abspath(os.path.expanduser(s)) for s in _names_of(source)]
     found = [fsspec.core.url_to_fs(name) for name in names]
+    if len({type(fs) for fs, _ in found}) > 1: raise ValueError(f"all of {names} must lie in one place, got several")
     files, bases = zip(*(_files_of(fs, path) for fs, path in found))
     for name, some, (fs, path) in zip(names, files, found):
         if some: continue
         where = PurePosixPath(path).name or path
         if fs.isdir(path): raise refusal(where, "a folder without a parquet file", _GIVE_PARQUET)
         raise FileNotFoundError(f"there must be a log at {name!r}, got no such file; check the path")
-    return found[0][0], [f for some in files for f in some], bases[0] if len(bases) == 1 else ""
+    return found[0][0], [f for some in files for f in some], posixpath.commonpath(bases)
 
 # %% ../nbs/109_batches.ipynb #e36d994d
 PIECE_ROWS, BATCH_ROWS = 500_000, 100_000 # rows of a piece, at least one row group; rows looked at together
@@ -78,11 +100,12 @@ def _footer(fs, path):
     "What a file says of itself: row groups, names of columns, our metadata."
     import pyarrow as pa, pyarrow.parquet as pq
     name = PurePosixPath(path).name
-    try:
-        with fs.open(path) as f: about = pq.ParquetFile(f)
-    except (pa.ArrowException, OSError) as e:
-        do = "copy or write the file again: it is truncated, or not parquet"
-        raise refusal(name, f"no whole parquet file ({shorten(e, 120)})", do) from None
+    with fs.open(path) as f:
+        try: about = pq.ParquetFile(f)
+        except (pa.ArrowException, OSError) as e: # of what cannot be opened or reached the system says it itself
+            if not isinstance(e, pa.ArrowException) and "thrift" not in str(e): raise
+            do = "copy or write the file again: it is truncated, or not parquet"
+            raise refusal(name, f"no whole parquet file ({shorten(e, 120)})", do) from None
     return about.metadata, about.schema_arrow.names, parquet_meta(about.schema_arrow, name)
 
 # %% ../nbs/109_batches.ipynb #4d7f8ddc
@@ -118,13 +141,21 @@ def open_batches(
     meta = metas[0] if all(m == metas[0] for m in metas) else {}
     return _settled(fs, pieces, columns, meta, dict(score_range=score_range, adaptive=adaptive, covariates=covariates))
 
+# %% ../nbs/109_batches.ipynb #f8d79144
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__" # a folder's name where the value is missing
+
+def _named_by(path):
+    "The columns that the folders of a path name, column=value; signs that a path cannot hold are written %20."
+    pairs = [part.split("=", 1) for part in path.parts[:-1] if "=" in part]
+    return {unquote(name): None if value == _NO_VALUE else unquote(value) for name, value in pairs}
+
 # %% ../nbs/109_batches.ipynb #fe6870c8
 def _footers(fs, files, base, columns):
     "Pieces of work and our own metadata of all files."
     pieces, metas, first = [], [], None
     for path in files:
         metadata, names, meta = _footer(fs, path)
-        named = dict(part.split("=", 1) for part in _inside(path, base).parts[:-1] if "=" in part)
+        named = _named_by(_inside(path, base))
         names = [*names, *named]
         _refuse_other_columns(names, first := first or names, columns, PurePosixPath(path).name)
         pieces += _pieces_of(path, metadata, named)

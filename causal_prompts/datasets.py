@@ -74,7 +74,7 @@ def warn_pooled(
 def _opened_sample(self: OnDatasets, parts, rows):
     "Open the rows that stand for the log; prompts are counted over all of it."
     batches = parts.batches
-    log = Triplets(parts.sample(rows), batches.score_range, batches.adaptive, batches.covariates)
+    log = Triplets(parts.sample(rows, self.baseline), batches.score_range, batches.adaptive, batches.covariates)
     log.__dict__.update(notes=log.notes + tuple(note for note in parts.notes if note not in log.notes))
     self.open(log, parts.prompts[["prompt_id", "prompt", "n", "mean"]])
     self.__dict__.pop("identification_", None)
@@ -133,7 +133,19 @@ def _say_route(self: OnDatasets, parts, found):
     self.why_ = f"{asked}; fitted on {parts.rows:,} rows of {found.queries:,} queries{gone}"
     if len(self.log_) < parts.rows:
         held = f"{len(self.log_):,} rows of {self.log_.frame['query_id'].nunique():,} queries"
-        self.why_ += f", while checks and held-out comparisons look at a sample, {held}"
+        rare = self.prompts_["prompt"].nunique() - self.log_.frame["prompt"].nunique()
+        without = f", without {rare:,} rare prompts" if rare else ""
+        self.why_ += f", while checks and held-out comparisons look at a sample, {held}{without}"
+
+# %% ../nbs/312_datasets.ipynb #b4746cf9
+_KEPT_AS = (None, "float16", "float32", "float64")
+
+def _refuse_sizes(vectors, **sizes):
+    "An error for a number of rows below one, or vectors that cannot be kept."
+    for name, n in sizes.items():
+        if isinstance(n, (int, np.integer)) and n > 0: continue
+        raise ValueError(f"{name} must be a whole number from 1 on, got {n!r}; leave it out for the usual")
+    if vectors not in _KEPT_AS: raise ValueError(f"vectors must be one of {_KEPT_AS}, got {vectors!r}")
 
 # %% ../nbs/312_datasets.ipynb #3b285b4f
 @patch
@@ -149,6 +161,7 @@ def fit_dataset(self: OnDatasets,
 ):
     "Fit on a log in files; `log_` is then a sample of its queries."
     self._fits_datasets()
+    _refuse_sizes(vectors, sample=sample, partition_rows=partition_rows)
     batches = open_batches(source, **how)
     before = dict(self.__dict__)
     try: return self._fit_files(batches, engine_of(engine, workers, folder), sample, folder, partition_rows, vectors)

@@ -266,12 +266,25 @@ class _Places:
     def __init__(self, frame, pieces): self.at, self.pieces = frame[["_piece", "_row"]].to_numpy(), pieces
     def __getitem__(self, i): return f"{Path(self.pieces[self.at[i, 0]].path).name}:{self.at[i, 1]}"
 
+# %% ../nbs/110_partitions.ipynb #36baf3d6
+def _queries_lacking(parts, some, rows, baseline):
+    "Keys of queries that bring prompts which some rows lack: those that may be the baseline, then the commonest."
+    about = parts.prompts.set_index("key")
+    met = parts.met[~parts.met["_prompt"].isin(some["_prompt"].unique())]
+    called = about["prompt_id"].str.contains("baseline", case=False) | (about["prompt"] == baseline)
+    called |= about["prompt"].str.contains("baseline", case=False) & ~about["prompt"].str.contains(r"\s")
+    order = pd.DataFrame(dict(called=met["_prompt"].map(called), n=met["_prompt"].map(about["n"])))
+    met = met.loc[order.sort_values(["called", "n"], ascending=False, kind="stable").index]
+    most = max(2, int(rows / 2 * some["_query"].nunique() / len(some)))
+    return met["_query"].drop_duplicates().to_numpy()[:most]
+
 # %% ../nbs/110_partitions.ipynb #3e6b37cd
 @patch
 def sample(self: Partitions,
-    rows: int = 20_000, # about; whole queries, and every prompt at least twice where it can be
+    rows: int = 20_000, # about; whole queries
+    baseline: str | None = None, # text of a prompt that must be there
 ) -> pd.DataFrame: # columns of a log
-    "Rows of the queries whose hashes are smallest."
+    "Rows of the queries whose hashes are smallest; up to half as many more for prompts that these lack."
     frames, held = [], 0
     for at in range(self.n): # in the order of the hash
         frames.append(self.frame(at))
@@ -280,8 +293,7 @@ def sample(self: Partitions,
         if held >= rows: break
     some = pd.concat(frames, ignore_index=True)
     if len(some) > rows: some = some[some["_query"] <= some["_query"].iloc[max(rows, 1) - 1]]
-    lacking = self.met[~self.met["_query"].isin(some["_query"].unique())]
-    lacking = lacking[~lacking["_prompt"].isin(some["_prompt"].unique())]["_query"].to_numpy()
+    lacking = _queries_lacking(self, some, rows, baseline)
     blocks = _block_of(lacking, self.n).astype(int)
     more = [self.frame(at)[lambda t: t["_query"].isin(lacking)] for at in np.unique(blocks)]
     return self.whole_frame(pd.concat([some, *more], ignore_index=True))

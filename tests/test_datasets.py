@@ -216,6 +216,31 @@ def test_an_error_of_a_worker_is_the_error_of_the_fit(log, tmp_path):
     frame.assign(score=frame["score"].where(frame.index != 5, 7.)).to_parquet(tmp_path/"bad.parquet")
     with pytest.raises(LogError, match="row 5, column 'score': got 7"): fitted(tmp_path/"bad.parquet", engine="dask", workers=1)
 
+def test_after_an_error_nothing_runs_on(tmp_path):
+    "A cluster that goes on would work on files that are gone."
+    class Future:
+        def __init__(self, part): self.part = part
+        def result(self): return 1 / self.part
+    class Client:
+        status, cancelled = "running", []
+        def nthreads(self): return dict(one=1)
+        def submit(self, call, part, pure): return Future(part)
+        def cancel(self, futures): self.cancelled += [f.part for f in futures]
+    engine = engine_of(Client())
+    assert isinstance(engine, DaskEngine)
+    with pytest.raises(ZeroDivisionError): list(engine.map(max, [1, 0, 2, 3, 4, 5]))
+    assert Client.cancelled == [2, 3]
+
+def test_what_is_no_engine_is_refused(folder):
+    from concurrent.futures import ThreadPoolExecutor
+    class MapAlone:
+        def map(self, function, parts, shared=None): return map(function, parts)
+    with ThreadPoolExecutor(1) as pool:
+        for engine in (pool, MapAlone(), 3, None, [1]):
+            with pytest.raises(ValueError, match="engine must be one of .* that can be entered"): fitted(folder, engine=engine)
+    for workers in (0, -1, 1.5, "two"):
+        with pytest.raises(ValueError, match="workers must be None or a whole number from 1 on"): fitted(folder, workers=workers)
+
 def test_engines_by_name():
     assert isinstance(engine_of("local"), LocalEngine) and isinstance(engine_of("dask"), DaskEngine)
     with pytest.raises(ValueError, match="engine must be one of"): engine_of("spark")
@@ -260,6 +285,65 @@ def test_bad_input_is_refused_in_the_words_of_a_log(log, tmp_path):
     (tmp_path/"torn.parquet").write_bytes((tmp_path/"bad.parquet").read_bytes()[:-100])
     with pytest.raises(LogError, match="no whole parquet file"): fitted(tmp_path/"torn.parquet")
     with pytest.raises(ValueError, match="score_range must be"): fitted(tmp_path/"bad.parquet", score_range=(1, 0))
+
+def test_arguments_that_cannot_be_meant_are_refused_with_what_can(log, folder):
+    for source, got in ((log.frame, r"got a DataFrame; a log in memory is fitted with fit\(log\)"), (log, "got a Triplets; a log in memory is fitted"),
+                        ([], "got an empty list; name at least one file"), (3, "got a int; name"), ([folder, 3], "got a list; name")):
+        with pytest.raises(TypeError, match="source must be a parquet file, .*" + got): fitted(source)
+    for how in (dict(partition_rows=0), dict(partition_rows=1e5), dict(sample=0), dict(sample="all")):
+        with pytest.raises(ValueError, match=f"{next(iter(how))} must be a whole number from 1 on"): fitted(folder, **how)
+    with pytest.raises(ValueError, match="vectors must be one of .*'float16'.*got 'banana'"): fitted(folder, vectors="banana")
+
+def test_names_that_look_like_patterns(log, tmp_path):
+    log.frame.to_parquet(tmp_path/"log[1].parquet")
+    (tmp_path/"a[1]").mkdir()
+    log.frame.to_parquet(tmp_path/"a[1]"/"x.parquet")
+    for source in (tmp_path/"log[1].parquet", tmp_path/"a[1]"): assert open_batches(source).rows == 2700
+    assert open_batches(f"{tmp_path}/a*").rows == 2700
+
+def test_which_files_are_read_and_which_are_named(log, tmp_path):
+    "Endings in any case; other files with a word; folders as Hive writes them; a list's folders below the one it shares."
+    for name, model in (("a", "gpt%204"), ("b", "__HIVE_DEFAULT_PARTITION__")):
+        (tmp_path/"run=3"/f"model={model}").mkdir(parents=True)
+        log.frame.drop(columns="repeat").to_parquet(tmp_path/"run=3"/f"model={model}"/f"{name}.PARQUET")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        batches = open_batches(tmp_path/"run=3")
+    assert [p.named for p in batches.pieces] == [dict(model=None), dict(model="gpt 4")]
+    listed = open_batches(sorted((tmp_path/"run=3").glob("*/*.PARQUET")))
+    assert [p.named for p in listed.pieces] == [dict(model=None), dict(model="gpt 4")]
+    assert [p.named for p in open_batches([next((tmp_path/"run=3").glob("*/a.PARQUET"))] * 2).pieces] == [{}, {}]
+    (tmp_path/"run=3"/"part-0001").write_bytes(b"PAR1")
+    with pytest.warns(UserWarning, match="1 files whose names end in none of .* were left out: part-0001; name them"): open_batches(tmp_path/"run=3")
+
+def test_a_file_that_cannot_be_opened_is_not_said_to_be_torn(log, folder, tmp_path, monkeypatch):
+    from fsspec.implementations.local import LocalFileSystem
+    file = next(folder.glob("*.parquet"))
+    def refuses(self, path, *args, **kwargs): raise PermissionError(13, "Permission denied", path)
+    data = file.read_bytes()
+    (tmp_path/"footer.parquet").write_bytes(data[:-60] + b"\xff" * 52 + data[-8:])
+    with pytest.raises(LogError, match="no whole parquet file"): open_batches(tmp_path/"footer.parquet")
+    monkeypatch.setattr(LocalFileSystem, "_open", refuses)
+    with pytest.raises(PermissionError): open_batches(file)
+
+def test_a_sample_of_a_log_of_many_prompts_stays_small(tmp_path):
+    "Of 2,000 rare prompts the commonest come in; the baseline, though rare and by name, does."
+    n = 4000
+    r = np.random.default_rng(0)
+    prompt = np.where(r.random(n) < .2, "a common prompt", [f"rare prompt {i}" for i in r.integers(0, 2000, n)])
+    prompt[:2] = ["the baseline", "a common prompt"]
+    frame = pd.DataFrame(dict(query=[f"question {i // 2}" for i in range(n)], prompt=prompt, score=r.random(n)))
+    frame["prompt_id"] = frame["prompt"]
+    frame.to_parquet(tmp_path/"log.parquet")
+    parts = bring_together(LocalEngine(), open_batches(tmp_path/"log.parquet", covariates=[]), tmp_path, 500)
+    some = parts.sample(200)
+    assert 200 <= len(some) <= 305 and (some["prompt"] == "the baseline").any()
+    assert (parts.sample(200, "rare prompt 7")["prompt"] == "rare prompt 7").any()
+    kept, counts = set(some["prompt"]), parts.prompts.set_index("prompt")["n"]
+    assert counts[counts == counts[counts.index.str.startswith("rare")].max()].index.isin(kept).all(), "the commonest of the rare"
+    reward = CausalReward(encoder=Ideas(), folds=0).fit_dataset(tmp_path/"log.parquet", covariates=[], sample=200)
+    assert reward.baseline_ == "the baseline" and f"{len(reward.prompts_) - reward.log_.frame['prompt'].nunique():,} rare prompts" in reward.why_
+    assert len(reward.average_effect()) == len(reward.prompts_)
 
 def test_what_shows_only_where_rows_of_a_query_meet_is_refused(log, tmp_path):
     frame = log.scored.frame
