@@ -42,6 +42,7 @@ def _files_of(fs, path):
     hidden = lambda f: any(part.startswith((".", "_")) for part in _inside(f, base).parts)
     return _parquet_alone(sorted(f for f in found if not hidden(f))), base
 
+# %% ../nbs/109_batches.ipynb #58e83114
 def _parquet_alone(files):
     "Those of the files that are parquet by their names; of others is warned."
     kept = [f for f in files if f.lower().endswith(_PARQUET_ENDS)]
@@ -63,6 +64,7 @@ def _names_of(source):
         "name at least one file")
     raise TypeError(f"source must be a parquet file, a folder, a pattern or a URL, or a list of these, got {got}; {do}")
 
+# %% ../nbs/109_batches.ipynb #5422d7a9
 def _file_system(source):
     "The file system of a source, its files, and their base."
     import fsspec

@@ -7,6 +7,7 @@ __all__ = ['MOST_COMPARED', 'OnDatasets', 'sample_said', 'share_held', 'warn_poo
 
 # %% ../nbs/312_datasets.ipynb #fab119d3
 import tempfile, warnings
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -87,17 +88,22 @@ def _opened_sample(self: OnDatasets, parts, rows):
 @patch
 def _same_within(self: OnDatasets, drawn, asked):
     "Refuse covariates that were asked for and differ between draws of a query; others were none."
-    if asked is not None and drawn:
-        raise ValueError("fit_dataset holds the query fixed and nothing else, got covariates that differ between draws "
-                         f"of one query: {drawn}; name others with covariates=[...], or {_TAKE_A_SAMPLE}")
     if not drawn: return
+    if asked is None: return self._without_covariates(drawn)
+    raise ValueError("fit_dataset holds the query fixed and nothing else, got covariates that differ between draws "
+                     f"of one query: {drawn}; name others with covariates=[...], or {_TAKE_A_SAMPLE}")
+
+# %% ../nbs/312_datasets.ipynb #3a7830a3
+@patch
+def _without_covariates(self: OnDatasets, drawn):
+    "Take back covariates that the sample alone took for such."
     log, kept = self.log_, [c for c in self.log_.named_covariates if c not in drawn]
-    notes = f"{', '.join(drawn)}: no covariate, as it differs between draws of a query that the sample lacks.",
+    note = f"{', '.join(drawn)}: no covariate, as it differs between draws of a query that the sample lacks."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore") # risks of these rows were said when they were opened
         self.log_ = Triplets(log.frame, log.score_range, log.adaptive, kept)
-    self.log_.__dict__.update(notes=log.notes + notes)
-    warnings.warn(notes[0], stacklevel=6)
+    self.log_.__dict__.update(notes=(*log.notes, note))
+    warnings.warn(note, stacklevel=7)
 
 # %% ../nbs/312_datasets.ipynb #0b0a74a8
 @patch
@@ -121,6 +127,14 @@ def _compared_within(self: OnDatasets, parts, found):
     if self.route == "auto": self._opens_within(found)
     self._say_route(parts, found)
 
+# %% ../nbs/312_datasets.ipynb #22e4d6de
+def _what_is_held(reward):
+    "Size of the sample, and how many prompts it lacks."
+    frame = reward.log_.frame
+    rare = reward.prompts_["prompt"].nunique() - frame["prompt"].nunique()
+    without = f", without {rare:,} rare prompts" if rare else ""
+    return f"{len(frame):,} rows of {frame['query_id'].nunique():,} queries{without}"
+
 # %% ../nbs/312_datasets.ipynb #4ed90a02
 @patch
 def _say_route(self: OnDatasets, parts, found):
@@ -131,11 +145,7 @@ def _say_route(self: OnDatasets, parts, found):
     self.route_, self.disbelieved_ = Within(), False
     self.dataset_ = dict(rows=parts.rows, queries=found.queries)
     self.why_ = f"{asked}; fitted on {parts.rows:,} rows of {found.queries:,} queries{gone}"
-    if len(self.log_) < parts.rows:
-        held = f"{len(self.log_):,} rows of {self.log_.frame['query_id'].nunique():,} queries"
-        rare = self.prompts_["prompt"].nunique() - self.log_.frame["prompt"].nunique()
-        without = f", without {rare:,} rare prompts" if rare else ""
-        self.why_ += f", while checks and held-out comparisons look at a sample, {held}{without}"
+    if sample_said(self): self.why_ += f", while checks and held-out comparisons look at a sample, {_what_is_held(self)}"
 
 # %% ../nbs/312_datasets.ipynb #b4746cf9
 _KEPT_AS = (None, "float16", "float32", "float64")
@@ -147,13 +157,24 @@ def _refuse_sizes(vectors, **sizes):
         raise ValueError(f"{name} must be a whole number from 1 on, got {n!r}; leave it out for the usual")
     if vectors not in _KEPT_AS: raise ValueError(f"vectors must be one of {_KEPT_AS}, got {vectors!r}")
 
+# %% ../nbs/312_datasets.ipynb #be911f04
+@contextmanager
+def _restored_on_error(reward):
+    "A fit that fails leaves the reward as it was."
+    before = dict(reward.__dict__)
+    try: yield
+    except BaseException:
+        reward.__dict__.clear()
+        reward.__dict__.update(before)
+        raise
+
 # %% ../nbs/312_datasets.ipynb #3b285b4f
 @patch
 def fit_dataset(self: OnDatasets,
     source, # a parquet file, a folder, a pattern or a URL of them, or a list of these
     engine="local", # 'local', 'dask', a Dask client, or an object with `map`
-    workers: int | None = None, # processes to start; None: as the engine does
-    sample: int = 20_000, # rows of `log_`, about: whole queries
+    workers: int | None = None, # to start; None: as the engine does
+    sample: int = 20_000, # rows of `log_`, about
     folder=None, # of temporary files, seen by all workers; None: the machine's own
     partition_rows: int = 100_000, # that a worker holds, about
     vectors: str | None = None, # 'float16', 'float32': kept so; None: as the encoder gives
@@ -162,13 +183,9 @@ def fit_dataset(self: OnDatasets,
     "Fit on a log in files; `log_` is then a sample of its queries."
     self._fits_datasets()
     _refuse_sizes(vectors, sample=sample, partition_rows=partition_rows)
-    batches = open_batches(source, **how)
-    before = dict(self.__dict__)
-    try: return self._fit_files(batches, engine_of(engine, workers, folder), sample, folder, partition_rows, vectors)
-    except BaseException:
-        self.__dict__.clear() # a fit that failed leaves what there was
-        self.__dict__.update(before)
-        raise
+    given = open_batches(source, **how), engine_of(engine, workers, folder)
+    with _restored_on_error(self): self._fit_files(*given, sample, folder, partition_rows, vectors)
+    return self
 
 # %% ../nbs/312_datasets.ipynb #d156b4bc
 @patch
@@ -179,7 +196,6 @@ def _fit_files(self: OnDatasets, batches, engine, sample, folder, partition_rows
             parts = bring_together(run, batches, place, partition_rows)
             self._opened_sample(parts, sample)
             self._learn_sums(run, parts, vectors)
-    return self
 
 # %% ../nbs/312_datasets.ipynb #dbe3fb0e
 MOST_COMPARED = 5000 # prompts whose average effects are summed together: a matrix of their number squared
@@ -194,15 +210,22 @@ def _compared_with(self: OnDatasets, texts, found):
     warnings.warn(f"average effects of {n:,} prompts are not summed over all rows (at most {MOST_COMPARED:,} are): "
                   "average_effect is that of the sample; leave out rare prompts, or log templates", stacklevel=5)
 
+# %% ../nbs/312_datasets.ipynb #2e97698d
+@patch
+def _looked_through(self: OnDatasets, run, parts, vectors, every):
+    "What a first pass sees, and whether it can be fitted."
+    how = Reading(parts, self.encoder_, vectors, 5000, tuple(self.log_.covariates))
+    seen = added(run, look_at, every, how, "embedding")
+    self._same_within([c for c, differs in zip(how.covariates, seen.drawn) if differs], parts.batches.covariates)
+    self._compared_within(parts, seen.meetings)
+    return seen
+
 # %% ../nbs/312_datasets.ipynb #33af4a20
 @patch
 def _learn_sums(self: OnDatasets, run, parts, vectors):
     "Kernel and average effects from sums over the partitions."
     every, (_, texts) = list(range(parts.n)), texts_of(parts)
-    how = Reading(parts, self.encoder_, vectors, 5000, tuple(self.log_.covariates))
-    seen = added(run, look_at, every, how, "embedding")
-    self._same_within([c for c, differs in zip(how.covariates, seen.drawn) if differs], parts.batches.covariates)
-    self._compared_within(parts, seen.meetings)
+    seen = self._looked_through(run, parts, vectors, every)
     kernel, A = self._settled_kernel(texts, seen)
     how = Features(parts, texts, A, kernel.fx, kernel.crossed)
     products = added(run, products_at, every, how, "cross products")
@@ -230,6 +253,7 @@ def _warn_of_sample(self: OnDatasets, what):
     warnings.warn(f"{what} are over {len(self.log_):,} rows, the sample that a fit on files keeps as its log, of "
                   f"{self.dataset_['rows']:,}", stacklevel=3)
 
+# %% ../nbs/312_datasets.ipynb #a8c31874
 @patch
 def average_effect(
     self: OnDatasets, prompts=None, # texts; None: the prompts of the log
@@ -253,6 +277,7 @@ def part_effects(
     self._warn_of_sample("effects of parts")
     return super(OnDatasets, self).part_effects(by, alpha)
 
+# %% ../nbs/312_datasets.ipynb #306e6151
 @patch
 def interactions(
     self: OnDatasets, alpha: float = .05, # 1 - coverage

@@ -114,6 +114,11 @@ def _maps_parts(engine):
     if not (hasattr(engine, "map") and hasattr(engine, "__enter__")): return False
     return "shared" in inspect.signature(engine.map).parameters
 
+def _refuse_workers(workers):
+    "An error for a number of processes that cannot be started."
+    if workers is None or isinstance(workers, int) and workers > 0: return
+    raise ValueError(f"workers must be None or a whole number from 1 on, got {workers!r}; leave it out for the usual")
+
 # %% ../nbs/009_engines.ipynb #d52ec16c
 ENGINES = dict(local=LocalEngine, dask=DaskEngine)
 
@@ -123,8 +128,7 @@ def engine_of(
     folder=None, # that every worker sees
 ):
     "The engine that is meant."
-    if workers is not None and not (isinstance(workers, int) and workers > 0):
-        raise ValueError(f"workers must be None or a whole number from 1 on, got {workers!r}")
+    _refuse_workers(workers)
     if hasattr(engine, "submit") and hasattr(engine, "nthreads"): return DaskEngine(client=engine, folder=folder)
     if _maps_parts(engine): return engine
     if not isinstance(engine, str) or engine not in ENGINES:

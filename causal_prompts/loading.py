@@ -33,6 +33,7 @@ def _restore_dataset(reward, prompts, effects, rows, queries):
     must_fit(set(reward.log_.prompts["prompt"]) <= set(reward.prompts_["prompt"]), "the table of prompts")
     if effects is not None: reward.logged_ = _restored_effects(effects, reward.baseline_)
 
+# %% ../nbs/411_loading.ipynb #0ceedca2
 def _restored_effects(effects, baseline):
     "Average effects over all rows."
     arrays = {name: np.asarray(value) for name, value in effects.items() if name not in ("prompts", "base")}

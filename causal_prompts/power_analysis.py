@@ -33,6 +33,11 @@ def _design_rows(log):
     y, groups = frame["score"].to_numpy(float), pd.factorize(log.scored.groups)[0]
     return Rows([], list(prompts), None, None, q, p, y, groups, cluster, np.ones(len(y)), np.zeros(len(y), int), route)
 
+# %% ../nbs/512_power_analysis.ipynb #7957056b
+def _held(log_or_reward):
+    "Share of the queries that average effects rest on which its log holds."
+    return 1. if getattr(log_or_reward, "logged_", None) is None else share_held(log_or_reward)
+
 # %% ../nbs/512_power_analysis.ipynb #3dd670c0
 def _scatter(log_or_reward, baseline, most=2e7):
     "(rows, residual scores, index of the baseline, share of the queries used) of a log or of a fitted reward."
@@ -42,8 +47,7 @@ def _scatter(log_or_reward, baseline, most=2e7):
     else:
         left = residuals(log_or_reward, components=1)
         rows, y, baseline = left.rows, left.y, baseline or log_or_reward.baseline_
-    n, kept, size = rows.cluster.max() + 1, 1., len(y) * min(len(rows.prompts), 300)
-    if getattr(log_or_reward, "logged_", None) is not None: kept = share_held(log_or_reward)
+    n, kept, size = rows.cluster.max() + 1, _held(log_or_reward), len(y) * min(len(rows.prompts), 300)
     if size > most:
         keep = np.isin(rows.cluster, rng(0, "power").permutation(n)[: int(n * most / size)])
         rows, y, kept = rows_kept(rows, keep), y[keep], kept * keep.mean()
@@ -130,16 +134,16 @@ def power(
     log = _log_asked(log_or_reward, alpha, power)
     table, how = _visible_effects(log_or_reward, alpha, power, baseline)
     facts = _power_facts(table, float(np.ptp(log.score_range))) | how
-    found = _power_finding(facts, table, caution, stop)
-    return replace(found, reading=found.reading + _sample_judged(log_or_reward))
+    return _with_sample(_power_finding(facts, table, caution, stop), log_or_reward)
 
 # %% ../nbs/512_power_analysis.ipynb #88e91274
-def _sample_judged(log_or_reward):
-    "A sentence where the log is a sample of what was fitted on."
+def _with_sample(found, log_or_reward):
+    "The finding, with a sentence where the log is a sample of what was fitted on."
     said = "" if isinstance(log_or_reward, Triplets) else sample_said(log_or_reward)
-    if not said: return ""
-    if log_or_reward.logged_ is None: return f" This is of the sample: {said}."
-    return f" This is for all rows, which average_effect rests on, scaled up from the sample: {said}."
+    if not said: return found
+    of_all = "This is for all rows, which average_effect rests on, scaled up from the sample"
+    if log_or_reward.logged_ is None: of_all = "This is of the sample"
+    return replace(found, reading=f"{found.reading} {of_all}: {said}.")
 
 # %% ../nbs/512_power_analysis.ipynb #8c3c9cdd
 def _visible_effects(log_or_reward, alpha, power, baseline):
