@@ -166,11 +166,18 @@ class __Identified(_Reward):
 
 class _OnDatasets:
     'A reward that can be fitted on a log in files.'
+    def average_effect(self, prompts = ..., by: str | None = ..., alpha: float = ...) -> _pd.DataFrame:
+        'Average gain of each prompt over the baseline; by level it is that of the sample.'
     def beyond_log(self) -> dict:
         'What a file must hold beside the log.'
+    dataset_: dict | None
     def fit_dataset(self, source, engine = ..., workers: int | None = ..., sample: int = ..., folder = ..., partition_rows: int = ..., vectors: str | None = ..., **how) -> Any:
         'Fit on a log in files; `log_` is then a sample of its queries.'
+    def interactions(self, alpha: float = ...) -> _pd.DataFrame:
+        'What two parts bring together beyond the sum of both; on files that of the sample.'
     logged_: Any
+    def part_effects(self, by: str | None = ..., alpha: float = ...) -> _pd.DataFrame:
+        'Average effect of each part of the prompts, the other parts held fixed; on files that of the sample.'
 
 
 class Finding:

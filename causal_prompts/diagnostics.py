@@ -19,6 +19,7 @@ from . import checks
 from ._entered import ENTERED
 from .checks import NEEDS
 from .core import as_markdown, Finding, NotIdentifiedError, progress, VERDICTS
+from .datasets import sample_said
 from .forms import require_columns
 from .routes import Route
 from .triplets import Triplets
@@ -106,7 +107,8 @@ def _refuse_unfit(reward, fresh):
 def _about_model(reward) -> str: # size of the log, model, route
     log, route = reward.log_, Route.declared_by(reward)
     about = f"{len(log):,} rows, {len(log.queries):,} queries, {len(log.prompts):,} prompts; model: {reward.name}"
-    return about if route == reward.name else f"{about}, route: {route}"
+    if route != reward.name: about += f", route: {route}"
+    return f"{about}; {said}" if (said := sample_said(reward)) else about
 
 # %% ../nbs/890_diagnostics.ipynb #335264d3
 def _worst_first(findings: dict) -> dict: # name of the check -> Finding

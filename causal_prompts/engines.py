@@ -6,7 +6,7 @@
 __all__ = ['ENGINES', 'TASKS', 'LocalEngine', 'DaskEngine', 'engine_of', 'added']
 
 # %% ../nbs/009_engines.ipynb #311b60c3
-import os, pickle, tempfile
+import inspect, os, pickle, tempfile
 from collections import deque
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -98,12 +98,26 @@ def map(self: DaskEngine,
     shared=None, # handed to each call
 ): # yields the results, in the order of the parts
     "The function over the parts."
-    waiting, ahead = deque(), 2 * max(len(self.client.nthreads()), 1)
+    client, waiting, ahead = self.client, deque(), 2 * max(len(self.client.nthreads()), 1)
     with _with_file(function, shared, self.folder) as call:
-        for part in parts:
-            waiting.append(self.client.submit(call, part, pure=False))
-            if len(waiting) > ahead: yield waiting.popleft().result()
-        while waiting: yield waiting.popleft().result()
+        try:
+            for part in parts:
+                waiting.append(client.submit(call, part, pure=False))
+                if len(waiting) > ahead: yield waiting.popleft().result()
+            while waiting: yield waiting.popleft().result()
+        finally: # after an error nothing is to run on: its files are about to go
+            if waiting and client.status == "running": client.cancel(list(waiting))
+
+# %% ../nbs/009_engines.ipynb #94ea1a8b
+def _maps_parts(engine):
+    "Whether it can be entered and has a `map` of ours, which hands on what all parts share."
+    if not (hasattr(engine, "map") and hasattr(engine, "__enter__")): return False
+    return "shared" in inspect.signature(engine.map).parameters
+
+def _refuse_workers(workers):
+    "An error for a number of processes that cannot be started."
+    if workers is None or isinstance(workers, int) and workers > 0: return
+    raise ValueError(f"workers must be None or a whole number from 1 on, got {workers!r}; leave it out for the usual")
 
 # %% ../nbs/009_engines.ipynb #d52ec16c
 ENGINES = dict(local=LocalEngine, dask=DaskEngine)
@@ -114,11 +128,13 @@ def engine_of(
     folder=None, # that every worker sees
 ):
     "The engine that is meant."
-    if hasattr(engine, "submit"): return DaskEngine(client=engine, folder=folder)
-    if hasattr(engine, "map"): return engine
-    if engine not in ENGINES:
+    _refuse_workers(workers)
+    if hasattr(engine, "submit") and hasattr(engine, "nthreads"): return DaskEngine(client=engine, folder=folder)
+    if _maps_parts(engine): return engine
+    if not isinstance(engine, str) or engine not in ENGINES:
         raise ValueError(f"engine must be one of {tuple(ENGINES)}, a Dask client, or an object with "
-                         f"map(function, parts, shared), got {engine!r}")
+                         "map(function, parts, shared) that can be entered (`with engine as run`), "
+                         f"got {engine!r}; take engine='local' with workers= for processes of this machine")
     return LocalEngine(workers or 1, folder) if engine == "local" else DaskEngine(workers, folder=folder)
 
 # %% ../nbs/009_engines.ipynb #6d9c4e28

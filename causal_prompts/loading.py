@@ -18,23 +18,32 @@ from .routes import Route
 from .support import Support
 from .embeddings import TextEncoder
 from .core import as_texts
+from .saving import finite_numbers
 from .saving import must_fit
 from .saving import read_archive
 from .spaces import space_from_state
 from .saving import why_unreadable
 
 # %% ../nbs/411_loading.ipynb #20fb304f
-def _restore_dataset(reward, prompts, effects):
+def _restore_dataset(reward, prompts, effects, rows, queries):
     "Take back what is known of all rows of a data set."
+    held = len(reward.log_), reward.log_.frame["query_id"].nunique()
+    must_fit(finite_numbers([rows, queries], whole=True) and held <= (rows, queries), "the size of the data set")
+    reward.prompts_, reward.dataset_ = pd.DataFrame(prompts), dict(rows=rows, queries=queries)
+    must_fit(set(reward.log_.prompts["prompt"]) <= set(reward.prompts_["prompt"]), "the table of prompts")
+    if effects is not None: reward.logged_ = _restored_effects(effects, reward.baseline_)
+
+# %% ../nbs/411_loading.ipynb #0ceedca2
+def _restored_effects(effects, baseline):
+    "Average effects over all rows."
     arrays = {name: np.asarray(value) for name, value in effects.items() if name not in ("prompts", "base")}
-    reward.prompts_, found = pd.DataFrame(prompts), LoggedEffects(effects["prompts"], effects["base"], **arrays)
+    found = LoggedEffects(effects["prompts"], effects["base"], **arrays)
     cols, n = found.cols, len(found.prompts)
     fit = [v.shape for v in (found.beta, found.se, found.df)] == [found.cols.shape] * 3
     fit = fit and len(found.n) == len(found.linked) == n
     must_fit(fit and all(0 <= i < n for i in [found.base, *cols.tolist()]), "an array of the logged effects")
-    must_fit(found.prompts[found.base] == reward.baseline_, "the baseline of the logged effects")
-    must_fit(set(reward.log_.prompts["prompt"]) <= set(reward.prompts_["prompt"]), "the table of prompts")
-    reward.logged_ = found
+    must_fit(found.prompts[found.base] == baseline, "the baseline of the logged effects")
+    return found
 
 # %% ../nbs/411_loading.ipynb #2839ecf2
 def _restored(tree, log, encoder):

@@ -86,12 +86,20 @@ class Seen(Additive):
     "What the first pass saw."
     meetings: Meetings; sample: TextSample
     bytes: int # of vectors
+    drawn: np.ndarray # of each covariate: in how many partitions it differs between draws of a query
 
 @dataclass(frozen=True)
 class Reading:
     "What the first pass needs beside the partition."
     parts: Partitions; encoder: object
     dtype: str | None; most: int # of the vectors kept, None: as they come; texts in the sample
+    covariates: tuple = () # names
+
+# %% ../nbs/311_partition_sums.ipynb #2248b263
+def _drawn_covariates(frame, names):
+    "Of each covariate 1 where it differs between draws of one query, else 0."
+    by = frame.groupby(unit_codes(frame))
+    return np.array([int((by[name].nunique(dropna=False) > 1).any()) for name in names], int)
 
 # %% ../nbs/311_partition_sums.ipynb #4274748f
 def look_at(
@@ -100,7 +108,7 @@ def look_at(
 ) -> Seen:
     "Check a partition, code its rows, embed its queries."
     parts = how.parts
-    frame = parts.frame(at, ["query", "score"])
+    frame = parts.frame(at, ["query", "score", *how.covariates])
     parts.check(frame)
     *numbers, queries = _coded_rows(parts, frame)
     path = _file(parts, "rows", at)
@@ -110,7 +118,8 @@ def look_at(
     E = np.zeros((0, 0)) if not queries else np.asarray(how.encoder.encode(queries, role="query"), how.dtype)
     if hasattr(how.encoder, "forget"): how.encoder.forget() # else its memory would grow with the log
     _save(_file(parts, "vectors", at), E)
-    return Seen(count_meetings(rows_at(parts, at, texts_of(parts)[1])[0]), _text_sample(queries, E, how.most), E.nbytes)
+    met, some = count_meetings(rows_at(parts, at, texts_of(parts)[1])[0]), _text_sample(queries, E, how.most)
+    return Seen(met, some, E.nbytes, _drawn_covariates(frame, how.covariates))
 
 # %% ../nbs/311_partition_sums.ipynb #0399c850
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@
 __all__ = ['keys_of', 'Written', 'write_piece', 'Partitions', 'bring_together']
 
 # %% ../nbs/110_partitions.ipynb #7e8d628d
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from .batches import Batches, FilePiece, checked_batches
+from .batches import Batches, checked_batches, FilePiece, OWN
 from .columns import NAMES, Problems, level_codes, numbered_draws, one_text_an_id, row_codes, unit_codes
 from .core import NotIdentifiedError, progress
+from .plots import shorten
+from .sources import refusal
 
 # %% ../nbs/110_partitions.ipynb #e3de4169
 def keys_of(
@@ -29,6 +32,7 @@ def keys_of(
 class Written:
     "What one piece of the log left behind."
     file: str # rows in the order of their query's hash, one block a partition
+    source: str # the file that the rows come from, with its folder
     rows: int; dropped: int # scored rows, rows without a score
     prompts: pd.DataFrame # key, prompt_id, prompt, row where it first stood, n and sum of its scores
     met: pd.DataFrame # key of each prompt, of the two queries of the smallest hash that met it
@@ -63,20 +67,27 @@ def _block_of(keys, n):
     "The partition of each key, of n: a range of the hash."
     return ((keys >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)
 
+# %% ../nbs/110_partitions.ipynb #7c782cdc
+def _with_long_texts(schema):
+    "The schema with texts whose bytes are counted in 64 bits: those of a piece may come to more than 2 GB."
+    import pyarrow as pa
+    kind = lambda k: pa.large_string() if pa.types.is_string(k) else k
+    return pa.schema([(f.name, kind(f.type)) for f in schema])
+
 # %% ../nbs/110_partitions.ipynb #70066ed7
 def _write_blocks(frame, n, path):
     "Rows in the order of their hash, a block a partition; their schema."
     import pyarrow as pa
     keys = frame["_query"].to_numpy()
     table = pa.Table.from_pandas(frame.take(np.argsort(keys, kind="stable")), preserve_index=False)
-    table = table.replace_schema_metadata(None).combine_chunks()
+    table = table.cast(_with_long_texts(table.schema)).combine_chunks() # one chunk, whatever its size
     ends = np.cumsum(np.bincount(_block_of(keys, n).astype(int), minlength=n))
     with pa.OSFile(str(path), "wb") as sink:
         with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as out:
             for start, end in zip([0, *ends[:-1]], ends):
-                block = table.slice(start, end - start)
-                some = block.to_batches() if len(block) else pa.RecordBatch.from_pylist([], table.schema)
-                out.write_batch(some[0] if len(block) else some)
+                block = table.slice(start, end - start).to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
+                if block[0].num_rows != end - start: raise ValueError("a partition must be one block, got several")
+                out.write_batch(block[0])
     return table.schema
 
 # %% ../nbs/110_partitions.ipynb #46a6a0c0
@@ -93,7 +104,8 @@ def write_piece(
     schema = _write_blocks(frame, n, part)
     part.replace(path) # a worker that is killed leaves no half file under the name
     dropped, met = sum(rows for *_, rows in told) - len(frame), _two_queries(frame[["_prompt", "_query"]])
-    return Written(str(path), len(frame), dropped, prompts, met, schema, *_said_of(told))
+    name = "/".join(Path(piece.path).parts[-2:])
+    return Written(str(path), name, len(frame), dropped, prompts, met, schema, *_said_of(told))
 
 # %% ../nbs/110_partitions.ipynb #1a8bd302
 def _said_of(told):
@@ -127,7 +139,7 @@ def _joined_prompts(written, batches):
 
 # %% ../nbs/110_partitions.ipynb #63f64627
 def _joined_columns(written):
-    "The columns that every piece holds, and a kind that serves all."
+    "Columns, and a kind of each that serves all pieces that hold it."
     import pyarrow as pa
     kinds, numbers = {}, lambda k: pa.types.is_integer(k) or pa.types.is_floating(k) or pa.types.is_boolean(k)
     for w in written:
@@ -135,8 +147,19 @@ def _joined_columns(written):
     def serves(found):
         found = [k for k in found if not pa.types.is_null(k)]
         if len(set(found)) == 1: return found[0]
-        return pa.float64() if all(map(numbers, found)) else pa.string()
-    return {name: serves(found) for name, found in kinds.items() if len(found) == len(written)}
+        return pa.float64() if all(map(numbers, found)) else pa.large_string()
+    return {name: serves(found) for name, found in kinds.items()}
+
+# %% ../nbs/110_partitions.ipynb #4762a1fc
+def _lacking(written, columns, batches):
+    "Column -> the files that lack it; refused where it is one of the log's own, or named as a covariate."
+    lacking = {c: {w.source for w in written if c not in w.schema.names} for c in columns}
+    if any(w.drawn for w in written): lacking["repeat"] = {w.source for w in written if not w.drawn}
+    lacking = {c: sorted(files) for c, files in lacking.items() if files}
+    for column in [c for c in lacking if c in (*OWN, *(batches.covariates or []))]:
+        got = f"none in {shorten(', '.join(lacking[column]), 120)}, where other files have it"
+        raise refusal(batches.where, got, "give it to all files, or leave it out of all", column=column)
+    return lacking
 
 # %% ../nbs/110_partitions.ipynb #f306794e
 def bring_together(
@@ -154,13 +177,25 @@ def bring_together(
     raise NotIdentifiedError(f"All {batches.rows:,} scores are missing, so nothing is known of any prompt.",
                              "seeing which prompts were tried on which queries, and which calls failed.")
 
+# %% ../nbs/110_partitions.ipynb #795b7f35
+def _notes_of(written):
+    "What was put right in all pieces; notes that differ in their first number alone become one."
+    counts = {}
+    for note in (note for w in written for note in w.notes):
+        number, after = re.match(r"([\d,]*)(.*)", note, re.DOTALL).groups()
+        counts[after] = counts.get(after, 0) + int(number.replace(",", "") or 0)
+    return tuple(f"{number:,}{after}" if number else after for after, number in counts.items())
+
 # %% ../nbs/110_partitions.ipynb #ca541b88
 def _whole(written, n, batches):
     "What the pieces that were written make together."
     left = {name: kind for w in written for name, kind in w.left.items()}
     columns = {c: kind for c, kind in _joined_columns(written).items() if c not in left}
+    lacking = _lacking(written, columns, batches)
+    columns = {c: kind for c, kind in columns.items() if c not in lacking}
     rows, met = sum(w.rows for w in written), _two_queries(pd.concat([w.met for w in written]))
-    notes = tuple(dict.fromkeys(note for w in written for note in w.notes))
+    notes = _notes_of(written) + tuple(f"Column {c!r} was left out, as {shorten(', '.join(files), 80)} "
+                                       f"{'lacks' if len(files) == 1 else 'lack'} it." for c, files in lacking.items())
     return Partitions([w.file for w in written], n, _joined_prompts(written, batches), met, rows, batches.rows - rows,
                       columns, any(w.drawn for w in written), batches, notes, left)
 
@@ -231,12 +266,25 @@ class _Places:
     def __init__(self, frame, pieces): self.at, self.pieces = frame[["_piece", "_row"]].to_numpy(), pieces
     def __getitem__(self, i): return f"{Path(self.pieces[self.at[i, 0]].path).name}:{self.at[i, 1]}"
 
+# %% ../nbs/110_partitions.ipynb #36baf3d6
+def _queries_lacking(parts, some, rows, baseline):
+    "Keys of queries that bring prompts which some rows lack: those that may be the baseline, then the commonest."
+    about = parts.prompts.set_index("key")
+    met = parts.met[~parts.met["_prompt"].isin(some["_prompt"].unique())]
+    called = about["prompt_id"].str.contains("baseline", case=False) | (about["prompt"] == baseline)
+    called |= about["prompt"].str.contains("baseline", case=False) & ~about["prompt"].str.contains(r"\s")
+    order = pd.DataFrame(dict(called=met["_prompt"].map(called), n=met["_prompt"].map(about["n"])))
+    met = met.loc[order.sort_values(["called", "n"], ascending=False, kind="stable").index]
+    most = max(2, int(rows / 2 * some["_query"].nunique() / len(some)))
+    return met["_query"].drop_duplicates().to_numpy()[:most]
+
 # %% ../nbs/110_partitions.ipynb #3e6b37cd
 @patch
 def sample(self: Partitions,
-    rows: int = 20_000, # about; whole queries, and every prompt at least twice where it can be
+    rows: int = 20_000, # about; whole queries
+    baseline: str | None = None, # text of a prompt that must be there
 ) -> pd.DataFrame: # columns of a log
-    "Rows of the queries whose hashes are smallest."
+    "Rows of the queries whose hashes are smallest; up to half as many more for prompts that these lack."
     frames, held = [], 0
     for at in range(self.n): # in the order of the hash
         frames.append(self.frame(at))
@@ -245,8 +293,7 @@ def sample(self: Partitions,
         if held >= rows: break
     some = pd.concat(frames, ignore_index=True)
     if len(some) > rows: some = some[some["_query"] <= some["_query"].iloc[max(rows, 1) - 1]]
-    lacking = self.met[~self.met["_query"].isin(some["_query"].unique())]
-    lacking = lacking[~lacking["_prompt"].isin(some["_prompt"].unique())]["_query"].to_numpy()
+    lacking = _queries_lacking(self, some, rows, baseline)
     blocks = _block_of(lacking, self.n).astype(int)
     more = [self.frame(at)[lambda t: t["_query"].isin(lacking)] for at in np.unique(blocks)]
     return self.whole_frame(pd.concat([some, *more], ignore_index=True))

@@ -6,12 +6,15 @@
 __all__ = ['power']
 
 # %% ../nbs/512_power_analysis.ipynb #ee8fae71
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from .checks import check, thresholds
 from .core import one_thread, Finding, NotIdentifiedError, rng
+from .datasets import sample_said, share_held
 from .inference import queries_met, reachable_prompts
 from .residuals import residuals
 from .routes import Route, Weighted, Within
@@ -29,6 +32,11 @@ def _design_rows(log):
     y, groups = frame["score"].to_numpy(float), pd.factorize(log.scored.groups)[0]
     return Rows([], list(prompts), None, None, q, p, y, groups, cluster, np.ones(len(y)), np.zeros(len(y), int), route)
 
+# %% ../nbs/512_power_analysis.ipynb #7957056b
+def _held(log_or_reward):
+    "Share of the queries that average effects rest on which its log holds."
+    return 1. if getattr(log_or_reward, "logged_", None) is None else share_held(log_or_reward)
+
 # %% ../nbs/512_power_analysis.ipynb #3dd670c0
 def _scatter(log_or_reward, baseline, most=2e7):
     "(rows, residual scores, index of the baseline, share of the queries used) of a log or of a fitted reward."
@@ -38,10 +46,10 @@ def _scatter(log_or_reward, baseline, most=2e7):
     else:
         left = residuals(log_or_reward, components=1)
         rows, y, baseline = left.rows, left.y, baseline or log_or_reward.baseline_
-    n, kept, size = rows.cluster.max() + 1, 1., len(y) * min(len(rows.prompts), 300)
+    n, kept, size = rows.cluster.max() + 1, _held(log_or_reward), len(y) * min(len(rows.prompts), 300)
     if size > most:
         keep = np.isin(rows.cluster, rng(0, "power").permutation(n)[: int(n * most / size)])
-        rows, y, kept = rows_kept(rows, keep), y[keep], keep.mean()
+        rows, y, kept = rows_kept(rows, keep), y[keep], kept * keep.mean()
     count = dict(zip(rows.prompts, np.bincount(rows.p, minlength=len(rows.prompts))))
     return rows, y, rows.prompts.index(baseline if count.get(baseline) else max(count, key=count.get)), kept
 
@@ -125,7 +133,16 @@ def power(
     log = _log_asked(log_or_reward, alpha, power)
     table, how = _visible_effects(log_or_reward, alpha, power, baseline)
     facts = _power_facts(table, float(np.ptp(log.score_range))) | how
-    return _power_finding(facts, table, caution, stop)
+    return _with_sample(_power_finding(facts, table, caution, stop), log_or_reward)
+
+# %% ../nbs/512_power_analysis.ipynb #88e91274
+def _with_sample(found, log_or_reward):
+    "The finding, with a sentence where the log is a sample of what was fitted on."
+    said = "" if isinstance(log_or_reward, Triplets) else sample_said(log_or_reward)
+    if not said: return found
+    of_all = "This is for all rows, which average_effect rests on, scaled up from the sample"
+    if log_or_reward.logged_ is None: of_all = "This is of the sample"
+    return replace(found, reading=f"{found.reading} {of_all}: {said}.")
 
 # %% ../nbs/512_power_analysis.ipynb #8c3c9cdd
 def _visible_effects(log_or_reward, alpha, power, baseline):

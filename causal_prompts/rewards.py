@@ -144,7 +144,7 @@ def open(
     _refuse_unready(self)
     self.log_, self.prompts_ = log.scored, log.scored.prompts if prompts is None else prompts
     if self.route_ is not None: Route.declared_by(self) # a slip in its name is said here, where it is made
-    for old in ("names_", "_left", "parts_", "logged_"): self.__dict__.pop(old, None)
+    for old in ("names_", "_left", "parts_", "logged_", "dataset_"): self.__dict__.pop(old, None)
     self.encoder_ = TextEncoder() if self.encoder is None else self.encoder
     self.baseline_ = _settled_baseline(self.prompts_, self.baseline)
     _warn_texts(self.log_, self.baseline_)

@@ -5,15 +5,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import NotFittedError
 
 from causal_prompts import CausalReward, Triplets, World
 from causal_prompts.batches import open_batches
 from causal_prompts.contrast_sums import count_meetings, logged_effects
 from causal_prompts.core import LogError, NotIdentifiedError
+from causal_prompts.diagnostics import checkup
 from causal_prompts.engines import DaskEngine, LocalEngine, engine_of
 from causal_prompts.inference import contrasts
 from causal_prompts.loading import load_reward
-from causal_prompts.partitions import bring_together
+from causal_prompts.partitions import _write_blocks, bring_together
+from causal_prompts.power_analysis import power
 from causal_prompts.routes import Within
 from causal_prompts.rows import rows_kept
 from fakes import Ideas
@@ -39,7 +42,7 @@ def folder(log, tmp_path_factory):
     for i, rows in enumerate(np.array_split(np.arange(len(log)), 3)): log.frame.iloc[rows].to_parquet(folder/f"{i}.parquet", row_group_size=300)
     return folder
 
-def fitted(source, **how): return CausalReward(encoder=Ideas(), folds=0).fit_dataset(source, **dict(covariates=[]) | how)
+def fitted(source, route="auto", **how): return CausalReward(route=route, encoder=Ideas(), folds=0).fit_dataset(source, **dict(covariates=[]) | how)
 
 def most_apart(a, b, log):
     "The largest difference of effects, their intervals, average effects with errors."
@@ -119,12 +122,58 @@ def test_a_saved_reward_keeps_the_effects_of_all_rows(log, folder, tmp_path):
     reward.save(tmp_path/"reward.zip")
     assert most_apart(load_reward(tmp_path/"reward.zip", encoder=Ideas()), reward, log) < 1e-12
 
+def test_what_rests_on_the_sample_says_so(log, folder, tmp_path):
+    "In the headline of a checkup, in power and in effects of parts; and nothing is said where the sample is the log."
+    reward, whole = fitted(folder, sample=300), fitted(folder)
+    held, rows = len(reward.log_), len(log.scored)
+    assert reward.dataset_ == dict(rows=rows, queries=900) == whole.dataset_
+    reward.save(tmp_path/"reward.zip")
+    loaded = load_reward(tmp_path/"reward.zip", encoder=Ideas())
+    assert loaded.dataset_ == reward.dataset_
+    for each in (reward, loaded): assert f"log_ is a sample of {held} of {rows:,} rows" in checkup(each, only="power").summary.reading
+    assert "sample" not in checkup(whole, only="power").summary.reading
+    found, of_all = power(reward), power(whole)
+    assert "for all rows, which average_effect rests on" in found.reading and "sample" not in of_all.reading
+    assert abs(found.facts["queries"] / of_all.facts["queries"] - 1) < .25 and abs(found.facts["corrected"] / of_all.facts["corrected"] - 1) < .35
+    for ask in (lambda r: r.part_effects(), lambda r: r.interactions()):
+        with pytest.warns(UserWarning, match=f"parts are over {held} rows, the sample"): ask(reward)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole.part_effects(), whole.interactions(), whole.average_effect(), reward.average_effect()
+    assert reward.fit(log).dataset_ is None and "sample" not in checkup(reward, only="power").summary.reading
+
+def test_a_fit_that_fails_leaves_the_reward_as_it_was(log, folder, tmp_path):
+    reward = CausalReward(encoder=Ideas(), folds=0).fit(log)
+    before = dict(vars(reward))
+    single = log.scored.frame.drop_duplicates("query_id")
+    single.to_parquet(tmp_path/"single.parquet")
+    with pytest.raises(NotIdentifiedError): reward.fit_dataset(tmp_path/"single.parquet", covariates=[])
+    assert vars(reward).keys() == before.keys() and all(vars(reward)[k] is v for k, v in before.items())
+    new = CausalReward(encoder=Ideas(), folds=0)
+    with pytest.raises(NotIdentifiedError): new.fit_dataset(tmp_path/"single.parquet", covariates=[])
+    with pytest.raises(NotFittedError): new.average_effect()
+
+def test_prompts_that_the_sample_lacks_are_kept_in_a_file(log, folder, tmp_path, monkeypatch):
+    "Also where no average effect was summed over all rows."
+    from causal_prompts import datasets
+    monkeypatch.setattr(datasets, "MOST_COMPARED", 10)
+    with pytest.warns(UserWarning, match="not summed over all rows"): reward = fitted(folder, sample=300)
+    reward.save(tmp_path/"reward.zip")
+    loaded = load_reward(tmp_path/"reward.zip", encoder=Ideas())
+    assert loaded.logged_ is None and loaded.prompts_["n"].sum() == len(log.scored)
+    pd.testing.assert_frame_equal(loaded.prompts_.reset_index(drop=True), reward.prompts_.reset_index(drop=True))
+    with pytest.warns(UserWarning, match="averages are over .* rows, the sample"): loaded.average_effect()
+
 def test_averages_by_level_say_that_they_are_of_the_sample(log, tmp_path):
     frame = log.scored.frame.assign(kind=lambda t: np.where(t["query"].str.len() > t["query"].str.len().median(), "long", "short"))
     frame.to_parquet(tmp_path/"log.parquet")
     reward = fitted(tmp_path/"log.parquet", covariates=["kind"], sample=600)
     with pytest.warns(UserWarning, match=f"averages by 'kind' are over {len(reward.log_):,} rows, the sample"): table = reward.average_effect(by="kind")
     assert set(table["kind"]) == {"long", "short"}
+    whole = fitted(tmp_path/"log.parquet", covariates=["kind"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole.average_effect(by="kind")
 
 def test_more_prompts_than_can_be_compared_at_once_leave_the_fit_as_it_is(log, folder, in_memory, monkeypatch):
     from causal_prompts import datasets
@@ -166,6 +215,31 @@ def test_an_error_of_a_worker_is_the_error_of_the_fit(log, tmp_path):
     frame = log.scored.frame
     frame.assign(score=frame["score"].where(frame.index != 5, 7.)).to_parquet(tmp_path/"bad.parquet")
     with pytest.raises(LogError, match="row 5, column 'score': got 7"): fitted(tmp_path/"bad.parquet", engine="dask", workers=1)
+
+def test_after_an_error_nothing_runs_on(tmp_path):
+    "A cluster that goes on would work on files that are gone."
+    class Future:
+        def __init__(self, part): self.part = part
+        def result(self): return 1 / self.part
+    class Client:
+        status, cancelled = "running", []
+        def nthreads(self): return dict(one=1)
+        def submit(self, call, part, pure): return Future(part)
+        def cancel(self, futures): self.cancelled += [f.part for f in futures]
+    engine = engine_of(Client())
+    assert isinstance(engine, DaskEngine)
+    with pytest.raises(ZeroDivisionError): list(engine.map(max, [1, 0, 2, 3, 4, 5]))
+    assert Client.cancelled == [2, 3]
+
+def test_what_is_no_engine_is_refused(folder):
+    from concurrent.futures import ThreadPoolExecutor
+    class MapAlone:
+        def map(self, function, parts, shared=None): return map(function, parts)
+    with ThreadPoolExecutor(1) as pool:
+        for engine in (pool, MapAlone(), 3, None, [1]):
+            with pytest.raises(ValueError, match="engine must be one of .* that can be entered"): fitted(folder, engine=engine)
+    for workers in (0, -1, 1.5, "two"):
+        with pytest.raises(ValueError, match="workers must be None or a whole number from 1 on"): fitted(folder, workers=workers)
 
 def test_engines_by_name():
     assert isinstance(engine_of("local"), LocalEngine) and isinstance(engine_of("dask"), DaskEngine)
@@ -212,6 +286,65 @@ def test_bad_input_is_refused_in_the_words_of_a_log(log, tmp_path):
     with pytest.raises(LogError, match="no whole parquet file"): fitted(tmp_path/"torn.parquet")
     with pytest.raises(ValueError, match="score_range must be"): fitted(tmp_path/"bad.parquet", score_range=(1, 0))
 
+def test_arguments_that_cannot_be_meant_are_refused_with_what_can(log, folder):
+    for source, got in ((log.frame, r"got a DataFrame; a log in memory is fitted with fit\(log\)"), (log, "got a Triplets; a log in memory is fitted"),
+                        ([], "got an empty list; name at least one file"), (3, "got a int; name"), ([folder, 3], "got a list; name")):
+        with pytest.raises(TypeError, match="source must be a parquet file, .*" + got): fitted(source)
+    for how in (dict(partition_rows=0), dict(partition_rows=1e5), dict(sample=0), dict(sample="all")):
+        with pytest.raises(ValueError, match=f"{next(iter(how))} must be a whole number from 1 on"): fitted(folder, **how)
+    with pytest.raises(ValueError, match="vectors must be one of .*'float16'.*got 'banana'"): fitted(folder, vectors="banana")
+
+def test_names_that_look_like_patterns(log, tmp_path):
+    log.frame.to_parquet(tmp_path/"log[1].parquet")
+    (tmp_path/"a[1]").mkdir()
+    log.frame.to_parquet(tmp_path/"a[1]"/"x.parquet")
+    for source in (tmp_path/"log[1].parquet", tmp_path/"a[1]"): assert open_batches(source).rows == 2700
+    assert open_batches(f"{tmp_path}/a*").rows == 2700
+
+def test_which_files_are_read_and_which_are_named(log, tmp_path):
+    "Endings in any case; other files with a word; folders as Hive writes them; a list's folders below the one it shares."
+    for name, model in (("a", "gpt%204"), ("b", "__HIVE_DEFAULT_PARTITION__")):
+        (tmp_path/"run=3"/f"model={model}").mkdir(parents=True)
+        log.frame.drop(columns="repeat").to_parquet(tmp_path/"run=3"/f"model={model}"/f"{name}.PARQUET")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        batches = open_batches(tmp_path/"run=3")
+    assert [p.named for p in batches.pieces] == [dict(model=None), dict(model="gpt 4")]
+    listed = open_batches(sorted((tmp_path/"run=3").glob("*/*.PARQUET")))
+    assert [p.named for p in listed.pieces] == [dict(model=None), dict(model="gpt 4")]
+    assert [p.named for p in open_batches([next((tmp_path/"run=3").glob("*/a.PARQUET"))] * 2).pieces] == [{}, {}]
+    (tmp_path/"run=3"/"part-0001").write_bytes(b"PAR1")
+    with pytest.warns(UserWarning, match="1 files whose names end in none of .* were left out: part-0001; name them"): open_batches(tmp_path/"run=3")
+
+def test_a_file_that_cannot_be_opened_is_not_said_to_be_torn(log, folder, tmp_path, monkeypatch):
+    from fsspec.implementations.local import LocalFileSystem
+    file = next(folder.glob("*.parquet"))
+    def refuses(self, path, *args, **kwargs): raise PermissionError(13, "Permission denied", path)
+    data = file.read_bytes()
+    (tmp_path/"footer.parquet").write_bytes(data[:-60] + b"\xff" * 52 + data[-8:])
+    with pytest.raises(LogError, match="no whole parquet file"): open_batches(tmp_path/"footer.parquet")
+    monkeypatch.setattr(LocalFileSystem, "_open", refuses)
+    with pytest.raises(PermissionError): open_batches(file)
+
+def test_a_sample_of_a_log_of_many_prompts_stays_small(tmp_path):
+    "Of 2,000 rare prompts the commonest come in; the baseline, though rare and by name, does."
+    n = 4000
+    r = np.random.default_rng(0)
+    prompt = np.where(r.random(n) < .2, "a common prompt", [f"rare prompt {i}" for i in r.integers(0, 2000, n)])
+    prompt[:2] = ["the baseline", "a common prompt"]
+    frame = pd.DataFrame(dict(query=[f"question {i // 2}" for i in range(n)], prompt=prompt, score=r.random(n)))
+    frame["prompt_id"] = frame["prompt"]
+    frame.to_parquet(tmp_path/"log.parquet")
+    parts = bring_together(LocalEngine(), open_batches(tmp_path/"log.parquet", covariates=[]), tmp_path, 500)
+    some = parts.sample(200)
+    assert 200 <= len(some) <= 305 and (some["prompt"] == "the baseline").any()
+    assert (parts.sample(200, "rare prompt 7")["prompt"] == "rare prompt 7").any()
+    kept, counts = set(some["prompt"]), parts.prompts.set_index("prompt")["n"]
+    assert counts[counts == counts[counts.index.str.startswith("rare")].max()].index.isin(kept).all(), "the commonest of the rare"
+    reward = CausalReward(encoder=Ideas(), folds=0).fit_dataset(tmp_path/"log.parquet", covariates=[], sample=200)
+    assert reward.baseline_ == "the baseline" and f"{len(reward.prompts_) - reward.log_.frame['prompt'].nunique():,} rare prompts" in reward.why_
+    assert len(reward.average_effect()) == len(reward.prompts_)
+
 def test_what_shows_only_where_rows_of_a_query_meet_is_refused(log, tmp_path):
     frame = log.scored.frame
     one, two = frame[:1200], frame[1200:]
@@ -222,6 +355,56 @@ def test_what_shows_only_where_rows_of_a_query_meet_is_refused(log, tmp_path):
         (tmp_path/name).mkdir()
         one.to_parquet(tmp_path/name/"1.parquet"), other.to_parquet(tmp_path/name/"2.parquet")
         with pytest.raises(LogError, match=rf"row 2.parquet:\d+, column '{column}'.*row 1.parquet:\d+"): fitted(tmp_path/name, partition_rows=300)
+
+def test_a_column_that_some_files_lack_is_refused_or_named(log, tmp_path):
+    "A column of the log's own would merge models into one; a further one is left out with a word."
+    frame = log.scored.frame
+    def written(name, first, second):
+        (tmp_path/name).mkdir()
+        first.to_parquet(tmp_path/name/"1.parquet"), second.to_parquet(tmp_path/name/"2.parquet")
+        return tmp_path/name
+    one, two = frame[:1200], frame[1200:]
+    for column, value in (("model", "b"), ("task", "sums"), ("stage", 1), ("inclusion", "{}"), ("propensity", .5)):
+        with pytest.raises(LogError, match=f"column '{column}': got none in {column}/1.parquet, where other files have it; give it to all files"):
+            fitted(written(column, one, two.assign(**{column: value})), route="within")
+    with pytest.raises(LogError, match="column 'repeat': got none in repeat/2.parquet"): fitted(written("repeat", one, two.drop(columns="repeat")))
+    hard = frame["query"].str.len()
+    more = written("more", one.assign(hard=hard), two)
+    with pytest.raises(LogError, match="column 'hard': got none in more/2.parquet"): fitted(more, covariates=["hard"])
+    with pytest.warns(UserWarning, match="Column 'hard' was left out, as more/2.parquet lacks it"): reward = fitted(more, covariates=None)
+    assert "hard" not in reward.log_.frame
+
+def test_what_was_put_right_is_said_and_kept(log, tmp_path):
+    frame = log.scored.frame
+    frame = frame.assign(score=frame["score"].clip(.01, .99).where(frame.index % 9 > 0, 1 + 1e-12))
+    for i, rows in enumerate(np.array_split(np.arange(len(frame)), 3)): frame.iloc[rows].to_parquet(tmp_path/f"{i}.parquet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        said, = Triplets(frame, covariates=[]).notes
+    assert "scores outside [0, 1] by rounding" in said
+    with pytest.warns(UserWarning, match="scores outside .* by rounding"): reward = fitted(tmp_path, sample=300)
+    assert reward.log_.notes == (said,)
+
+def test_text_of_more_than_2_gb_in_a_piece(tmp_path):
+    "Texts are counted in 64 bits, so that a piece is one chunk; a partition's rows are one block."
+    import pyarrow as pa
+    frame = pd.DataFrame(dict(query_id=list("abcdef"), _query=np.arange(6, dtype=np.uint64) << np.uint64(60)))
+    assert _write_blocks(frame, 3, tmp_path/"x.arrow").field("query_id").type == pa.large_string()
+    with pa.memory_map(str(tmp_path/"x.arrow")) as f: assert sum(pa.ipc.open_file(f).get_batch(i).num_rows for i in range(3)) == 6
+
+def test_auto_takes_within_only_where_a_fit_in_memory_would(log, folder, in_memory, tmp_path):
+    "Three queries of many with two prompts, or recorded propensities: `fit` may choose otherwise, so that it is asked for."
+    single = log.scored.frame.drop_duplicates("query_id")
+    few = pd.concat([single, log.scored.frame[lambda t: t["query_id"].isin(single["query_id"][:3])]]).drop_duplicates()
+    few.to_parquet(tmp_path/"few.parquet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert CausalReward(encoder=Ideas(), folds=0).fit(Triplets(few, covariates=[])).route_ == "dml"
+    with pytest.raises(ValueError, match=r"got 3 of 900 \(0.3%\); read a sample of whole queries .* route='within'"): fitted(tmp_path/"few.parquet")
+    assert fitted(tmp_path/"few.parquet", route="within").route_ == "within"
+    log.scored.frame.assign(propensity=.25).to_parquet(tmp_path/"known.parquet")
+    with pytest.raises(ValueError, match="got a log with recorded propensities"): fitted(tmp_path/"known.parquet")
+    assert most_apart(in_memory, fitted(tmp_path/"known.parquet", route="within"), log) < 1e-8
 
 def test_what_sums_cannot_do_says_what_can(log, folder, tmp_path):
     for how, said in ((dict(route="dml"), "route='within', or read a sample"), (dict(learner="forest"), "learner='kernel', or read a sample")):
@@ -234,6 +417,20 @@ def test_what_sums_cannot_do_says_what_can(log, folder, tmp_path):
     drawn = log.scored.frame.assign(hour=np.arange(len(log.scored)) % 24)
     drawn.to_parquet(tmp_path/"drawn.parquet")
     with pytest.raises(ValueError, match="differ between draws of one query.*'hour'"): fitted(tmp_path/"drawn.parquet", covariates=["hour"])
+
+def test_covariates_that_differ_between_draws_outside_the_sample(log, folder, in_memory, tmp_path):
+    "One query of 900 under two hours, which a sample of 300 rows lacks: refused where asked for, no covariate else, as in memory."
+    held = set(fitted(folder, sample=300).log_.frame["query_id"])
+    frame = log.scored.frame
+    hour = frame["query"].str.len() % 5
+    other = frame.index[~frame["query_id"].isin(held) & frame["query_id"].duplicated()][0]
+    frame = frame.assign(hour=hour.where(frame.index != other, 9))
+    frame.to_parquet(tmp_path/"log.parquet")
+    with pytest.raises(ValueError, match="differ between draws of one query.*'hour'"): fitted(tmp_path/"log.parquet", covariates=["hour"], sample=300)
+    assert Triplets(frame).named_covariates == []
+    with pytest.warns(UserWarning, match="hour: no covariate, as it differs between draws"): reward = fitted(tmp_path/"log.parquet", covariates=None, sample=300)
+    assert reward.log_.named_covariates == [] and "hour: no covariate" in reward.log_.notes[-1]
+    assert most_apart(in_memory, reward, log) < 1e-8
 
 
 # ---- what is left behind
