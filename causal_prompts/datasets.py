@@ -16,7 +16,7 @@ from fastcore.basics import patch
 
 from .batches import open_batches
 from .contrast_sums import comparable_prompts, LoggedEffects, logged_effects
-from .core import NotIdentifiedError
+from .core import NotIdentifiedError, warn_fitter
 from .design import REPEATED
 from .embeddings import TextEncoder
 from .engines import added, engine_of
@@ -66,9 +66,9 @@ def warn_pooled(
     "Say that effects are averages over models or tasks, where the log holds several."
     for column in ("model", "task"):
         if column in log.frame and log.frame[column].nunique() > 1:
-            warnings.warn(f"the log holds {log.frame[column].nunique()} levels of {column!r}, and effects are averages "
-                          f"over them. Use log.where({column}=...) for one level, or "
-                          f"average_effect(prompts, by={column!r})", stacklevel=3)
+            warn_fitter(f"the log holds {log.frame[column].nunique()} levels of {column!r}, and effects are averages "
+                        f"over them. Use log.where({column}=...) for one level, or "
+                          f"average_effect(prompts, by={column!r})")
 
 # %% ../nbs/312_datasets.ipynb #e4317c59
 @patch
@@ -80,9 +80,9 @@ def _opened_sample(self: OnDatasets, parts, rows):
     self.open(log, parts.prompts[["prompt_id", "prompt", "n", "mean"]])
     self.__dict__.pop("identification_", None)
     warn_pooled(self.log_)
-    for note in parts.notes: warnings.warn(note, stacklevel=4)
+    for note in parts.notes: warn_fitter(note)
     if parts.left:
-        warnings.warn(f"left out, as neither texts nor numbers nor dates: {', '.join(parts.left)}", stacklevel=4)
+        warn_fitter(f"left out, as neither texts nor numbers nor dates: {', '.join(parts.left)}")
 
 # %% ../nbs/312_datasets.ipynb #fba51451
 @patch
@@ -103,7 +103,7 @@ def _without_covariates(self: OnDatasets, drawn):
         warnings.simplefilter("ignore") # risks of these rows were said when they were opened
         self.log_ = Triplets(log.frame, log.score_range, log.adaptive, kept)
     self.log_.__dict__.update(notes=(*log.notes, note))
-    warnings.warn(note, stacklevel=7)
+    warn_fitter(note)
 
 # %% ../nbs/312_datasets.ipynb #0b0a74a8
 @patch
@@ -207,8 +207,8 @@ def _compared_with(self: OnDatasets, texts, found):
     base = texts.index(self.baseline_)
     n = len(comparable_prompts(found, base)[0])
     if n <= MOST_COMPARED: return base
-    warnings.warn(f"average effects of {n:,} prompts are not summed over all rows (at most {MOST_COMPARED:,} are): "
-                  "average_effect is that of the sample; leave out rare prompts, or log templates", stacklevel=5)
+    warn_fitter(f"average effects of {n:,} prompts are not summed over all rows (at most {MOST_COMPARED:,} are): "
+                "average_effect is that of the sample; leave out rare prompts, or log templates")
 
 # %% ../nbs/312_datasets.ipynb #2e97698d
 @patch
@@ -250,8 +250,8 @@ def _settled_kernel(self: OnDatasets, texts, seen):
 def _warn_of_sample(self: OnDatasets, what):
     "Say that numbers rest on the sample, where the log is one."
     if not sample_said(self): return
-    warnings.warn(f"{what} are over {len(self.log_):,} rows, the sample that a fit on files keeps as its log, of "
-                  f"{self.dataset_['rows']:,}", stacklevel=3)
+    warn_fitter(f"{what} are over {len(self.log_):,} rows, the sample that a fit on files keeps as its log, of "
+                f"{self.dataset_['rows']:,}")
 
 # %% ../nbs/312_datasets.ipynb #a8c31874
 @patch
