@@ -95,8 +95,8 @@ def _part_of(reward, random_state):
     if random_state not in kept or kept[random_state][0] is not reward.log_:
         on, part = some_queries(pd.factorize(reward.log_.frame["query_id"])[0], random_state), reward
         if not on.all():
-            part = copy(reward)
-            part.log_, part._left, part._looked_at = reward.log_.take(on), {}, {}
+            part = copy(reward) # without rows, residuals and parts of its own
+            part.log_ = reward.log_.take(on)
         kept[random_state] = reward.log_, part, on
     return kept[random_state][1:]
 

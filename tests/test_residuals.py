@@ -1,5 +1,8 @@
 "Leftovers and the calculations on them: identities, the paired error against brute force, the size of the joint test."
+import copy, pickle
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 
@@ -7,7 +10,7 @@ import causal_prompts as cp
 from causal_prompts.agreement import naive_gap, within_between
 from causal_prompts.calibration import calibration
 from causal_prompts.checks import CHECKS
-from causal_prompts.core import NotIdentifiedError
+from causal_prompts.core import Finding, NotIdentifiedError
 from causal_prompts.diagnostics import checkup
 from causal_prompts.holding_out import LOOKED_AT, some_queries
 from causal_prompts.inference import contrasts, holm, residual_indicators, spread_kept
@@ -201,6 +204,30 @@ def test_every_check_that_refits_or_shuffles_looks_at_a_part(large):
     assert seen[3] is part, "the rows of a part are made once"
     look(large)
     assert set(seen[0].log_.frame["query_id"]) != set(part.log_.frame["query_id"])
+
+
+@looks_at_part
+def what_is_judged(reward, prompt=None, random_state=0):
+    "A check that tells what it was given."
+    return Finding("What is judged?", pd.DataFrame(), "ok", "A part.", "", "", dict(reward=reward))
+
+
+@pytest.mark.parametrize("again", [lambda r: r, copy.copy], ids=["itself", "a copy"])
+def test_a_refit_forgets_the_part_of_the_former_model(large, again):
+    log = large.log_
+    assert log.scored is log, "the same log object is opened again"
+    first = cp.CausalReward("within", learner="kernel", folds=0, encoder=Words(), baseline=large.baseline_).fit(log)
+    before = what_is_judged(first).facts["reward"]
+    second = again(first).set_params(route="dml").fit(log)
+    after = what_is_judged(second).facts["reward"]
+    assert after.route_ == second.route_ == "dml" and after.model_ is second.model_ and before.route_ == "within"
+    if second is not first: assert what_is_judged(first).facts["reward"] is before, "the fit of a copy leaves the parts of the first"
+
+
+def test_a_pickle_holds_no_part(large):
+    bare = len(pickle.dumps(cp.CausalReward(learner="kernel", folds=0, encoder=Words(), baseline=large.baseline_).fit(large.log_)))
+    what_is_judged(large)
+    assert len(pickle.dumps(large)) < 1.05 * bare
 
 
 def _agree(part, se_part, full, se_full):
