@@ -91,18 +91,23 @@ def row_source(reward):
 # %% ../nbs/412_residuals.ipynb #13de8f80
 _ENOUGH = 100 # queries of a part that a prompt asked for should have met
 
-def _queries_looked_at(log, texts, random_state):
-    "Which rows are looked at, and how many queries were added to those drawn because they met prompts asked for."
-    query = pd.factorize(log.frame["query_id"])[0]
-    on, n = some_queries(query, random_state), query.max() + 1
-    if on.all(): return on, 0
-    drawn = np.bincount(query[on], minlength=n) > 0
-    met = [np.bincount(query[log.frame["prompt"] == text], minlength=n) > 0 for text in texts]
-    turn = np.lexsort((rng(random_state, "prompts asked for").random(n), -sum(met))) # first those that met both
-    chosen = drawn.copy()
+def _with_met(drawn, met, random):
+    "The queries drawn, and more of those that met a prompt asked for where few did; first those that met all of them."
+    chosen, turn = drawn.copy(), np.lexsort((random.random(len(drawn)), -sum(met)))
     for of in met:
         wanted = max(0, _ENOUGH - (of & chosen).sum())
         chosen[turn[(of & ~chosen)[turn]][:wanted]] = True
+    return chosen
+
+# %% ../nbs/412_residuals.ipynb #d6a24316
+def _queries_looked_at(log, texts, random_state):
+    "Which rows are looked at, and how many queries were added to those drawn."
+    query = pd.factorize(log.frame["query_id"])[0]
+    on = some_queries(query, random_state)
+    if on.all(): return on, 0
+    def marked(rows): return np.bincount(query[rows], minlength=query.max() + 1) > 0
+    drawn, met = marked(on), [marked(log.frame["prompt"] == text) for text in texts]
+    chosen = _with_met(drawn, met, rng(random_state, "prompts asked for"))
     return chosen[query], int(chosen.sum() - drawn.sum())
 
 # %% ../nbs/412_residuals.ipynb #bca7275a
@@ -131,11 +136,18 @@ def _looked_at_said(reward, on, more):
     if files is None or len(log) >= files["rows"]: return said
     return f"{said} log_ is a sample of {len(log):,} of {files['rows']:,} rows."
 
+# %% ../nbs/412_residuals.ipynb #622bafd2
 def _also_said(error, said):
     "The error of a check, saying as well what was looked at."
     if isinstance(error, NotIdentifiedError): return NotIdentifiedError(error.reason + said, error.still)
     error.args = (f"{error}{said}",)
     return error
+
+def _asked_saying(ask, said, facts):
+    "What a check finds, saying as well what was looked at; so do its errors."
+    try: found = ask()
+    except ValueError as e: raise _also_said(e, said).with_traceback(e.__traceback__) from None
+    return replace(found, reading=found.reading + said, facts=found.facts | facts)
 
 # %% ../nbs/412_residuals.ipynb #47d6d6ed
 def looks_at_part(
@@ -150,13 +162,9 @@ def looks_at_part(
         asked = given.get("prompt") if isinstance(given.get("prompt"), str) else None
         part, on, more = _part_of(reward, given.get("random_state", 0), asked)
         said = _looked_at_said(reward, on, more)
-        try: found = check(part, *args, **kwargs)
-        except ValueError as e:
-            if not said: raise
-            raise _also_said(e, said).with_traceback(e.__traceback__) from None
-        if not said: return found
-        facts = {} if on.all() else dict(looked_at=dict(rows=int(on.sum()), of_rows=len(on)))
-        return replace(found, reading=found.reading + said, facts=found.facts | facts)
+        ask = partial(check, part, *args, **kwargs)
+        if not said: return ask()
+        return _asked_saying(ask, said, {} if on.all() else dict(looked_at=dict(rows=int(on.sum()), of_rows=len(on))))
     return looked
 
 # %% ../nbs/412_residuals.ipynb #33ce376f
