@@ -10,6 +10,9 @@ embedding. Each fit has a process of its own, whose peak memory is the operating
 and of its checkup goes, function by function: own share and share with all that it calls.
 *embed*: texts a second of the default encoder, from the model by torch and by ONNX runtime, each beside the matrix products that the CPU does in the same run, from the disk cache and from memory. *start*: what `causal-prompts --help` and the help of each verb take, in seconds of processor time (user and system) of a fresh process. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
 import argparse, cProfile, json, os, platform, pstats, resource, statistics, subprocess, sys, tempfile, time, warnings
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -224,11 +227,30 @@ def one_dataset(rows, seed):
                 queries=int(rows // 4), dimensions=len(encoder.fine), written={k: v / 2**20 for k, v in engine.written.items()}, passes=engine.passes, correlation=r)
 
 
+@contextmanager
+def timed_checks():
+    "Seconds of a processor that each check takes from here on, by name; a checkup itself reports those of the clock."
+    from causal_prompts.checks import CHECKS
+    took, former = {}, dict(CHECKS)
+    def timed(check):
+        @wraps(check.function)
+        def run(*args, **kwargs):
+            start = time.process_time()
+            try: return check.function(*args, **kwargs)
+            finally: took[check.name] = time.process_time() - start
+        return replace(check, function=run)
+    CHECKS.update({name: timed(check) for name, check in former.items()})
+    try: yield took
+    finally: CHECKS.update(former)
+
+
 def steps(what, log, encoder):
-    "Seconds of each section of a study, or of each check."
+    "Seconds of a processor of each section of a study, or of each check."
     from causal_prompts import study
     made, out, start = study(log, encoder=encoder), {}, time.process_time()
-    if what == "checkup": return made.checkup().seconds
+    if what == "checkup":
+        with timed_checks() as took: made.checkup()
+        return took
     for heading, *_ in made.sections():
         out[heading], start = time.process_time() - start, time.process_time()
     return out
@@ -542,12 +564,16 @@ def profile_part(args):
     return out
 
 
+REST = "all else: the model fitted, and steps under 0.05 s" # row of a table
+
 def flame_table(found, most=16):
-    "A row per function, own and whole share at each size; above them seconds, and those of each step."
+    "A row per function, own and whole share at each size; above them seconds, and those of each step, which add up to them."
     def row(name, cells): return f"| {name} | {' | '.join(cells)} |"
     lines = [row(f"{found[0]['what']}, {found[0]['kind']}", [format(f["rows"], ",") for f in found]), "|---|" + "---:|" * len(found), row("seconds of a processor", [format(f["processor_seconds"], ".1f") for f in found])]
     def took(name): return [f["steps"].get(name, 0.) for f in found]
-    lines += [row(name, [format(s, ".2f") for s in took(name)]) for name in sorted({name for f in found for name in f["steps"]}, key=lambda name: -took(name)[-1]) if max(took(name)) >= .05]
+    told = [name for name in sorted({name for f in found for name in f["steps"]}, key=lambda name: -took(name)[-1]) if max(took(name)) >= .05]
+    lines += [row(name, [format(s, ".2f") for s in took(name)]) for name in told]
+    lines.append(row(REST, [format(f["processor_seconds"] - sum(f["steps"].get(name, 0.) for name in told), ".2f") for f in found]))
     def share(f, name): return f["functions"].get(name, (0., 0., False))
     names = sorted({name for f in found for name in f["functions"] if max(share(g, name)[1] for g in found) < .9}, key=lambda name: -max(share(f, name)[0] + .3 * share(f, name)[1] * share(f, name)[2] for f in found))[:most]
     def cells(name): return [f"{share(f, name)[0]:.0%} / {share(f, name)[1]:.0%}" if name in f["functions"] else "" for f in found]

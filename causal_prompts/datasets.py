@@ -68,7 +68,7 @@ def warn_pooled(
         if column in log.frame and log.frame[column].nunique() > 1:
             warn_fitter(f"the log holds {log.frame[column].nunique()} levels of {column!r}, and effects are averages "
                         f"over them. Use log.where({column}=...) for one level, or "
-                          f"average_effect(prompts, by={column!r})")
+                        f"average_effect(prompts, by={column!r})")
 
 # %% ../nbs/312_datasets.ipynb #e4317c59
 @patch
@@ -142,10 +142,10 @@ def _say_route(self: OnDatasets, parts, found):
     facts = dict(kind="several", n_multi=found.several, share_multi=found.several / found.groups)
     asked = f"route={self.route!r} was asked for" if self.route != "auto" else Within().opens(self.log_, facts, "")
     gone = f" ({parts.dropped:,} without a score left out)" if parts.dropped else ""
-    self.route_, self.disbelieved_ = Within(), False
+    self.route_, self.disbelieved_, self.folds_ = Within(), False, self.folds
     self.dataset_ = dict(rows=parts.rows, queries=found.queries)
     self.why_ = f"{asked}; fitted on {parts.rows:,} rows of {found.queries:,} queries{gone}"
-    if sample_said(self): self.why_ += f", while checks and held-out comparisons look at a sample, {_what_is_held(self)}"
+    if sample_said(self): self.why_ += f", while checks and comparisons look at a sample, {_what_is_held(self)}"
 
 # %% ../nbs/312_datasets.ipynb #b4746cf9
 _KEPT_AS = (None, "float16", "float32", "float64")

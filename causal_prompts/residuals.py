@@ -19,7 +19,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import RidgeCV
 
 from .causal import CausalReward
-from .core import Finding, former_names, NotIdentifiedError
+from .core import Finding, former_names, NotIdentifiedError, rng
 from .holding_out import some_queries
 from .inference import clustered, residual_indicators, sparse_indicators, spread_kept
 from .rewards import Reward
@@ -89,22 +89,65 @@ def row_source(reward):
     return out
 
 # %% ../nbs/412_residuals.ipynb #13de8f80
-def _part_of(reward, random_state):
-    "The reward with a part of its log to be judged on, and which rows those are; itself where it is judged on all."
-    kept = reward.__dict__.setdefault("_looked_at", {}) # seed -> log, reward, truth a row
-    if random_state not in kept or kept[random_state][0] is not reward.log_:
-        on, part = some_queries(pd.factorize(reward.log_.frame["query_id"])[0], random_state), reward
-        if not on.all():
-            part = copy(reward)
-            part.log_, part._left, part._looked_at = reward.log_.take(on), {}, {}
-        kept[random_state] = reward.log_, part, on
-    return kept[random_state][1:]
+_ENOUGH = 100 # queries of a part that a prompt asked for should have met
 
-def _looked_at_said(log, on):
-    "How much was looked at."
-    queries = log.frame["query_id"][on].nunique()
-    return (f" Looked at {queries:,} of {len(log.queries):,} queries, drawn at random "
-            f"({on.sum():,} of {len(log):,} rows); the numbers are theirs.")
+def _with_met(drawn, met, random):
+    "The queries drawn, and more of those that met a prompt asked for where few did; first those that met all of them."
+    chosen, turn = drawn.copy(), np.lexsort((random.random(len(drawn)), -sum(met)))
+    for of in met:
+        wanted = max(0, _ENOUGH - (of & chosen).sum())
+        chosen[turn[(of & ~chosen)[turn]][:wanted]] = True
+    return chosen
+
+# %% ../nbs/412_residuals.ipynb #d6a24316
+def _queries_looked_at(log, texts, random_state):
+    "Which rows are looked at, and how many queries were added to those drawn."
+    query = pd.factorize(log.frame["query_id"])[0]
+    on = some_queries(query, random_state)
+    if on.all(): return on, 0
+    def marked(rows): return np.bincount(query[rows], minlength=query.max() + 1) > 0
+    drawn, met = marked(on), [marked(log.frame["prompt"] == text) for text in texts]
+    chosen = _with_met(drawn, met, rng(random_state, "prompts asked for"))
+    return chosen[query], int(chosen.sum() - drawn.sum())
+
+# %% ../nbs/412_residuals.ipynb #bca7275a
+def _part_of(reward, random_state, prompt=None):
+    "The reward with a part of its log to be judged on, which rows those are, and how many queries were added to it."
+    kept = reward.__dict__.setdefault("_looked_at", {}) # seed -> for what; reward, truth a row, queries
+    log, former = reward.log_, kept.get(random_state, (None, None, None))
+    if former[0] is not reward or former[1] is not log or former[2] != prompt:
+        texts = [text for text in dict.fromkeys((reward.baseline_, prompt)) if text is not None]
+        on, more = _queries_looked_at(log, texts, random_state)
+        part = reward
+        if not on.all():
+            part = copy(reward) # without rows, residuals and parts of its own
+            part.log_ = log.take(on)
+        kept[random_state] = reward, log, prompt, part, on, more
+    return kept[random_state][3:]
+
+# %% ../nbs/412_residuals.ipynb #7eb1e068
+def _looked_at_said(reward, on, more):
+    "How much was looked at, and whether the log is itself a sample; nothing where it was all."
+    log, said, files = reward.log_, "", getattr(reward, "dataset_", None)
+    if not on.all():
+        but = f" but for {more:,} that met the baseline or the prompt asked for" if more else ""
+        said = (f" Looked at {log.frame['query_id'][on].nunique():,} of {len(log.queries):,} queries, drawn at random"
+                f"{but} ({on.sum():,} of {len(log):,} rows); the numbers are theirs.")
+    if files is None or len(log) >= files["rows"]: return said
+    return f"{said} log_ is a sample of {len(log):,} of {files['rows']:,} rows."
+
+# %% ../nbs/412_residuals.ipynb #622bafd2
+def _also_said(error, said):
+    "The error of a check, saying as well what was looked at."
+    if isinstance(error, NotIdentifiedError): return NotIdentifiedError(error.reason + said, error.still)
+    error.args = (f"{error}{said}",)
+    return error
+
+def _asked_saying(ask, said, facts):
+    "What a check finds, saying as well what was looked at; so do its errors."
+    try: found = ask()
+    except ValueError as e: raise _also_said(e, said).with_traceback(e.__traceback__) from None
+    return replace(found, reading=found.reading + said, facts=found.facts | facts)
 
 # %% ../nbs/412_residuals.ipynb #47d6d6ed
 def looks_at_part(
@@ -116,11 +159,12 @@ def looks_at_part(
     def looked(reward, *args, **kwargs) -> Finding:
         if not hasattr(reward, "log_"): return check(reward, *args, **kwargs) # says that it is not fitted
         given = arguments.bind(reward, *args, **kwargs).arguments
-        part, on = _part_of(reward, given.get("random_state", 0))
-        found = check(part, *args, **kwargs)
-        if on.all(): return found
-        facts = dict(looked_at=dict(rows=int(on.sum()), of_rows=len(on)))
-        return replace(found, reading=found.reading + _looked_at_said(reward.log_, on), facts=found.facts | facts)
+        asked = given.get("prompt") if isinstance(given.get("prompt"), str) else None
+        part, on, more = _part_of(reward, given.get("random_state", 0), asked)
+        said = _looked_at_said(reward, on, more)
+        ask = partial(check, part, *args, **kwargs)
+        if not said: return ask()
+        return _asked_saying(ask, said, {} if on.all() else dict(looked_at=dict(rows=int(on.sum()), of_rows=len(on))))
     return looked
 
 # %% ../nbs/412_residuals.ipynb #33ce376f

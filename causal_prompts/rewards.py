@@ -144,7 +144,7 @@ def open(
     _refuse_unready(self)
     self.log_, self.prompts_ = log.scored, log.scored.prompts if prompts is None else prompts
     if self.route_ is not None: Route.declared_by(self) # a slip in its name is said here, where it is made
-    for old in ("names_", "_left", "parts_", "logged_", "dataset_"): self.__dict__.pop(old, None)
+    for old in ("names_", "_left", "_looked_at", "parts_", "logged_", "dataset_"): self.__dict__.pop(old, None)
     self.encoder_ = TextEncoder() if self.encoder is None else self.encoder
     self.baseline_ = _settled_baseline(self.prompts_, self.baseline)
     _warn_texts(self.log_, self.baseline_)
@@ -288,8 +288,8 @@ def refitted(
 # %% ../nbs/404_rewards.ipynb #95ea4298
 @patch
 def __getstate__(self: Reward):
-    "What a pickle holds: rows and residuals are made again where they are asked for."
-    return {k: v for k, v in super(Reward, self).__getstate__().items() if k != "_left"}
+    "What a pickle or a copy holds: rows, residuals and the part looked at are made again where they are asked for."
+    return {k: v for k, v in super(Reward, self).__getstate__().items() if k not in ("_left", "_looked_at")}
 
 # %% ../nbs/404_rewards.ipynb #d974f050
 @patch(as_prop=True)

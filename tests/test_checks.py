@@ -1,5 +1,5 @@
 "The list of checks: a check enters where it is written, runs in the checkup, and has worlds in which its alarm is measured."
-import importlib, subprocess, sys
+import importlib, subprocess, sys, time
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from causal_prompts.diagnostics import check_list, check_table, checkup
 from fakes import Words
 
 sys.path.insert(0, str(Path(__file__).parents[1]/"benchmarks"))
-import alarm_worlds
+import alarm_worlds, speed
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +87,24 @@ def test_every_threshold_has_a_name_and_a_meaning():
     assert THRESHOLDS["name"].is_unique and THRESHOLDS["means"].str.len().min() > 20
     assert thresholds._asdict() == dict(zip(THRESHOLDS["name"], THRESHOLDS["value"]))
     with pytest.raises(AttributeError): thresholds.level = .5
+
+
+# ---- what checks cost, as benchmarks/speed.py tells it
+
+def test_the_seconds_of_a_check_are_those_of_the_processor():
+    def waits(reward):
+        time.sleep(.5) # as where others have the processor
+        return long_enough(reward)
+    for name in list(CHECKS): del CHECKS[name]
+    enter(waits)
+    encoder = speed.FakeEncoder()
+    took = speed.steps("checkup", speed.synthetic(400, 0, encoder), encoder)
+    assert list(took) == ["ten rows"] and took["ten rows"] < .25
+    assert CHECKS["ten rows"].function is waits, "the list is as it was"
+
+
+def test_the_rows_of_a_table_of_seconds_add_up_to_its_head():
+    found = [dict(what="checkup", kind="four", rows=1000, processor_seconds=3., steps=dict(power=1.2, gaps=.03), functions={})]
+    cells = [line.split(" | ") for line in speed.flame_table(found).splitlines()[2:]]
+    head, *rows = [float(cell.strip(" |")) for _, cell in cells]
+    assert head == 3 and [name.strip("| ") for name, _ in cells][1:] == ["power", speed.REST] and abs(sum(rows) - head) < .01

@@ -616,6 +616,21 @@ def test_the_proposer_in_contributing_serves_the_search():
     assert again[0].equals(again[1])
     assert again[0].prompt.str.startswith(tuple(space["OPENINGS"])).sum() >= 2
 
+def seconds_told(text):
+    "(head, sum of the rows below it) of each column of the tables that split seconds of a processor; functions are shares."
+    for table in re.findall(r"(?:^\|.*\n)+", text, flags=re.M):
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+        if len(rows) < 3 or rows[2][0] != "seconds of a processor": continue
+        split = [row for row in rows[3:] if not row[0].startswith("`")]
+        for j in range(1, len(rows[0])): yield float(rows[2][j]), sum(float(row[j]) for row in split), len(split)
+
+def test_the_seconds_of_a_table_in_contributing_add_up():
+    told = list(seconds_told((ROOT/"CONTRIBUTING.md").read_text(encoding="utf-8")))
+    assert len(told) >= 6
+    assert [(head, total) for head, total, n in told if abs(head - total) > .051 + .005 * n] == [], "run `python benchmarks/speed.py --parts profile`"
+    (head, total, n), = seconds_told("| checkup | 1,000 |\n|---|---:|\n| seconds of a processor | 1.5 |\n| power | 1.2 |\n| gaps | 0.4 |\n| `f` | 3% / 4% |\n")
+    assert (head, n) == (1.5, 2) and abs(total - 1.6) < 1e-9
+
 def test_the_page_on_benchmarks_says_what_the_results_say():
     made = subprocess.run([sys.executable, "-c", "import tables; print(tables.page(), end='')"], cwd=ROOT/"benchmarks", capture_output=True, text=True, check=True).stdout
     assert (ROOT/"benchmarks"/"README.md").read_text(encoding="utf-8") == made, "run `python benchmarks/tables.py`"

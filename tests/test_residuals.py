@@ -1,5 +1,8 @@
 "Leftovers and the calculations on them: identities, the paired error against brute force, the size of the joint test."
+import copy, pickle
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 
@@ -7,10 +10,11 @@ import causal_prompts as cp
 from causal_prompts.agreement import naive_gap, within_between
 from causal_prompts.calibration import calibration
 from causal_prompts.checks import CHECKS
-from causal_prompts.core import NotIdentifiedError
+from causal_prompts.core import Finding, NotIdentifiedError
 from causal_prompts.diagnostics import checkup
 from causal_prompts.holding_out import LOOKED_AT, some_queries
 from causal_prompts.inference import contrasts, holm, residual_indicators, spread_kept
+from causal_prompts.placebos import placebo_prompts
 from causal_prompts.refutation import refute
 from causal_prompts.residuals import joint_test, learned_direction, looks_at_part, prompt_slopes, residuals, ROUTES, slopes
 from causal_prompts.rewards import Reward
@@ -201,6 +205,83 @@ def test_every_check_that_refits_or_shuffles_looks_at_a_part(large):
     assert seen[3] is part, "the rows of a part are made once"
     look(large)
     assert set(seen[0].log_.frame["query_id"]) != set(part.log_.frame["query_id"])
+
+
+@looks_at_part
+def what_is_judged(reward, prompt=None, random_state=0):
+    "A check that tells what it was given."
+    return Finding("What is judged?", pd.DataFrame(), "ok", "A part.", "", "", dict(reward=reward))
+
+
+@pytest.mark.parametrize("again", [lambda r: r, copy.copy], ids=["itself", "a copy"])
+def test_a_refit_forgets_the_part_of_the_former_model(large, again):
+    log = large.log_
+    assert log.scored is log, "the same log object is opened again"
+    first = cp.CausalReward("within", learner="kernel", folds=0, encoder=Words(), baseline=large.baseline_).fit(log)
+    before = what_is_judged(first).facts["reward"]
+    second = again(first).set_params(route="dml").fit(log)
+    after = what_is_judged(second).facts["reward"]
+    assert after.route_ == second.route_ == "dml" and after.model_ is second.model_ and before.route_ == "within"
+    if second is not first: assert what_is_judged(first).facts["reward"] is before, "the fit of a copy leaves the parts of the first"
+
+
+def test_a_pickle_holds_no_part(large):
+    bare = len(pickle.dumps(cp.CausalReward(learner="kernel", folds=0, encoder=Words(), baseline=large.baseline_).fit(large.log_)))
+    what_is_judged(large)
+    assert len(pickle.dumps(large)) < 1.05 * bare
+
+
+LATIN, GREEK, TWIN = "Answer in Latin.", "Answer in Greek.", "Answer in Greek!"
+
+@pytest.fixture(scope="module")
+def rare(large):
+    "The large log where a baseline and two twins were met by 60 queries each, none of which is drawn."
+    frame = large.log_.frame.copy()
+    query = pd.factorize(frame["query_id"])[0]
+    others = frame[~some_queries(query)].groupby("query_id", sort=False).head(1).index # a row of each query that is not drawn
+    for k, text in enumerate((LATIN, GREEK, TWIN)): frame.loc[others[60 * k:60 * (k + 1)], "prompt"] = text
+    log = cp.Triplets(frame[["query_id", "query", "prompt", "score"]])
+    return cp.CausalReward("within", learner="kernel", folds=0, encoder=Words(), baseline=LATIN).fit(log)
+
+
+def test_a_part_holds_the_baseline_and_says_how(rare):
+    found = refute(rare, simulations=20)
+    table = rare.average_effect().set_index("prompt")
+    part, whole = found.facts, table.loc[found.facts["prompt"]]
+    assert (what_is_judged(rare).facts["reward"].log_.frame["prompt"] == LATIN).sum() == 60
+    assert abs(part["effect"] - whole.effect) < 3.3 * whole.se, "over the same baseline"
+    assert found.reading.endswith("Looked at 5,060 of 10,000 queries, drawn at random but for 60 that met the baseline or the prompt asked for "
+                                  "(20,240 of 40,000 rows); the numbers are theirs.")
+
+
+def test_a_part_holds_a_prompt_that_was_asked_for(rare):
+    found, whole = refute(rare, prompt=GREEK, simulations=20), rare.average_effect().set_index("prompt").loc[GREEK]
+    assert found.facts["prompt"] == GREEK and "but for 120 that met" in found.reading
+    assert abs(found.facts["effect"] - whole.effect) < 3.3 * whole.se
+    assert what_is_judged(rare, prompt=GREEK).facts["reward"] is what_is_judged(rare, prompt=GREEK).facts["reward"] is not what_is_judged(rare).facts["reward"]
+
+
+def test_enough_queries_of_a_rare_prompt_are_taken_not_all(large):
+    "The baseline of this log is met by half of the queries: none is added."
+    assert len(what_is_judged(large).facts["reward"].log_) == LOOKED_AT == len(what_is_judged(large, prompt=large.log_.prompts["prompt"][3]).facts["reward"].log_)
+
+
+def test_what_a_part_cannot_show_is_said_to_be_of_the_part(rare, reward):
+    said = r"Looked at 5,060 of 10,000 queries, drawn at random"
+    with pytest.raises(NotIdentifiedError, match="No two prompts of the log become equal.*" + said) as of_twins: placebo_prompts(rare)
+    assert "Looked at" in of_twins.value.reason, "which is what a checkup shows"
+    with pytest.raises(ValueError, match="compared with the baseline in this log.*" + said): refute(rare, prompt="Answer in Finnish.", simulations=20)
+    with pytest.raises(ValueError) as of_all: refute(reward, prompt="Answer in Finnish.", simulations=20)
+    assert "Looked at" not in str(of_all.value)
+
+
+def test_a_log_that_is_a_sample_of_files_is_said_to_be_one(reward, large):
+    for model, rows in ((reward, len(reward.log_)), (large, len(large.log_))):
+        few = copy.copy(model)
+        few.dataset_ = dict(rows=rows, queries=1)
+        assert what_is_judged(few).reading == what_is_judged(model).reading, "a log of all rows is no sample"
+        few.dataset_ = dict(rows=10 * rows, queries=1)
+        assert what_is_judged(few).reading == what_is_judged(model).reading + f" log_ is a sample of {rows:,} of {10 * rows:,} rows."
 
 
 def _agree(part, se_part, full, se_full):
