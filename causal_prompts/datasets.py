@@ -145,7 +145,8 @@ def _say_route(self: OnDatasets, parts, found):
     self.route_, self.disbelieved_, self.folds_ = Within(), False, self.folds
     self.dataset_ = dict(rows=parts.rows, queries=found.queries)
     self.why_ = f"{asked}; fitted on {parts.rows:,} rows of {found.queries:,} queries{gone}"
-    if sample_said(self): self.why_ += f", while checks and comparisons look at a sample, {_what_is_held(self)}"
+    if not sample_said(self): return
+    self.why_ += f", while checks and held-out comparisons look at a sample, {_what_is_held(self)}"
 
 # %% ../nbs/312_datasets.ipynb #b4746cf9
 _KEPT_AS = (None, "float16", "float32", "float64")
@@ -174,9 +175,9 @@ def fit_dataset(self: OnDatasets,
     source, # a parquet file, a folder, a pattern or a URL of them, or a list of these
     engine="local", # 'local', 'dask', a Dask client, or an object with `map`
     workers: int | None = None, # to start; None: as the engine does
-    sample: int = 20_000, # rows of `log_`, about
-    folder=None, # of temporary files, seen by all workers; None: the machine's own
-    partition_rows: int = 100_000, # that a worker holds, about
+    sample: int = 20_000, # rows of log_, about
+    folder=None, # of temporary files, seen by all workers; None: the machine's
+    partition_rows: int = 100_000, # of a worker, about
     vectors: str | None = None, # 'float16', 'float32': kept so; None: as the encoder gives
     **how, # columns, score_range, adaptive, covariates: as `Triplets.read`
 ):

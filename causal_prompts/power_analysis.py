@@ -33,9 +33,9 @@ def _design_rows(log):
     return Rows([], list(prompts), None, None, q, p, y, groups, cluster, np.ones(len(y)), np.zeros(len(y), int), route)
 
 # %% ../nbs/512_power_analysis.ipynb #7957056b
-def _share_logged(log_or_reward):
+def _queries_held(log_or_reward):
     "Share of the queries that average effects rest on which its log holds."
-    return 1. if getattr(log_or_reward, "logged_", None) is None else share_share_logged(log_or_reward)
+    return 1. if getattr(log_or_reward, "logged_", None) is None else share_held(log_or_reward)
 
 # %% ../nbs/512_power_analysis.ipynb #3dd670c0
 def _scatter(log_or_reward, baseline, most=2e7):
@@ -46,7 +46,7 @@ def _scatter(log_or_reward, baseline, most=2e7):
     else:
         left = residuals(log_or_reward, components=1)
         rows, y, baseline = left.rows, left.y, baseline or log_or_reward.baseline_
-    n, kept, size = rows.cluster.max() + 1, _share_logged(log_or_reward), len(y) * min(len(rows.prompts), 300)
+    n, kept, size = rows.cluster.max() + 1, _queries_held(log_or_reward), len(y) * min(len(rows.prompts), 300)
     if size > most:
         keep = np.isin(rows.cluster, rng(0, "power").permutation(n)[: int(n * most / size)])
         rows, y, kept = rows_kept(rows, keep), y[keep], kept * keep.mean()

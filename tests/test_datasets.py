@@ -388,7 +388,7 @@ def test_what_was_put_right_is_said_and_kept(log, tmp_path):
 def test_text_of_more_than_2_gb_in_a_piece(tmp_path):
     "Texts are counted in 64 bits, so that a piece is one chunk; a partition's rows are one block."
     import pyarrow as pa
-    frame = pd.DataFrame(dict(query_id=list("abcdef"), _query=np.arange(6, dtype=np.uint64) << np.uint64(60)))
+    frame = pd.DataFrame(dict(query_id=pd.Series(list("abcdef"), dtype=object), _query=np.arange(6, dtype=np.uint64) << np.uint64(60)))
     assert _write_blocks(frame, 3, tmp_path/"x.arrow").field("query_id").type == pa.large_string()
     with pa.memory_map(str(tmp_path/"x.arrow")) as f: assert sum(pa.ipc.open_file(f).get_batch(i).num_rows for i in range(3)) == 6
 
