@@ -62,7 +62,7 @@ def averages(found) -> str:
 
 
 def runs(found) -> str:
-    kinds = dict(four="250,000 queries, four of 200 prompts each", repeats="2,000 queries, 20 prompts, 25 times")
+    kinds = dict(four="four of 200 prompts a query", repeats="20 prompts, all of them under every query, with repeats")
     rows = [[kinds[row["kind"]], f"{row['rows']:,}", number(row["seconds"]), number(row["processor_seconds"]), f"{row['peak_mb']:,.0f}"] for row in found["figures"]]
     return "\n\n".join(["## `causal-prompts run`", f"From the file to the written report, texts already vectors ({ran(found['about'])}).", table(["log", "rows", "seconds", "processor's seconds", "peak MB"], rows)])
 
