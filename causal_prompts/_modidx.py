@@ -871,7 +871,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'causal_prompts/core.py'),
                                      'causal_prompts.core._Whole': ('core.html#_whole', 'causal_prompts/core.py'),
                                      'causal_prompts.core._Whole.__reduce__': ('core.html#_whole.__reduce__', 'causal_prompts/core.py'),
-                                     'causal_prompts.core._is_ours': ('core.html#_is_ours', 'causal_prompts/core.py'),
                                      'causal_prompts.core._jsonable': ('core.html#_jsonable', 'causal_prompts/core.py'),
                                      'causal_prompts.core._problem': ('core.html#_problem', 'causal_prompts/core.py'),
                                      'causal_prompts.core.as_markdown': ('core.html#as_markdown', 'causal_prompts/core.py'),

@@ -304,17 +304,15 @@ def one_thread():
             if not _limited["users"]: _limited["limits"].restore_original_limits()
 
 # %% ../nbs/003_core.ipynb #aa324c42
-def _is_ours(frame): return Path(frame.f_code.co_filename).parent == Path(__file__).parent
-
 def warn_fitter(
     text: str, # what is warned of
 ):
-    "A warning at the line that called `fit`, else at the first line outside the package."
+    "A warning at the line that called `fit`, through what is wrapped around it; else three calls up."
     frames = [sys._getframe(1)]
     while frames[-1].f_back is not None: frames.append(frames[-1].f_back)
-    fits = [i for i, frame in enumerate(frames) if frame.f_code.co_name in ("fit", "fit_dataset")]
-    at = fits[0] + 1 if fits else 0 # a model's own `fit` may stand outside the package
-    while at < len(frames) - 1 and _is_ours(frames[at]): at += 1
+    names = [frame.f_code.co_name for frame in frames]
+    at = next((i + 1 for i, name in enumerate(names) if name in ("fit", "fit_dataset")), 2)
+    while at < len(frames) and names[at] in ("checked_fit", "fit_with_few"): at += 1
     warnings.warn(text, stacklevel=min(at, len(frames) - 1) + 2)
 
 # %% ../nbs/003_core.ipynb #3b42b9ef
