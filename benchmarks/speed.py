@@ -102,12 +102,12 @@ def log_like(kind, rows, encoder):
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10) # MB
 
 
-MODELS = dict(causal="CausalReward", naive="NaiveReward (LightGBM)", ranker="CausalReward(learner='ranker')", paper="CPOReward (the paper's forest)")
-LARGEST = dict(causal=10**6, naive=10**6, ranker=10**5, paper=2000) # rows
+MODELS = dict(causal="CausalReward", naive="NaiveReward (LightGBM)", boosting="NaiveReward('boosting')", ranker="CausalReward(learner='ranker')", paper="CPOReward (the paper's forest)")
+LARGEST = dict(causal=10**6, naive=10**6, boosting=10**4, ranker=10**5, paper=2000) # rows
 
 def made(model, encoder):
     from causal_prompts import CausalReward, CPOReward, NaiveReward
-    return dict(causal=CausalReward, naive=NaiveReward, paper=CPOReward, ranker=lambda encoder: CausalReward(learner="ranker", encoder=encoder))[model](encoder=encoder)
+    return dict(causal=CausalReward, naive=NaiveReward, boosting=lambda encoder: NaiveReward("boosting", encoder=encoder), paper=CPOReward, ranker=lambda encoder: CausalReward(learner="ranker", encoder=encoder))[model](encoder=encoder)
 
 
 def one_fit(rows, model, seed):

@@ -5,7 +5,7 @@ import ast, json, statistics
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ENGINES = dict(causal="`CausalReward()`", naive="`NaiveReward()`, LightGBM", ranker="`CausalReward(learner=\"ranker\")`, LightGBM", paper="`CPOReward()`, the paper's forest")
+ENGINES = dict(causal="`CausalReward()`", naive="`NaiveReward()`, LightGBM", boosting="`NaiveReward(\"boosting\")`, the paper's library", ranker="`CausalReward(learner=\"ranker\")`, LightGBM", paper="`CPOReward()`, the paper's forest")
 
 
 def asks(script) -> str:
@@ -42,7 +42,7 @@ def power(g) -> str: return f"{g['exponent']:.2f} ({g['lo']:.2f} to {g['hi']:.2f
 def fits(found) -> str:
     figures = found["figures"]
     rows = [[name, f"{row['rows']:,}", span(row["seconds"]), number(row["processor_seconds"]["median"]), span(row["times_causal"]), f"{row['peak_mb']['median']:,.0f}", f"{row['correlation']['median']:.2f}"]
-            for model, name in ENGINES.items() for row in figures["sizes"][model]]
+            for model, name in ENGINES.items() for row in figures["sizes"].get(model, [])]
     grown = "; ".join(f"{ENGINES[model]} {power(g)}" for model, g in figures["growth"].items() if g)
     return "\n\n".join(["## Fits in memory", f"Synthetic logs, four of 200 prompts a query, texts already vectors ({ran(found['about'])}). Medians, smallest to largest in brackets; times compare the processor's time in the same round.",
         table(["model", "rows", "seconds", "processor's seconds", "times `CausalReward`", "peak MB", "r with the truth"], rows), f"The processor's seconds grow as the rows to the power of (95% intervals, from 10,000 rows): {grown}."])
