@@ -10,11 +10,11 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from .checks import check, thresholds
 from .core import former_names, Finding, rng
 from .covariates import code_covariate
+from .leverage import by_cluster
 from .residuals import residuals
 from .routes import Backdoor, Nothing, usable_covariates, Weighted, Within
 from .rows import ess, fitted_pca
@@ -26,7 +26,7 @@ def query_sums(
     query: np.ndarray, # (n,) query of each row, counted from 0
 ) -> np.ndarray: # (G, ...)
     "Sums of the columns over the rows of each query."
-    return sparse.csr_matrix((np.ones(len(query)), (query, np.arange(len(query))))) @ F
+    return by_cluster(query) @ F
 
 def query_means(
     F: np.ndarray, # (n, k) columns of the rows

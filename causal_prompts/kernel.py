@@ -9,7 +9,6 @@ __all__ = ['BLOCKS', 'KERNEL_PARTS', 'sample_of_texts', 'SmoothSpace', 'reml', '
 from functools import partial
 
 import numpy as np
-import pandas as pd
 from fastcore.basics import patch
 from scipy.linalg import cho_factor, cho_solve
 from scipy.linalg.lapack import dpotri
@@ -18,6 +17,7 @@ from scipy.optimize import minimize
 from .cross_products import CrossProducts, residual_features
 from .inference import queries_met
 from .part_space import PART_BLOCKS, PartSpace
+from .partitions import keys_of
 from .rows import expected_score, fitted_pca, Rows
 from .saving import finite_numbers, must_fit
 from .spaces import KernelSpace, PCASpace, space_from_state
@@ -29,7 +29,7 @@ def sample_of_texts(
 ) -> np.ndarray: # row numbers, ascending
     "Texts that stand for all of them: those whose hashes are smallest, in whatever order and part they come."
     if len(texts) <= most: return np.arange(len(texts))
-    return np.sort(np.argsort(pd.util.hash_array(np.asarray(texts, object)), kind="stable")[:most])
+    return np.sort(np.argsort(keys_of(texts), kind="stable")[:most])
 
 class SmoothSpace:
     "The leading components of a Gaussian kernel on text embeddings, centred on the training texts."

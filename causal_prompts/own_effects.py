@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from .inference import clustered
+from .leverage import by_cluster
 from .rows import Rows
 
 # %% ../nbs/307_own_effects.ipynb #a2473994
@@ -23,7 +24,7 @@ def _within_means(rows, p):
 
 def _by_prompt(F, p, w):
     "Weighted sums over each prompt: (m,) or (m, k)."
-    return sparse.csr_matrix((w, (p, np.arange(len(p))))) @ F
+    return by_cluster(p, w) @ F
 
 # %% ../nbs/307_own_effects.ipynb #e3ebe149
 def _own_variance(rows, error, p, cell, G, spent):

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from .columns import level_codes, unit_codes
-from .contrast_sums import Additive, count_meetings, Meetings
-from .cross_products import CrossProducts, residual_features
-from .partitions import Partitions
+from .contrast_sums import count_meetings, Meetings
+from .cross_products import Additive, CrossProducts, residual_features
+from .partitions import keys_of, Partitions
 from .routes import Within
 from .rows import Rows, expected_score
 
@@ -76,7 +76,7 @@ def _text_sample(texts, vectors, most):
     "A sample of one partition's texts."
     if not len(texts): return TextSample(most, np.zeros(0, np.uint64), np.zeros(0, object), np.zeros((0, 0)))
     texts = np.asarray(texts, object)
-    hashes = pd.util.hash_array(texts, categorize=False)
+    hashes = keys_of(texts)
     on = np.argsort(hashes, kind="stable")[:most]
     return TextSample(most, hashes[on], texts[on], vectors[on])
 

@@ -22,9 +22,9 @@ from .sources import refusal
 
 # %% ../nbs/110_partitions.ipynb #e3de4169
 def keys_of(
-    texts, # (n,) ids
+    texts, # (n,) ids, or other texts
 ) -> np.ndarray: # (n,) whole numbers below 2^64, the same on every machine
-    "A hash of each id."
+    "A hash of each text."
     codes, levels = pd.factorize(np.asarray(texts, object))
     return pd.util.hash_array(np.asarray(levels, object), categorize=False)[codes]
 

@@ -94,7 +94,7 @@ class NaiveRival:
     name, has_interval, within_only, cost = "naive", False, False, "100 trees on the rows"
     ranks_only, longest = False, None
 
-    def __init__(self, random_state=0): self.random_state = random_state
+    def __init__(self, random_state=0, kind="lightgbm"): self.random_state, self.kind = random_state, kind
 
     @classmethod
     def of(cls, reward): return cls(reward.random_state)
@@ -112,7 +112,7 @@ def fit(self: NaiveRival, rows: Rows, m=None):
     self.x, self.z = fitted_pca(rows.queries, rows.E_q, 40), fitted_pca(rows.prompts, rows.E_p, 15)
     self.twins = twin_prompts(rows.prompts, rows.E_p)
     X, Z = self.x.transform(rows.queries, rows.E_q), self._marked(rows.prompts, rows.E_p)
-    self.model = regressor("lightgbm", False, self.random_state).fit(np.c_[X[rows.q], Z[rows.p]], rows.y)
+    self.model = regressor(self.kind, False, self.random_state).fit(np.c_[X[rows.q], Z[rows.p]], rows.y)
     return self
 
 # %% ../nbs/409_race.ipynb #836571c4

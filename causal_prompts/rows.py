@@ -16,12 +16,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
-from scipy import sparse
 from sklearn.linear_model import RidgeCV
 
 from .core import as_texts, NotIdentifiedError, rng
 from .covariates import code_covariates, design_columns
 from .embeddings import are_names, name_vectors, TextEncoder
+from .leverage import by_cluster
 from .routes import Backdoor, Between, Nothing, Route, usable_covariates, Weighted, Within
 from .spaces import PCASpace, StructureSpace
 from .triplets import Triplets
@@ -135,9 +135,8 @@ def group_means(
     g: np.ndarray, # (n,) group of each row, counted from 0
 ) -> np.ndarray: # same shape as F
     "The mean of each column over each group, spread back to the rows."
-    sum_over = sparse.csr_matrix((np.ones(len(g)), (g, np.arange(len(g)))), shape=(g.max() + 1, len(g)))
     size = np.maximum(np.bincount(g), 1).reshape(-1, *[1] * (F.ndim - 1))
-    return np.asarray((sum_over @ F) / size)[g]
+    return np.asarray((by_cluster(g) @ F) / size)[g]
 
 # %% ../nbs/302_rows.ipynb #0d0185ac
 def fold_numbers(
@@ -216,8 +215,7 @@ def _by_level(left, rows, passes=3):
 
 def _group_sums(columns, g):
     "The sum of each column over each group, spread back to the rows."
-    sum_over = sparse.csr_matrix((np.ones(len(g)), (g, np.arange(len(g)))))
-    return np.asarray(sum_over @ columns)[g]
+    return np.asarray(by_cluster(g) @ columns)[g]
 
 # %% ../nbs/302_rows.ipynb #c0ffee10
 @patch
