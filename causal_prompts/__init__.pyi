@@ -71,6 +71,7 @@ from . import propensities as propensities
 from . import proposers as proposers
 from . import race as race
 from . import record as record
+from . import recordings as recordings
 from . import refutation as refutation
 from . import reporting as reporting
 from . import residuals as residuals

@@ -11,7 +11,8 @@ from sklearn.model_selection import cross_val_score
 from causal_prompts import grids, worlds
 from causal_prompts.core import content_id
 from causal_prompts.triplets import Triplets
-from causal_prompts.grids import Grid, data_folder, datasets, load_dataset, load_table
+from causal_prompts.grids import Grid
+from causal_prompts.recordings import data_folder, datasets, load_dataset, load_table
 from causal_prompts.worlds import World
 
 SETTINGS = [dict(), dict(visible=False, noise=.3), dict(nonlinearity=1.), dict(nonlinearity=.4, noise=.1, visible=False), dict(graded=True, noise=.2)]
