@@ -311,7 +311,7 @@ class World:
     visible: bool
 
 
-def load_dataset(name: str, score: str | None = ..., part: str | None = ...) -> Triplets:
+def load_dataset(name: str, score: str | None = ..., part: str | None = ..., download: bool = ...) -> Triplets:
     'A recorded set as a log.'
 
 
