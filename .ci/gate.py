@@ -30,7 +30,7 @@ def environment(scratch: Path, tree: Path) -> dict:
 
 def recorded_data() -> str:
     "The folder of recorded data that this tree sees; empty where there is none."
-    code = "from causal_prompts.grids import data_folder; print(data_folder() or '')"
+    code = "from causal_prompts.recordings import data_folder; print(data_folder() or '')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | dict(PYTHONPATH=str(ROOT)), text=True, capture_output=True)
     if done.returncode: sys.exit(f"\nGATE FAILED: looking for recorded data:\n{done.stderr}")
     return done.stdout.strip()

@@ -11,7 +11,7 @@ _PUBLIC = { # module -> what stands on the package itself; the rest is one dot d
     "core": ["Finding"],
     "triplets": ["Triplets", "read"],
     "worlds": ["World"],
-    "grids": ["load_dataset"],
+    "recordings": ["load_dataset"],
     "record": ["Record"],
     "serve": ["serve_world"],
     "llm": ["LLM"],
@@ -27,7 +27,7 @@ _PUBLIC = { # module -> what stands on the package itself; the rest is one dot d
 }
 _MODULES = [ # reached as cp.confounding.balance(...)
     "plots", "forms", "core", "covariates", "checks", "sources", "engines", "columns", "files", "templates", "predictability", "design", "triplets", "partitions", "worlds",
-    "grids", "embeddings", "support", "spaces", "pieces", "part_families", "same_parts", "blocks", "parts", "routes", "rows", "inference", "part_effects", "graph", "datasets",
+    "grids", "embeddings", "support", "spaces", "pieces", "part_families", "same_parts", "blocks", "parts", "recordings", "routes", "rows", "inference", "part_effects", "graph", "datasets",
     "rewards", "naive", "cpo", "part_space", "kernel", "race", "causal", "loading", "residuals", "part_agreement",
     "confounding", "assignments", "nuisances", "agreement", "placebos", "shuffles", "refutation", "sensitivity_analysis",
     "propensities", "positivity", "power_analysis", "identity", "record", "serve", "weights", "local_model", "connection", "llm", "sandbox", "answers", "graders", "tasks",

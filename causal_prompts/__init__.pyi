@@ -72,6 +72,7 @@ from . import propensities as propensities
 from . import proposers as proposers
 from . import race as race
 from . import record as record
+from . import recordings as recordings
 from . import refutation as refutation
 from . import reporting as reporting
 from . import residuals as residuals
@@ -312,7 +313,7 @@ class World:
     visible: bool
 
 
-def load_dataset(name: str, score: str | None = ..., part: str | None = ...) -> Triplets:
+def load_dataset(name: str, score: str | None = ..., part: str | None = ..., download: bool = ...) -> Triplets:
     'A recorded set as a log.'
 
 

@@ -27,6 +27,10 @@ VERBS = { # name -> what it is for, what adds its flags to a parser, what does i
                     "serve_cli:serve_arguments", "serve_cli:serve_log"),
     "import": ("another tool's run as a log", "import_cli:import_arguments", "import_cli:import_log")}
 
+# %% ../nbs/990_cli.ipynb #80dc7342
+VERBS["data"] = ("answers of real models by name: list them, fetch one",
+                 "data_cli:data_arguments", "data_cli:print_data")
+
 # %% ../nbs/990_cli.ipynb #9dbe6e21
 def _function_at(place):
     "A page's function; its page is loaded here."
