@@ -103,6 +103,8 @@ def main():
 
         def pages_are_short(): run(sys.executable, "tests/test_house.py", cwd=far, env=env)
 
+        def weights_are_at_hand(): run(sys.executable, "-c", "from causal_prompts.weights import fetch_weights; print(fetch_weights().path)", cwd=far, env=env)
+
         def notebooks_run(): run("nbdev-test", "--n-workers", "2", "--do-print", "--timing", cwd=far, env=threads)
 
         def tests_pass():
@@ -119,7 +121,7 @@ def main():
         def nothing_has_changed():
             for tree in (copy, far): same(tree, NOTEBOOKS, MODULES, "README.md", remedy="running notebooks or tests changed it; write to a temporary folder instead")
 
-        steps = [notebooks_are_clean, modules_are_exported, stub_is_generated, readme_is_generated, pages_are_short, notebooks_run, tests_pass]
+        steps = [notebooks_are_clean, modules_are_exported, stub_is_generated, readme_is_generated, pages_are_short, weights_are_at_hand, notebooks_run, tests_pass]
         if data: steps += [notebooks_run_with_recorded_data, tests_pass_with_recorded_data]
         else: summary.append(f"with recorded data: not run, there are none here; {len(looking(far))} notebooks and the tests marked `recorded` look at them")
         for step in [*steps, nothing_has_changed]:
