@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ["nbs", ".ci", "settings.ini", "setup.py", "pyproject.toml", "CONTRIBUTING.md", "causal_prompts/__init__.py"]
 NOTEBOOKS, MODULES = "nbs/**/*.ipynb", "causal_prompts/*.py"
 ASIDE = [".git", ".venv", "build", "dist", "collected", "out", ".ipynb_checkpoints", "__pycache__", ".pytest_cache", "*.egg-info"]
-LOOKS = re.compile(r"data_folder\(|load_dataset\(|load_table\(") # what a notebook says that looks for recorded data
+LOOKS = re.compile(r"data_folder\(|load_dataset\(|load_table\(|dataset_file\(") # what a notebook says that looks for recorded data
 
 
 def copy_of_tree(to: Path):

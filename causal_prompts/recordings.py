@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OF_A_QUERY', 'OF_A_PROMPT', 'LAYOUT', 'META', 'PARTS', 'SHIPS', 'write_recording', 'recording_meta', 'datasets',
-           'data_folder', 'fetch_dataset', 'load_table', 'load_dataset']
+           'data_folder', 'dataset_file', 'fetch_dataset', 'load_table', 'load_dataset']
 
 # %% ../nbs/214_recordings.ipynb #835ff076
 import json, os, re, shutil, sys
@@ -204,8 +204,12 @@ def _about_set(name):
 
 def _downloads(): return cache_folder()/"recordings"
 
-def _place(about):
-    "The file of a set on this machine; None where it is not."
+# %% ../nbs/214_recordings.ipynb #ac6f2bee
+def dataset_file(
+    name: str, # a name from `datasets`
+) -> Path | None: # None where it is not on this machine
+    "The file of a set: in the package, in the folder of recorded data, or among the downloads."
+    about = _about_set(name)
     folders = [SHIPS] if about["where"] == "ships" else [data_folder(), _downloads()]
     paths = [folder/f"{about['file']}.parquet" for folder in folders if folder is not None]
     return next((path for path in paths if path.is_file()), None)
@@ -234,7 +238,7 @@ def fetch_dataset(
 ) -> Path: # where it lies
     "The file of a recorded set; one that is not on this machine is downloaded once and converted."
     about = _about_set(name)
-    if path := _place(about): return path
+    if path := dataset_file(name): return path
     if about["where"] != "download": raise _absent(about)
     path, originals = _downloads()/f"{about['file']}.parquet", _downloads()/f"originals-{name}"
     (say or _on_stderr)(f"downloading {name}: {_set_described(about)}, into {path.parent}")
@@ -252,7 +256,7 @@ def load_table(
 ) -> pd.DataFrame:
     "A recorded set as it stands in its file."
     about = _about_set(name)
-    path = fetch_dataset(name) if download else _place(about)
+    path = fetch_dataset(name) if download else dataset_file(name)
     if path is None: raise _absent(about)
     frame = pd.read_parquet(path)
     return frame.assign(model=about["model"], task=about["task"]) if about["where"] == "ships" else frame

@@ -323,6 +323,7 @@ def test_nothing_is_downloaded_unasked(site, tmp_path):
 
 @pytest.mark.parametrize("name", [*SMALL])
 def test_a_set_is_downloaded_once_with_a_word_before(site, tmp_path, name, capsys):
+    assert recordings.dataset_file(name) is None
     found = load_table(name, download=True)
     said, row = capsys.readouterr(), datasets().set_index("name").loc[name]
     assert said.out == "" and said.err.count("\n") == 1 and all(word in said.err for word in (name, row.what, row.licence, row.origin, row["size"], str(tmp_path/"cache")))
@@ -330,6 +331,7 @@ def test_a_set_is_downloaded_once_with_a_word_before(site, tmp_path, name, capsy
     pd.testing.assert_frame_equal(found, converted(name, tmp_path/"again"))
     pd.testing.assert_frame_equal(load_table(name, download=True), found)
     pd.testing.assert_frame_equal(load_table(name), found) # it is there now
+    assert recordings.dataset_file(name) == tmp_path/f"cache/recordings/{row.file}.parquet"
     assert len(site.asked) == len(SMALL[name]) and capsys.readouterr().err == ""
 
 def test_a_downloaded_set_is_a_log(site):
