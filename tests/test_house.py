@@ -378,7 +378,7 @@ def gathered(name):
 
 def test_pages_that_enter_something_stand_below_the_page_that_gathers_them():
     from causal_prompts._entered import ENTERED
-    number = {module: place(n) for module, n in floors().items()}
+    number = {module: int(n) for module, n in floors().items()}
     for name, pages in ENTERED.items():
         assert gathered(name) == [{"checks": "diagnostics", "importers": "importers"}[name]]
         assert len(pages) > 5 and pages == sorted(pages, key=number.get) and number[pages[-1]] < number[gathered(name)[0]]
