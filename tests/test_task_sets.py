@@ -1,0 +1,223 @@
+"Our own task sets and prompts: the texts that were recorded, true references and difficulties, graders that no copy fools, a design that keeps its parts apart."
+import json, re, subprocess, sys
+
+import numpy as np
+import pytest
+
+from causal_prompts.core import content_id
+from causal_prompts.parts import Parts
+from causal_prompts.prompt_sets import SHOTS, prompt_bank, prompt_set
+from causal_prompts.separation import pair_separable
+from causal_prompts.task_sets import BASELINES, CHOICES, CITIES, WRITERS, first_named, json_fields, task_set, uncopied, uncopied_number, unquoted
+
+NAMES = [*WRITERS]
+RECORDED = dict( # queries recorded, content of queries and references, content of prompts: never to be changed
+    place=(200, "3646b2505cf7464f", "521de23597572291"), json=(120, "84a3ebae73513b45", "b064ddfda60da94f"),
+    thing=(120, "0210db75f552e3da", "fb1749150056a1d3"), sums=(120, "b3865a6e43a66601", "97d9fae3ac1eec15"),
+    sentiment=(240, "5ee4593c8a6a3672", "d4b4e7b2d0997dae"), topic=(200, "937c6759a9892e88", "9897a3d47f143134"))
+
+
+# ---- texts
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_texts_are_those_of_the_recordings(name):
+    n, queries, prompts = RECORDED[name]
+    items, table = task_set(name, n).items, prompt_set(name)
+    assert content_id(*items["query"], *items["reference"]) == queries
+    assert content_id(*table["prompt_id"], *table["prompt"]) == prompts
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_set_is_the_same_for_a_seed_and_begins_like_a_smaller_one(name):
+    items = task_set(name, 60).items
+    assert items.equals(task_set(name, 60).items) and items.equals(task_set(name, 200).items.head(60))
+    assert not {*items["query"]} >= {*task_set(name, 60, seed=1).items["query"]}
+
+def test_a_set_is_the_same_in_another_process():
+    code = "from causal_prompts.task_sets import task_set, WRITERS\nprint(*[q for name in WRITERS for q in task_set(name, 30).items['query_id']])"
+    ids = [q for name in NAMES for q in task_set(name, 30).items["query_id"]]
+    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": "7", "PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True).stdout.split() == ids
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_query_twice_and_no_example_among_them(name):
+    task = task_set(name, 500)
+    assert task.items["query"].is_unique and task.items["query_id"].is_unique and len(task) == 500
+    shown = [q for q, _ in task.examples]
+    assert len({*shown}) == sum(SHOTS) and not {*shown} & {*task.items["query"]}
+
+def test_what_is_no_set_and_no_size_is_refused():
+    with pytest.raises(ValueError, match="one of .*'place'.*got 'places'"): task_set("places")
+    with pytest.raises(ValueError, match="one of .*'place'.*got 'places'"): prompt_set("places")
+    with pytest.raises(ValueError, match="n must be a whole number"): task_set("place", 0)
+    with pytest.raises(ValueError, match="different queries, got n=9000000; 'topic' has about"): task_set("topic", 9_000_000)
+
+
+# ---- references and difficulty, worked out again from the text
+
+def words(text): return re.findall(r"\w+", text)
+
+def test_a_note_has_one_city_more_than_its_difficulty():
+    for name in ("place", "json"):
+        for item in task_set(name, 300):
+            named = [w for w in words(item["query"]) if w in CITIES]
+            right = json.loads(item["reference"])["city"] if name == "json" else item["reference"]
+            assert len(named) == len({*named}) == item["difficulty"] + 1 and right in named, item
+
+def test_the_city_of_a_note_is_that_of_its_event():
+    sign = {"plain": r"in (\w+)( this year|!|\.)", "origin": r"(?:to|goes to) (\w+) for the", "moved": r"(?:is now|is) in (\w+)", "office": r"(?:held|to the [\w ]+) in (\w+)"}
+    for item in task_set("place", 300):
+        main = [s for s in re.findall(r"[^.!]+[.!]", item["query"]) if re.search(r"\b(the|The) (workshop|interview|training|board|concert|conference|photo|wedding|exhibition|book)", s)]
+        assert len(main) == 1 and re.search(sign[item["kind"]], main[0])[1] == item["reference"], item
+
+def test_sums_are_right_and_harder_ones_are_larger_or_longer():
+    for item in task_set("sums", 400):
+        numbers = [int(w) for w in words(item["query"]) if w.isdigit()]
+        first, second, *third = numbers
+        assert str((first - second if item["kind"].startswith("minus") else first + second) + sum(third)) == item["reference"], item
+        assert len(third) == (item["difficulty"] >= 2 and item["kind"].endswith(", plus")) and int(item["reference"]) >= 0
+        size = item["difficulty"] - 2 * len(third)
+        assert max(first, second) <= [6, 10, 21][size], item
+
+def test_adjectives_of_plain_and_negated_reviews_say_what_the_reference_says():
+    from causal_prompts.task_sets import _REVIEWED
+    side = {}
+    for parts in _REVIEWED.values():
+        for part in parts.split(", "):
+            _, good, bad = part.split()
+            side[good], side[bad] = "positive", "negative"
+    for item in task_set("sentiment", 400):
+        found = {side[w] for w in words(item["query"]) if w in side}
+        if item["kind"] == "plain": assert found == {item["reference"]}, item
+        if item["kind"] in ("negation", "but") and "yet" not in item["query"]: assert found == {"positive", "negative"} - {item["reference"]}, item
+
+@pytest.mark.parametrize("name", NAMES)
+def test_difficulty_has_levels_that_kinds_or_lengths_explain(name):
+    items = task_set(name, 400).items
+    share = items["difficulty"].value_counts(normalize=True)
+    assert len(share) >= 3 and share.max() < .6
+    length = items["query"].map(lambda q: len(words(q))).groupby(items["difficulty"]).mean()
+    if name in ("place", "json", "thing", "topic"): assert (np.diff(length) > 0).all(), "harder queries are longer ones"
+
+def test_labels_are_about_even():
+    for name in ("thing", "sentiment", "topic"):
+        share = task_set(name, 600).items["reference"].value_counts(normalize=True)
+        assert share.max() < 1.35 / len(share), name
+
+
+# ---- graders
+
+NOTE = "Parking is free. The workshop was planned in Turin, but it is now in Riga. Lena will call from Bath."
+HOME = '{"name": "Marco", "city": "Bonn"}'
+
+@pytest.mark.parametrize("reply, score", [
+    ("Riga", 1), ("The city is Riga.", 1), ("RIGA", 1), ("Riga, Latvia. The train stops in Bath.", 1), ("In Riga, not in Turin.", 1), ("City: **Riga**\n", 1), ("It is now held in Riga.", 1),
+    ("The event is in Riga. Parking is free.", 1), ("", 0), ("Turin", 0), ("Not Turin but Riga", 0), ("Bath. Or Riga?", 0), ("Latvia", 0), ("riga", 0), ("Rigaer Strasse", 0),
+    (NOTE, 0), (NOTE.upper(), 0), ("The workshop was planned in Turin, but it is now in Riga.", 0), ("The workshop was planned in Turin, but it is now in Ri", 0), ("Lena will call from", 0),
+])
+def test_a_place_is_the_first_city_in_words_of_its_own(reply, score):
+    assert first_named(CITIES)(reply, dict(query=NOTE, reference="Riga")).score == score
+
+def test_quotations_are_taken_out_and_answers_are_not():
+    assert unquoted("Parking is free. It is Riga.", NOTE).strip() == "It is Riga."
+    assert unquoted("Parking is", NOTE) == "Parking is" and unquoted("Parking is free", NOTE) == ""
+    assert unquoted("parking  IS free!\nRiga", NOTE) == "\nRiga"
+
+@pytest.mark.parametrize("reply, score", [
+    ("5", 1), ("10 - 5 = 5", 1), ("The answer is 5.", 1), ("10 minus 5 is 5", 1), ("= 5.0", 1), ("Answer: 5 eggs", 1), ("10 - 5", 0), ("What is 10 - 5?", 0), ("10 - 5 =", 0), ("15", 0), ("", 0), ("10 - 5 = 4", 0), ("five", 0),
+])
+def test_a_sum_said_back_is_no_answer(reply, score):
+    assert uncopied_number()(reply, dict(query="What is 10 - 5?", reference="5")).score == score
+
+def test_copies_are_cut_wherever_they_stand():
+    assert uncopied("So 10 - 5 is 5 and 10 - 5 again", "10 - 5").split() == ["So", "is", "5", "and", "again"]
+    assert uncopied("7 + 6 + 7", "7 + 6").split() == ["+", "7"] and uncopied("", "7 + 6") == ""
+
+@pytest.mark.parametrize("reply, score", [
+    (HOME, 1), ('{"city": "bonn", "name": "MARCO"}', 1), ('```json\n{\n  "name": "Marco",\n  "city": "Bonn"\n}\n```', 1), ('JSON: {"name": "Marco", "city": "Bonn"', 1), ('{"name": "Marco", "city": "Bonn", "age": 3}', 1),
+    ('{"name": "Marco", "city": "Turin"}', .5), ('{"name": "Marco"}', .5), ('{"name": "Bonn", "city": "Marco"}', 0), ('{"Name": "Marco", "City": "Bonn"}', 0), ("Marco lives in Bonn.", 0), ("{Marco, Bonn}", 0), ("", 0), ("{}", 0),
+    ('{"name": "Olga", "city": "Oslo"} {"name": "Marco", "city": "Bonn"}', 0), ('{"name": "Marco", "city": "Bonn", "city": "Turin"}', .5), ('{"name": ["Marco"], "city": null}', 0), ('["name", "Marco"]', 0), ('{"name": "Marco", "city": "Bo', 0),
+])
+def test_an_object_scores_by_its_keys(reply, score):
+    assert json_fields()(reply, dict(query="Marco lives in Bonn.", reference=HOME)).score == score
+
+@pytest.mark.parametrize("name, reference, reply, score", [
+    ("thing", "tool", "An axe is a tool.", 1), ("thing", "tool", "tool", 1), ("thing", "tool", "animal, fruit, tool, clothing or vehicle", 0), ("thing", "tool", "It is not a tool.", 0), ("thing", "tool", "An axe.", 0), ("thing", "fruit", "a grapefruit", 0),
+    ("sentiment", "negative", "Negative.", 1), ("sentiment", "negative", "The review is positive.", 0), ("sentiment", "positive", "not positive", 0), ("sentiment", "positive", "positive or negative", 0), ("topic", "food", "food", 1), ("topic", "food", "The topic is health.", 0),
+])
+def test_labels(name, reference, reply, score):
+    assert task_set(name, 1).score(reply, dict(query="?", reference=reference)).score == score
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_reference_scores_and_no_copy_of_the_query_does(name):
+    task = task_set(name, 300)
+    for item in task:
+        assert task.score(item["reference"], item).score == 1
+        said = item["query"].split(" ")
+        for k in range(3, len(said) + 1): assert task.score(" ".join(said[:k]), item).score == 0, (said[:k], item["reference"])
+        for shown in (item["query"] + " " + item["query"], item["query"].upper(), "\n" + item["query"] + "\n", f'"{item["query"]}"'):
+            assert task.score(shown, item).score == 0, (shown, item["reference"])
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_prompts_themselves_score_nowhere(name):
+    "Echoing the prompt is what a small model does too."
+    task = task_set(name, 40)
+    for prompt in prompt_set(name).query("family != 'few-shot'")["prompt"]:
+        scored = {item["reference"] for item in task if task.score(prompt.replace("{query}", ""), item).score}
+        assert len(scored) <= bool(re.search("[Ee]xample|like this", prompt)), prompt # the answer of the example, where it happens to be right
+
+
+# ---- prompts
+
+@pytest.mark.parametrize("name", NAMES)
+def test_prompts_are_different_and_hold_the_query_once(name):
+    table, task = prompt_set(name), task_set(name, 3)
+    assert table["prompt"].is_unique and table["prompt_id"].is_unique
+    assert table["family"].value_counts()[["paraphrase", "few-shot"]].tolist() == [16, 16]
+    for prompt in table["prompt"]:
+        for item in task:
+            (message,) = task.messages(prompt, item)
+            assert message["role"] == "user" and message["content"].count(item["query"]) >= 1 and "{query}" not in message["content"]
+            if item["query"] not in prompt: assert message["content"].replace(item["query"], "", 1).strip()
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_prompt_is_the_baseline(name):
+    assert prompt_set(name)["prompt"].iloc[0] == BASELINES[name] == task_set(name, 1).baseline
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_part_is_in_half_of_the_runs_in_either_wording_and_free_of_the_others(name):
+    fraction = prompt_set(name).query("family == 'fraction'")
+    parts = [p for p in prompt_bank(name).ids if p != "ask"]
+    X = (fraction[parts] > 0).to_numpy(float) * 2 - 1
+    assert len(fraction) == (64 if len(parts) == 8 else 32) and (X.T @ X == len(X) * np.eye(len(parts))).all()
+    for part in parts:
+        said = fraction.loc[fraction[part] > 0]
+        assert said[part].value_counts().tolist() == [len(X) // 4] * 2
+        assert all((said[said[part] == 1][other] > 0).mean() == .5 for other in parts if other != part), f"the wording of {part} goes with another part"
+    assert fraction["ask"].value_counts().tolist() == [len(X) // 4] * 4
+    assert all((group[parts] > 0).mean().eq(.5).all() for _, group in fraction.groupby("ask")), "the question's wording goes with a part"
+    pairs = pair_separable((fraction[parts] > 0).astype(bool))
+    assert (pairs["same_as"] == "").all() or len(parts) == 7, "with 64 runs every two parts have an effect of their own to show"
+    assert all(abs(X[:, i] * X[:, j] @ X).max() == 0 for i in range(len(parts)) for j in range(i)), "no part goes with two others"
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_prompt_is_its_parts_and_they_are_read_back(name):
+    bank, table = prompt_bank(name), prompt_set(name)
+    fraction = table[table["family"] == "fraction"]
+    for _, row in fraction.iterrows():
+        texts = [bank.parts["wordings"][i][row[p] - 1] for i, p in enumerate(bank.ids) if row[p]]
+        assert row["prompt"] == " ".join(texts)
+    parts = Parts.of(list(table["prompt"]), named=dict(zip(bank.ids, map(list, bank.parts["wordings"]))))
+    at = [list(parts.table["part"]).index(p) for p in bank.ids]
+    assert ((parts.presence.toarray()[:len(fraction)][:, at] > 0) == (fraction[bank.ids] > 0).to_numpy()).all()
+
+@pytest.mark.parametrize("name", NAMES)
+def test_few_shot_prompts_show_the_examples_of_the_task_and_no_query(name):
+    shown, task = prompt_set(name).query("family == 'few-shot'"), task_set(name, 200)
+    assert shown["shots"].tolist() == [k for k in SHOTS for _ in range(2)] and shown.groupby("examples")["shots"].nunique().eq(1).all()
+    for prompt, k in zip(shown["prompt"], shown["shots"]):
+        pairs = re.findall(r"^Text: (.+)\nAnswer: (.+)$", prompt, re.M)
+        assert len(pairs) == k and {*pairs} <= {*task.examples}
+    used = [pair for prompt in shown["prompt"][::2] for pair in re.findall(r"^Text: (.+)\nAnswer: (.+)$", prompt, re.M)]
+    assert len(used) == len({*used}) == sum(SHOTS), "no example in two sets"
+
+def test_choices_are_the_labels_of_their_sets():
+    for name, choices in CHOICES.items(): assert {*task_set(name, 300).items["reference"]} == {*choices}
