@@ -97,6 +97,9 @@ class LocalServer:
     def __enter__(self): return self
     def __exit__(self, *error): self.stop()
 
+    @property
+    def connections(self) -> int: return len(self._http.lines) # that are open
+
     def row(self, path): return dict(path=path, status=None, fault="", seconds=time.monotonic() - self._started)
     def listed(self, path): raise unknown_url("GET", path, "none")
     def payload_of(self, row, body, handler): raise unknown_url("POST", row["path"], "none") # None: hang up
@@ -182,13 +185,23 @@ def wait(self: LocalServer):
     try: self._thread.join()
     except KeyboardInterrupt: pass # that is how it is stopped
 
+# %% ../nbs/011_local_http.ipynb #be283a17
+def _shut(line, how):
+    try: line.shutdown(how)
+    except OSError: pass # gone already
+
+@patch
+def drain(self: LocalServer, seconds: float):
+    "Take no further requests and let the replies that are due leave, at most so long."
+    for line in list(self._http.lines): _shut(line, socket.SHUT_RD)
+    end = time.monotonic() + seconds
+    while self._http.lines and time.monotonic() < end: time.sleep(.01)
+
 @patch
 def stop(self: LocalServer):
     "Stop serving and hang up on every client."
     if self._thread: self._http.shutdown()
     self._http.server_close()
     self.finish()
-    for line in list(self._http.lines):
-        try: line.shutdown(socket.SHUT_RDWR)
-        except OSError: pass # gone already
+    for line in list(self._http.lines): _shut(line, socket.SHUT_RDWR)
     if self._thread: self._thread.join()

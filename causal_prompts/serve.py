@@ -14,7 +14,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .chat_format import chats_in, choice_of, chunks_of, models_at, no_model, number_in, request_id
-from .chat_format import sampling_in, texts_in
+from .chat_format import sampling_in, texts_in, usage_in
 from .core import as_texts, content_id, rng
 from .faults import checked_faults, fault_at
 from .local_http import check_host, LocalHandler, LocalServer, RequestError, unknown_url
@@ -218,9 +218,7 @@ def deliver(self: WorldServer, handler: LocalHandler, row: dict, payload: dict |
         kind, garbage = _GARBAGE[row["number"] % 3]
         handler.send(200, garbage, kind)
     elif body.get("stream") and "choices" in payload:
-        options = body.get("stream_options")
-        usage = isinstance(options, dict) and options.get("include_usage")
-        handler.stream(chunks_of(payload, usage), part)
+        handler.stream(chunks_of(payload, usage_in(body)), part)
     else: handler.send(200, payload, part=part)
     if fault in ("reset", "reset_after"): handler.close_connection = True
 
