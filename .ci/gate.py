@@ -23,6 +23,7 @@ def copy_of_tree(to: Path):
 def environment(scratch: Path, tree: Path) -> dict:
     "This Python's commands and that tree's package first; no screen, no hub, no profile of the user's, no recorded data."
     fixed = dict(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", MPLBACKEND="Agg", HF_HUB_OFFLINE="1",
+                 CAUSAL_PROMPTS_CACHE=str(Path(sys.prefix)/"cache"), # beside the installed packages: the weights of the local model are fetched once
                  IPYTHONDIR=str(scratch/"ipython"), PYTHONUNBUFFERED="1", PYTHONPATH=str(tree))
     return {k: v for k, v in os.environ.items() if k != "CAUSAL_PROMPTS_DATA"} | fixed
 

@@ -48,6 +48,7 @@ from . import kernel as kernel
 from . import learning_curve as learning_curve
 from . import llm as llm
 from . import loading as loading
+from . import local_model as local_model
 from . import measures as measures
 from . import monitoring as monitoring
 from . import naive as naive
@@ -98,6 +99,7 @@ from . import transport as transport
 from . import treesearch as treesearch
 from . import triplets as triplets
 from . import viseval as viseval
+from . import weights as weights
 from . import widgets as widgets
 from . import worlds as worlds
 
