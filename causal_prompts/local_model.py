@@ -17,7 +17,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .core import rng
-from .weights import fetch_weights, find_weights, load_weights, Weights
+from .weights import fetch_weights, find_weights, load_weights
 
 # %% ../nbs/634_local_model.ipynb #e2386636
 @dataclass(frozen=True)
@@ -43,12 +43,11 @@ class Completion:
 class LocalModel:
     "A language model on this machine."
     def __init__(self,
-        weights=None, # or a path; None: the embedded model, fetched if need be
-        threads: int | None = None, # of the processor; None: as many as torch takes
+        weights=None, # or a path; None: the embedded, fetched if need be
+        threads: int | None = None, # of the processor; None: all that torch takes
         batch: int = 64, # requests side by side
     ):
-        given = fetch_weights() if weights is None else weights
-        self.weights = given if isinstance(given, Weights) else find_weights(given)
+        self.weights = fetch_weights() if weights is None else find_weights(weights)
         self.threads, self.batch = threads, batch
         self.model, self.tokenizer = load_weights(self.weights)
         self.window = int(getattr(self.model.config, "max_position_embeddings", 2048))

@@ -85,9 +85,10 @@ def fetch_weights(
 
 # %% ../nbs/633_weights.ipynb #147b53ae
 def find_weights(
-    path=None, # a .gguf file or a folder with a model of transformers; None: the embedded model
+    path=None, # a .gguf file, or a folder with a model of transformers; None: the embedded model
 ) -> Weights:
     "A model's files, found and checked."
+    if isinstance(path, Weights): return path
     if path is not None: return _weights_at(Path(path).expanduser())
     for place in _embedded_places():
         if place.is_file(): return _checked_embedded(place, place.stat().st_mtime_ns)
