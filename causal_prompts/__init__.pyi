@@ -49,6 +49,7 @@ from . import learning_curve as learning_curve
 from . import llm as llm
 from . import loading as loading
 from . import local_model as local_model
+from . import local_server as local_server
 from . import measures as measures
 from . import monitoring as monitoring
 from . import naive as naive
@@ -68,6 +69,7 @@ from . import pools as pools
 from . import positivity as positivity
 from . import power_analysis as power_analysis
 from . import predictability as predictability
+from . import prompt_sets as prompt_sets
 from . import propensities as propensities
 from . import proposers as proposers
 from . import race as race
@@ -93,6 +95,7 @@ from . import studies as studies
 from . import study_inputs as study_inputs
 from . import support as support
 from . import tabular as tabular
+from . import task_sets as task_sets
 from . import tasks as tasks
 from . import templates as templates
 from . import trace_importers as trace_importers
@@ -353,6 +356,10 @@ class Record:
 
 def serve_world(world: World, port: int = ..., latency: float = ..., faults: dict | None = ..., seed: int = ..., host: str = ..., models: list | None = ...) -> Any:
     'Serve a world on this machine.'
+
+
+def serve_local(path = ..., port: int = ..., threads: int | None = ..., batch: int = ..., longest: int = ..., host: str = ..., log = ...) -> Any:
+    'Serve a language model on this machine.'
 
 
 class LLM:
