@@ -15,6 +15,7 @@ _PUBLIC = { # module -> what stands on the package itself; the rest is one dot d
     "record": ["Record"],
     "serve": ["serve_world"],
     "llm": ["LLM"],
+    "local_server": ["serve_local"],
     "tasks": ["Task"],
     "naive": ["NaiveReward"],
     "cpo": ["CPOReward"],
@@ -30,7 +31,7 @@ _MODULES = [ # reached as cp.confounding.balance(...)
     "grids", "embeddings", "support", "spaces", "pieces", "part_families", "same_parts", "blocks", "parts", "routes", "rows", "inference", "part_effects", "graph", "datasets",
     "rewards", "naive", "cpo", "part_space", "kernel", "race", "causal", "loading", "residuals", "part_agreement",
     "confounding", "assignments", "nuisances", "agreement", "placebos", "shuffles", "refutation", "sensitivity_analysis",
-    "propensities", "positivity", "power_analysis", "identity", "record", "serve", "weights", "local_model", "connection", "llm", "sandbox", "answers", "graders", "tasks",
+    "propensities", "positivity", "power_analysis", "identity", "record", "serve", "weights", "local_model", "local_server", "connection", "llm", "sandbox", "answers", "graders", "tasks",
     "benchmarks", "tabular", "dabench", "viseval", "pools", "banks", "separation", "factorial", "inclusion", "stages", "part_pairs", "collecting", "importers", "eval_importers", "trace_importers",
     "exporting", "proposers", "treesearch", "measures", "evaluation", "calibration", "coverage", "stability", "components", "patterns",
     "learning_curve", "difficulty", "transport", "monitoring", "diagnostics", "widgets", "reporting", "gains", "study_inputs", "studies"]

@@ -49,6 +49,7 @@ from . import learning_curve as learning_curve
 from . import llm as llm
 from . import loading as loading
 from . import local_model as local_model
+from . import local_server as local_server
 from . import measures as measures
 from . import monitoring as monitoring
 from . import naive as naive
@@ -372,6 +373,10 @@ class LLM:
     role: str
     settings: dict | None
     stage: int
+
+
+def serve_local(path = ..., port: int = ..., threads: int | None = ..., batch: int = ..., longest: int = ..., host: str = ..., log = ...) -> Any:
+    'Serve a language model on this machine.'
 
 
 class Task:
