@@ -25,6 +25,8 @@ VERBS = { # name -> what it is for, what adds its flags to a parser, what does i
                 "collect_cli:collect_arguments", "collect_cli:collect_log"),
     "serve-world": ("a model that needs no key: a world behind an OpenAI-style server on this machine",
                     "serve_cli:serve_arguments", "serve_cli:serve_log"),
+    "serve-local": ("a real model that needs no key: a small language model behind such a server",
+                    "serve_local_cli:serve_local_arguments", "serve_local_cli:serve_local_log"),
     "import": ("another tool's run as a log", "import_cli:import_arguments", "import_cli:import_log")}
 
 # %% ../nbs/990_cli.ipynb #80dc7342
@@ -153,7 +155,7 @@ def _done(a, job, say):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except KeyboardInterrupt: return 130
-        except (ValueError, OSError, RuntimeError, ImportError) as e:
+        except (ValueError, OSError, RuntimeError, ImportError, MemoryError) as e:
             print(f"causal-prompts: {_message(e)}", file=sys.stderr)
             return 2
     say("done")

@@ -141,9 +141,10 @@ class Batches:
         self._worker.start()
 
     def _work(self):
+        jobs = []
         try:
-            while not self.stopped: self._answer(self._next())
-        finally: self._end() # whatever happens, nobody waits for ever
+            while not self.stopped: self._answer(jobs := self._next())
+        finally: self._end(jobs) # whatever happens, nobody waits for ever
 
 # %% ../nbs/635_local_server.ipynb #131f111b
 @patch
@@ -203,13 +204,14 @@ def _tell(job, said, error=None):
 
 # %% ../nbs/635_local_server.ipynb #688248ba
 @patch
-def _end(self: Batches):
+def _end(self: Batches, held=()):
     "Take nothing more, and tell whoever waits."
     with self._change:
         self.stopped = True
         self._change.notify_all()
         waiting, self._queue = self._queue, deque()
-    for job in waiting: _tell(job, None, _stopped())
+    for job in [*held, *waiting]:
+        if not job.done.is_set(): _tell(job, None, _stopped())
 
 @patch
 def stop(self: Batches):
@@ -247,6 +249,8 @@ def load(self: ModelServer, path, threads: int | None) -> ModelServer:
     return self
 
 # %% ../nbs/635_local_server.ipynb #1c9ff9c3
+_EVERY = 5. # seconds between two lines
+
 @patch
 def _progress(self: ModelServer, said: list, seconds: float):
     "Say every few seconds what was done."
@@ -254,11 +258,12 @@ def _progress(self: ModelServer, said: list, seconds: float):
     if not self._since["calls"]: self._said = now - seconds
     self._done += len(said)
     self._since.update(calls=len(said), tokens=sum(len(reply.ids) for reply in said))
-    if (took := now - self._said) < 5: return
+    if (took := now - self._said) < _EVERY: return
     calls, tokens = self._since["calls"] / took, self._since["tokens"] / took
     self._since.clear()
-    self.log(f"{self._done:,} replies, {calls:.1f} a second, {tokens:,.0f} tokens a second, "
-             f"{memory_mb():,.0f} MB")
+    line = f"{self._done:,} replies, {calls:.1f} a second, {tokens:,.0f} tokens a second, {memory_mb():,.0f} MB"
+    try: self.log(line)
+    except OSError: pass # nobody reads what it says any more; what it serves is still read
 
 # %% ../nbs/635_local_server.ipynb #0a0814f7
 _CHAT = "/v1/chat/completions"
