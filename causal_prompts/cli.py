@@ -24,14 +24,15 @@ VERBS = { # name -> what it is for, what adds its flags to a parser, what does i
     "collect": ("make a log with a model: plan, price, collect, resume",
                 "collect_cli:collect_arguments", "collect_cli:collect_log"),
     "serve-world": ("a model that needs no key: a world behind an OpenAI-style server on this machine",
-                    "serve_cli:serve_arguments", "serve_cli:serve_log"),
-    "serve-local": ("a real model that needs no key: a small language model behind such a server",
-                    "serve_local_cli:serve_local_arguments", "serve_local_cli:serve_local_log"),
-    "import": ("another tool's run as a log", "import_cli:import_arguments", "import_cli:import_log")}
+                    "serve_cli:serve_arguments", "serve_cli:serve_log")}
 
 # %% ../nbs/990_cli.ipynb #80dc7342
-VERBS["data"] = ("answers of real models by name: list them, fetch one",
-                 "data_cli:data_arguments", "data_cli:print_data")
+VERBS |= {
+    "serve-local": ("a real model that needs no key: a small language model behind such a server",
+                    "serve_local_cli:serve_local_arguments", "serve_local_cli:serve_local_log"),
+    "import": ("another tool's run as a log", "import_cli:import_arguments", "import_cli:import_log"),
+    "data": ("answers of real models by name, and the small model itself: list them, fetch one",
+             "data_cli:data_arguments", "data_cli:print_data")}
 
 # %% ../nbs/990_cli.ipynb #9dbe6e21
 def _function_at(place):
