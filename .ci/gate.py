@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ["nbs", ".ci", "settings.ini", "setup.py", "pyproject.toml", "CONTRIBUTING.md", "causal_prompts/__init__.py"]
 NOTEBOOKS, MODULES = "nbs/**/*.ipynb", "causal_prompts/*.py"
 ASIDE = [".git", ".venv", "build", "dist", "collected", "out", ".ipynb_checkpoints", "__pycache__", ".pytest_cache", "*.egg-info"]
-LOOKS = re.compile(r"data_folder\(|load_dataset\(|load_table\(") # what a notebook says that looks for recorded data
+LOOKS = re.compile(r"data_folder\(|load_dataset\(|load_table\(|dataset_file\(") # what a notebook says that looks for recorded data
 
 
 def copy_of_tree(to: Path):
@@ -23,13 +23,14 @@ def copy_of_tree(to: Path):
 def environment(scratch: Path, tree: Path) -> dict:
     "This Python's commands and that tree's package first; no screen, no hub, no profile of the user's, no recorded data."
     fixed = dict(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", MPLBACKEND="Agg", HF_HUB_OFFLINE="1",
+                 CAUSAL_PROMPTS_CACHE=str(Path(sys.prefix)/"cache"), # beside the installed packages: the weights of the local model are fetched once
                  IPYTHONDIR=str(scratch/"ipython"), PYTHONUNBUFFERED="1", PYTHONPATH=str(tree))
     return {k: v for k, v in os.environ.items() if k != "CAUSAL_PROMPTS_DATA"} | fixed
 
 
 def recorded_data() -> str:
     "The folder of recorded data that this tree sees; empty where there is none."
-    code = "from causal_prompts.grids import data_folder; print(data_folder() or '')"
+    code = "from causal_prompts.recordings import data_folder; print(data_folder() or '')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | dict(PYTHONPATH=str(ROOT)), text=True, capture_output=True)
     if done.returncode: sys.exit(f"\nGATE FAILED: looking for recorded data:\n{done.stderr}")
     return done.stdout.strip()
@@ -102,6 +103,8 @@ def main():
 
         def pages_are_short(): run(sys.executable, "tests/test_house.py", cwd=far, env=env)
 
+        def weights_are_at_hand(): run(sys.executable, "-c", "from causal_prompts.weights import fetch_weights; print(fetch_weights().path)", cwd=far, env=env)
+
         def notebooks_run(): run("nbdev-test", "--n-workers", "2", "--do-print", "--timing", cwd=far, env=threads)
 
         def tests_pass():
@@ -118,7 +121,7 @@ def main():
         def nothing_has_changed():
             for tree in (copy, far): same(tree, NOTEBOOKS, MODULES, "README.md", remedy="running notebooks or tests changed it; write to a temporary folder instead")
 
-        steps = [notebooks_are_clean, modules_are_exported, stub_is_generated, readme_is_generated, pages_are_short, notebooks_run, tests_pass]
+        steps = [notebooks_are_clean, modules_are_exported, stub_is_generated, readme_is_generated, pages_are_short, weights_are_at_hand, notebooks_run, tests_pass]
         if data: steps += [notebooks_run_with_recorded_data, tests_pass_with_recorded_data]
         else: summary.append(f"with recorded data: not run, there are none here; {len(looking(far))} notebooks and the tests marked `recorded` look at them")
         for step in [*steps, nothing_has_changed]:

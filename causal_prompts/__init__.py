@@ -11,9 +11,10 @@ _PUBLIC = { # module -> what stands on the package itself; the rest is one dot d
     "core": ["Finding"],
     "triplets": ["Triplets", "read"],
     "worlds": ["World"],
-    "grids": ["load_dataset"],
+    "recordings": ["load_dataset"],
     "record": ["Record"],
     "serve": ["serve_world"],
+    "local_server": ["serve_local"],
     "llm": ["LLM"],
     "tasks": ["Task"],
     "naive": ["NaiveReward"],
@@ -27,10 +28,10 @@ _PUBLIC = { # module -> what stands on the package itself; the rest is one dot d
 }
 _MODULES = [ # reached as cp.confounding.balance(...)
     "plots", "forms", "core", "covariates", "checks", "sources", "engines", "columns", "files", "templates", "predictability", "design", "triplets", "partitions", "worlds",
-    "grids", "embeddings", "support", "spaces", "pieces", "part_families", "same_parts", "blocks", "parts", "routes", "rows", "inference", "part_effects", "graph", "datasets",
+    "grids", "embeddings", "support", "spaces", "pieces", "part_families", "same_parts", "blocks", "parts", "recordings", "routes", "rows", "inference", "part_effects", "graph", "datasets",
     "rewards", "naive", "cpo", "part_space", "kernel", "race", "causal", "loading", "residuals", "part_agreement",
     "confounding", "assignments", "nuisances", "agreement", "placebos", "shuffles", "refutation", "sensitivity_analysis",
-    "propensities", "positivity", "power_analysis", "identity", "record", "serve", "connection", "llm", "sandbox", "answers", "graders", "tasks",
+    "propensities", "positivity", "power_analysis", "identity", "record", "serve", "weights", "local_model", "local_server", "task_sets", "prompt_sets", "connection", "llm", "sandbox", "answers", "graders", "tasks",
     "benchmarks", "tabular", "dabench", "viseval", "pools", "banks", "separation", "factorial", "inclusion", "stages", "part_pairs", "collecting", "importers", "eval_importers", "trace_importers",
     "exporting", "proposers", "treesearch", "measures", "evaluation", "calibration", "coverage", "stability", "components", "patterns",
     "learning_curve", "difficulty", "transport", "monitoring", "diagnostics", "widgets", "reporting", "gains", "study_inputs", "studies"]

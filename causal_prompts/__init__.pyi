@@ -48,6 +48,8 @@ from . import kernel as kernel
 from . import learning_curve as learning_curve
 from . import llm as llm
 from . import loading as loading
+from . import local_model as local_model
+from . import local_server as local_server
 from . import measures as measures
 from . import monitoring as monitoring
 from . import naive as naive
@@ -67,10 +69,12 @@ from . import pools as pools
 from . import positivity as positivity
 from . import power_analysis as power_analysis
 from . import predictability as predictability
+from . import prompt_sets as prompt_sets
 from . import propensities as propensities
 from . import proposers as proposers
 from . import race as race
 from . import record as record
+from . import recordings as recordings
 from . import refutation as refutation
 from . import reporting as reporting
 from . import residuals as residuals
@@ -91,6 +95,7 @@ from . import studies as studies
 from . import study_inputs as study_inputs
 from . import support as support
 from . import tabular as tabular
+from . import task_sets as task_sets
 from . import tasks as tasks
 from . import templates as templates
 from . import trace_importers as trace_importers
@@ -98,6 +103,7 @@ from . import transport as transport
 from . import treesearch as treesearch
 from . import triplets as triplets
 from . import viseval as viseval
+from . import weights as weights
 from . import widgets as widgets
 from . import worlds as worlds
 
@@ -310,7 +316,7 @@ class World:
     visible: bool
 
 
-def load_dataset(name: str, score: str | None = ..., part: str | None = ...) -> Triplets:
+def load_dataset(name: str, score: str | None = ..., part: str | None = ..., download: bool = ...) -> Triplets:
     'A recorded set as a log.'
 
 
@@ -350,6 +356,10 @@ class Record:
 
 def serve_world(world: World, port: int = ..., latency: float = ..., faults: dict | None = ..., seed: int = ..., host: str = ..., models: list | None = ...) -> Any:
     'Serve a world on this machine.'
+
+
+def serve_local(path = ..., port: int = ..., threads: int | None = ..., batch: int = ..., longest: int = ..., host: str = ..., log = ...) -> Any:
+    'Serve a language model on this machine.'
 
 
 class LLM:

@@ -16,8 +16,8 @@ from . import __version__
 
 # %% ../nbs/990_cli.ipynb #e1f2a301
 VERBS = { # name -> what it is for, what adds its flags to a parser, what does it
-    "demo": ("the main job on a simulated log whose truth is known",
-             "study_flags:demo_arguments", "demonstration:print_demo"),
+    "demo": ("the main job on a simulated log whose truth is known; --real: on a model that is asked here",
+             "study_flags:demo_arguments", "real_demonstration:print_demos"),
     "run": ("the main job on your log", "study_flags:run_arguments", "study_cli:print_study"),
     "checkup": ("whether your log's answers deserve belief: every check that applies, worst first",
                 "study_flags:checkup_arguments", "study_cli:print_checkup"),
@@ -26,6 +26,10 @@ VERBS = { # name -> what it is for, what adds its flags to a parser, what does i
     "serve-world": ("a model that needs no key: a world behind an OpenAI-style server on this machine",
                     "serve_cli:serve_arguments", "serve_cli:serve_log"),
     "import": ("another tool's run as a log", "import_cli:import_arguments", "import_cli:import_log")}
+
+# %% ../nbs/990_cli.ipynb #80dc7342
+VERBS["data"] = ("answers of real models by name: list them, fetch one",
+                 "data_cli:data_arguments", "data_cli:print_data")
 
 # %% ../nbs/990_cli.ipynb #9dbe6e21
 def _function_at(place):

@@ -6,19 +6,18 @@
 __all__ = ['WorldServer', 'serve_world', 'serve']
 
 # %% ../nbs/607_serve.ipynb #serve003
-import base64, json, socket, struct, sys, threading, time
+import base64, json, socket, struct, time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from fastcore.basics import patch
 
-from .chat_format import chats_in, choice_of, chunks_of, number_in, request_id, RequestError, sampling_in
-from .chat_format import texts_in
+from .chat_format import chats_in, choice_of, chunks_of, models_at, no_model, number_in, request_id
+from .chat_format import sampling_in, texts_in, usage_in
 from .core import as_texts, content_id, rng
 from .faults import checked_faults, fault_at
+from .local_http import check_host, LocalHandler, LocalServer, RequestError, unknown_url
 from .world_answers import embed, first_tokens, message_text, reference, role_of, task_reply, tokens
 from .world_answers import writer_reply
 from .world_texts import BASELINE
@@ -42,21 +41,17 @@ _GRADED = ("world.graded must be False, got True: a served answer is right or wr
            "serve dataclasses.replace(world, graded=False), which has the same expected scores")
 
 # %% ../nbs/607_serve.ipynb #serve039
-class WorldServer:
+class WorldServer(LocalServer):
     "A world behind an OpenAI-style interface; `serve_world` starts one."
     def __init__(self, world, latency=0., faults=None, seed=0, models=None):
         if world.graded: raise ValueError(_GRADED)
         if not 0 <= latency < np.inf:
             raise ValueError(f"latency must be seconds >= 0, got {latency!r}; 0.3 is usual for a real model")
         rng(seed) # refuses what is no seed
+        super().__init__()
         self.world, self.latency, self.faults, self.seed = world, latency, checked_faults(faults), seed
         self.models = None if models is None else as_texts(models, "models")
-        self.requests, self.counts = [], Counter() # one row a request; how many of each fate
-        self._seen, self._lock = Counter(), threading.Lock() # how often each request was answered
-        self._numbers, self._start = count(), time.monotonic()
-
-    def __enter__(self): return self
-    def __exit__(self, *error): self.stop()
+        self._seen, self._numbers = Counter(), count() # how often each request was answered
 
 # %% ../nbs/607_serve.ipynb #d3f6e895
 @patch
@@ -71,8 +66,7 @@ def _replicate(self: WorldServer, key: str, temperature: float, seed: int | None
 @patch
 def _model(self: WorldServer, name) -> str:
     if not isinstance(name, str) or not name: raise RequestError("model must be a name")
-    if self.models and name not in self.models:
-        raise RequestError(f"The model {name!r} does not exist; there are {self.models}", 404, "model_not_found")
+    if self.models and name not in self.models: raise no_model(name, self.models)
     return name
 
 @patch
@@ -125,21 +119,13 @@ def _embeddings(self: WorldServer, body: dict, texts: list[str]) -> dict:
     data = [dict(object="embedding", index=i, embedding=vector) for i, vector in enumerate(packed)]
     return dict(object="list", model=body["model"], data=data, **self._usage(sum(map(tokens, texts))))
 
-@patch
-def listed_models(self: WorldServer, path: str) -> dict:
-    "The payload of the list of models, or of one model."
-    card = lambda name: dict(id=name, object="model", created=0, owned_by="causal-prompts")
-    if path == "/v1/models": return dict(object="list", data=[card(name) for name in self.models or ["world"]])
-    return card(self._model(unquote(path.removeprefix("/v1/models/"))))
-
 # %% ../nbs/607_serve.ipynb #serve043
-_PATHS = (*_COMPLETIONS, "/v1/embeddings")
+_PATHS = [*_COMPLETIONS, "/v1/embeddings"]
 
 @patch
 def _read(self: WorldServer, path: str, body: dict, row: dict) -> list:
     "What a request holds, checked; its role and id go into the row."
-    if path not in _PATHS:
-        raise RequestError(f"Unknown request URL: POST {path}; there are {list(_PATHS)}", 404, "unknown_url")
+    if path not in _PATHS: raise unknown_url("POST", path, _PATHS)
     self._model(body.get("model"))
     if path == "/v1/embeddings":
         number_in(body, "dimensions", int, 1, 4096)
@@ -161,13 +147,16 @@ def _refuse_foreign(self: WorldServer, queries: list[str]):
         raise RequestError(f"the query is no text of the world that is served: {e}", code="foreign_query") from None
 
 # %% ../nbs/607_serve.ipynb #f658b9b4
-def _fault_error(fault):
+def _fault_error(fault, faults):
     "The error that a fault is, None where it is none."
     if fault == "outage": return RequestError("The service is unavailable", 503, None, "server_error")
     if not fault.startswith("rate_"): return None
     status = int(fault[5:])
     if status == 429:
-        return RequestError("Rate limit reached for requests", 429, "rate_limit_exceeded", "rate_limit_error")
+        wait = faults.get("retry_after")
+        headers = {} if wait is None else {"Retry-After": wait}
+        return RequestError("Rate limit reached for requests", 429, "rate_limit_exceeded", "rate_limit_error",
+                            headers=headers)
     if status >= 500: return RequestError(f"The server had an error ({status})", status, None, "server_error")
     return RequestError(f"The request was turned away ({status})", status, None)
 
@@ -178,87 +167,38 @@ def _payload(self: WorldServer, path: str, body: dict, held: list, row: dict) ->
 
 # %% ../nbs/607_serve.ipynb #serve044
 @patch
-def _handle(self: WorldServer, path: str, body: dict, row: dict) -> dict | None: # None: a reset
+def payload_of(self: WorldServer, row: dict, body: dict, handler) -> dict | None: # None: a reset
     "The payload of a request; `row` is filled on the way."
-    held = self._read(path, body, row)
+    held = self._read(row["path"], body, row)
     with self._lock: row["number"] = next(self._numbers)
     row["fault"], row["slow"] = fault_at(self.faults, row["number"], self.seed)
     start, stop = self.faults.get("outage_seconds", (0., 0.))
     if start <= row["seconds"] < stop: row["fault"] = "outage"
-    error = _fault_error(row["fault"])
+    error = _fault_error(row["fault"], self.faults)
     wait = 0. if error else self.latency
     if row["slow"]: wait += self.faults["slow"][1]
-    payload = None if error or row["fault"] == "reset" else self._payload(path, body, held, row)
-    time.sleep(max(0., self._start + row["seconds"] + wait - time.monotonic())) # what is left of the latency
+    payload = None if error or row["fault"] == "reset" else self._payload(row["path"], body, held, row)
+    time.sleep(max(0., self._started + row["seconds"] + wait - time.monotonic())) # what is left of the latency
     if error: raise error
     return payload
 
 # %% ../nbs/607_serve.ipynb #e9c9e5a1
 @patch
-def _note(self: WorldServer, row: dict, status: int | None):
+def row(self: WorldServer, path: str) -> dict:
+    "What is kept of a request, before it is read."
+    return LocalServer.row(self, path) | dict(role="", id="", number=None, slow=False)
+
+@patch
+def note(self: WorldServer, row: dict, status: int | None):
     "Keep a request in the table and in the counts."
-    with self._lock:
-        self.requests.append(row | dict(status=status))
-        self.counts[row["fault"] or ("ok" if status == 200 else "rejected")] += 1
-        if row["slow"]: self.counts["slow"] += 1
+    LocalServer.note(self, row, status)
+    if not row["slow"]: return
+    with self._lock: self.counts["slow"] += 1
 
-# %% ../nbs/607_serve.ipynb #serve046
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version, server_version = "HTTP/1.1", "causal-prompts"
-    wbufsize, disable_nagle_algorithm = 1 << 16, True
-
-    def log_message(self, *args): pass
-
-    def handle_expect_100(self):
-        done = super().handle_expect_100()
-        self.wfile.flush()
-        return done
-
-# %% ../nbs/607_serve.ipynb #a4a45b81
 @patch
-def send(self: _Handler, status: int, payload, kind: str = "application/json", part: float = 1., **headers):
-    "Status, headers and body; a part of the body where the line is to break."
-    data = payload.encode() if isinstance(payload, str) else json.dumps(payload).encode()
-    self.send_response(status)
-    for name, value in {"Content-Type": kind, "Content-Length": len(data), **headers}.items():
-        self.send_header(name, str(value))
-    if self.close_connection: self.send_header("Connection", "close")
-    self.end_headers()
-    self.wfile.write(data[:int(part * len(data))])
-    self.wfile.flush()
-
-# %% ../nbs/607_serve.ipynb #08249945
-@patch
-def body(self: _Handler) -> dict:
-    "The request's JSON object."
-    size = self.headers.get("Content-Length", "")
-    if not (size.isascii() and size.isdigit()) or int(size) > 1 << 26:
-        self.close_connection = True
-        status = 413 if size.isdigit() else 411
-        raise RequestError(f"a request must give its Content-Length, at most 64 MB, got {size!r}", status)
-    raw = self.rfile.read(int(size))
-    try: body = json.loads(raw)
-    except ValueError:
-        raise RequestError(f"the body must be JSON, got {raw[:60]!r}", code="invalid_json") from None
-    if not isinstance(body, dict):
-        raise RequestError(f"the body must be a JSON object, got {type(body).__name__}", code="invalid_json")
-    return body
-
-# %% ../nbs/607_serve.ipynb #22b01df8
-@patch
-def stream(self: _Handler, payload: dict, options, broken: bool):
-    "Send a completion as server-sent events, half of them where the line is to break."
-    usage = isinstance(options, dict) and options.get("include_usage")
-    events = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks_of(payload, usage)] + ["data: [DONE]\n\n"]
-    self.send_response(200)
-    self.send_header("Content-Type", "text/event-stream")
-    self.send_header("Transfer-Encoding", "chunked")
-    self.send_header("Cache-Control", "no-cache")
-    self.end_headers()
-    for event in events[:len(events) // 2 if broken else -1]:
-        self.wfile.write(f"{len(event.encode()):x}\r\n{event}\r\n".encode())
-        self.wfile.flush()
-    if not broken: self.wfile.write(f"{len(events[-1]):x}\r\n{events[-1]}\r\n0\r\n\r\n".encode())
+def listed(self: WorldServer, path: str) -> dict:
+    "The payload of the list of models, or of one model."
+    return models_at(path, self.models or ["world"], _PATHS, any_name=not self.models)
 
 # %% ../nbs/607_serve.ipynb #serve050
 _GARBAGE = [("text/html", "<html><body><h1>502 Bad Gateway</h1></body></html>"),
@@ -267,91 +207,20 @@ _GARBAGE = [("text/html", "<html><body><h1>502 Bad Gateway</h1></body></html>"),
 
 # %% ../nbs/607_serve.ipynb #ddcfc411
 @patch
-def deliver(self: _Handler, row: dict, payload: dict | None, body: dict):
+def deliver(self: WorldServer, handler: LocalHandler, row: dict, payload: dict | None, body: dict):
     "Send what a request gets, spoiled as its fault says."
     fault = row["fault"]
+    part = .5 if fault == "reset_after" else 1.
     if fault == "reset":
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)) # without goodbye
-        self.connection.close()
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)) # without goodbye
+        handler.connection.close()
     elif fault == "malformed":
         kind, garbage = _GARBAGE[row["number"] % 3]
-        self.send(200, garbage, kind)
+        handler.send(200, garbage, kind)
     elif body.get("stream") and "choices" in payload:
-        self.stream(payload, body.get("stream_options"), fault == "reset_after")
-    else: self.send(200, payload, part=.5 if fault == "reset_after" else 1.)
-    if fault in ("reset", "reset_after"): self.close_connection = True
-
-# %% ../nbs/607_serve.ipynb #3a385f03
-@patch
-def do_POST(self: _Handler):
-    app = self.server.app
-    row = dict(path=urlsplit(self.path).path, role="", id="", number=None, fault="", slow=False, status=None,
-               seconds=time.monotonic() - app._start)
-    try:
-        body = self.body()
-        payload = app._handle(row["path"], body, row)
-    except RequestError as e:
-        app._note(row, e.status)
-        wait = app.faults.get("retry_after") if row["fault"] == "rate_429" else None
-        return self.send(e.status, e.body, **({} if wait is None else {"Retry-After": wait}))
-    except Exception as e:
-        app._note(row | dict(fault="internal"), 500)
-        error = dict(message=f"defect of the server: {e!r}", type="server_error", param=None, code="internal")
-        return self.send(500, dict(error=error))
-    app._note(row, None if row["fault"] == "reset" else 200)
-    self.deliver(row, payload, body)
-
-# %% ../nbs/607_serve.ipynb #serve051
-@patch
-def do_GET(self: _Handler):
-    path = urlsplit(self.path).path.rstrip("/")
-    try:
-        if path != "/v1/models" and not path.startswith("/v1/models/"):
-            raise RequestError(f"Unknown request URL: GET {path}; there are GET /v1/models and POST {list(_PATHS)}",
-                               404, "unknown_url")
-        self.send(200, self.server.app.listed_models(path))
-    except RequestError as e: self.send(e.status, e.body)
-
-# %% ../nbs/607_serve.ipynb #39d1bef1
-class _Http(ThreadingHTTPServer):
-    daemon_threads, request_queue_size = True, 1024
-
-    def __init__(self, port, app):
-        self.app, self.lines = app, set()
-        super().__init__(("127.0.0.1", port), _Handler)
-
-    def process_request(self, request, address):
-        self.lines.add(request)
-        super().process_request(request, address)
-
-    def shutdown_request(self, request):
-        self.lines.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request, address):
-        if not isinstance(sys.exc_info()[1], OSError): super().handle_error(request, address) # else the client hung up
-
-# %% ../nbs/607_serve.ipynb #serve052
-@patch
-def start(self: WorldServer, port: int) -> WorldServer:
-    "Listen, in a thread of its own."
-    try: self._http = _Http(port, self)
-    except (OSError, OverflowError) as e:
-        raise ValueError(f"port must be free and from 0 to 65535, got {port}: {e}; 0 takes any that is free") from None
-    self.base_url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-    self._thread = threading.Thread(target=self._http.serve_forever, kwargs=dict(poll_interval=.05), daemon=True)
-    self._thread.start()
-    return self
-
-@patch
-def stop(self: WorldServer):
-    "Stop serving and hang up on every client."
-    self._http.shutdown()
-    self._http.server_close()
-    for line in list(self._http.lines):
-        try: line.shutdown(socket.SHUT_RDWR)
-        except OSError: pass # gone already
-    self._thread.join()
+        handler.stream(chunks_of(payload, usage_in(body)), part)
+    else: handler.send(200, payload, part=part)
+    if fault in ("reset", "reset_after"): handler.close_connection = True
 
 # %% ../nbs/607_serve.ipynb #serve053
 def serve_world(
@@ -364,10 +233,8 @@ def serve_world(
     models: list | None = None, # names that are served; None: any name
 ) -> WorldServer: # started; `.base_url`, `.requests`, `.counts`, `.stop()`; leaving `with` stops it
     "Serve a world on this machine."
-    if host not in ("127.0.0.1", "localhost"):
-        raise ValueError(f"host must be 127.0.0.1, got {host!r}: "
-                         "the server asks for no key and is for this machine only")
-    return WorldServer(world, latency, faults, seed, models).start(port)
+    check_host(host)
+    return WorldServer(world, latency, faults, seed, models).listen(port).start()
 
 # %% ../nbs/607_serve.ipynb #serve055
 def _example(server, world):
@@ -393,6 +260,5 @@ def serve(
     "Serve a world until interrupted."
     with serve_world(world, port, latency, faults, seed) as server:
         log(_example(server, world))
-        try: server._thread.join()
-        except KeyboardInterrupt: pass # that is how it is stopped
+        server.wait()
     log(f"{len(server.requests)} requests: {dict(server.counts)}")

@@ -45,6 +45,9 @@ def demo_arguments(
 ) -> None:
     "The arguments of demo."
     parser.add_argument("--queries", type=int, default=500, metavar="N", help="queries in the log (500)")
+    parser.add_argument("--real", action="store_true", help="ask a small real model on this machine instead (93 MB)")
+    parser.add_argument("--calls", type=int, default=400, metavar="N", help="with --real: calls for the log (400)")
+    parser.add_argument("--model", metavar="PATH", help="with --real: another model, a .gguf file or a folder")
     _add_place_and_seed(parser)
 
 # %% ../nbs/919_study_flags.ipynb #c1d2e307

@@ -10,7 +10,7 @@ def pytest_configure(config):
 
 def pytest_runtest_setup(item):
     if item.get_closest_marker("recorded") is None: return
-    from causal_prompts.grids import data_folder
+    from causal_prompts.recordings import data_folder
     if data_folder() is None: pytest.skip(ABSENT)
 
 

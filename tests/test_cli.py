@@ -8,7 +8,7 @@ import pytest
 from causal_prompts import __version__, cli, demonstration, gains, studies, study_cli, study_inputs, text_names
 from causal_prompts.core import Finding
 from causal_prompts.triplets import Triplets
-from causal_prompts.grids import load_table
+from causal_prompts.recordings import load_table
 from causal_prompts.worlds import World
 from test_report import Page
 

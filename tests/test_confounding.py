@@ -11,7 +11,8 @@ from causal_prompts import agreement as ag, assignments, confounding as cf, nuis
 from causal_prompts.core import Finding, NotIdentifiedError, rng
 from causal_prompts.inference import compared_prompts
 from causal_prompts.residuals import residuals
-from causal_prompts.grids import Grid, load_dataset
+from causal_prompts.grids import Grid
+from causal_prompts.recordings import load_dataset
 from causal_prompts.worlds import World
 from fakes import Words
 

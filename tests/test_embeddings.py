@@ -14,7 +14,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from causal_prompts import embeddings as em, text_models as tm
 from causal_prompts.core import rng
 from causal_prompts.embeddings import as_template, mask_query, TextEncoder
-from causal_prompts.grids import load_table
+from causal_prompts.recordings import load_table
 from causal_prompts.spaces import STRUCTURE, ConcatSpace, KernelSpace, PCASpace, space_from_state, structure, StructureSpace
 from causal_prompts.support import Support
 

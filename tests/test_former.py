@@ -42,7 +42,8 @@ def test_the_finding_on_the_route_answers_to_its_former_name():
     ("placebos.shuffled_prompts", "shuffles.shuffled_prompts"), ("refutation.sensitivity", "sensitivity_analysis.sensitivity"),
     ("transport.drift", "monitoring.drift"), ("rewards.blindness", "blind_texts.blindness"), ("residuals.holm", "inference.holm"),
     ("gains.judged", "gains.both_rankings"), ("answers.plain", "answers.plain_characters"), ("sources.files_of", "file_kinds.files_of"),
-    ("trace_importers.router", "from_routers.router"), ("proposers.sentences", "pieces.sentences")])
+    ("grids.load_dataset", "recordings.load_dataset"), ("grids.load_table", "recordings.load_table"), ("grids.datasets", "recordings.datasets"),
+    ("grids.data_folder", "recordings.data_folder"), ("trace_importers.router", "from_routers.router"), ("proposers.sentences", "pieces.sentences")])
 def test_a_name_that_moved_works_and_says_where_it_is(old, new):
     at = lambda path: getattr(import_module(f"causal_prompts.{path.split('.')[0]}"), path.split(".")[1])
     if old == "proposers.sentences": assert at(old) is at(new) # imported there, as it is used there

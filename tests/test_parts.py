@@ -84,7 +84,7 @@ def test_sentences_of_many_scripts(text, wanted): assert [p.text for p in cut(te
 
 @pytest.mark.recorded
 def test_recorded_prompts_come_back():
-    from causal_prompts.grids import data_folder
+    from causal_prompts.recordings import data_folder
     texts = pd.read_parquet(data_folder()/"capo_optimizer_prompts.parquet")["prompt"].dropna().unique()[:2000]
     assert all(joined(cut(t)) == t for t in texts)
 

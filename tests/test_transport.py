@@ -12,7 +12,8 @@ from causal_prompts import difficulty, learning_curve, monitoring, prompt_contra
 from causal_prompts.causal import CausalReward
 from causal_prompts.core import Finding, mean_interval, NotIdentifiedError, rng
 from causal_prompts.difficulty import hard_subset
-from causal_prompts.grids import Grid, load_dataset
+from causal_prompts.grids import Grid
+from causal_prompts.recordings import load_dataset
 from causal_prompts.learning_curve import data_size
 from causal_prompts.monitoring import drift
 from causal_prompts.naive import NaiveReward

@@ -15,7 +15,7 @@ from causal_prompts.pieces import PLACEHOLDER, sentences
 from causal_prompts.proposers import EditProposer, ideas_from
 from causal_prompts.treesearch import search
 from causal_prompts.triplets import Triplets
-from causal_prompts.grids import load_dataset
+from causal_prompts.recordings import load_dataset
 from causal_prompts.worlds import World
 from fakes import Ideas
 

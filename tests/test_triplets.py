@@ -10,7 +10,7 @@ from scipy import stats
 import causal_prompts
 from causal_prompts.core import Finding, LogError, NotIdentifiedError, content_id
 from causal_prompts.files import SCHEMA
-from causal_prompts.grids import data_folder
+from causal_prompts.recordings import data_folder
 from causal_prompts.triplets import Triplets
 
 ROOT = Path(causal_prompts.__file__).parent.parent

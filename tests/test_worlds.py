@@ -11,7 +11,8 @@ from sklearn.model_selection import cross_val_score
 from causal_prompts import grids, worlds
 from causal_prompts.core import content_id
 from causal_prompts.triplets import Triplets
-from causal_prompts.grids import Grid, data_folder, datasets, load_dataset, load_table
+from causal_prompts.grids import Grid
+from causal_prompts.recordings import load_dataset
 from causal_prompts.worlds import World
 
 SETTINGS = [dict(), dict(visible=False, noise=.3), dict(nonlinearity=1.), dict(nonlinearity=.4, noise=.1, visible=False), dict(graded=True, noise=.2)]
@@ -363,55 +364,6 @@ def test_sst2_naive_is_bent_and_weights_straighten_it():
     assert np.mean(rank["naive"]) < .25 and np.mean(rank["weighted"]) > .45
 
 
-@pytest.mark.recorded
-def test_loaded_logs_carry_nothing_that_leaks():
-    shapes = {("gsm8k-gpt35", None): (1000, 10), ("gsm8k-llama2", None): (1000, 16), ("gsm8k-llama2", "long"): (7473, 6), ("mawps-llama2", "wide"): (1545, 16), ("mawps-llama2", "long"): (1744, 6)}
-    for (name, part), shape in shapes.items():
-        log = load_dataset(name, part=part)
-        assert Grid(log).values.shape == shape and log.covariates == ["difficulty"]
-        assert set(log.frame.columns) == {"query_id", "query", "prompt_id", "prompt", "repeat", "score", "model", "task", "difficulty"}
-        assert log.frame.groupby(["query_id", "prompt_id"])["repeat"].min().max() == 0
-    assert set(load_dataset("sst2-opt27b").frame.columns) == {"query_id", "query", "prompt_id", "prompt", "repeat", "score", "model", "task"}
-
-
-@pytest.mark.recorded
-def test_the_chosen_score_is_the_one_loaded():
-    raw = load_table("gsm8k-gpt35")
-    for score in ("score", "score_authors", "score_lenient"): assert (load_dataset("gsm8k-gpt35", score=score).frame["score"].to_numpy() == raw[score].to_numpy()).all()
-    assert load_dataset("sst2-opt27b").frame["score"].mean() == pytest.approx(load_table("sst2-opt27b")["score_calibrated"].mean())
-    assert "nan" in set(load_dataset("gsm8k-gpt35").frame["prompt_id"])
-    with pytest.raises(ValueError, match="score must be one of .*'score_lenient'.* got 'answer_chars'"): load_dataset("gsm8k-gpt35", score="answer_chars")
-    with pytest.raises(ValueError, match="part must be None"): load_dataset("gsm8k-gpt35", part="wide")
-    with pytest.raises(ValueError, match="part must be 'wide', 'long' or 'all'"): load_dataset("mawps-llama2", part="tall")
-
-
-@pytest.mark.recorded
-def test_every_named_set_has_its_file():
-    for name in datasets()["name"]: assert len(load_table(name)) >= 63
-
-
-def test_absent_data_name_origin_commit_and_licence(tmp_path, monkeypatch):
-    monkeypatch.setenv("CAUSAL_PROMPTS_DATA", str(tmp_path))
-    for row in datasets().itertuples():
-        with pytest.raises(FileNotFoundError) as e: load_table(row.name)
-        assert row.origin in str(e.value) and row.commit in str(e.value) and row.licence in str(e.value) and "CAUSAL_PROMPTS_DATA" in str(e.value)
-    monkeypatch.setenv("CAUSAL_PROMPTS_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(FileNotFoundError, match="CAUSAL_PROMPTS_DATA must name a folder"): data_folder()
-
-
-def test_the_folder_is_found_from_below(tmp_path, monkeypatch):
-    monkeypatch.delenv("CAUSAL_PROMPTS_DATA", raising=False)
-    (tmp_path / "shared/data").mkdir(parents=True); (tmp_path / "a/b").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "a/b")
-    assert data_folder() == tmp_path / "shared/data"
-
-
-def test_datasets_is_complete():
-    d = datasets()
-    assert d["name"].is_unique and d.notna().all(axis=None) and set(d["kind"]) == {"triplets", "table"} and (d["commit"].str.len() == 40).all()
-    assert d.set_index("name").loc["sst2-opt27b", "score"] == "score_calibrated" and (d["traps"].str.len() > 10).all()
-
-
 # seeds and errors
 
 def test_another_process_sees_the_same():
@@ -454,5 +406,3 @@ def test_wrong_questions(grid):
     with pytest.raises(ValueError, match="repeats must be at most 3"): grid.replay(k=2, repeats=4)
     with pytest.raises(ValueError, match="floor must lie"): grid.replay(floor=2)
     with pytest.raises(ValueError, match="strength must be"): grid.replay(strength=-1)
-    with pytest.raises(ValueError, match="name must be one of .*see datasets"): load_dataset("sst3")
-    with pytest.raises(ValueError, match="no log of triplets, read it with load_table"): load_dataset("capo_optimizer_scores")
