@@ -16,6 +16,7 @@ import pandas as pd
 
 from causal_prompts.core import content_id, whole_file
 from causal_prompts.prompt_sets import prompt_bank, prompt_set
+from causal_prompts.recordings import LAYOUT, write_recording
 from causal_prompts.task_sets import CHOICES, task_set
 
 QUERIES = dict(place=200, sentiment=240, topic=200, json=120, sums=120, thing=120)
@@ -88,30 +89,34 @@ def record(model, name, folder, draws=False, part=0, of=1):
 
 # ---- grading
 
-def labelled(frame, choices):
-    "The label chosen, and by how much the first label leads where there are two."
-    chances = np.array(frame.pop("logprobs").tolist())
-    best = np.sort(chances, axis=1)
-    return frame.assign(reply=np.array(choices)[chances.argmax(1)], margin=best[:, -1] - best[:, -2])
+def chosen(frame, task, choices):
+    "The likeliest label, right or not; the same after each prompt's median of every label is taken off; by how much the right label leads."
+    chances, at = np.array(frame["logprobs"].tolist()), np.arange(len(frame))
+    references = task.items.set_index("query_id")["reference"]
+    right = np.array([choices.index(references[q]) for q in frame["query_id"]])
+    level = chances - pd.DataFrame(chances).groupby(frame["prompt_id"].to_numpy()).transform("median").to_numpy()
+    others = chances.copy()
+    others[at, right] = -np.inf
+    margin = (chances[at, right] - others.max(1)).astype("float32").round(3)
+    best = chances.argmax(1)
+    return frame.assign(reply=np.array(choices)[best], score=(best == right) * 1., score_calibrated=(level.argmax(1) == right) * 1., score_margin=margin)
 
 def gathered(name, folder, draws=False):
     "All calls of a complete folder with their grades, or None where files are missing."
     task, prompts = plan(name, draws)
     files = [folder/f"{p}.json" for p in prompts["prompt_id"]]
-    if missing := sum(not f.exists() for f in files):
-        print(f"{folder.name}: {missing} of {len(files)} prompts are missing")
-        return None
+    if missing := sum(not f.exists() for f in files): return print(f"{folder}: {missing} of {len(files)} prompts are missing")
     frame = pd.concat([pd.DataFrame(json.loads(f.read_text())).assign(prompt_id=f.stem) for f in files], ignore_index=True)
-    if name in CHOICES: frame = labelled(frame, CHOICES[name])
     items = task.items.set_index("query_id", drop=False)
-    frame["score"] = [task.score(reply, items.loc[q]).score for reply, q in zip(frame["reply"], frame["query_id"])]
-    of_query = items[["query", "difficulty", "kind"]].reset_index()
-    named = [[p for p in prompt_bank(name).ids if row[p] is not pd.NA and row[p] > 0] for _, row in prompts.iterrows()]
-    return frame.merge(of_query, on="query_id").merge(prompts[["prompt_id", "prompt", "family"]].assign(parts=named), on="prompt_id")
+    if name in CHOICES: frame = chosen(frame, task, CHOICES[name])
+    else: frame["score"] = [task.score(reply, items.loc[q]).score for reply, q in zip(frame["reply"], frame["query_id"])]
+    held = (prompts[prompt_bank(name).ids].fillna(0) > 0).to_numpy(bool)
+    parts = [json.dumps([p for p, there in zip(prompt_bank(name).ids, row) if there]) for row in held]
+    frame = frame.merge(items[["query", "difficulty", "kind"]], left_on="query_id", right_index=True)
+    return frame.merge(prompts[["prompt_id", "prompt", "family"]].assign(parts=parts), on="prompt_id")
 
 def write(name, folder, out):
     "One file of the package: the grid, and the draws where there are any."
-    from causal_prompts.recordings import write_recording
     grid, draws = [gathered(name, place(folder, name, d), d) if place(folder, name, d).exists() else None for d in (False, True)]
     if grid is None: return
     frames = [f.assign(part=part) for part, f in (("grid", grid), ("draws", draws)) if f is not None]
@@ -119,8 +124,8 @@ def write(name, folder, out):
     n, m = grid["query_id"].nunique(), grid["prompt_id"].nunique()
     meta = dict(model=what["model"], sha256=what["sha256"], task=name, licence="CC0-1.0", settings=what["settings"], versions=what["versions"],
         what=f"{what['model']}, {name}: {n} queries x {m} prompts", traps=TRAPS.get(name, "one deterministic reply a cell"))
-    columns = ["part", "query_id", "query", "difficulty", "kind", "prompt_id", "prompt", "family", "parts", "repeat", "score", "reply"]
-    print(write_recording(pd.concat(frames)[columns], meta, Path(out)/f"smol-{name}.parquet"))
+    frame = pd.concat(frames, ignore_index=True)
+    print(write_recording(frame[[c for c in LAYOUT if c in frame]], meta, Path(out)/f"smol-{name}.parquet"))
 
 TRAPS = dict(
     place="a small model repeats the note: a sentence of the note said back is no answer",
