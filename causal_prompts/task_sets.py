@@ -6,7 +6,7 @@
 __all__ = ['CITIES', 'WRITERS', 'CHOICES', 'BASELINES', 'N_EXAMPLES', 'unquoted', 'first_named', 'uncopied', 'uncopied_number',
            'json_fields', 'task_set']
 
-# %% ../nbs/636_task_sets.ipynb #b3c80e26
+# %% ../nbs/636_task_sets.ipynb #a51f0a70
 import json, random, re
 
 import pandas as pd
@@ -15,7 +15,7 @@ from .core import content_id, whole_number
 from .graders import Grade, label, number
 from .tasks import Task
 
-# %% ../nbs/636_task_sets.ipynb #07e866e5
+# %% ../nbs/636_task_sets.ipynb #c5a2bdde
 class _Picks:
     "Picks from a stream that no version changes."
     def __init__(self, *key): self._random = random.Random(":".join(map(str, key))).random
@@ -26,7 +26,7 @@ class _Picks:
         options = list(options)
         return [options.pop(self.number(len(options))) for _ in range(k)]
 
-# %% ../nbs/636_task_sets.ipynb #611c41d8
+# %% ../nbs/636_task_sets.ipynb #0eb5a019
 CITIES = ("Porto Lyon Graz Turin Ghent Bergen Split Bath Leeds Malmo Krakow Basel Seville Riga Cork Nantes Bonn Pisa "
           "Lille Zagreb Utrecht Bristol Vienna Dresden").split()
 _NAMES = ("Ana Boris Clara David Emma Farid Greta Hugo Ines Jonas Karim Lena Marco Nadia Oscar Paula Quinn Rosa Stefan "
@@ -34,7 +34,7 @@ _NAMES = ("Ana Boris Clara David Emma Farid Greta Hugo Ines Jonas Karim Lena Mar
 
 def _with_article(text): return re.sub(r"\b([aA]) (?=[aeiou])(?!useless)", r"\1n ", text)
 
-# %% ../nbs/636_task_sets.ipynb #f3aefcbe
+# %% ../nbs/636_task_sets.ipynb #d265bd99
 _EVENTS = ["workshop", "interview", "training day", "board meeting", "concert", "conference", "photo shoot", "wedding",
            "exhibition", "book fair"]
 _PLACE = [("plain", "The {event} is in {city}."),
@@ -49,7 +49,7 @@ _PLACE = [("plain", "The {event} is in {city}."),
 _OTHER_PLACES = ["{name} was in {other} last week.", "The train stops in {other}.", "Tickets are sold in {other}.",
                  "The next one will be in {other}.", "{name} will call from {other}."]
 
-# %% ../nbs/636_task_sets.ipynb #563a7c49
+# %% ../nbs/636_task_sets.ipynb #fff6ae54
 _FILLERS = ["Bring warm clothes.", "Lunch is included.", "Parking is free.", "The doors open early.",
             "Please reply soon.", "There will be music.", "Seats are limited.", "The hall is on the second floor."]
 
@@ -65,7 +65,7 @@ def _place(choose):
     text = " ".join(choose.some(sentences, len(sentences)))
     return dict(query=text, reference=cities[0], kind=kind, difficulty=n)
 
-# %% ../nbs/636_task_sets.ipynb #5a02c04c
+# %% ../nbs/636_task_sets.ipynb #731b1fad
 _HOMES = [("lives", "{name} lives in {city}."), ("lives", "{name} has a flat in {city}."),
           ("moved", "{name} moved to {city} in spring."),
           ("turned", "{city} is the home of {name}."), ("turned", "In {city} lives {name}."),
@@ -82,7 +82,7 @@ def _home(choose):
     text = " ".join([main.format(name=name, city=cities[0], job=choose.one(_JOBS)), *others])
     return dict(query=text, reference=json.dumps(dict(name=name, city=cities[0])), kind=kind, difficulty=n)
 
-# %% ../nbs/636_task_sets.ipynb #8e08a2c2
+# %% ../nbs/636_task_sets.ipynb #55f85411
 _THINGS = dict(
     animal="cat dog horse cow sheep goat pig duck goose rabbit mouse lion tiger bear wolf fox deer monkey snake frog owl "
            "eagle parrot whale dolphin shark camel donkey zebra giraffe",
@@ -95,7 +95,7 @@ _THINGS = dict(
     vehicle="car bus train bicycle truck van tram taxi ferry boat plane helicopter motorcycle scooter tractor lorry "
             "ambulance submarine yacht jeep")
 
-# %% ../nbs/636_task_sets.ipynb #2e8a1ad5
+# %% ../nbs/636_task_sets.ipynb #ea26787f
 _FRAMES = [("word", 0, "{thing}"), ("word", 0, "a {thing}"),
            ("question", 0, "What is a {thing}?"), ("question", 0, "Do you know what a {thing} is?"),
            ("sentence", 1, "{name} has a {thing}."), ("sentence", 1, "{name} wants a {thing}."),
@@ -118,7 +118,7 @@ def _thing(choose):
     text = _plural(text, thing) if thing in ("pliers", "trousers", "pyjamas") else _with_article(text)
     return dict(query=text, reference=answer, kind=kind, difficulty=level)
 
-# %% ../nbs/636_task_sets.ipynb #f00c964b
+# %% ../nbs/636_task_sets.ipynb #63586a98
 _SUMS = dict( # (one step, two steps)
     plus=[("What is {a} + {b}?", "What is {a} + {b} + {c}?"), ("{a} + {b}", "{a} + {b} + {c}"),
           ("What is {a} plus {b}?", "What is {a} plus {b} + {c}?"),
@@ -130,7 +130,7 @@ _SUMS = dict( # (one step, two steps)
             "{name} has {a} {items} and loses {b} and finds {c}. How many {items} are left?")])
 _ITEMS = ["apples", "coins", "books", "cards", "eggs", "stamps"]
 
-# %% ../nbs/636_task_sets.ipynb #8e97c3bd
+# %% ../nbs/636_task_sets.ipynb #4e30ed57
 def _sum(choose):
     "A sum in signs or words; the answer is a number."
     size = choose.number(3)
@@ -144,7 +144,7 @@ def _sum(choose):
     text = text.format(a=a, b=b, c=c, name=name, items=items)
     return dict(query=text, reference=str(result), kind=kind + ", plus" * two, difficulty=size + 2 * two)
 
-# %% ../nbs/636_task_sets.ipynb #366b9b67
+# %% ../nbs/636_task_sets.ipynb #459d3a0c
 _REVIEWED = dict( # part -> (good, bad)
     hotel="room bright dirty, staff kind rude, breakfast tasty cold, bed soft broken, lobby elegant shabby",
     film="plot clever silly, acting strong wooden, music lovely awful, ending moving dull, camera superb shaky",
@@ -155,47 +155,52 @@ _REVIEWED = dict( # part -> (good, bad)
     course="teacher patient unfriendly, pace pleasant exhausting, handbook helpful confusing, classroom quiet noisy, "
            "exam fair unfair")
 
-# %% ../nbs/636_task_sets.ipynb #c28d561e
+# %% ../nbs/636_task_sets.ipynb #40ff99b0
 _OPINIONS = dict( # (difficulty, texts; where two, for the positive and the negative)
-    plain=(0, [["The {part} was {own} and the {second} was {own2}."], ["A {what} with a {own} {part} and a {own2} {second}."],
+    verdict=(0, [["I loved this {what}.", "I hated this {what}."],
+                 ["The best {what} of my life.", "The worst {what} of my life."],
+                 ["What a wonderful {what}, I am so happy.", "What a terrible {what}, I am so angry."],
+                 ["I would recommend this {what} to everyone.", "I would recommend this {what} to nobody."],
+                 ["I loved this {what}, above all the {part}.", "I hated this {what}, above all the {part}."],
+                 ["Worth every cent, the {part} is {own}.", "A waste of money, the {part} is {own}."]]),
+    plain=(1, [["The {part} was {own} and the {second} was {own2}."],
+               ["A {what} with a {own} {part} and a {own2} {second}."],
                ["I liked how {own} the {part} was.", "I disliked how {own} the {part} was."],
                ["The {part} of this {what} is {own}."]]),
-    but=(1, [["The {part} was {other}, but in the end I loved this {what}.",
-              "The {part} was {other}, but in the end I hated this {what}."],
-             ["Although the {part} was {other}, I would gladly choose this {what} again.",
-              "Although the {part} was {other}, I would never choose this {what} again."],
-             ["The {part} is {other}, yet the {second} is so {own2} that nothing else counts."]]),
-    comparison=(1, [["The last {what} had a {other} {part}; this one was much better.",
-                     "The last {what} had a {other} {part}; this one was much worse."],
-                    ["My friends called the {part} {other}; I found it {own}."],
-                    ["Once the {part} of this {what} was {other}; now it is {own}."]]))
+    but=(1, [["The {part} was {other}, but I loved this {what}.", "The {part} was {other}, but I hated this {what}."],
+             ["The {part} was {other}, but all else was great.", "The {part} was {other}, but all else was awful."],
+             ["Although the {part} was {other}, I loved it.", "Although the {part} was {other}, I hated it."]]))
 
-# %% ../nbs/636_task_sets.ipynb #901ca6e8
+# %% ../nbs/636_task_sets.ipynb #53968cf7
 _OPINIONS |= dict(
-    negation=(2, [["The {part} was not {other}, and the {second} was never {other2}."],
-                  ["Nobody could call the {part} {other} or the {second} {other2}."],
-                  ["I cannot say that the {part} was {other}."]]),
-    irony=(3, [["They warned me of a {other} {part} and a {other2} {second}; I have rarely been so happily wrong.",
-                "They promised me a {other} {part} and a {other2} {second}; I have rarely laughed so bitterly."],
-               ["If a {other} {part} was the worst they could find, "
-                "they should look at my list of five-star moments.",
-                "If a {other} {part} was the best they could offer, they should look at my list of complaints."],
+    majority=(2, [["The {part} was {own}, the {second} was {own2}, only the {third} was {other3}."],
+                  ["Only the {third} was {other3}; the {part} was {own} and the {second} was {own2}."]]),
+    negation=(2, [["I did like the {part} of this {what}.", "I did not like the {part} of this {what}."],
+                  ["I could not be happier with this {what}.", "I could not be unhappier with this {what}."],
+                  ["The {part} was not {other}."], ["I have never had such a {own} {part}."]]),
+    comparison=(2, [["This {what} is much better than my last one, the {part} is {own}.",
+                     "This {what} is much worse than my last one, the {part} is {own}."],
+                    ["My friends called the {part} {other}; I found it {own}."]]),
+    irony=(3, [["They warned me of a {other} {part}, and I was so happily wrong.",
+                "They promised me a {other} {part}, and I believed them, silly me."],
                ["So much for the {other} {part} that everybody feared.",
                 "So much for the {other} {part} that everybody praised."]]))
+_KINDS = [*_OPINIONS, "verdict", "plain", "but", "negation"] # these four twice as often
 
-# %% ../nbs/636_task_sets.ipynb #b3af7305
+# %% ../nbs/636_task_sets.ipynb #65e8eea8
 def _review(choose):
     "A sentence of a review; the answer is positive or negative."
     what = choose.one([*_REVIEWED])
     parts = [part.split() for part in _REVIEWED[what].split(", ")]
-    (part, *one), (second, *two) = choose.some(parts, 2)
-    bad, kind = choose.number(2), choose.one([*_OPINIONS])
+    (part, *one), (second, *two), (third, *three) = choose.some(parts, 3)
+    bad, kind = choose.number(2), choose.one(_KINDS)
     level, texts = _OPINIONS[kind]
     text = choose.one(texts)[-1 if bad else 0].format(
-        what=what, part=part, second=second, own=one[bad], own2=two[bad], other=one[1 - bad], other2=two[1 - bad])
+        what=what, part=part, second=second, third=third, own=one[bad], own2=two[bad],
+        other=one[1 - bad], other3=three[1 - bad])
     return dict(query=_with_article(text), reference=["positive", "negative"][bad], kind=kind, difficulty=level)
 
-# %% ../nbs/636_task_sets.ipynb #80813fa4
+# %% ../nbs/636_task_sets.ipynb #72b6e042
 _TOPICS = dict(
     sport=["The keeper saved a penalty in the {half} half.", "{name} broke the record on the last lap.",
            "Both teams scored in the {half} half.", "The coach of {city} changed two players at the break.",
@@ -206,7 +211,7 @@ _TOPICS = dict(
           "{name} grilled the fish with lemon.", "Peel {n} potatoes and boil them.",
           "The bakery in {city} sells fresh bread."])
 
-# %% ../nbs/636_task_sets.ipynb #aa4898a6
+# %% ../nbs/636_task_sets.ipynb #efd90815
 _TOPICS |= dict(
     weather=["Heavy rain will reach {city} tonight.", "The fog over {city} will lift before noon.",
              "Strong winds and snow are expected in {city}.", "It stays dry and sunny for {n} days.",
@@ -221,7 +226,7 @@ _TOPICS |= dict(
             "The knee of {name} hurts on the stairs.", "{name} was vaccinated against the flu.",
             "The dentist in {city} filled {n} teeth."])
 
-# %% ../nbs/636_task_sets.ipynb #c56c55a9
+# %% ../nbs/636_task_sets.ipynb #ecfaae5e
 _OPENINGS = ["{friend} told me on the phone:", "I read this morning:", "On the radio they said:"]
 _LURES = dict(
     sport="After the football match {friend} said:", food="While {friend} was cooking dinner, I read:",
@@ -239,7 +244,7 @@ def _topic(choose):
     return dict(query=f"{lead} {text}".strip(), reference=answer, kind=["plain", "opening", "lure"][level],
                 difficulty=level)
 
-# %% ../nbs/636_task_sets.ipynb #4183a5d4
+# %% ../nbs/636_task_sets.ipynb #f48acf9b
 def unquoted(
     reply: str,
     query: str,
@@ -251,7 +256,7 @@ def unquoted(
     is_quote = lambda s: len(s.split()) >= least and any(q.startswith(s) for q in sentences)
     return "".join(s for s in re.findall(r"[^.!?\n]*[.!?\n]?", reply) if not is_quote(plain(s)))
 
-# %% ../nbs/636_task_sets.ipynb #b448683f
+# %% ../nbs/636_task_sets.ipynb #88231314
 def first_named(
     names, # what may be named, the reference among them
 ):
@@ -271,7 +276,7 @@ def _graded(name, grade):
     grade.needs = ("query", "reference")
     return grade
 
-# %% ../nbs/636_task_sets.ipynb #2090e940
+# %% ../nbs/636_task_sets.ipynb #f6693a20
 def uncopied(
     reply: str,
     query: str,
@@ -293,7 +298,7 @@ def uncopied_number():
     by_number = number()
     return _graded("uncopied_number", lambda reply, item: by_number(uncopied(reply, item["query"]), item))
 
-# %% ../nbs/636_task_sets.ipynb #d7ebf7ac
+# %% ../nbs/636_task_sets.ipynb #f1b5a1a8
 def _first_object(text):
     "key -> values of the first flat JSON object of a text; None where there is none."
     found = re.search(r"\{[^{}]*\}?", text)
@@ -311,7 +316,7 @@ def json_fields():
         return Grade(1 - len(wrong) / len(right), f"wrong: {', '.join(wrong)}" if wrong else "all keys right")
     return _graded("json_fields", grade)
 
-# %% ../nbs/636_task_sets.ipynb #2ec25d4b
+# %% ../nbs/636_task_sets.ipynb #df4ebf74
 WRITERS = dict(place=_place, json=_home, thing=_thing, sums=_sum, sentiment=_review, topic=_topic)
 CHOICES = dict(sentiment=["positive", "negative"], topic=[*_TOPICS]) # asked as a choice among these
 
@@ -328,7 +333,7 @@ BASELINES = dict( # the question alone
     sums="Answer with the number only.", sentiment="Is the review positive or negative?",
     topic="What is the topic of the text: sport, food, weather, money or health?")
 
-# %% ../nbs/636_task_sets.ipynb #ac7643c0
+# %% ../nbs/636_task_sets.ipynb #e1c907a2
 def _rows(name, n, seed, without=()):
     "The first n queries of a stream, none of them twice and none of `without`."
     choose, rows, seen, in_vain = _Picks("causal-prompts", name, seed), [], {*without}, 0
@@ -342,7 +347,7 @@ def _rows(name, n, seed, without=()):
         rows.append(row)
     return rows
 
-# %% ../nbs/636_task_sets.ipynb #4cd80db0
+# %% ../nbs/636_task_sets.ipynb #74227de9
 N_EXAMPLES = 20 # solved queries beside each set, for few-shot prompts
 
 def task_set(
