@@ -6,7 +6,7 @@
 __all__ = ['CITIES', 'WRITERS', 'CHOICES', 'BASELINES', 'N_EXAMPLES', 'unquoted', 'first_named', 'uncopied', 'uncopied_number',
            'json_fields', 'task_set']
 
-# %% ../nbs/636_task_sets.ipynb #a51f0a70
+# %% ../nbs/636_task_sets.ipynb #f7912207
 import json, random, re
 
 import pandas as pd
@@ -15,7 +15,7 @@ from .core import content_id, whole_number
 from .graders import Grade, label, number
 from .tasks import Task
 
-# %% ../nbs/636_task_sets.ipynb #c5a2bdde
+# %% ../nbs/636_task_sets.ipynb #07fb81a7
 class _Picks:
     "Picks from a stream that no version changes."
     def __init__(self, *key): self._random = random.Random(":".join(map(str, key))).random
@@ -26,7 +26,7 @@ class _Picks:
         options = list(options)
         return [options.pop(self.number(len(options))) for _ in range(k)]
 
-# %% ../nbs/636_task_sets.ipynb #0eb5a019
+# %% ../nbs/636_task_sets.ipynb #d580563e
 CITIES = ("Porto Lyon Graz Turin Ghent Bergen Split Bath Leeds Malmo Krakow Basel Seville Riga Cork Nantes Bonn Pisa "
           "Lille Zagreb Utrecht Bristol Vienna Dresden").split()
 _NAMES = ("Ana Boris Clara David Emma Farid Greta Hugo Ines Jonas Karim Lena Marco Nadia Oscar Paula Quinn Rosa Stefan "
@@ -34,7 +34,7 @@ _NAMES = ("Ana Boris Clara David Emma Farid Greta Hugo Ines Jonas Karim Lena Mar
 
 def _with_article(text): return re.sub(r"\b([aA]) (?=[aeiou])(?!useless)", r"\1n ", text)
 
-# %% ../nbs/636_task_sets.ipynb #d265bd99
+# %% ../nbs/636_task_sets.ipynb #685ee7d2
 _EVENTS = ["workshop", "interview", "training day", "board meeting", "concert", "conference", "photo shoot", "wedding",
            "exhibition", "book fair"]
 _PLACE = [("plain", "The {event} is in {city}."),
@@ -49,7 +49,7 @@ _PLACE = [("plain", "The {event} is in {city}."),
 _OTHER_PLACES = ["{name} was in {other} last week.", "The train stops in {other}.", "Tickets are sold in {other}.",
                  "The next one will be in {other}.", "{name} will call from {other}."]
 
-# %% ../nbs/636_task_sets.ipynb #fff6ae54
+# %% ../nbs/636_task_sets.ipynb #affd0f34
 _FILLERS = ["Bring warm clothes.", "Lunch is included.", "Parking is free.", "The doors open early.",
             "Please reply soon.", "There will be music.", "Seats are limited.", "The hall is on the second floor."]
 
@@ -65,7 +65,7 @@ def _place(choose):
     text = " ".join(choose.some(sentences, len(sentences)))
     return dict(query=text, reference=cities[0], kind=kind, difficulty=n)
 
-# %% ../nbs/636_task_sets.ipynb #731b1fad
+# %% ../nbs/636_task_sets.ipynb #e412b2d2
 _HOMES = [("lives", "{name} lives in {city}."), ("lives", "{name} has a flat in {city}."),
           ("moved", "{name} moved to {city} in spring."),
           ("turned", "{city} is the home of {name}."), ("turned", "In {city} lives {name}."),
@@ -82,7 +82,7 @@ def _home(choose):
     text = " ".join([main.format(name=name, city=cities[0], job=choose.one(_JOBS)), *others])
     return dict(query=text, reference=json.dumps(dict(name=name, city=cities[0])), kind=kind, difficulty=n)
 
-# %% ../nbs/636_task_sets.ipynb #55f85411
+# %% ../nbs/636_task_sets.ipynb #8da471b2
 _THINGS = dict(
     animal="cat dog horse cow sheep goat pig duck goose rabbit mouse lion tiger bear wolf fox deer monkey snake frog owl "
            "eagle parrot whale dolphin shark camel donkey zebra giraffe",
@@ -95,7 +95,7 @@ _THINGS = dict(
     vehicle="car bus train bicycle truck van tram taxi ferry boat plane helicopter motorcycle scooter tractor lorry "
             "ambulance submarine yacht jeep")
 
-# %% ../nbs/636_task_sets.ipynb #ea26787f
+# %% ../nbs/636_task_sets.ipynb #51b8bbd4
 _FRAMES = [("word", 0, "{thing}"), ("word", 0, "a {thing}"),
            ("question", 0, "What is a {thing}?"), ("question", 0, "Do you know what a {thing} is?"),
            ("sentence", 1, "{name} has a {thing}."), ("sentence", 1, "{name} wants a {thing}."),
@@ -118,7 +118,7 @@ def _thing(choose):
     text = _plural(text, thing) if thing in ("pliers", "trousers", "pyjamas") else _with_article(text)
     return dict(query=text, reference=answer, kind=kind, difficulty=level)
 
-# %% ../nbs/636_task_sets.ipynb #63586a98
+# %% ../nbs/636_task_sets.ipynb #0448edd8
 _SUMS = dict( # (one step, two steps)
     plus=[("What is {a} + {b}?", "What is {a} + {b} + {c}?"), ("{a} + {b}", "{a} + {b} + {c}"),
           ("What is {a} plus {b}?", "What is {a} plus {b} + {c}?"),
@@ -130,7 +130,7 @@ _SUMS = dict( # (one step, two steps)
             "{name} has {a} {items} and loses {b} and finds {c}. How many {items} are left?")])
 _ITEMS = ["apples", "coins", "books", "cards", "eggs", "stamps"]
 
-# %% ../nbs/636_task_sets.ipynb #4e30ed57
+# %% ../nbs/636_task_sets.ipynb #621f6df4
 def _sum(choose):
     "A sum in signs or words; the answer is a number."
     size = choose.number(3)
@@ -144,7 +144,7 @@ def _sum(choose):
     text = text.format(a=a, b=b, c=c, name=name, items=items)
     return dict(query=text, reference=str(result), kind=kind + ", plus" * two, difficulty=size + 2 * two)
 
-# %% ../nbs/636_task_sets.ipynb #459d3a0c
+# %% ../nbs/636_task_sets.ipynb #01c05fbc
 _REVIEWED = dict( # part -> (good, bad)
     hotel="room bright dirty, staff kind rude, breakfast tasty cold, bed soft broken, lobby elegant shabby",
     film="plot clever silly, acting strong wooden, music lovely awful, ending moving dull, camera superb shaky",
@@ -155,7 +155,7 @@ _REVIEWED = dict( # part -> (good, bad)
     course="teacher patient unfriendly, pace pleasant exhausting, handbook helpful confusing, classroom quiet noisy, "
            "exam fair unfair")
 
-# %% ../nbs/636_task_sets.ipynb #40ff99b0
+# %% ../nbs/636_task_sets.ipynb #6979b522
 _OPINIONS = dict( # (difficulty, texts; where two, for the positive and the negative)
     verdict=(0, [["I loved this {what}.", "I hated this {what}."],
                  ["The best {what} of my life.", "The worst {what} of my life."],
@@ -171,7 +171,7 @@ _OPINIONS = dict( # (difficulty, texts; where two, for the positive and the nega
              ["The {part} was {other}, but all else was great.", "The {part} was {other}, but all else was awful."],
              ["Although the {part} was {other}, I loved it.", "Although the {part} was {other}, I hated it."]]))
 
-# %% ../nbs/636_task_sets.ipynb #53968cf7
+# %% ../nbs/636_task_sets.ipynb #de05ec8f
 _OPINIONS |= dict(
     majority=(2, [["The {part} was {own}, the {second} was {own2}, only the {third} was {other3}."],
                   ["Only the {third} was {other3}; the {part} was {own} and the {second} was {own2}."]]),
@@ -187,7 +187,7 @@ _OPINIONS |= dict(
                 "So much for the {other} {part} that everybody praised."]]))
 _KINDS = [*_OPINIONS, "verdict", "plain", "but", "negation"] # these four twice as often
 
-# %% ../nbs/636_task_sets.ipynb #65e8eea8
+# %% ../nbs/636_task_sets.ipynb #7a2c356f
 def _review(choose):
     "A sentence of a review; the answer is positive or negative."
     what = choose.one([*_REVIEWED])
@@ -200,7 +200,7 @@ def _review(choose):
         other=one[1 - bad], other3=three[1 - bad])
     return dict(query=_with_article(text), reference=["positive", "negative"][bad], kind=kind, difficulty=level)
 
-# %% ../nbs/636_task_sets.ipynb #72b6e042
+# %% ../nbs/636_task_sets.ipynb #a6106791
 _TOPICS = dict(
     sport=["The keeper saved a penalty in the {half} half.", "{name} broke the record on the last lap.",
            "Both teams scored in the {half} half.", "The coach of {city} changed two players at the break.",
@@ -211,7 +211,7 @@ _TOPICS = dict(
           "{name} grilled the fish with lemon.", "Peel {n} potatoes and boil them.",
           "The bakery in {city} sells fresh bread."])
 
-# %% ../nbs/636_task_sets.ipynb #efd90815
+# %% ../nbs/636_task_sets.ipynb #efb32235
 _TOPICS |= dict(
     weather=["Heavy rain will reach {city} tonight.", "The fog over {city} will lift before noon.",
              "Strong winds and snow are expected in {city}.", "It stays dry and sunny for {n} days.",
@@ -226,7 +226,7 @@ _TOPICS |= dict(
             "The knee of {name} hurts on the stairs.", "{name} was vaccinated against the flu.",
             "The dentist in {city} filled {n} teeth."])
 
-# %% ../nbs/636_task_sets.ipynb #ecfaae5e
+# %% ../nbs/636_task_sets.ipynb #d48a9703
 _OPENINGS = ["{friend} told me on the phone:", "I read this morning:", "On the radio they said:"]
 _LURES = dict(
     sport="After the football match {friend} said:", food="While {friend} was cooking dinner, I read:",
@@ -244,7 +244,7 @@ def _topic(choose):
     return dict(query=f"{lead} {text}".strip(), reference=answer, kind=["plain", "opening", "lure"][level],
                 difficulty=level)
 
-# %% ../nbs/636_task_sets.ipynb #f48acf9b
+# %% ../nbs/636_task_sets.ipynb #d75ea72f
 def unquoted(
     reply: str,
     query: str,
@@ -256,7 +256,7 @@ def unquoted(
     is_quote = lambda s: len(s.split()) >= least and any(q.startswith(s) for q in sentences)
     return "".join(s for s in re.findall(r"[^.!?\n]*[.!?\n]?", reply) if not is_quote(plain(s)))
 
-# %% ../nbs/636_task_sets.ipynb #88231314
+# %% ../nbs/636_task_sets.ipynb #5ac2ef71
 def first_named(
     names, # what may be named, the reference among them
 ):
@@ -268,15 +268,15 @@ def first_named(
         if not found: return Grade(0, "no name found in words of its own")
         got, right = names[found[0]], item["reference"]
         return Grade(1, f"named {got}") if got == right else Grade(0, f"named {got}, not {right}")
-    return _graded("first_named", grade)
+    return _with_needs("first_named", grade)
 
-def _graded(name, grade):
+def _with_needs(name, grade):
     "The grader with its name and the columns that it reads."
     grade.__name__ = grade.__qualname__ = name
     grade.needs = ("query", "reference")
     return grade
 
-# %% ../nbs/636_task_sets.ipynb #f6693a20
+# %% ../nbs/636_task_sets.ipynb #5a943e90
 def uncopied(
     reply: str,
     query: str,
@@ -296,9 +296,9 @@ def uncopied(
 def uncopied_number():
     "A grader: the number of the reply is the reference's, what is copied from the query left out."
     by_number = number()
-    return _graded("uncopied_number", lambda reply, item: by_number(uncopied(reply, item["query"]), item))
+    return _with_needs("uncopied_number", lambda reply, item: by_number(uncopied(reply, item["query"]), item))
 
-# %% ../nbs/636_task_sets.ipynb #f1b5a1a8
+# %% ../nbs/636_task_sets.ipynb #4e882680
 def _first_object(text):
     "key -> values of the first flat JSON object of a text; None where there is none."
     found = re.search(r"\{[^{}]*\}?", text)
@@ -314,9 +314,9 @@ def json_fields():
         if got is None: return Grade(0, "no JSON object")
         wrong = [key for key, value in right.items() if got.get(key) != {value.casefold()}]
         return Grade(1 - len(wrong) / len(right), f"wrong: {', '.join(wrong)}" if wrong else "all keys right")
-    return _graded("json_fields", grade)
+    return _with_needs("json_fields", grade)
 
-# %% ../nbs/636_task_sets.ipynb #df4ebf74
+# %% ../nbs/636_task_sets.ipynb #b620cccc
 WRITERS = dict(place=_place, json=_home, thing=_thing, sums=_sum, sentiment=_review, topic=_topic)
 CHOICES = dict(sentiment=["positive", "negative"], topic=[*_TOPICS]) # asked as a choice among these
 
@@ -333,7 +333,7 @@ BASELINES = dict( # the question alone
     sums="Answer with the number only.", sentiment="Is the review positive or negative?",
     topic="What is the topic of the text: sport, food, weather, money or health?")
 
-# %% ../nbs/636_task_sets.ipynb #e1c907a2
+# %% ../nbs/636_task_sets.ipynb #52207de9
 def _rows(name, n, seed, without=()):
     "The first n queries of a stream, none of them twice and none of `without`."
     choose, rows, seen, in_vain = _Picks("causal-prompts", name, seed), [], {*without}, 0
@@ -347,7 +347,7 @@ def _rows(name, n, seed, without=()):
         rows.append(row)
     return rows
 
-# %% ../nbs/636_task_sets.ipynb #74227de9
+# %% ../nbs/636_task_sets.ipynb #afcf4e1a
 N_EXAMPLES = 20 # solved queries beside each set, for few-shot prompts
 
 def task_set(
