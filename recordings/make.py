@@ -128,9 +128,9 @@ def write(name, folder, out):
     print(write_recording(frame[[c for c in LAYOUT if c in frame]], meta, Path(out)/f"smol-{name}.parquet"))
 
 TRAPS = dict(
-    place="a small model repeats the note: a sentence of the note said back is no answer",
-    sentiment="the likelier of two labels; prompts lean to one label",
-    topic="the likeliest of five labels; prompts lean to some labels")
+    place="a small model repeats the note, and a sentence of the note said back is no answer; the wording of a part moves the score more than the part",
+    sentiment="the likelier of two labels: many prompts lean to one, and score rewards or punishes the lean; score_calibrated cuts each label at its median over the prompt's queries",
+    topic="the likeliest of five labels: most prompts lean to one, so that score is near chance (.2); score_calibrated cuts each label at its median over the prompt's queries")
 
 
 def main():
