@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHOTS', 'prompt_bank', 'prompt_set']
 
-# %% ../nbs/637_prompt_sets.ipynb #dc2781ed
+# %% ../nbs/637_prompt_sets.ipynb #47151559
 import json
 from importlib.resources import files
 
@@ -15,7 +15,7 @@ from .banks import Bank
 from .task_sets import task_set, WRITERS
 from .tasks import with_examples
 
-# %% ../nbs/637_prompt_sets.ipynb #b12562bf
+# %% ../nbs/637_prompt_sets.ipynb #b8daf37d
 def _stored(name):
     "What the file of the package holds on a set."
     if name not in WRITERS: raise ValueError(f"name must be one of {[*WRITERS]}, got {name!r}")
@@ -24,7 +24,7 @@ def _stored(name):
 def _is_on(word, run): # an odd number of its letters is on
     return bin(run & sum(1 << "ABCDEF".index(letter) for letter in word)).count("1") % 2
 
-# %% ../nbs/637_prompt_sets.ipynb #32549114
+# %% ../nbs/637_prompt_sets.ipynb #d48d694f
 def prompt_bank(
     name: str, # of a task set
 ) -> Bank:
@@ -38,7 +38,7 @@ def _wordings(parts, run):
     number = lambda words: int("".join(str(_is_on(word, run)) for word in words), 2)
     return {p["part"]: number(p["wording"]) for p in there}
 
-# %% ../nbs/637_prompt_sets.ipynb #c664a41e
+# %% ../nbs/637_prompt_sets.ipynb #71594d73
 def _fraction(name, stored):
     "The rows of the design: for each part 0 where it is out, else 1 + the number of its wording."
     bank, rows = prompt_bank(name), []
@@ -48,6 +48,7 @@ def _fraction(name, stored):
         rows.append(dict(family="fraction", prompt=bank.prompt(wording, wording), run=run, **numbers))
     return rows
 
+# %% ../nbs/637_prompt_sets.ipynb #f7a6b2f3
 SHOTS = (1, 1, 2, 2, 3, 3, 4, 4) # examples in each set of examples
 
 def _few_shot(name, questions):
@@ -60,7 +61,7 @@ def _few_shot(name, questions):
                  for text in (ahead, behind)]
     return rows
 
-# %% ../nbs/637_prompt_sets.ipynb #d557769c
+# %% ../nbs/637_prompt_sets.ipynb #083f2122
 def prompt_set(
     name: str, # of a task set
 ) -> pd.DataFrame: # prompt_id, prompt, family, run, examples, shots, and a column a part: 0 out, else 1 + wording
