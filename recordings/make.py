@@ -129,7 +129,7 @@ def write(name, folder, out):
 
 TRAPS = dict(
     place="a small model repeats the note, and a sentence of the note said back is no answer; the wording of a part moves the score more than the part",
-    sentiment="the likelier of two labels: many prompts lean to one, and score rewards or punishes the lean; score_calibrated cuts each label at its median over the prompt's queries",
+    sentiment="the likelier of two labels: many prompts lean to one, and score rewards or punishes the lean; score_calibrated cuts each label at its median over the prompt's queries; the kinds of queries were chosen after a look at scores of an earlier recording, in which most kinds were at chance",
     topic="the likeliest of five labels: most prompts lean to one, so that score is near chance (.2); score_calibrated cuts each label at its median over the prompt's queries")
 
 
