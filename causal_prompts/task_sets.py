@@ -6,11 +6,7 @@
 __all__ = ['CITIES', 'WRITERS', 'CHOICES', 'BASELINES', 'N_EXAMPLES', 'unquoted', 'first_named', 'uncopied', 'uncopied_number',
            'json_fields', 'task_set']
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #cd6a90f5
-=======
 # %% ../nbs/636_task_sets.ipynb #af1a1155
->>>>>>> q-tasks
 import json, random, re
 
 import pandas as pd
@@ -19,11 +15,7 @@ from .core import content_id, whole_number
 from .graders import Grade, label, number
 from .tasks import Task
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #f4f5fb8e
-=======
 # %% ../nbs/636_task_sets.ipynb #15a9d55e
->>>>>>> q-tasks
 class _Picks:
     "Picks from a stream that no version changes."
     def __init__(self, *key): self._random = random.Random(":".join(map(str, key))).random
@@ -34,11 +26,7 @@ class _Picks:
         options = list(options)
         return [options.pop(self.number(len(options))) for _ in range(k)]
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #b70c7eec
-=======
 # %% ../nbs/636_task_sets.ipynb #981146b9
->>>>>>> q-tasks
 CITIES = ("Porto Lyon Graz Turin Ghent Bergen Split Bath Leeds Malmo Krakow Basel Seville Riga Cork Nantes Bonn Pisa "
           "Lille Zagreb Utrecht Bristol Vienna Dresden").split()
 _NAMES = ("Ana Boris Clara David Emma Farid Greta Hugo Ines Jonas Karim Lena Marco Nadia Oscar Paula Quinn Rosa Stefan "
@@ -46,11 +34,7 @@ _NAMES = ("Ana Boris Clara David Emma Farid Greta Hugo Ines Jonas Karim Lena Mar
 
 def _with_article(text): return re.sub(r"\b([aA]) (?=[aeiou])(?!useless)", r"\1n ", text)
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #2f8fb474
-=======
 # %% ../nbs/636_task_sets.ipynb #51ff7c81
->>>>>>> q-tasks
 _EVENTS = ["workshop", "interview", "training day", "board meeting", "concert", "conference", "photo shoot", "wedding",
            "exhibition", "book fair"]
 _OTHER_PLACES = ["{name} was in {other} last week.", "The train stops in {other}.", "Tickets are sold in {other}.",
@@ -58,11 +42,7 @@ _OTHER_PLACES = ["{name} was in {other} last week.", "The train stops in {other}
 _FILLERS = ["Bring warm clothes.", "Lunch is included.", "Parking is free.", "The doors open early.",
             "Please reply soon.", "There will be music.", "Seats are limited.", "The hall is on the second floor."]
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #d3d0f79b
-=======
 # %% ../nbs/636_task_sets.ipynb #4de04162
->>>>>>> q-tasks
 _PLACE = [("plain", "The {event} is in {city}."),
           ("plain", "We hold the {event} in {city} this year."),
           ("plain", "Come to the {event} in {city}!"),
@@ -73,11 +53,7 @@ _PLACE = [("plain", "The {event} is in {city}."),
           ("office", "The {other} office runs the {event}, which is held in {city}."),
           ("office", "{name} from the {other} branch invites you to the {event} in {city}.")]
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #98749d7b
-=======
 # %% ../nbs/636_task_sets.ipynb #7e2478e0
->>>>>>> q-tasks
 def _place(choose):
     "A note on an event; the answer is its city."
     (kind, main), cities, names = choose.one(_PLACE), choose.some(CITIES, 4), choose.some(_NAMES, 4)
@@ -90,11 +66,7 @@ def _place(choose):
     text = " ".join(choose.some(sentences, len(sentences)))
     return dict(query=text, reference=cities[0], kind=kind, difficulty=n)
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #40e17a38
-=======
 # %% ../nbs/636_task_sets.ipynb #b469ce37
->>>>>>> q-tasks
 _HOMES = [("lives", "{name} lives in {city}."), ("lives", "{name} has a flat in {city}."),
           ("moved", "{name} moved to {city} in spring."),
           ("turned", "{city} is the home of {name}."), ("turned", "In {city} lives {name}."),
@@ -103,11 +75,7 @@ _JOBS = "nurse teacher baker driver painter lawyer farmer singer".split()
 _NEARBY = ["It is not far from {other}.", "The train to {other} is slow.", "The road to {other} is closed.",
            "The weather in {other} is better.", "A ticket to {other} is cheap."]
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #558a02e0
-=======
 # %% ../nbs/636_task_sets.ipynb #2fd4d675
->>>>>>> q-tasks
 def _home(choose):
     "A person and a home; the answer is an object of both."
     (kind, main), name, cities = choose.one(_HOMES), choose.one(_NAMES), choose.some(CITIES, 4)
@@ -116,11 +84,7 @@ def _home(choose):
     text = " ".join([main.format(name=name, city=cities[0], job=choose.one(_JOBS)), *others])
     return dict(query=text, reference=json.dumps(dict(name=name, city=cities[0])), kind=kind, difficulty=n)
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #e20c9d93
-=======
 # %% ../nbs/636_task_sets.ipynb #149dae5c
->>>>>>> q-tasks
 _THINGS = dict(
     animal="cat dog horse cow sheep goat pig duck goose rabbit mouse lion tiger bear wolf fox deer monkey snake frog "
            "owl eagle parrot whale dolphin shark camel donkey zebra giraffe",
@@ -133,11 +97,7 @@ _THINGS = dict(
     vehicle="car bus train bicycle truck van tram taxi ferry boat plane helicopter motorcycle scooter tractor lorry "
             "ambulance submarine yacht jeep")
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #a594b4ad
-=======
 # %% ../nbs/636_task_sets.ipynb #188de854
->>>>>>> q-tasks
 _FRAMES = [("word", 0, "{thing}"), ("word", 0, "a {thing}"),
            ("question", 0, "What is a {thing}?"), ("question", 0, "Do you know what a {thing} is?"),
            ("sentence", 1, "{name} has a {thing}."), ("sentence", 1, "{name} wants a {thing}."),
@@ -147,11 +107,7 @@ _FRAMES = [("word", 0, "{thing}"), ("word", 0, "a {thing}"),
            ("story", 2, "In the {room} {name} and {friend} talked about a {thing} for an hour.")]
 _ROOMS = "garden kitchen garage hall yard attic cellar office".split()
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #949381a6
-=======
 # %% ../nbs/636_task_sets.ipynb #37d52128
->>>>>>> q-tasks
 def _plural(text, thing): # trousers
     text = text.replace(f"What is a {thing}", f"What are {thing}")
     return text.replace(f"what a {thing} is", f"what {thing} are").replace(f"a {thing}", f"some {thing}")
@@ -165,11 +121,7 @@ def _thing(choose):
     text = _plural(text, thing) if thing in ("pliers", "trousers", "pyjamas") else _with_article(text)
     return dict(query=text, reference=answer, kind=kind, difficulty=level)
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #409a5c5c
-=======
 # %% ../nbs/636_task_sets.ipynb #43bab96c
->>>>>>> q-tasks
 _SUMS = dict( # (one step, two steps)
     plus=[("What is {a} + {b}?", "What is {a} + {b} + {c}?"), ("{a} + {b}", "{a} + {b} + {c}"),
           ("What is {a} plus {b}?", "What is {a} plus {b} + {c}?"),
@@ -181,11 +133,7 @@ _SUMS = dict( # (one step, two steps)
             "{name} has {a} {items} and loses {b} and finds {c}. How many {items} are left?")])
 _ITEMS = ["apples", "coins", "books", "cards", "eggs", "stamps"]
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #c5733165
-=======
 # %% ../nbs/636_task_sets.ipynb #38f0f153
->>>>>>> q-tasks
 def _sum(choose):
     "A sum in signs or words; the answer is a number."
     size = choose.number(3)
@@ -199,11 +147,7 @@ def _sum(choose):
     text = text.format(a=a, b=b, c=c, name=name, items=items)
     return dict(query=text, reference=str(result), kind=kind + ", plus" * two, difficulty=size + 2 * two)
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #85c428cd
-=======
 # %% ../nbs/636_task_sets.ipynb #88f164c8
->>>>>>> q-tasks
 _REVIEWED = dict( # part -> (good, bad)
     hotel="room bright dirty, staff kind rude, breakfast tasty cold, bed soft broken, lobby elegant shabby",
     film="plot clever silly, acting strong wooden, music lovely awful, ending moving dull, camera superb shaky",
@@ -214,11 +158,7 @@ _REVIEWED = dict( # part -> (good, bad)
     course="teacher patient unfriendly, pace pleasant exhausting, handbook helpful confusing, classroom quiet noisy, "
            "exam fair unfair")
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #31ffd2bb
-=======
 # %% ../nbs/636_task_sets.ipynb #8654af33
->>>>>>> q-tasks
 _OPINIONS = dict( # (difficulty, texts; where two, for the positive and the negative)
     verdict=(0, [["I loved this {what}.", "I hated this {what}."],
                  ["The best {what} of my life.", "The worst {what} of my life."],
@@ -227,11 +167,7 @@ _OPINIONS = dict( # (difficulty, texts; where two, for the positive and the nega
                  ["I loved this {what}, above all the {part}.", "I hated this {what}, above all the {part}."],
                  ["Worth every cent, the {part} is {own}.", "A waste of money, the {part} is {own}."]]))
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #91464dbb
-=======
 # %% ../nbs/636_task_sets.ipynb #41325370
->>>>>>> q-tasks
 _OPINIONS |= dict(
     plain=(1, [["The {part} was {own} and the {second} was {own2}."],
                ["A {what} with a {own} {part} and a {own2} {second}."],
@@ -241,11 +177,7 @@ _OPINIONS |= dict(
              ["The {part} was {other}, but all else was great.", "The {part} was {other}, but all else was awful."],
              ["Although the {part} was {other}, I loved it.", "Although the {part} was {other}, I hated it."]]))
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #b02f7b6b
-=======
 # %% ../nbs/636_task_sets.ipynb #1a146140
->>>>>>> q-tasks
 _OPINIONS |= dict(
     majority=(2, [["The {part} was {own}, the {second} was {own2}, only the {third} was {other3}."],
                   ["Only the {third} was {other3}; the {part} was {own} and the {second} was {own2}."]]),
@@ -253,11 +185,7 @@ _OPINIONS |= dict(
                   ["I could not be happier with this {what}.", "I could not be unhappier with this {what}."],
                   ["The {part} was not {other}."], ["I have never had such a {own} {part}."]]))
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #3449920d
-=======
 # %% ../nbs/636_task_sets.ipynb #f4cc625e
->>>>>>> q-tasks
 _OPINIONS |= dict(
     comparison=(2, [["This {what} is much better than my last one, the {part} is {own}.",
                      "This {what} is much worse than my last one, the {part} is {own}."],
@@ -268,11 +196,7 @@ _OPINIONS |= dict(
                 "So much for the {other} {part} that everybody praised."]]))
 _KINDS = [*_OPINIONS, "verdict", "plain", "but", "negation"] # these four twice as often
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #ebd78484
-=======
 # %% ../nbs/636_task_sets.ipynb #c38d664f
->>>>>>> q-tasks
 def _review(choose):
     "A sentence of a review; the answer is positive or negative."
     what = choose.one([*_REVIEWED])
@@ -285,11 +209,7 @@ def _review(choose):
         other=one[1 - bad], other3=three[1 - bad])
     return dict(query=_with_article(text), reference=["positive", "negative"][bad], kind=kind, difficulty=level)
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #8494765d
-=======
 # %% ../nbs/636_task_sets.ipynb #1ee22265
->>>>>>> q-tasks
 _TOPICS = dict(
     sport=["The keeper saved a penalty in the {half} half.", "{name} broke the record on the last lap.",
            "Both teams scored in the {half} half.", "The coach of {city} changed two players at the break.",
@@ -300,11 +220,7 @@ _TOPICS = dict(
           "{name} grilled the fish with lemon.", "Peel {n} potatoes and boil them.",
           "The bakery in {city} sells fresh bread."])
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #d973d2f2
-=======
 # %% ../nbs/636_task_sets.ipynb #899d1860
->>>>>>> q-tasks
 _TOPICS |= dict(
     weather=["Heavy rain will reach {city} tonight.", "The fog over {city} will lift before noon.",
              "Strong winds and snow are expected in {city}.", "It stays dry and sunny for {n} days.",
@@ -315,33 +231,21 @@ _TOPICS |= dict(
            "Taxes on savings will rise in {city}.", "{name} put {n} hundred euros into an account.",
            "The price of a flat in {city} doubled."])
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #064999b4
-=======
 # %% ../nbs/636_task_sets.ipynb #c98c2519
->>>>>>> q-tasks
 _TOPICS |= dict(
     health=["The doctor gave {name} pills for the cough.", "The nurse changed the bandage of {name}.",
             "A fever kept {name} in bed for {n} days.", "The patient in {city} slept after surgery.",
             "The knee of {name} hurts on the stairs.", "{name} was vaccinated against the flu.",
             "The dentist in {city} filled {n} teeth."])
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #73fc5655
-=======
 # %% ../nbs/636_task_sets.ipynb #d3e297e6
->>>>>>> q-tasks
 _OPENINGS = ["{friend} told me on the phone:", "I read this morning:", "On the radio they said:"]
 _LURES = dict(
     sport="After the football match {friend} said:", food="While {friend} was cooking dinner, I read:",
     weather="It rained when {friend} told me:", money="In the queue at the bank {friend} said:",
     health="In the waiting room of the doctor {friend} read:")
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #caa71473
-=======
 # %% ../nbs/636_task_sets.ipynb #299480a0
->>>>>>> q-tasks
 def _topic(choose):
     "A sentence on a topic, with an opening or not; the answer is the topic."
     answer, level, (name, friend) = choose.one([*_TOPICS]), choose.number(3), choose.some(_NAMES, 2)
@@ -353,11 +257,7 @@ def _topic(choose):
     return dict(query=f"{lead} {text}".strip(), reference=answer, kind=["plain", "opening", "lure"][level],
                 difficulty=level)
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #30b2a6f6
-=======
 # %% ../nbs/636_task_sets.ipynb #1cb60ed7
->>>>>>> q-tasks
 def unquoted(
     reply: str,
     query: str,
@@ -369,11 +269,7 @@ def unquoted(
     is_quote = lambda s: len(s.split()) >= least and any(q.startswith(s) for q in sentences)
     return "".join(s for s in re.findall(r"[^.!?\n]*[.!?\n]?", reply) if not is_quote(plain(s)))
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #f9ce896d
-=======
 # %% ../nbs/636_task_sets.ipynb #1180e85b
->>>>>>> q-tasks
 def first_named(
     names, # what may be named, the reference among them
 ):
@@ -393,11 +289,7 @@ def _with_needs(name, grade):
     grade.needs = ("query", "reference")
     return grade
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #c48a0b36
-=======
 # %% ../nbs/636_task_sets.ipynb #69112e69
->>>>>>> q-tasks
 def uncopied(
     reply: str,
     query: str,
@@ -419,11 +311,7 @@ def uncopied_number():
     by_number = number()
     return _with_needs("uncopied_number", lambda reply, item: by_number(uncopied(reply, item["query"]), item))
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #e42ce65f
-=======
 # %% ../nbs/636_task_sets.ipynb #2bc87bce
->>>>>>> q-tasks
 def _first_object(text):
     "key -> values of the first flat JSON object of a text; None where there is none."
     found = re.search(r"\{[^{}]*\}?", text)
@@ -441,11 +329,7 @@ def json_fields():
         return Grade(1 - len(wrong) / len(right), f"wrong: {', '.join(wrong)}" if wrong else "all keys right")
     return _with_needs("json_fields", grade)
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #d9592749
-=======
 # %% ../nbs/636_task_sets.ipynb #cbac16bb
->>>>>>> q-tasks
 WRITERS = dict(place=_place, json=_home, thing=_thing, sums=_sum, sentiment=_review, topic=_topic)
 CHOICES = dict(sentiment=["positive", "negative"], topic=[*_TOPICS]) # asked as a choice among these
 
@@ -462,11 +346,7 @@ BASELINES = dict( # the question alone
     sums="Answer with the number only.", sentiment="Is the review positive or negative?",
     topic="What is the topic of the text: sport, food, weather, money or health?")
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #4a4ed8b8
-=======
 # %% ../nbs/636_task_sets.ipynb #ff0bdf4a
->>>>>>> q-tasks
 def _rows(name, n, seed, without=()):
     "The first n queries of a stream, none of them twice and none of `without`."
     choose, rows, seen, in_vain = _Picks("causal-prompts", name, seed), [], {*without}, 0
@@ -480,11 +360,7 @@ def _rows(name, n, seed, without=()):
         rows.append(row)
     return rows
 
-<<<<<<< HEAD
-# %% ../nbs/636_task_sets.ipynb #f94d5430
-=======
 # %% ../nbs/636_task_sets.ipynb #1af1e9e5
->>>>>>> q-tasks
 N_EXAMPLES = 20 # solved queries beside each set, for few-shot prompts
 
 def task_set(
