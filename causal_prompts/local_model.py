@@ -134,7 +134,7 @@ def _forget_prefixes(self: LocalModel):
     while len(self._kept) > 1 and sum(map(len, self._kept)) > _KEPT_TOKENS: self._kept.popitem(last=False)
 
 # %% ../nbs/634_local_model.ipynb #eeef4005
-def _side_by_side(tensors, width, torch):
+def _filled_up(tensors, width, torch):
     "(rows, heads, width, size) of tensors (1, heads, own width, size), filled up on the left."
     out = tensors[0].new_zeros(len(tensors), tensors[0].shape[1], width, tensors[0].shape[3])
     for row, tensor in zip(out, tensors): row[:, width - tensor.shape[2]:] = tensor[0]
@@ -155,7 +155,7 @@ def _begin(self: LocalModel, sequences, lengths, keep):
         empty = [tuple(t[:, :, :0] for t in layer) for layer in next(h for h in held if h)]
         for i in range(len(empty)):
             keys, values = zip(*[(h or empty)[i] for h in held])
-            cache.update(_side_by_side(keys, width, torch), _side_by_side(values, width, torch), i)
+            cache.update(_filled_up(keys, width, torch), _filled_up(values, width, torch), i)
         mask = torch.cat([_padded([[0] * n for n in lengths], torch)[1], mask], 1)
     return self._pass(ids, mask, cache, keep), mask, cache
 

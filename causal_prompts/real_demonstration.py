@@ -45,7 +45,7 @@ def _tasks(name, bank, n_log, n_fresh, seed):
     return task.take(first), task.take(~first)
 
 # %% ../nbs/922_real_demonstration.ipynb #c6d77264
-def _asked(plan, llm):
+def _collected_log(plan, llm):
     "The log of a plan, and how many calls a second it took."
     start = time.perf_counter()
     log = run(plan, llm).triplets()
@@ -54,7 +54,7 @@ def _asked(plan, llm):
 def _parts_log(task, bank, llm, seed):
     "Four random halves of the sentences on each query, and all of them."
     design = factorial(bank, task.items, 4 * len(task), "halves", per_query=4, random_state=seed)
-    return _asked(plan(task, design, "factorial", random_state=seed), llm)
+    return _collected_log(plan(task, design, "factorial", random_state=seed), llm)
 
 # %% ../nbs/922_real_demonstration.ipynb #21ceeabb
 def _fitted(log, bank, baseline, seed):
@@ -72,7 +72,7 @@ def _chosen(reward, bank):
 # %% ../nbs/922_real_demonstration.ipynb #519be9c7
 def _tried(task, prompts, llm, seed):
     "Score of each fresh query under the prompts, (n, 2); what was not answered is left out."
-    log, _ = _asked(plan(task, prompts, "cross", baseline=False, random_state=seed), llm)
+    log, _ = _collected_log(plan(task, prompts, "cross", baseline=False, random_state=seed), llm)
     return log.frame.pivot_table(index="query_id", columns="prompt", values="score")[prompts].dropna()
 
 _BETTER = "ok: the interval of the gain on fresh queries lies above 0"
