@@ -25,9 +25,11 @@ VERBS = { # name -> what it is for, what adds its flags to a parser, what does i
                 "collect_cli:collect_arguments", "collect_cli:collect_log"),
     "serve-world": ("a model that needs no key: a world behind an OpenAI-style server on this machine",
                     "serve_cli:serve_arguments", "serve_cli:serve_log"),
-    "serve-local": ("a real model that needs no key: a small language model behind such a server",
-                    "serve_local_cli:serve_local_arguments", "serve_local_cli:serve_local_log"),
     "import": ("another tool's run as a log", "import_cli:import_arguments", "import_cli:import_log")}
+
+# %% ../nbs/990_cli.ipynb #f4178096
+VERBS["serve-local"] = ("a real model that needs no key: a small language model served on this machine",
+                        "serve_local_cli:serve_local_arguments", "serve_local_cli:serve_local_log")
 
 # %% ../nbs/990_cli.ipynb #9dbe6e21
 def _function_at(place):

@@ -22,7 +22,7 @@ def serve_local_arguments(
     parser, # of the verb
 ) -> None:
     "The arguments of serve-local."
-    add_flags(parser, [("model", "PATH", "a .gguf file, or a folder with config.json and *.safetensors (the embedded model)")])
+    add_flags(parser, [("model", "PATH", "a .gguf file, or a folder of a hub with *.safetensors (the embedded model)")])
     add_numbers(parser, _LOCAL_NUMBERS)
 
 def serve_local_log(

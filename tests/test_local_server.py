@@ -14,7 +14,7 @@ from causal_prompts.connection import Limits
 from causal_prompts.llm import LLM
 from causal_prompts.local_http import RequestError
 from causal_prompts.local_model import Completion, LocalModel, Request
-from causal_prompts.local_server import Batches, serve_local
+from causal_prompts.local_server import BatchQueue, serve_local
 from causal_prompts.replies import CallError
 
 TEXTS = [f"Text {i}: {word}" for i, word in enumerate("ä bird sat on the wall and sang until the evening came to town".split() * 5)]
@@ -161,7 +161,7 @@ ABOUT_THE_CALL = {"self", "messages", "model", "extra_headers", "extra_query", "
 def test_no_setting_of_the_official_client_is_ignored(server):
     known = {*inspect.signature(openai.resources.chat.completions.Completions.create).parameters} - ABOUT_THE_CALL
     connection = line(server)
-    for name in sorted(known - local_server._TAKEN):
+    for name in sorted(known - local_server._SERVED_SETTINGS):
         status, body = post(connection, **{name: REFUSED.get(name, "anything")})
         assert (status, body["error"]["param"], body["error"]["type"]) == (400, name, "invalid_request_error"), name
         assert body["error"]["code"] in ("unsupported_value", "unsupported_parameter", "unknown_parameter") and name in body["error"]["message"]
@@ -234,7 +234,7 @@ def come_back(batches, n, gap=.01):
 
 def test_after_a_long_batch_it_waits_for_those_who_come_back(stand):
     stand.free.set()
-    batches = Batches(stand, 64, clients=lambda: 8)
+    batches = BatchQueue(stand, 64, clients=lambda: 8)
     batches._took = 60. # seconds: it would pay to wait for three, and a quarter is the most
     come_back(batches, 8)
     assert stand.batches == [8]
@@ -246,7 +246,7 @@ def test_after_a_long_batch_it_waits_for_those_who_come_back(stand):
 
 def test_a_lone_client_never_waits_for_others(stand):
     stand.free.set()
-    alone, among = (Batches(stand, 64, clients=lambda n=n: n) for n in (1, 2))
+    alone, among = (BatchQueue(stand, 64, clients=lambda n=n: n) for n in (1, 2))
     def took(batches):
         batches._took, start = 60., time.monotonic()
         batches.ask([Request((97,))])
@@ -255,7 +255,7 @@ def test_a_lone_client_never_waits_for_others(stand):
     alone.stop(), among.stop()
 
 def test_a_batch_is_no_larger_than_asked_for(stand):
-    batches = Batches(stand, 4, clients=lambda: 100)
+    batches = BatchQueue(stand, 4, clients=lambda: 100)
     with ThreadPoolExecutor(11) as pool:
         asked = [pool.submit(batches.ask, [Request((97 + i,))] * (3 if i == 5 else 1)) for i in range(11)]
         until(lambda: len(batches._queue) + sum(stand.batches) >= 10)
@@ -332,7 +332,7 @@ def test_stopping_breaks_off_and_tells_everybody(tmp_path):
 def test_a_worker_that_breaks_leaves_nobody_waiting(stand):
     def told(said, seconds): raise ZeroDivisionError
     stand.free.set()
-    batches = Batches(stand, 4, told=told)
+    batches = BatchQueue(stand, 4, told=told)
     assert batches.ask([Request((97,))])[0].text == "a" # handed out first
     batches._worker.join(10)
     with pytest.raises(RequestError, match="stopped"): batches.ask([Request((97,))])
@@ -358,7 +358,7 @@ def test_a_model_without_a_chat_template_is_refused_when_it_starts(tmp_path):
 def test_it_is_on_the_face_of_the_package(): assert cp.serve_local is serve_local
 
 def test_it_says_what_it_does(monkeypatch, stand, capsys):
-    monkeypatch.setattr(local_server, "_EVERY", 0.)
+    monkeypatch.setattr(local_server, "_LINE_EVERY", 0.)
     lines = []
     stand.free.set()
     with serve_local(stand, log=lines.append) as s: ask(s, "a"), ask(s, "b", n=2, temperature=1)
