@@ -2851,6 +2851,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'causal_prompts/local_model.py'),
                                             'causal_prompts.local_model.LocalModel._read_prefixes': ( 'local_model.html#localmodel._read_prefixes',
                                                                                                       'causal_prompts/local_model.py'),
+                                            'causal_prompts.local_model.LocalModel._slides': ( 'local_model.html#localmodel._slides',
+                                                                                               'causal_prompts/local_model.py'),
                                             'causal_prompts.local_model.LocalModel._token_bytes': ( 'local_model.html#localmodel._token_bytes',
                                                                                                     'causal_prompts/local_model.py'),
                                             'causal_prompts.local_model.LocalModel._write': ( 'local_model.html#localmodel._write',

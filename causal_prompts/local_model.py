@@ -268,12 +268,19 @@ def _torch_threads(n):
     finally:
         if n: torch.set_num_threads(before)
 
+# %% ../nbs/634_local_model.ipynb #c8f2c42f
+@patch
+def _slides(self: LocalModel) -> bool:
+    "Does any layer look back over a window only? It counts columns, so prefixes of several lengths go wrong."
+    kinds = getattr(self.model.config, "layer_types", None) or []
+    return bool(getattr(self.model.config, "sliding_window", None)) or any("sliding" in kind for kind in kinds)
+
 # %% ../nbs/634_local_model.ipynb #c0702b0b
 @patch
 def _in_batches(self: LocalModel, sequences, most, work, own=1):
     "What `work(positions, lengths)` gives for each sequence, in order; the last `own` tokens are in no prefix."
-    shared = shared_prefixes([*sequences, *self._recent])
-    lengths, out = [max(0, min(shared[s], len(s) - own)) for s in sequences], [None] * len(sequences)
+    shared = {} if self._slides() else shared_prefixes([*sequences, *self._recent])
+    lengths, out = [max(0, min(shared.get(s, 0), len(s) - own)) for s in sequences], [None] * len(sequences)
     self._recent.extend(sequences)
     for batch in self._batches(sequences, lengths, most):
         for i, got in zip(batch, work(batch, [lengths[i] for i in batch])): out[i] = got

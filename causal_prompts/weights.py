@@ -158,7 +158,7 @@ def quiet_loading():
 # %% ../nbs/633_weights.ipynb #fb17e3e3
 def _copy_folder(weights):
     "Where the converted copy of a GGUF file is kept: another file or another version has another place."
-    made_by = content_id(weights.sha256, version("transformers"), version("gguf"))
+    made_by = content_id(weights.sha256, version("transformers"), version("gguf"), "alone")
     return cache_folder()/"weights"/f"{weights.name}-{made_by[:12]}"
 
 def _keep_copy(folder, model, tokenizer):
@@ -181,11 +181,14 @@ def _kept_copy(folder):
     shutil.rmtree(folder, ignore_errors=True)
     return None
 
+# %% ../nbs/633_weights.ipynb #f43e51ab
 def _gguf_model(weights):
     "(model, tokenizer) of a GGUF file, from its converted copy where there is one."
     folder = _copy_folder(weights)
     if _kept_copy(folder): return _read_model(folder)
-    model, tokenizer = _read_model(weights.path.parent, gguf_file=weights.path.name)
+    with tempfile.TemporaryDirectory() as alone: # a tokenizer that lies beside the file would be taken for its own
+        (Path(alone)/weights.path.name).symlink_to(weights.path.resolve())
+        model, tokenizer = _read_model(alone, gguf_file=weights.path.name)
     if hasattr(model.config, "quantization_config"): del model.config.quantization_config # it is no longer quantised
     try: _keep_copy(folder, model, tokenizer)
     except OSError as e: warnings.warn(f"no converted copy is kept in {folder} ({e}): loading takes as long next time")

@@ -10,6 +10,7 @@ from tiny_model import tiny_model
 from causal_prompts import weights as w
 from causal_prompts.local_model import LocalModel, Request, shared_prefixes
 
+REAL = w.fetch_weights().path # before any test looks at another cache folder
 PROMPTS = ["Find the city in the text.", "Find the city in the text. Answer with one word.", "Say yes or no.", ""]
 QUERIES = ["Ana went to Porto.", "It rained in Ghent on Monday, so nobody came.", "No.", "Grüße aus Köln, 3 €"]
 
@@ -40,6 +41,24 @@ def test_batches_write_what_the_library_writes_one_by_one(model):
     requests = grid(model)
     assert [c.ids for c in model.answer(requests)] == [greedy(model, r) for r in requests]
     assert [c.ids for c in model.answer(requests[::-1])] == [greedy(model, r) for r in requests[::-1]] # now prefixes are known
+
+
+def test_layers_with_a_sliding_window_read_everything_anew(model, tmp_path):
+    from transformers import MistralConfig, MistralForCausalLM
+    folder = tiny_model(tmp_path/"sliding")
+    config = MistralConfig(**{k: v for k, v in model.model.config.to_dict().items() if k not in ("model_type", "architectures", "layer_types")}, sliding_window=16)
+    MistralForCausalLM(config).save_pretrained(folder)
+    sliding = LocalModel(folder, batch=5)
+    requests = grid(sliding)
+    for _ in range(2): assert [c.ids for c in sliding.answer(requests)] == [greedy(sliding, r) for r in requests]
+
+
+def test_a_tokenizer_beside_a_gguf_file_is_not_taken_for_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAUSAL_PROMPTS_CACHE", str(tmp_path/"cache"))
+    file = tiny_model(tmp_path/"tiny")/"model.gguf"
+    file.symlink_to(REAL)
+    _, tokenizer = w.load_weights(w.find_weights(file))
+    assert len(tokenizer) == 49152
 
 
 def test_a_draw_depends_on_its_seed_and_not_on_its_company(model):
