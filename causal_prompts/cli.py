@@ -17,7 +17,7 @@ from . import __version__
 # %% ../nbs/990_cli.ipynb #e1f2a301
 VERBS = { # name -> what it is for, what adds its flags to a parser, what does it
     "demo": ("the main job on a simulated log whose truth is known; --real: on a model that is asked here",
-             "study_flags:demo_arguments", "real_demonstration:print_demos"),
+             "study_flags:demo_arguments", "demonstration:print_demo"),
     "run": ("the main job on your log", "study_flags:run_arguments", "study_cli:print_study"),
     "checkup": ("whether your log's answers deserve belief: every check that applies, worst first",
                 "study_flags:checkup_arguments", "study_cli:print_checkup"),
@@ -170,7 +170,8 @@ def main(
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"): stream.reconfigure(errors="replace")
     a = _parser().parse_args(argv)
-    job, start = _function_at(VERBS[a.verb][2]), time.monotonic()
+    real = getattr(a, "real", False) # another page, which loads what asks models
+    job, start = _function_at("real_demonstration:print_demos" if real else VERBS[a.verb][2]), time.monotonic()
     say = lambda what: print(f"[{time.monotonic() - start:4.0f} s] {what}", file=sys.stderr, flush=True)
     return _done(a, job, say)
 

@@ -388,7 +388,7 @@ def test_a_folder_that_takes_no_files_is_named(site, tmp_path, monkeypatch):
 def test_a_folder_without_rights_is_named(site, tmp_path, monkeypatch):
     (tmp_path/"locked").mkdir(mode=0o555)
     monkeypatch.setenv("CAUSAL_PROMPTS_CACHE", str(tmp_path/"locked"))
-    for folder in (tmp_path, *tmp_path.parents[:2]): folder.chmod(folder.stat().st_mode | 0o055)
+    for folder in (tmp_path, *tmp_path.parents[:-2]): folder.chmod(folder.stat().st_mode | 0o055)
     root = os.geteuid() == 0
     if root: os.seteuid(65534)
     try:
