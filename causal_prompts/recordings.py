@@ -24,7 +24,7 @@ from .triplets import Triplets
 OF_A_QUERY = ["query", "difficulty", "kind"] # what has one value a query_id
 OF_A_PROMPT = ["prompt", "family", "parts"] # what has one value a prompt_id
 OTHER_SCORES = ["score_calibrated", "score_margin"] # of answers chosen by their probability
-LAYOUT = ["query_id", *OF_A_QUERY, "prompt_id", *OF_A_PROMPT, "part", "repeat", "score", *OTHER_SCORES, "reply"]
+LAYOUT = ["query_id", *OF_A_QUERY, "prompt_id", *OF_A_PROMPT, "part", "repeat", "score", *OTHER_SCORES, "reply", "finish"]
 META = ["model", "sha256", "task", "what", "licence", "settings", "versions", "traps"] # what stands for a whole file
 _MUST = ["query_id", "query", "prompt_id", "prompt", "score", "reply"]
 PARTS = ["grid", "draws"] # deterministic; several draws a cell at a temperature
@@ -100,7 +100,7 @@ def _own_sets():
     for path in sorted(SHIPS.glob("*.parquet")):
         meta = recording_meta(path)
         about = {key: meta[key] for key in ("what", "licence", "traps", "model", "task")}
-        scores = ["score", *[c for c in OTHER_SCORES if c in pq.read_schema(path).names]]
+        scores = [c for c in (OTHER_SCORES[0], "score", *OTHER_SCORES[1:]) if c in pq.read_schema(path).names]
         out[path.stem] = own | about | dict(file=path.stem, bytes=path.stat().st_size, scores=scores)
     return out
 
@@ -279,7 +279,7 @@ def load_dataset(
     return quiet_log(_one_difficulty(frame))
 
 # %% ../nbs/216_recordings.ipynb #a58d3939
-_NOT_KNOWN_BEFORE = ["answer_choices", "label", "answer_chars", "logit_margin", "reply", # outcomes, the solution
+_NOT_KNOWN_BEFORE = ["answer_choices", "label", "answer_chars", "logit_margin", "reply", "finish", # outcomes, the solution
     "split", "part"] # how the recording was filed
 
 def _log_scores(name):

@@ -20,7 +20,7 @@ from causal_prompts.recordings import LAYOUT, write_recording
 from causal_prompts.task_sets import CHOICES, task_set
 
 QUERIES = dict(place=200, sentiment=240, topic=200, json=120, sums=120, thing=120)
-MOST = dict(place=12, json=36, sums=14, thing=12) # tokens of a reply
+MOST = dict(place=24, json=36, sums=14, thing=12) # tokens of a reply
 STOP = dict(json="}") # else the end of the line
 DRAWS = dict(queries=24, every=6, repeats=5, temperature=.7) # the first queries, every sixth prompt
 
@@ -43,7 +43,9 @@ def about(name, model, draws=False):
     task, prompts = plan(name, draws)
     texts = dict(queries=content_id(*task.items["query"]), prompts=content_id(*prompts["prompt"]))
     versions = {p: version(p) for p in ("causal_prompts", "torch", "transformers", "numpy")} | dict(python=platform.python_version())
-    return dict(task=name, model=model.name, sha256=model.weights.sha256, dtype="float32", texts=texts, settings=settings(name, draws), versions=versions)
+    turns = model.tokenizer.decode(model.ids([dict(role="user", content="{prompt}")])) # with the system turn that the template brings
+    how = settings(name, draws) | dict(dtype="float32", conversation=turns)
+    return dict(task=name, model=model.name, sha256=model.weights.sha256, texts=texts, settings=how, versions=versions)
 
 def settle(folder, now):
     "Write what the folder is of, or refuse where it is of something else; versions may differ and are all kept."
