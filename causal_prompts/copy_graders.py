@@ -22,8 +22,9 @@ def unquoted(
 ) -> str:
     "A reply without sentences that are, or begin, sentences of the query, unless it is one whole sentence of several."
     asked, said = [s for s in map(_bare, re.split(r"[.!?\n]", query)) if s], re.findall(r"[^.!?\n]*[.!?\n]?", reply)
-    quotes = [s for s in said if len(_bare(s).split()) >= least and any(q.startswith(_bare(s)) for q in asked)]
-    if len(quotes) == 1 < len(asked) and _bare(quotes[0]) in asked: return reply
+    begun = [s for s in said if _bare(s) and any(q.startswith(_bare(s)) for q in asked)]
+    if len(begun) == 1 < len(asked) and _bare(begun[0]) in asked: return reply
+    quotes = {s for s in begun if len(_bare(s).split()) >= least}
     return "".join(s for s in said if s not in quotes)
 
 # %% ../nbs/636_copy_graders.ipynb #d9667367

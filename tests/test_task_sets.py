@@ -1,20 +1,22 @@
 "Our own task sets and prompts: the texts that were recorded, true references and difficulties, graders that no copy fools, a design that keeps its parts apart."
 import json, re, subprocess, sys
+from itertools import combinations
 
 import numpy as np
 import pytest
 
+from causal_prompts.copy_graders import first_named, json_fields, uncopied, uncopied_number, unquoted
 from causal_prompts.core import content_id
 from causal_prompts.parts import Parts
 from causal_prompts.prompt_sets import SHOTS, prompt_bank, prompt_set
 from causal_prompts.separation import pair_separable
-from causal_prompts.task_sets import BASELINES, CHOICES, CITIES, WRITERS, first_named, json_fields, task_set, uncopied, uncopied_number, unquoted
+from causal_prompts.task_sets import BASELINES, CHOICES, CITIES, WRITERS, task_set
 
 NAMES = [*WRITERS]
-RECORDED = dict( # queries recorded, content of queries and references, content of prompts: never to be changed
-    place=(200, "3646b2505cf7464f", "521de23597572291"), json=(120, "84a3ebae73513b45", "b064ddfda60da94f"),
-    thing=(120, "0210db75f552e3da", "fb1749150056a1d3"), sums=(120, "b3865a6e43a66601", "97d9fae3ac1eec15"),
-    sentiment=(240, "b28d4404cbd85aae", "720ef6ff93a7bdc7"), topic=(200, "937c6759a9892e88", "9897a3d47f143134"))
+RECORDED = dict( # queries recorded, content of queries and references, content of prompts: a change calls for a new recording
+    place=(200, "3646b2505cf7464f", "3e8d331e209f8288"), json=(120, "84a3ebae73513b45", "b380c1a0680c742a"),
+    thing=(120, "0210db75f552e3da", "26491f86aa737e8e"), sums=(120, "b3865a6e43a66601", "971989f8bd08987c"),
+    sentiment=(240, "b28d4404cbd85aae", "e987ee049e53ab8d"), topic=(200, "937c6759a9892e88", "57f3109cf571af74"))
 
 
 # ---- texts
@@ -110,16 +112,27 @@ HOME = '{"name": "Marco", "city": "Bonn"}'
 
 @pytest.mark.parametrize("reply, score", [
     ("Riga", 1), ("The city is Riga.", 1), ("RIGA", 1), ("Riga, Latvia. The train stops in Bath.", 1), ("In Riga, not in Turin.", 1), ("City: **Riga**\n", 1), ("It is now held in Riga.", 1),
-    ("The event is in Riga. Parking is free.", 1), ("", 0), ("Turin", 0), ("Not Turin but Riga", 0), ("Bath. Or Riga?", 0), ("Latvia", 0), ("riga", 0), ("Rigaer Strasse", 0),
-    (NOTE, 0), (NOTE.upper(), 0), ("The workshop was planned in Turin, but it is now in Riga.", 0), ("The workshop was planned in Turin, but it is now in Ri", 0), ("Lena will call from", 0),
+    ("The event is in Riga. Parking is free.", 1), ("Parking is free. The event is in Riga.", 1), ("", 0), ("Turin", 0), ("Not Turin but Riga", 0), ("Bath. Or Riga?", 0), ("Latvia", 0), ("riga", 1), ("Rigaer Strasse", 0), ("Riga?", 1), ("in RĪGA", 1),
+    (NOTE, 0), (NOTE.upper(), 0), ("Parking is free. The workshop was planned in", 0), ("The workshop was planned in Turin, but it is now in Riga.", 0), ("The workshop was planned in Turin, but it is now in Ri", 0), ("Lena will call from", 0),
 ])
-def test_a_place_is_the_first_city_in_words_of_its_own(reply, score):
+def test_a_place_is_the_first_city_that_is_no_quotation(reply, score):
     assert first_named(CITIES)(reply, dict(query=NOTE, reference="Riga")).score == score
 
+def test_one_whole_sentence_of_several_is_an_answer_right_or_wrong():
+    note = "Parking is free. The workshop is in Riga. Lena will call from Bath."
+    def score(reply, query=note): return first_named(CITIES)(reply, dict(query=query, reference="Riga")).score
+    assert score("The workshop is in Riga.") == score("the workshop is in RIGA") == 1 and score("Lena will call from Bath.") == 0
+    assert score("The workshop is in Riga. Lena will call from") == score("The workshop is in Ri") == score("Parking is free. The workshop is in Riga.") == 0, "copied on"
+    assert score("The workshop is in Riga.", "The workshop is in Riga.") == 0, "all of a note of one sentence"
+
+def test_names_in_other_accents_are_the_same():
+    for reply in ("Malmö", "MALMÖ.", "Malmo", "Malmo\u0308"): assert first_named(CITIES)(reply, dict(query="?", reference="Malmo")).score == 1
+    assert first_named(CITIES)("Kraków", dict(query="?", reference="Krakow")).score == 1
+
 def test_quotations_are_taken_out_and_answers_are_not():
-    assert unquoted("Parking is free. It is Riga.", NOTE).strip() == "It is Riga."
-    assert unquoted("Parking is", NOTE) == "Parking is" and unquoted("Parking is free", NOTE) == ""
-    assert unquoted("parking  IS free!\nRiga", NOTE) == "\nRiga"
+    assert unquoted("Parking is free. Lena will call from Bath. It is Riga.", NOTE).strip() == "It is Riga."
+    assert unquoted("Parking is", NOTE) == "Parking is" and unquoted("Lena will call from", NOTE) == ""
+    assert unquoted("parking  IS free!\nLena will call from\nRiga", NOTE) == "\n\nRiga"
 
 @pytest.mark.parametrize("reply, score", [
     ("5", 1), ("10 - 5 = 5", 1), ("The answer is 5.", 1), ("10 minus 5 is 5", 1), ("= 5.0", 1), ("Answer: 5 eggs", 1), ("10 - 5", 0), ("What is 10 - 5?", 0), ("10 - 5 =", 0), ("15", 0), ("", 0), ("10 - 5 = 4", 0), ("five", 0),
@@ -152,7 +165,10 @@ def test_the_reference_scores_and_no_copy_of_the_query_does(name):
     for item in task:
         assert task.score(item["reference"], item).score == 1
         said = item["query"].split(" ")
-        for k in range(3, len(said) + 1): assert task.score(" ".join(said[:k]), item).score == 0, (said[:k], item["reference"])
+        for k in range(3, len(said) + 1):
+            copied = " ".join(said[:k])
+            chosen = name == "place" and copied[-1] in ".!" and copied.count(".") + copied.count("!") == 1 and k < len(said)
+            if not chosen: assert task.score(copied, item).score == 0, (copied, item["reference"])
         for shown in (item["query"] + " " + item["query"], item["query"].upper(), "\n" + item["query"] + "\n", f'"{item["query"]}"'):
             assert task.score(shown, item).score == 0, (shown, item["reference"])
 
@@ -187,16 +203,25 @@ def test_every_part_is_in_half_of_the_runs_in_either_wording_and_free_of_the_oth
     fraction = prompt_set(name).query("family == 'fraction'")
     parts = [p for p in prompt_bank(name).ids if p != "ask"]
     X = (fraction[parts] > 0).to_numpy(float) * 2 - 1
-    assert len(fraction) == (64 if len(parts) == 8 else 32) and (X.T @ X == len(X) * np.eye(len(parts))).all()
-    for part in parts:
-        said = fraction.loc[fraction[part] > 0]
-        assert said[part].value_counts().tolist() == [len(X) // 4] * 2
-        assert all((said[said[part] == 1][other] > 0).mean() == .5 for other in parts if other != part), f"the wording of {part} goes with another part"
+    assert len(fraction) == 64 and len(parts) in (7, 8) and (X.T @ X == len(X) * np.eye(len(parts))).all()
+    for part in parts: assert fraction.loc[fraction[part] > 0, part].value_counts().tolist() == [len(X) // 4] * 2
     assert fraction["ask"].value_counts().tolist() == [len(X) // 4] * 4
-    assert all((group[parts] > 0).mean().eq(.5).all() for _, group in fraction.groupby("ask")), "the question's wording goes with a part"
     pairs = pair_separable((fraction[parts] > 0).astype(bool))
-    assert (pairs["same_as"] == "").all() or len(parts) == 7, "with 64 runs every two parts have an effect of their own to show"
+    assert (pairs["same_as"] == "").all(), "every two parts have an effect of their own to show"
     assert all(abs(X[:, i] * X[:, j] @ X).max() == 0 for i in range(len(parts)) for j in range(i)), "no part goes with two others"
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_wording_goes_with_a_part_a_pair_or_another_wording(name):
+    "Else what the wording does would be told as an effect of the other: only wordings that stand side by side may be unlike by chance."
+    fraction = prompt_set(name).query("family == 'fraction'")
+    parts = [p for p in prompt_bank(name).ids if p != "ask"]
+    held = {p: (fraction[p] > 0).to_numpy() * 2. - 1 for p in parts}
+    wording = {p: (fraction[p] == 2).to_numpy(float) - (fraction[p] == 1).to_numpy(float) for p in parts} # 0 where the part is out
+    asked = {f"ask {i}": ((fraction["ask"] - 1).isin(second).to_numpy() * 2. - 1) for i, second in enumerate([(1, 3), (2, 3), (0, 3)])}
+    pairs = {f"{a} and {b}": held[a] * held[b] for a, b in combinations(parts, 2)}
+    C = np.column_stack([*held.values(), *pairs.values(), *wording.values(), *asked.values()])
+    assert C.sum(0).tolist() == [0] * C.shape[1]
+    assert not np.triu(C.T @ C, 1).any()
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_prompt_is_its_parts_and_they_are_read_back(name):
