@@ -92,7 +92,7 @@ def record(model, name, folder, draws=False, part=0, of=1):
 # ---- grading
 
 def chosen(frame, task, choices):
-    "The likeliest label, right or not; the same after each prompt's median of every label is taken off; by how much the right label leads."
+    "The likeliest label, right or not; the same after each prompt's median of every label over all its queries is taken off; by how much the right label leads."
     chances, at = np.array(frame["logprobs"].tolist()), np.arange(len(frame))
     references = task.items.set_index("query_id")["reference"]
     right = np.array([choices.index(references[q]) for q in frame["query_id"]])
@@ -130,9 +130,9 @@ def write(name, folder, out):
     print(write_recording(frame[[c for c in LAYOUT if c in frame]], meta, Path(out)/f"smol-{name}.parquet"))
 
 TRAPS = dict(
-    place="a small model repeats the note, and a sentence of the note said back is no answer; the wording of a part moves the score more than the part",
-    sentiment="the likelier of two labels: many prompts lean to one, and score rewards or punishes the lean; score_calibrated cuts each label at its median over the prompt's queries; the kinds of queries were chosen after a look at scores of an earlier recording, in which most kinds were at chance",
-    topic="the likeliest of five labels: most prompts lean to one, so that score is near chance (.2); score_calibrated cuts each label at its median over the prompt's queries")
+    place="a small model repeats the note: a quotation of several sentences, or of one cut short, is no answer; replies are cut at 24 tokens (finish says which); the wording of a part moves the score more than the part",
+    sentiment="the likelier of two labels: many prompts lean to one, and score rewards or punishes the lean; score_calibrated takes off each label's median over all of the prompt's queries, held-out ones too; the kinds of queries were chosen after a look at scores of an earlier recording, in which most kinds were at chance",
+    topic="the likeliest of five labels: most prompts lean to one, so that score is near chance (.2); score_calibrated takes off each label's median over all of the prompt's queries, held-out ones too")
 
 
 def main():
