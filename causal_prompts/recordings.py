@@ -24,7 +24,8 @@ from .triplets import Triplets
 OF_A_QUERY = ["query", "difficulty", "kind"] # what has one value a query_id
 OF_A_PROMPT = ["prompt", "family", "parts"] # what has one value a prompt_id
 OTHER_SCORES = ["score_calibrated", "score_margin"] # of answers chosen by their probability
-LAYOUT = ["query_id", *OF_A_QUERY, "prompt_id", *OF_A_PROMPT, "part", "repeat", "score", *OTHER_SCORES, "reply", "finish"]
+LAYOUT = ["query_id", *OF_A_QUERY, "prompt_id", *OF_A_PROMPT, "part", "repeat", "score", *OTHER_SCORES,
+          "reply", "finish"]
 META = ["model", "sha256", "task", "what", "licence", "settings", "versions", "traps"] # what stands for a whole file
 _MUST = ["query_id", "query", "prompt_id", "prompt", "score", "reply"]
 PARTS = ["grid", "draws"] # deterministic; several draws a cell at a temperature
@@ -279,7 +280,7 @@ def load_dataset(
     return quiet_log(_one_difficulty(frame))
 
 # %% ../nbs/216_recordings.ipynb #a58d3939
-_NOT_KNOWN_BEFORE = ["answer_choices", "label", "answer_chars", "logit_margin", "reply", "finish", # outcomes, the solution
+_NOT_KNOWN_BEFORE = ["answer_choices", "label", "answer_chars", "logit_margin", "reply", "finish", # outcomes
     "split", "part"] # how the recording was filed
 
 def _log_scores(name):
