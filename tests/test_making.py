@@ -24,6 +24,7 @@ def make(monkeypatch):
 class Fake:
     "Stands in for the local model: says Riga and its seed, finds every label as likely as its text is long; dies after so many batches."
     name, weights = "fake", SimpleNamespace(sha256="0" * 64)
+    tokenizer = SimpleNamespace(decode="".join)
     def __init__(self, lives=10**6): self.lives, self.asked = lives, []
     def ids(self, messages): return [messages[0]["content"]]
     def _live(self, requests):
@@ -52,7 +53,7 @@ def test_a_killed_run_goes_on_where_it_stopped(make, tmp_path):
 def test_processes_share_the_work(make, tmp_path):
     models = [Fake(), Fake()]
     for i, model in enumerate(models): make.record(model, "sums", tmp_path, part=i, of=2)
-    assert len(files(tmp_path)) == 64 and not {*models[0].asked} & {*models[1].asked}
+    assert len(files(tmp_path)) == 96 and not {*models[0].asked} & {*models[1].asked}
 
 @pytest.mark.parametrize("change, said", [
     (lambda m, mp: mp.setitem(m.MOST, "place", 99), "settings"), (lambda m, mp: mp.setattr(m, "QUERIES", dict(m.QUERIES, place=5)), "texts"), (lambda m, mp: mp.setattr(Fake, "weights", SimpleNamespace(sha256="1" * 64)), "sha256")])
@@ -74,7 +75,8 @@ def test_a_complete_recording_becomes_a_file_of_the_package(make, tmp_path, caps
     make.record(Fake(), "place", make.place(tmp_path, "place", True), draws=True)
     make.write("place", tmp_path, tmp_path)
     frame, meta = pd.read_parquet(tmp_path/"smol-place.parquet"), recording_meta(tmp_path/"smol-place.parquet")
-    assert frame.groupby("part").size().to_dict() == {"grid": 6 * 96, "draws": 2 * 4 * 3} and meta["licence"] == "CC0-1.0" and meta["settings"]["most"] == 12
+    assert frame.groupby("part").size().to_dict() == {"grid": 6 * 96, "draws": 2 * 4 * 3} and meta["licence"] == "CC0-1.0" and meta["settings"]["most"] == 24
+    assert meta["settings"]["conversation"] == "{prompt}" and frame["finish"].eq("stop").all(), "how the model was asked, and how replies ended"
     right = task_set("place", 6).items.set_index("query_id")["reference"].eq("Riga")
     assert (frame["score"] == frame["query_id"].map(right)).all()
     assert frame.loc[frame["part"] == "draws", "reply"].str.split().str[-1].unique().tolist() == ["0", "1", "2"], "every draw has its seed"
@@ -93,4 +95,4 @@ def test_choices_are_graded_raw_and_by_the_prompts_median(make, tmp_path):
 def test_what_is_not_complete_is_not_written(make, tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt): make.record(Fake(lives=3), "sums", make.place(tmp_path, "sums"))
     make.write("sums", tmp_path, tmp_path)
-    assert "61 of 64 prompts are missing" in capsys.readouterr().out and not [*tmp_path.glob("*.parquet")]
+    assert "93 of 96 prompts are missing" in capsys.readouterr().out and not [*tmp_path.glob("*.parquet")]
