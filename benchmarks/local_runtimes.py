@@ -1,11 +1,12 @@
 """One model, two ways to serve it: this package's server (transformers, requests answered together) and another OpenAI-style one, on the same questions.
 
-    python benchmarks/local_runtimes.py [--model PATH] [--threads 1] [--repeats 3]
+    python benchmarks/local_runtimes.py [--model PATH] [--threads 1] [--repeats 3] [--install SECONDS]
                                         [--other-url http://127.0.0.1:8077/v1 --other-name llama.cpp --other-version 0.3.36 --other-install 569]
 
-The other server must serve the same file and stand on this machine: its memory and its processor's seconds are read from the process that listens there. For llama.cpp's, `pip install "llama-cpp-python[server]"` in an environment of its own (it is compiled) and
-`python -m llama_cpp.server --model FILE.gguf --port 8077 --n_ctx 2048 --n_threads 1 --n_threads_batch 1`. `--install` and `--other-install` are the seconds that installing took, as a shell says them. Writes benchmarks/results/local_runtimes.json."""
-import argparse, importlib.metadata, json, os, platform, statistics, subprocess, sys, time
+The other server must serve the same file and stand on this machine: its memory and its processor's seconds are read from the process that listens there (its peak on Linux only). For llama.cpp's, `pip install "llama-cpp-python[server]"` in an environment of its own (it is
+compiled) and `python -m llama_cpp.server --model FILE.gguf --port 8077 --n_ctx 2048 --n_threads 1 --n_threads_batch 1`. `--install` and `--other-install` are the seconds that installing took, as a shell says them: of what the extra `local` adds to the package, and of the other server.
+Writes benchmarks/results/local_runtimes.json."""
+import argparse, importlib.metadata, json, os, platform, statistics, subprocess, sys, threading, time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,9 +17,11 @@ from causal_prompts.llm import LLM
 
 OUT = Path(__file__).parent/"results"/"local_runtimes.json"
 SETTINGS = dict(temperature=0, max_tokens=24)
+WAYS = dict(one_by_one=1, sixteen_at_once=16, sixty_four_at_once=64)
 PROMPTS = ["Which city is in the text?", "Find the city in the text. Answer with one word.", "Find the city in the text. Write: City: followed by the name.", "Who is named in the text, and where did that person go? Answer in one sentence."]
-PEOPLE, CITIES = "Ana Boris Clara David Emma Farid".split(), "Porto Lyon Graz Turin Ghent Bergen".split()
-QUESTIONS = [f"{prompt}\n\nOn Monday {person} moved from the office to {city} for 40 euros." for prompt in PROMPTS for person, city in zip(PEOPLE, CITIES)]
+PEOPLE, CITIES = "Ana Boris Clara David Emma Farid Grete Hugo".split(), "Porto Lyon Graz Turin Ghent Bergen Cork Basel".split()
+TEXTS = [(f"On {day} {person} moved from the office to {city} for 40 euros.", city) for day in ("Monday", "Friday") for person, city in zip(PEOPLE, CITIES)]
+QUESTIONS = [(f"{prompt}\n\n{text}", city) for prompt in PROMPTS for text, city in TEXTS]
 
 
 def start(model, threads):
@@ -27,6 +30,7 @@ def start(model, threads):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | dict(PYTHONUNBUFFERED="1", OMP_NUM_THREADS=str(threads)))
     first, url = process.stdout.readline(), process.stdout.readline().strip()
     if not url: sys.exit(f"the server did not start: {first}")
+    threading.Thread(target=process.stdout.read, daemon=True).start() # else its lines would fill the pipe
     return process, url, first.split(", window")[0], time.monotonic() - begun
 
 def listener(url):
@@ -38,31 +42,30 @@ def listener(url):
         if found: return process
     sys.exit(f"{url} must be served by a process of this machine that may be looked at, got none")
 
+def most_held(process):
+    "The memory of a process in MB: its peak, or where that is not told what it holds now."
+    try: return round(next(int(line.split()[1]) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith("VmHWM")) * 1024 / 1e6)
+    except OSError: return round(process.memory_info().rss / 1e6)
+
 def asked(name, url, questions, concurrency, process):
     "(replies, seconds, processor's seconds of the server) of some questions."
     used, begun = sum(process.cpu_times()[:2]), time.monotonic()
-    replies = LLM(name, url, SETTINGS, limits=Limits(concurrency=concurrency, timeout=600, deadline=3000)).ask_all(questions, show=False)
+    replies = LLM(name, url, SETTINGS, limits=Limits(concurrency=concurrency, timeout=1800, deadline=3000)).ask_all(questions, show=False)
     return replies, time.monotonic() - begun, sum(process.cpu_times()[:2]) - used
 
 def measured(name, url, process, repeats):
-    "What one server says and how fast it is: one by one, sixteen at once."
-    asked(name, url, QUESTIONS[:1], 1, process) # what is read and compiled at the first call
+    "What one server says and how fast it is: one by one, sixteen at once, sixty-four at once."
+    questions = [text for text, _ in QUESTIONS]
+    asked(name, url, questions[:1], 1, process) # what is read and compiled at the first call
     figures, texts = {}, None
-    for way, concurrency in dict(one_by_one=1, sixteen_at_once=16).items():
-        runs = [asked(name, url, QUESTIONS, concurrency, process) for _ in range(repeats)]
+    for way, concurrency in WAYS.items():
+        runs = [asked(name, url, questions, concurrency, process) for _ in range(repeats)]
         failed = sum(r.status == "error" for replies, *_ in runs for r in replies)
-        figures[way] = dict(calls_a_second=[round(len(QUESTIONS) / seconds, 2) for _, seconds, _ in runs], processor_seconds_a_call=[round(used / len(QUESTIONS), 3) for *_, used in runs], failed=failed)
+        figures[way] = dict(calls_a_second=[round(len(questions) / seconds, 2) for _, seconds, _ in runs], processor_seconds_a_call=[round(used / len(questions), 3) for *_, used in runs], failed=failed)
         figures[way]["tokens_a_call"] = round(statistics.mean(r.tokens_out for r in runs[0][0]), 1)
         texts = texts or [r.text.strip() for r in runs[0][0]]
         figures[way]["as_one_by_one"] = round(statistics.mean(r.text.strip() == t for replies, *_ in runs for r, t in zip(replies, texts)), 3)
-    return figures | dict(memory_mb=round(process.memory_info().rss / 1e6)), texts
-
-def shown(figures):
-    "The figures of a server in a row."
-    row = {}
-    for way in ("one_by_one", "sixteen_at_once"):
-        row |= {f"{way.replace('_', ' ')}, calls a second": round(statistics.median(figures[way]["calls_a_second"]), 1), f"{way.replace('_', ' ')}, processor's seconds a call": round(statistics.median(figures[way]["processor_seconds_a_call"]), 2)}
-    return row | {"memory, MB": figures["memory_mb"], "start, s": figures["start_seconds"] and round(figures["start_seconds"], 1), "install, s": figures["install_seconds"]}
+    return figures | dict(memory_mb=most_held(process)), texts
 
 
 def main():
@@ -82,20 +85,18 @@ def main():
     finally:
         process.terminate()
         process.wait()
-    servers["transformers"] = figures | dict(version=importlib.metadata.version("transformers"), start_seconds=seconds, install_seconds=args.install)
+    servers["transformers"] = figures | dict(version=importlib.metadata.version("transformers"), start_seconds=round(seconds, 1), install_seconds=args.install)
     if args.other_url:
         figures, texts[args.other_name] = measured(args.other_model, args.other_url, listener(args.other_url), args.repeats)
         servers[args.other_name] = figures | dict(version=args.other_version, start_seconds=None, install_seconds=args.other_install)
-    found = dict(servers=servers, shown={name: shown(s) for name, s in servers.items()}, replies=texts)
-    named = {name: [city in text for text, city in zip(said, CITIES * len(PROMPTS))] for name, said in texts.items()}
-    found["city_named"] = {name: round(statistics.mean(told), 3) for name, told in named.items()}
+    named = {server: [city in text for text, (_, city) in zip(said, QUESTIONS)] for server, said in texts.items()}
+    found = dict(servers=servers, city_named={server: round(statistics.mean(told), 3) for server, told in named.items()}, replies=texts)
     if args.other_url:
-        pairs = list(zip(*texts.values()))
-        found["equal_replies"] = round(statistics.mean(a == b for a, b in pairs), 3)
+        found["equal_replies"] = round(statistics.mean(a == b for a, b in zip(*texts.values())), 3)
         found["same_verdict"] = round(statistics.mean(a == b for a, b in zip(*named.values())), 3)
     found["about"] = dict(model=name, questions=len(QUESTIONS), threads=args.threads, python=platform.python_version(), system=platform.system(), machine=platform.machine(), cores=os.cpu_count(), load=round(os.getloadavg()[0], 1), repeats=args.repeats)
     OUT.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(json.dumps({k: v for k, v in found.items() if k not in ("replies", "servers")}, indent=1))
+    print(json.dumps({k: v for k, v in found.items() if k != "replies"}, indent=1))
 
 
 if __name__ == "__main__": main()

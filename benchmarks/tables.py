@@ -83,19 +83,52 @@ def scoring(found) -> str:
 
 
 def collecting() -> str:
-    found = json.loads((HERE/"results"/"collect.json").read_text())
+    found = result("collect")
     at_once = {row["concurrency"]: [r for r in found["throughput"] if r["concurrency"] == row["concurrency"]] for row in found["throughput"]}
     share = lambda rows, name: f"{statistics.median(r[name] for r in rows):.0%} ({min(r[name] for r in rows):.0%} to {max(r[name] for r in rows):.0%})"
     rows = [[str(n), share(some, "share"), share(some, "bare")] for n, some in at_once.items()]
     return "\n\n".join(["## Collecting", "Calls a second of the limit that the number of calls at once and the server's answer time allow; beside it a bare client of threads in the same run.", table(["calls at once", "`collect`", "bare client"], rows)])
 
 
+def real_model() -> str:
+    "Held-out order of prompts on the recordings that ship, mean and spread over splits."
+    rows = [r for r in json.loads((HERE/"results"/"real.json").read_text())["rows"] if r["part"] == "a" and r["model"] in ("causal", "naive", "CPO")]
+    logs = dict.fromkeys((r["logging"], r["grid"]) for r in rows)
+    def mean(log, model):
+        taus = [r["tau seen"] for r in rows if (r["logging"], r["grid"]) == log and r["model"] == model]
+        return f"{statistics.mean(taus):.3f} ± {statistics.stdev(taus) if len(taus) > 1 else 0:.3f} ({len(taus)})"
+    return "\n\n".join(["## A real model", "`python benchmarks/real.py`: Kendall's tau-b on held-out queries over the prompts of the log, against the recordings' own cells; mean ± standard deviation over splits (their number). What held of the papers' claims stands on [a page](../nbs/explain/the_papers_on_a_real_model.ipynb).",
+        table(["log, grid", "`CausalReward()`", "`NaiveReward()`", "`CPOReward()`"], [[", ".join(log), *(mean(log, m) for m in ("causal", "naive", "CPO"))] for log in logs])])
+def result(name) -> dict: return json.loads((HERE/"results"/f"{name}.json").read_text(encoding="utf-8"))
+
+
+def runtimes(found) -> str:
+    "Two servers of one model."
+    ways, servers = dict(one_by_one="one by one", sixteen_at_once="16 at once", sixty_four_at_once="64 at once"), found["servers"]
+    seconds = lambda figures, way: span(dict(median=statistics.median(s := figures[way]["processor_seconds_a_call"]), min=min(s), max=max(s), n=len(s)))
+    rows = [[f"{name} {figures['version']}", *(seconds(figures, way) for way in ways), f"{figures['memory_mb']:,.0f}", number(figures["install_seconds"]), f"{found['city_named'][name]:.0%}"] for name, figures in servers.items()]
+    alike = f"The two said the same in {found['equal_replies']:.0%} of the questions, and in {found['same_verdict']:.0%} both named the city or both did not." if "same_verdict" in found else ""
+    return "\n\n".join(["## Two ways to serve one model", f"{found['about']['model']}, {found['about']['questions']} questions, replies of at most 24 tokens: seconds of the processor a call ({ran(found['about'])}). Installing the first is what the extra `local` adds; the second is compiled.",
+        table(["server", *(f"s a call, {way}" for way in ways.values()), "peak MB", "install, s", "named the city"], rows), alike]).strip()
+
+
+def limits(found) -> str:
+    "One server under limits."
+    loads = dict(one="1 question", sixteen="16 at once", sixty_four="64 at once", sixty_four_long="64 long ones at once", long="one of 4,000 tokens")
+    cell = lambda figures, load: "" if load not in figures else "ended" if "ended" in figures[load] else f"{figures[load]['memory_mb']['peak']:,.0f}" + (f", {figures[load]['failed']} failed" if figures[load]["failed"] else "")
+    rows = [[way, f"{figures['idle_mb']['now']:,.0f}", *(cell(figures, load) for load in loads), number(figures["sixty_four"]["processor_seconds"]), f"{found['same_replies'][way]['sixty_four']:.0%}" if way in found["same_replies"] else ""] for way, figures in found["ways"].items()]
+    return "\n\n".join(["## Serving with little", f"The language model of this machine in a process of its own: MB held when it is ready, and the peak under each load; the processor's seconds of 64 short questions at once, and how many of them got the reply that they get as it comes ({ran(found['about'])}; the limit is a {found['about']['limit']}).",
+        table(["server", "ready, MB", *(f"{load}, MB" for load in loads.values()), "64 at once, s", "same replies"], rows)])
+
+
 def page() -> str:
     "The whole page."
-    found = json.loads((HERE/"results"/"speed.json").read_text())
+    found = result("speed")
     parts = dict(fit=fits, dataset=datasets, averages=averages, run=runs, score=scoring, embed=embedding)
     head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py` and `python benchmarks/collect.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
-    return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting()]) + "\n"
+    return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), real_model()]) + "\n"
+    head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py`, `collect.py`, `local_runtimes.py` and `local_limits.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
+    return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), runtimes(result("local_runtimes")), limits(result("local_limits"))]) + "\n"
 
 
 if __name__ == "__main__": (HERE/"README.md").write_text(page(), encoding="utf-8")

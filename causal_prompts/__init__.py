@@ -32,8 +32,8 @@ _MODULES = [ # reached as cp.confounding.balance(...)
     "rewards", "naive", "cpo", "part_space", "kernel", "race", "causal", "loading", "residuals", "part_agreement",
     "confounding", "assignments", "nuisances", "agreement", "placebos", "shuffles", "refutation", "sensitivity_analysis",
     "propensities", "positivity", "power_analysis", "identity", "record", "serve", "weights", "local_model", "local_server", "task_sets", "prompt_sets", "connection", "llm", "sandbox", "answers", "graders", "tasks",
-    "benchmarks", "tabular", "dabench", "viseval", "pools", "banks", "separation", "factorial", "inclusion", "stages", "part_pairs", "collecting", "importers", "eval_importers", "trace_importers",
-    "exporting", "proposers", "treesearch", "measures", "evaluation", "calibration", "coverage", "stability", "components", "patterns",
+    "benchmarks", "tabular", "dabench", "viseval", "pools", "written_variants", "banks", "separation", "factorial", "inclusion", "stages", "part_pairs", "collecting", "importers", "eval_importers", "trace_importers",
+    "exporting", "proposers", "treesearch", "llm_proposer", "measures", "evaluation", "calibration", "coverage", "stability", "components", "patterns",
     "learning_curve", "difficulty", "transport", "monitoring", "diagnostics", "widgets", "reporting", "gains", "study_inputs", "studies"]
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = ["__version__", *_HOME, *_MODULES]

@@ -24,7 +24,7 @@ def number_in(
     value = body.get(name)
     if value is None: return default
     if isinstance(value, bool) or not isinstance(value, kinds) or not lo <= value <= hi:
-        raise RequestError(f"{name} must be a number from {lo} to {hi}, got {value!r}")
+        raise RequestError(f"{name} must be a number from {lo} to {hi}, got {value!r}", param=name)
     return value
 
 # %% ../nbs/604_chat_format.ipynb #b7b65ef0
@@ -35,7 +35,7 @@ def sampling_in(
     most = number_in(body, "max_completion_tokens", int, 1, 10**9, number_in(body, "max_tokens", int, 1, 10**9))
     stop = [body["stop"]] if isinstance(body.get("stop"), str) else body.get("stop") or []
     if not isinstance(stop, list) or not all(isinstance(text, str) and text for text in stop):
-        raise RequestError(f"stop must be a text or a list of texts, got {stop!r}")
+        raise RequestError(f"stop must be a text or a list of texts, got {stop!r}", param="stop")
     return dict(n=number_in(body, "n", int, 1, 128, 1), most=most, stop=stop,
                 temperature=number_in(body, "temperature", (int, float), 0, 2, 1),
                 seed=number_in(body, "seed", int, -2**63, 2**64))
@@ -57,7 +57,7 @@ def chats_in(
     if path == "/v1/chat/completions":
         messages = body.get("messages")
         if not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
-            raise RequestError(_NO_MESSAGES)
+            raise RequestError(_NO_MESSAGES, param="messages")
         return [messages]
     prompts = [body["prompt"]] if isinstance(body.get("prompt"), str) else body.get("prompt")
     if not isinstance(prompts, list) or not prompts or not all(isinstance(text, str) for text in prompts):

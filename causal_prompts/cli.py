@@ -116,7 +116,7 @@ _OF_THE_WORK = {
     r"log\.where\(": "--where, in Python log.where(",
     r"\brandom_state=(\d)": r"--seed \1",
     r"\brandom_state\b": "--seed",
-    r"^(baseline|covariates|where|queries|prompts|grader) (?=must)": r"--\1 ",
+    r"^(baseline|covariates|where|queries|prompts|grader|calls|fresh) (?=must)": r"--\1 ",
     r"add them to prompts,": "add them to the file of --prompts,",
     r"; if templates were filled in with the query, read with templates=True": "",
     r"read the log with templates=True, or take log\.templates\(\) \(.*?\)": "leave out --keep-filled",

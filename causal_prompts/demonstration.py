@@ -13,7 +13,7 @@ import pandas as pd
 
 from .core import Finding
 from .embeddings import TextEncoder
-from .flags import try_out
+from .flags import given_flags, try_out
 from .gains import effects, log_section, fitted, both_rankings, recommendations, winners_of
 from .gains import with_winners
 from .proposers import EditProposer
@@ -185,5 +185,6 @@ def print_demo(
     "The verb demo: its sections printed and written."
     out = Path(a.out)
     try_out(out, out/"report.html")
-    print_and_write(demo(a.seed, a.queries, say=say), out, "A log whose truth is known", notes)
+    given = given_flags(a, ("queries",), ("calls", "fresh", "model"), "without --real")
+    print_and_write(demo(a.seed, say=say, **given), out, "A log whose truth is known", notes)
     return 0

@@ -35,6 +35,10 @@ class LocalHandler(BaseHTTPRequestHandler):
 
     def log_message(self, *args): pass
 
+    def send_error(self, code, message=None, explain=None): # of the protocol itself, such as a method that is not there
+        self.close_connection = True
+        self.send(code, RequestError(message or "this is no request", code, "bad_request").body)
+
     def handle_expect_100(self):
         done = super().handle_expect_100()
         self.wfile.flush()
@@ -63,8 +67,10 @@ def body(self: LocalHandler) -> dict:
         status = 413 if size.isdigit() else 411
         raise RequestError(f"a request must give its Content-Length, at most 64 MB, got {size!r}", status)
     raw = self.rfile.read(int(size))
-    try: body = json.loads(raw)
-    except ValueError:
+    try:
+        body = json.loads(raw)
+        if b"\\u" in raw: json.dumps(body, ensure_ascii=False).encode() # half a character is no text
+    except (ValueError, RecursionError):
         raise RequestError(f"the body must be JSON, got {raw[:60]!r}", code="invalid_json") from None
     if not isinstance(body, dict):
         raise RequestError(f"the body must be a JSON object, got {type(body).__name__}", code="invalid_json")

@@ -6,16 +6,28 @@
 __all__ = ['serve_local_arguments', 'serve_local_log']
 
 # %% ../nbs/923_serve_local_cli.ipynb #042606d7
-import argparse
+import argparse, signal
+from contextlib import contextmanager
 
 from .flags import add_flags, add_numbers
 from .local_server import serve_model
+
+# %% ../nbs/923_serve_local_cli.ipynb #ec9bffc5
+@contextmanager
+def _ended_as_interrupted():
+    "Take a request to end the process as Ctrl-C, so that clients are told."
+    try: before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError: # signals are the main thread's
+        yield
+        return
+    try: yield
+    finally: signal.signal(signal.SIGTERM, before)
 
 # %% ../nbs/923_serve_local_cli.ipynb #c0701b0c
 _LOCAL_NUMBERS = [
     ("port", int, 8001, "port on 127.0.0.1; 0: any that is free"),
     ("threads", int, None, "threads of the processor (as many as there are)"),
-    ("batch", int, 64, "replies that are written side by side, at most"),
+    ("batch", int, 64, "replies that are written side by side, at most; fewer take less memory"),
     ("longest", int, 512, "tokens of a reply where the request does not say")]
 
 def serve_local_arguments(
@@ -29,6 +41,7 @@ def serve_local_log(
     a: argparse.Namespace, # of `serve_local_arguments`
     **_, # what verbs are told beside it
 ) -> int: # 0
-    "Serve a model until interrupted."
-    serve_model(a.model, a.port, a.threads, a.batch, a.longest, log=lambda line: print(line, flush=True))
+    "Serve a model until interrupted, or until the process is told to end."
+    with _ended_as_interrupted():
+        serve_model(a.model, a.port, a.threads, a.batch, a.longest, log=lambda line: print(line, flush=True))
     return 0

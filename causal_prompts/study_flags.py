@@ -36,18 +36,24 @@ def _add_log(parser):
 # %% ../nbs/919_study_flags.ipynb #c1d2e305
 def _add_place_and_seed(parser):
     "Where the report goes, and the seed."
-    parser.add_argument("--out", default=".", metavar="DIR", help="folder for report.html (here)")
+    parser.add_argument("--out", default=".", metavar="DIR", help="folder for report.html, and what it is made from (here)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of every random step (0)")
 
 # %% ../nbs/919_study_flags.ipynb #c1d2e306
+_REAL = "ask a small real model on this machine instead (93 MB, fetched once): no key, no cost, a few minutes"
+_OF_REAL = [ # flag, what its value is called, its type, what it is
+    ("calls", "N", int, "calls for the log (400)"),
+    ("fresh", "N", int, "new queries on which the choice is confirmed (120)"),
+    ("model", "PATH", str, "another model, a .gguf file or a folder as transformers saves it")]
+
 def demo_arguments(
     parser, # of the verb
 ) -> None:
     "The arguments of demo."
-    parser.add_argument("--queries", type=int, default=500, metavar="N", help="queries in the log (500)")
-    parser.add_argument("--real", action="store_true", help="ask a small real model on this machine instead (93 MB)")
-    parser.add_argument("--calls", type=int, default=400, metavar="N", help="with --real: calls for the log (400)")
-    parser.add_argument("--model", metavar="PATH", help="with --real: another model, a .gguf file or a folder")
+    parser.add_argument("--queries", type=int, metavar="N", help="queries in the log (500); not with --real")
+    parser.add_argument("--real", action="store_true", help=_REAL)
+    for flag, value, kind, said in _OF_REAL:
+        parser.add_argument(f"--{flag}", type=kind, metavar=value, help=f"with --real: {said}")
     _add_place_and_seed(parser)
 
 # %% ../nbs/919_study_flags.ipynb #c1d2e307

