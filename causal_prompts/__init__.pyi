@@ -47,6 +47,7 @@ from . import inference as inference
 from . import kernel as kernel
 from . import learning_curve as learning_curve
 from . import llm as llm
+from . import llm_proposer as llm_proposer
 from . import loading as loading
 from . import local_model as local_model
 from . import local_server as local_server
@@ -106,6 +107,7 @@ from . import viseval as viseval
 from . import weights as weights
 from . import widgets as widgets
 from . import worlds as worlds
+from . import written_variants as written_variants
 
 __version__: str
 

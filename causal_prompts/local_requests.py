@@ -91,7 +91,7 @@ def _plain(i, message):
                                code="unsupported_parameter", param=where)
     return dict(role=_SPEAKERS[role], content=_as_text(message["content"]))
 
-# %% ../nbs/634b_local_requests.ipynb #eb5f8173
+# %% ../nbs/636_local_requests.ipynb #eb5f8173
 def plain_messages(
     messages: list[dict], # as they were sent
 ) -> list[dict]: # role and content, all texts

@@ -115,19 +115,19 @@ def _left_out(bank, prompt):
     return [row.wordings[0] for row in bank.parts.itertuples() if not held[row.part]]
 
 # %% ../nbs/922_real_demonstration.ipynb #87fe15e2
-_PREDICTED = ("Of {n} other sets of sentences this one has the surest predicted gain over the whole prompt: "
+_PREDICTED = ("Of {n} other sets of sentences this one has the highest predicted gain over the whole prompt: "
               "{effect:+.2f} (95% interval {lo:+.2f} to {hi:+.2f}, widened for {n} comparisons). The winner of {n} was "
               "chosen by the same calls, so its prediction tends to be too high; the fresh queries have the last word.")
-_NONE_PREDICTED = ("None of {n} other sets of sentences is predicted to be better than the whole prompt: the surest one "
-                   "has {effect:+.2f} (95% interval {lo:+.2f} to {hi:+.2f}, widened for {n} comparisons).")
+_NONE_PREDICTED = ("None of {n} other sets of sentences is predicted to be better than the whole prompt: the first of "
+                   "them has {effect:+.2f} (95% interval {lo:+.2f} to {hi:+.2f}, widened for {n} comparisons).")
 _ALIKE = ("No query got different scores under the prompts it met: in this log no sentence changes anything, and there "
           "is nothing to choose.")
 
 # %% ../nbs/922_real_demonstration.ipynb #79984ee3
-def _surest(reward, bank):
-    "The other set whose predicted gain has the highest lower end, and among how many."
+def _most_promising(reward, bank):
+    "The other set with the highest predicted gain, and among how many."
     gains = _predicted_of_sets(reward, bank)
-    best = gains.loc[gains["lo"].idxmax(), ["prompt", "effect", "lo", "hi"]].to_dict()
+    best = gains.loc[gains["effect"].idxmax(), ["prompt", "effect", "lo", "hi"]].to_dict()
     return best | dict(n=len(gains))
 
 def _compared_prompts(whole, bare, best):
@@ -179,11 +179,11 @@ def _refuse_nothing_to_choose(bank, whole):
     raise ValueError("the baseline of the task must hold sentences that can be left out, got the bare question; give the "
                      "task the prompt of all of them: replace(task, baseline=bank.prompt(bank.ids))")
 
-def _surest_in(log, bank, baseline, seed, encoder):
-    "The sections on what the sentences do, and the surest set; neither where no score depends on them."
+def _learned_from(log, bank, baseline, seed, encoder):
+    "The sections on what the sentences do, and the most promising set; neither where no score depends on them."
     if log.frame.groupby("query_id")["score"].nunique().max() < 2: return [], None
     reward = _reward_of_parts(log, bank, baseline, seed, encoder)
-    return [("What each sentence does", parts_to_read(what_parts_do(reward)))], _surest(reward, bank)
+    return [("What each sentence does", parts_to_read(what_parts_do(reward)))], _most_promising(reward, bank)
 
 # %% ../nbs/922_real_demonstration.ipynb #14edf43f
 def real_sections(
@@ -199,7 +199,7 @@ def real_sections(
     log = got.triplets()
     yield _section_of_log(got, log, llm, bank)
     say("learning what each sentence does")
-    effects, best = _surest_in(log, bank, whole, seed, encoder)
+    effects, best = _learned_from(log, bank, whole, seed, encoder)
     yield from effects
     arms = _compared_prompts(whole, bare, best)
     yield "A better prompt?", *_choice_items(bank, arms, best)

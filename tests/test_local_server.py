@@ -433,7 +433,7 @@ def test_it_says_what_it_does(monkeypatch, stand, capsys):
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_the_verb_serves_until_it_is_told_to_end(folder, sign):
     p = subprocess.Popen([sys.executable, "-m", "causal_prompts.cli", "serve-local", "--model", str(folder), "--port", "0", "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                         env=os.environ | dict(PYTHONUNBUFFERED="1"))
+                         env=os.environ | dict(PYTHONUNBUFFERED="1"), preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) # a shell's background jobs ignore it
     try:
         said = [p.stdout.readline().strip()]
         while not said[-1].startswith("curl"):

@@ -139,12 +139,11 @@ def simulated(seed, effects, base=.5, n=40):
     return demo._reward_of_parts(log, BANK, WHOLE, seed, Words())
 
 @pytest.fixture(scope="module")
-def null_worlds(): return [demo._predicted_of_sets(simulated(seed, {}), BANK) for seed in range(12)]
+def null_worlds(): return [demo._predicted_of_sets(simulated(seed, {}), BANK) for seed in range(10)]
 
 def test_where_nothing_matters_the_winners_prediction_is_too_high_and_its_wide_interval_holds_the_truth(null_worlds):
-    best = pd.DataFrame([gains.loc[gains["lo"].idxmax()] for gains in null_worlds])
-    highest = pd.Series([gains["effect"].max() for gains in null_worlds])
-    assert highest.mean() > 3 * highest.sem() # the best of all predictions, of gains that are all zero
+    best = pd.DataFrame([gains.loc[gains["effect"].idxmax()] for gains in null_worlds])
+    assert best["effect"].mean() > 3 * best["effect"].sem() # of gains that are all zero
     held = [(gains["lo"] <= 0).all() and (gains["hi"] >= 0).all() for gains in null_worlds]
     assert np.mean(held) > .9 and ((best["lo"] <= 0) & (best["hi"] >= 0)).all()
 
