@@ -27,13 +27,13 @@ class ChatTokens:
         self.tokenizer, self.name, added = tokenizer, name, tokenizer.get_added_vocab()
         self.controls = {text: i for text, i in added.items() if len(text.strip()) > 1} # a space, a letter is text
         nonce = secrets.token_hex(16)
-        self._mark, self._names = f"<{nonce}>", {text: f"<{nonce}-{i}>" for text, i in self.controls.items()}
+        self._mark, self._nicknames = f"<{nonce}>", {text: f"<{nonce}-{i}>" for text, i in self.controls.items()}
         self._spelled, self._begins = _patterns(self.controls)
 
     @cached_property
     def _renamed(self): # (a tokenizer, its number of each control token -> the model's)
-        copy = _renamed_copy(self.tokenizer, self._names)
-        return copy, {copy.token_to_id(self._names[text]): i for text, i in self.controls.items()}
+        copy = _renamed_copy(self.tokenizer, self._nicknames)
+        return copy, {copy.token_to_id(self._nicknames[text]): i for text, i in self.controls.items()}
 
 # %% ../nbs/634_chat_tokens.ipynb #571b8118
 @patch
@@ -68,7 +68,7 @@ def read(self: ChatTokens,
     text: str, # as `written` makes it
 ) -> tuple:
     "The tokens of a conversation in which what messages spell is broken by marks."
-    named, (copy, own) = self._spelled.sub(lambda m: self._names[m[0]], text), self._renamed
+    named, (copy, own) = self._spelled.sub(lambda m: self._nicknames[m[0]], text), self._renamed
     got = copy.encode(named.replace(self._mark, ""), add_special_tokens=False).ids
     return tuple(own.get(i, i) for i in got)
 

@@ -18,15 +18,16 @@ LEAST_FRESH = 20 # queries, below which no interval is given
 def _checked_arms(scores, prompts):
     "The names of the prompts compared, or an error."
     names = list(scores)
-    if "whole" in names and 2 <= len(names) <= 3 and {*names} <= {*ARMS} and {*names} <= {*prompts}: return names
-    raise ValueError(f"scores must have the columns 'whole' and 'bare' or 'chosen' or both, and prompts their texts, got "
-                     f"columns {names} and texts of {[*prompts]}")
+    if "whole" in names and len(names) > 1 and {*names} <= {*ARMS} and {*names} <= {*prompts}: return names
+    raise ValueError("scores must have the columns 'whole' and 'bare' or 'chosen' or both, and prompts their texts, "
+                     f"got columns {names} and texts of {[*prompts]}")
 
 def _comparisons(roles):
     "Which prompt is compared with which: the chosen with both others; the bare question where nothing else was chosen."
     if "chosen" not in roles: return [("bare", "whole")]
     return [("chosen", other) for other in ("whole", "bare") if other in roles]
 
+# %% ../nbs/816_confirmation.ipynb #23509277
 def _gain_on_fresh(scores, of, over, alpha):
     "A gain on the queries that were answered under both, and what it says."
     difference = (scores[of] - scores[over]).dropna()
@@ -43,6 +44,7 @@ def _to_use(gains):
     if first["said"] != "better": return "whole"
     return "bare" if second and second[0]["said"] == "worse" else first["of"]
 
+# %% ../nbs/816_confirmation.ipynb #7dd03eff
 def _what_to_do(use, gains):
     "The first line of the answer."
     first, *second = gains
@@ -50,8 +52,8 @@ def _what_to_do(use, gains):
     if use == "bare" and not second:
         return f"Just ask: the bare question scores {first['mean']:+.2f} over the whole prompt, score 0 to 1."
     if use == "bare":
-        return (f"Just ask: the chosen prompt is better than the whole one ({first['mean']:+.2f}, score 0 to 1), and the "
-                f"bare question better than both ({-second[0]['mean']:+.2f} over the chosen one).")
+        return (f"Just ask: the chosen prompt is better than the whole one ({first['mean']:+.2f}, score 0 to 1), and "
+                f"the bare question better than both ({-second[0]['mean']:+.2f} over the chosen one).")
     also = ", and worse than the bare question" if second and second[0]["said"] == "worse" else ""
     verb = "scores" if first["said"] == _SAME else "is"
     return f"Keep the whole prompt: the {ARMS[first['of']]} {verb} {first['said']}{also}."
@@ -68,6 +70,7 @@ def _against(gain, level=""):
     if gain["said"] == _SAME: level, ends = "", f"not one of {n} scores differs"
     return f"{gain['mean']:+.2f} over {over} ({level}{ends})"
 
+# %% ../nbs/816_confirmation.ipynb #0f6d05fe
 def _how_sure(gains, predicted, alpha):
     "Gains with intervals, and what was predicted."
     first, *second = gains
@@ -107,8 +110,16 @@ def _compared_table(gains, predicted):
 _BETTER = ("ok: the interval of the first gain on fresh queries lies above 0; two comparisons share the error of one "
            "(Bonferroni)")
 
+# %% ../nbs/816_confirmation.ipynb #bf4a630d
+def _reading(use, prompts, gains, predicted, alpha):
+    "The lines of the answer: what to do, the prompt, how sure, what next."
+    lines = [_what_to_do(use, gains), _how_sure(gains, predicted, alpha), f"Next: {_what_next(use, gains)}"]
+    if use != "whole": lines.insert(1, repr(" ".join(prompts[use].split())))
+    return "\n".join(lines)
+
+# %% ../nbs/816_confirmation.ipynb #e6dcfd8f
 def confirmed(
-    scores: pd.DataFrame, # (n_queries, 2 or 3) under "whole", "bare" and, where it is neither, "chosen"; NaN: missing
+    scores: pd.DataFrame, # (n_queries, 2 or 3): "whole", "bare" and, where it is neither, "chosen"; NaN: missing
     prompts: dict, # the same names -> texts
     predicted: dict | None = None, # effect, lo, hi of the first comparison as the reward promised it
     alpha: float = .05, # 1 - coverage of all comparisons together
@@ -117,9 +128,8 @@ def confirmed(
     pairs = _comparisons(_checked_arms(scores, prompts))
     gains = [_gain_on_fresh(scores, of, over, alpha / len(pairs)) for of, over in pairs]
     use = _to_use(gains)
-    lines = [_what_to_do(use, gains), _how_sure(gains, predicted, alpha), f"Next: {_what_next(use, gains)}"]
-    if use != "whole": lines.insert(1, repr(" ".join(prompts[use].split())))
     table, shown = _compared_table(gains, predicted)
     facts = dict(use=use, prompt=prompts[use], gains=gains, predicted=predicted, alpha=alpha)
-    return Finding("Is there a better prompt?", table, "caution" if use == "whole" else "ok", "\n".join(lines), _BETTER,
-                   facts=facts, data=shown, form=("forest", dict(label="comparison", value="gain", xlabel="gain in score")))
+    return Finding("Is there a better prompt?", table, "caution" if use == "whole" else "ok",
+                   _reading(use, prompts, gains, predicted, alpha), _BETTER, facts=facts, data=shown,
+                   form=("forest", dict(label="comparison", value="gain", xlabel="gain in score")))

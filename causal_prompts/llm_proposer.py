@@ -130,7 +130,7 @@ class LLMProposer:
 @patch
 def _prepare(self: LLMProposer):
     "Check what is given, before any call is paid."
-    self._client = _is_client(self.llm)
+    self._asks_client = _is_client(self.llm)
     _require_predictions(self.reward, self.parts)
     if self.most_words is not None: whole_number(self.most_words, "most_words")
     whole_number(self.workers, "workers")
@@ -271,7 +271,7 @@ def _failed_call(error): return Reply("", "", "error", 1, error=f"{type(error)._
 def _replies(self: LLMProposer, requests):
     "What the writer says to each, in their order; a call that fails brings no text."
     todo, llm = [([dict(role="user", content=r.text)], r.draw) for r in requests], self.llm
-    if self._client:
+    if self._asks_client:
         workers = 2 * llm.limits.concurrency + 8
         one = lambda asked: _asked_client(llm, *asked)
         return wait(each(todo, one, workers, "writing prompts", lambda: spend(llm.record), self.show))
@@ -301,7 +301,7 @@ def _take(self: LLMProposer, request, reply):
         request.wrong = _wrong_said(len(texts), wanted, dropped) if few else ""
     row = dict(query=request.rules.query, prompt=request.rules.parent, again=again, status=reply.status, wanted=wanted,
                read=len(texts), kept=wanted - request.missing, replayed=reply.replayed, error=reply.error)
-    return row | (dict(reply.usage, cost=reply.cost) if self._client and reply.status != "error" else {})
+    return row | (dict(reply.usage, cost=reply.cost) if self._asks_client and reply.status != "error" else {})
 
 # %% ../nbs/817_llm_proposer.ipynb #b98ede07
 def _wrong_said(read, wanted, dropped):

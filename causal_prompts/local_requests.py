@@ -84,11 +84,10 @@ def _plain(i, message):
     if message.get("tool_calls") or message.get("function_call") or role in ("tool", "function"):
         raise RequestError(f"{said} with a call of a tool or its result", code="unsupported_value", param="messages")
     if role not in _SPEAKERS: raise RequestError(said, param=f"messages[{i}].role")
-    for name, value in message.items():
-        if value and name not in ("role", "content"):
-            where = f"messages[{i}].{name}"
-            raise RequestError(f"Unsupported parameter: {where!r} is not supported with this model.",
-                               code="unsupported_parameter", param=where)
+    for name in [k for k, v in message.items() if v and k not in ("role", "content")]:
+        where = f"messages[{i}].{name}"
+        raise RequestError(f"Unsupported parameter: {where!r} is not supported with this model.",
+                           code="unsupported_parameter", param=where)
     return dict(role=_SPEAKERS[role], content=_as_text(message["content"]))
 
 # %% ../nbs/636_local_requests.ipynb #eb5f8173

@@ -65,9 +65,9 @@ def _parts_plan_of(task, bank, seed):
     return plan(task, design, "factorial", random_state=seed)
 
 # %% ../nbs/922_real_demonstration.ipynb #cfec1be2
-_LOGGED_HOW = ("Replies of {model} to {queries} queries of the task {task!r}, each asked under four random halves of {n} "
-               "sentences and under all of them, so that a sentence goes along with nothing else. The first query is "
-               "{query}, to be answered {reference!r}. {cut}")
+_LOGGED_HOW = ("Replies of {model} to {queries} queries of the task {task!r}, each asked under four random halves of "
+               "{n} sentences and under all of them, so that a sentence goes along with nothing else. The first query "
+               "is {query}, to be answered {reference!r}. {cut}")
 
 def _cut_said(got: Collection, llm):
     "How many replies were cut, and how many there are not."
@@ -104,21 +104,21 @@ def _predicted_of_sets(reward, bank, alpha=.05):
     return pd.DataFrame(dict(prompt=prompts, effect=gain, se=se, lo=gain - half, hi=gain + half))
 
 # %% ../nbs/922_real_demonstration.ipynb #91da50f4
-def _bare(bank):
+def _bare_question(bank):
     "The prompt of what has to stand, and nothing else."
     must = bank.parts[bank.parts["required"]].drop_duplicates("slot")
     return bank.prompt(list(must["part"]))
 
-def _left_out(bank, prompt):
+def _sentences_left_out(bank, prompt):
     "The sentences that a prompt does without."
     held = bank.presence([prompt]).iloc[0]
     return [row.wordings[0] for row in bank.parts.itertuples() if not held[row.part]]
 
 # %% ../nbs/922_real_demonstration.ipynb #87fe15e2
-_PREDICTED = ("Of {n} other sets of sentences this one has the highest predicted gain over the whole prompt: "
+_BEST_SET = ("Of {n} other sets of sentences this one has the highest predicted gain over the whole prompt: "
               "{effect:+.2f} (95% interval {lo:+.2f} to {hi:+.2f}, widened for {n} comparisons). The winner of {n} was "
               "chosen by the same calls, so its prediction tends to be too high; the fresh queries have the last word.")
-_NONE_PREDICTED = ("None of {n} other sets of sentences is predicted to be better than the whole prompt: the first of "
+_NO_BETTER_SET = ("None of {n} other sets of sentences is predicted to be better than the whole prompt: the first of "
                    "them has {effect:+.2f} (95% interval {lo:+.2f} to {hi:+.2f}, widened for {n} comparisons).")
 _ALIKE = ("No query got different scores under the prompts it met: in this log no sentence changes anything, and there "
           "is nothing to choose.")
@@ -136,12 +136,13 @@ def _compared_prompts(whole, bare, best):
     if best is not None and best["effect"] > 0 and best["prompt"] != bare: arms["chosen"] = best["prompt"]
     return arms
 
+# %% ../nbs/922_real_demonstration.ipynb #c27b7d3c
 def _choice_items(bank, arms, best):
     "What is said of the choice, with the prompt in full."
     if best is None: said = _ALIKE
-    else: said = (_PREDICTED if best["effect"] > 0 else _NONE_PREDICTED).format(**best)
+    else: said = (_BEST_SET if best["effect"] > 0 else _NO_BETTER_SET).format(**best)
     if "chosen" in arms:
-        out = " ".join(map(in_quotes, _left_out(bank, arms["chosen"])))
+        out = " ".join(map(in_quotes, _sentences_left_out(bank, arms["chosen"])))
         return said, arms["chosen"], f"It does without: {out}"
     if best is not None and best["effect"] > 0: return said, "It is the bare question.", arms["bare"]
     return said, "So the whole prompt is compared with the bare question.", arms["bare"]
@@ -160,9 +161,9 @@ def _tried(task, arms, llm, seed, say, show):
 # %% ../nbs/922_real_demonstration.ipynb #9a000d72
 _ON_FRESH = dict(
     one="{n} queries that had no part in the choice, under both prompts; one comparison, with an interval of {level}.",
-    two="{n} queries that had no part in the choice, under each of three prompts. The chosen prompt is compared with the "
-        "whole one and with the bare question; with intervals of {level} each, both hold at once in {both} of 100 such "
-        "demonstrations (Bonferroni).")
+    two="{n} queries that had no part in the choice, under each of three prompts. The chosen prompt is compared with "
+        "the whole one and with the bare question; with intervals of {level} each, both hold at once in {both} of 100 "
+        "such demonstrations (Bonferroni).")
 
 def _section_of_fresh(table, n, alpha=.05):
     "What was tried, and how it is judged."
@@ -174,11 +175,12 @@ def _section_of_fresh(table, n, alpha=.05):
 # %% ../nbs/922_real_demonstration.ipynb #2d0586b5
 def _refuse_nothing_to_choose(bank, whole):
     "The bare question, if the whole prompt is another."
-    bare = _bare(bank)
+    bare = _bare_question(bank)
     if bare != whole: return bare
-    raise ValueError("the baseline of the task must hold sentences that can be left out, got the bare question; give the "
-                     "task the prompt of all of them: replace(task, baseline=bank.prompt(bank.ids))")
+    raise ValueError("the baseline of the task must hold sentences that can be left out, got the bare question; give "
+                     "the task the prompt of all of them: replace(task, baseline=bank.prompt(bank.ids))")
 
+# %% ../nbs/922_real_demonstration.ipynb #fb04267f
 def _learned_from(log, bank, baseline, seed, encoder):
     "The sections on what the sentences do, and the most promising set; neither where no score depends on them."
     if log.frame.groupby("query_id")["score"].nunique().max() < 2: return [], None
@@ -186,6 +188,14 @@ def _learned_from(log, bank, baseline, seed, encoder):
     return [("What each sentence does", parts_to_read(what_parts_do(reward)))], _most_promising(reward, bank)
 
 # %% ../nbs/922_real_demonstration.ipynb #14edf43f
+def _confirmed_sections(best, arms, fresh, llm, seed, say, show):
+    "What was tried on fresh queries, and the answer."
+    scores, table = _tried(fresh, arms, llm, seed, say, show)
+    yield _section_of_fresh(table, len(fresh))
+    promised = {k: float(best[k]) for k in ("effect", "lo", "hi")} if best and best["effect"] > 0 else None
+    yield "The answer", confirmed(scores, arms, promised)
+
+# %% ../nbs/922_real_demonstration.ipynb #ac975aa3
 def real_sections(
     bank: Bank, task, fresh, # the sentences; the queries of the log, and those to try the choice on
     llm: LLM, seed: int = 0,
@@ -203,10 +213,7 @@ def real_sections(
     yield from effects
     arms = _compared_prompts(whole, bare, best)
     yield "A better prompt?", *_choice_items(bank, arms, best)
-    scores, table = _tried(fresh, arms, llm, seed, say, show)
-    yield _section_of_fresh(table, len(fresh))
-    promised = {k: float(best[k]) for k in ("effect", "lo", "hi")} if best and best["effect"] > 0 else None
-    yield "The answer", confirmed(scores, arms, promised)
+    yield from _confirmed_sections(best, arms, fresh, llm, seed, say, show)
 
 # %% ../nbs/922_real_demonstration.ipynb #6b230c30
 _SETTINGS = dict(temperature=0., max_tokens=24, stop=["\n"]) # as in the recorded grid of this task
@@ -215,12 +222,18 @@ _PATIENT = Limits(concurrency=64, timeout=1800., deadline=3600.) # where others 
 def _enough(value, name, least, why):
     "A number from which something can be told."
     if isinstance(value, int) and not isinstance(value, bool) and value >= least: return value
-    raise ValueError(f"{name} must be a whole number >= {least}, {why}, got {value!r}; leave it out for a demonstration of "
-                     "a few minutes")
+    raise ValueError(f"{name} must be a whole number >= {least}, {why}, got {value!r}; leave it out for a "
+                     "demonstration of a few minutes")
 
 # %% ../nbs/922_real_demonstration.ipynb #92f33af1
+def _local_llm(server, record):
+    "A client of a server of this machine, whose record tells models of one name apart."
+    alias = f"local/{server.fingerprint}"
+    return LLM(server.name, server.base_url, _SETTINGS, record=record, limits=_PATIENT, alias=alias)
+
+# %% ../nbs/922_real_demonstration.ipynb #2a6b452d
 def real_demo(
-    folder=None, # where the record of calls is kept; None: in memory
+    folder=None, # of the record of calls; None: in memory
     calls: int = 400, # for the log, five a query
     fresh: int = 120, # new queries, each asked under two or three prompts
     model=None, # path of another model; None: the embedded one
@@ -228,7 +241,7 @@ def real_demo(
     say=lambda what: None, # told what is being done
     encoder=None, # None: TextEncoder()
 ):
-    "The main job on a real model on this machine, section by section; the last one holds the conclusion."
+    "The main job on a real model of this machine, section by section; the last holds the conclusion."
     calls = _enough(calls, "calls", 50, "five for each query of the log")
     fresh = _enough(fresh, "fresh", LEAST_FRESH, "below which no gain can be confirmed")
     bank = _sentences("place")
@@ -236,16 +249,14 @@ def real_demo(
     with closing(Record(None if folder is None else Path(folder)/"calls.jsonl")) as record:
         say("loading the model")
         with serve_local(model, log=say) as server:
-            alias = f"local/{server.fingerprint}" # models of one name are not one model
-            llm = LLM(server.name, server.base_url, _SETTINGS, record=record, limits=_PATIENT, alias=alias)
-            yield from real_sections(bank, *tasks, llm, seed, say, encoder, show=False)
+            yield from real_sections(bank, *tasks, _local_llm(server, record), seed, say, encoder, show=False)
 
 # %% ../nbs/922_real_demonstration.ipynb #6a26ff09
 _ON = """More queries, others:  causal-prompts demo --real --calls {calls} --fresh {fresh} --seed {seed}
 A model of your own:   causal-prompts demo --real --model FILE.gguf
 Your own task:         causal-prompts collect --task FILE --parts FILE --baseline TEXT --model NAME"""
 
-def _goes_on(a, given):
+def _next_commands(a, given):
     "How to go on, as commands."
     asked = {name: p.default for name, p in signature(real_demo).parameters.items()} | given
     return _ON.format(calls=2 * asked["calls"], fresh=2 * asked["fresh"], seed=a.seed + 1)
@@ -264,7 +275,7 @@ def print_demos(
     except KeyboardInterrupt:
         say(f"interrupted; what was answered is kept in {out/'calls.jsonl'}: run the same command to go on")
         raise
-    print(f"\n{_goes_on(a, given)}")
+    print(f"\n{_next_commands(a, given)}")
     return 0
 
 _TITLE = "What the sentences of a prompt do to a real model"

@@ -36,7 +36,8 @@ def _add_log(parser):
 # %% ../nbs/919_study_flags.ipynb #c1d2e305
 def _add_place_and_seed(parser):
     "Where the report goes, and the seed."
-    parser.add_argument("--out", default=".", metavar="DIR", help="folder for report.html, and what it is made from (here)")
+    what = "folder for report.html, and what it is made from (here)"
+    parser.add_argument("--out", default=".", metavar="DIR", help=what)
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of every random step (0)")
 
 # %% ../nbs/919_study_flags.ipynb #c1d2e306

@@ -71,6 +71,7 @@ def _proposed(proposer, queries, parents, n, random_state):
     texts = iter([_checked_texts(made_of, prompt, n) for made_of, (_, prompt, *_) in zip(made, asks)])
     return [[next(texts) for _ in own] for own in parents]
 
+# %% ../nbs/802_treesearch.ipynb #b0c4c1a6
 def _checked_texts(made, prompt, n):
     "What a proposer returned for a prompt; at most n texts."
     if isinstance(made, str) or not hasattr(made, "__iter__"):
