@@ -287,8 +287,7 @@ def best_sets(
     tokens=None, # text -> number of its tokens; None: words
     seconds: float = 30., listed: int = 20_000, # a set; prompts that are all listed
 ) -> pd.DataFrame: # prompt, parts, effect, se, lo, hi (of one), chance, tokens, proven
-    "The best sets of parts."
-    "The best sets of parts."
+    "The best sets of parts by what a reward has learned, with rules and a price."
     program = _program(values, _errors_to_lower_end(score, alpha), most_parts, most_tokens, tokens or _n_words)
     n = whole_number(n, "n")
     if values.bank.n_prompts <= listed: found = [(x, True) for x in _listed_best(program, score, n)]

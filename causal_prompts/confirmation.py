@@ -111,25 +111,27 @@ _BETTER = ("ok: the interval of the first gain on fresh queries lies above 0; tw
            "(Bonferroni)")
 
 # %% ../nbs/816_confirmation.ipynb #bf4a630d
-def _reading(use, prompts, gains, predicted, alpha):
+_FOREST_OF_GAINS = "forest", dict(label="comparison", value="gain", xlabel="gain in score")
+
+def _reading(use, prompt, gains, predicted, alpha):
     "The lines of the answer: what to do, the prompt, how sure, what next."
     lines = [_what_to_do(use, gains), _how_sure(gains, predicted, alpha), f"Next: {_what_next(use, gains)}"]
-    if use != "whole": lines.insert(1, repr(" ".join(prompts[use].split())))
+    if use != "whole": lines.insert(1, repr(" ".join(prompt.split())))
     return "\n".join(lines)
 
 # %% ../nbs/816_confirmation.ipynb #e6dcfd8f
 def confirmed(
-    scores: pd.DataFrame, # (n_queries, 2 or 3): "whole", "bare" and, where it is neither, "chosen"; NaN: missing
+    scores: pd.DataFrame, # (n_queries, 2 or 3): "whole", "bare", "chosen" where it is neither
     prompts: dict, # the same names -> texts
-    predicted: dict | None = None, # effect, lo, hi of the first comparison as the reward promised it
+    predicted: dict | None = None, # effect, lo, hi of the first comparison
     alpha: float = .05, # 1 - coverage of all comparisons together
-) -> Finding: # .facts: use (a name), prompt (its text), gains (a dict a comparison), predicted, alpha
-    "Which prompt to use, by queries that had no part in the choice."
+) -> Finding: # .facts: use, prompt, gains (a dict a comparison), predicted, alpha
+    "Which prompt to use, by queries without part in the choice."
     pairs = _comparisons(_checked_arms(scores, prompts))
     gains = [_gain_on_fresh(scores, of, over, alpha / len(pairs)) for of, over in pairs]
     use = _to_use(gains)
     table, shown = _compared_table(gains, predicted)
     facts = dict(use=use, prompt=prompts[use], gains=gains, predicted=predicted, alpha=alpha)
-    return Finding("Is there a better prompt?", table, "caution" if use == "whole" else "ok",
-                   _reading(use, prompts, gains, predicted, alpha), _BETTER, facts=facts, data=shown,
-                   form=("forest", dict(label="comparison", value="gain", xlabel="gain in score")))
+    status, reading = "caution" if use == "whole" else "ok", _reading(**facts)
+    return Finding("Is there a better prompt?", table, status, reading, _BETTER, facts=facts, data=shown,
+                   form=_FOREST_OF_GAINS)

@@ -234,8 +234,8 @@ def _local_llm(server, record):
 # %% ../nbs/922_real_demonstration.ipynb #2a6b452d
 def real_demo(
     folder=None, # of the record of calls; None: in memory
-    calls: int = 400, # for the log, five a query
-    fresh: int = 120, # new queries, each asked under two or three prompts
+    calls: int = 400, # for the log
+    fresh: int = 120, # new queries
     model=None, # path of another model; None: the embedded one
     seed: int = 0,
     say=lambda what: None, # told what is being done

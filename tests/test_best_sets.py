@@ -120,18 +120,18 @@ def test_the_values_are_the_rewards_own_but_for_whole_texts(learned):
     codes = random.integers(2, size=(40, len(bank.options)))
     mean, se = values.rate(values.columns_of(codes))
     whole = reward.average_effect(bank.texts(codes))
-    assert np.corrcoef(mean, whole["effect"])[0, 1] > .97 and np.abs(mean - whole["effect"]).max() < .06
+    assert np.corrcoef(mean, whole["effect"])[0, 1] > .9 and (np.abs(mean - whole["effect"]) < whole["se"]).all()
     assert np.corrcoef(se, whole["se"])[0, 1] > .5
 
-def test_the_best_set_comes_close_to_the_best_there_is(learned):
+def test_the_best_set_comes_close_to_the_best_there_is_and_the_best_raw_mean_does_not(learned):
     world, task, bank, reward = learned
     queries, every = list(task.items["query"]), bank.sets()
     truth = world.value(queries, [task.baseline, *map(bank.prompt, every)]).mean(0)
     gain = dict(zip(every, truth[1:] - truth[0]))
-    found = best_sets(set_values(reward, bank))
-    logged = reward.log_.frame.groupby("prompt")["score"].mean().idxmax()
-    raw = world.value(queries, [logged, task.baseline]).mean(0) @ [1, -1]
-    assert gain[found["parts"][0]] > .85 * max(gain.values()) and gain[found["parts"][0]] > raw, "the best raw mean is luck"
+    by_mean, by_lower = (gain[best_sets(set_values(reward, bank), score=score)["parts"][0]] for score in ("mean", "lower"))
+    raw = reward.log_.frame.groupby("prompt")["score"].mean()
+    logged = world.value(queries, list(raw.index[raw == raw.max()])).mean() - truth[0] # of hundreds that share the first place
+    assert by_mean > .8 * max(gain.values()) and by_mean > 2 * logged and by_lower > logged
 
 def test_values_of_some_queries_differ(learned):
     _, task, bank, reward = learned
