@@ -285,9 +285,9 @@ def best_sets(
     score: str = "lower", alpha: float = .05, # one of `SET_SCORES`; 1 - coverage of the interval
     most_parts: int | None = None, most_tokens: float | None = None,
     tokens=None, # text -> number of its tokens; None: words
-    seconds: float = 30., listed: int = 20_000, # a set; prompts that are all listed
+    seconds: float = 30., listed: int = 20_000, # for a set; up to so many prompts are listed
 ) -> pd.DataFrame: # prompt, parts, effect, se, lo, hi (of one), chance, tokens, proven
-    "The best sets of parts by what a reward has learned, with rules and a price."
+    "The best sets of parts by what a reward has learned."
     program = _program(values, _errors_to_lower_end(score, alpha), most_parts, most_tokens, tokens or _n_words)
     n = whole_number(n, "n")
     if values.bank.n_prompts <= listed: found = [(x, True) for x in _listed_best(program, score, n)]

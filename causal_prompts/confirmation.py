@@ -126,7 +126,7 @@ def confirmed(
     predicted: dict | None = None, # effect, lo, hi of the first comparison
     alpha: float = .05, # 1 - coverage of all comparisons together
 ) -> Finding: # .facts: use, prompt, gains (a dict a comparison), predicted, alpha
-    "Which prompt to use, by queries without part in the choice."
+    "Which prompt to use, by queries that had no part in it."
     pairs = _comparisons(_checked_arms(scores, prompts))
     gains = [_gain_on_fresh(scores, of, over, alpha / len(pairs)) for of, over in pairs]
     use = _to_use(gains)
