@@ -13,7 +13,7 @@ from causal_prompts.kernel import ProductKernel
 from causal_prompts.core import NotIdentifiedError
 from causal_prompts import inference
 from causal_prompts.inference import clustered, contrasts, residual_indicators
-from causal_prompts.kernel import reml
+from causal_prompts.variances import low_rank_root, reml, weights_posterior
 from causal_prompts.rows import expected, Rows
 from fakes import Words
 
@@ -291,6 +291,23 @@ def test_variances_follow_the_data():
     y = F[:, :30] @ r.normal(0, .3, 30) + r.normal(0, 1, n)
     var, noise = reml(F.T @ F, F.T @ y, y @ y, n, [30, 30])
     assert abs(noise - 1) < .1 and .05 < var[0] * noise < .16 and var[1] * noise < .003
+
+
+@pytest.mark.parametrize("rows, queries", [(60, 15), (200, 50), (260, 13)])
+def test_a_short_root_gives_the_variances_and_weights_of_all_features(rows, queries):
+    r, dims = np.random.default_rng(rows), [20, 60, 200]
+    F = r.normal(size=(rows, 280)) * np.r_[np.ones(80), np.zeros(100), np.ones(100)] # some features that no row has
+    y = F[:, :20] @ r.normal(0, .3, 20) + r.normal(0, 1, rows)
+    one_each = np.eye(queries)[np.repeat(np.arange(queries), -(-rows // queries))[:rows]]
+    F, y = (A - one_each @ (one_each.T @ A / one_each.sum(0).reshape(-1, *[1] * (A.ndim - 1))) for A in (F, y))
+    G, b, free, avoid = F.T @ F, F.T @ y, rows - queries, [.1, .3, 1.]
+    R, z = root = low_rank_root(G, b)
+    assert len(R) == np.linalg.matrix_rank(F) and np.allclose(R.T @ R, G, atol=1e-9) and np.allclose(R.T @ z, b, atol=1e-9)
+    (var, noise), (short_var, short_noise) = reml(G, b, y @ y, free, dims, avoid), reml(G, b, y @ y, free, dims, avoid, root)
+    assert np.allclose(var, short_var, rtol=1e-5) and np.isclose(noise, short_noise, rtol=1e-6)
+    each = np.repeat(var, dims) * noise
+    for all_features, short in zip(weights_posterior(G, b, each, noise), weights_posterior(G, b, each, noise, root)):
+        assert np.allclose(all_features, short, atol=1e-9)
 
 
 @pytest.mark.parametrize("parts", ["auto", None])
