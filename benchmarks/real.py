@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
+from scipy.stats import rankdata
 
 import causal_prompts as cp
 import real_live
@@ -72,7 +73,7 @@ def models(part, split, d=None):
 # ---- a, b, c: order
 
 def order(effect, values, seen):
-    "tau-b query by query and of the prompts' means; on the third of the queries that is hardest; score of the choice."
+    "tau-b and AUC query by query, tau-b of the prompts' means; on the third of the queries that is hardest; score of the choice."
     hard = values.mean(1) <= np.quantile(values.mean(1), 1/3)
     def tau(predicted, observed): return float(np.nanmean(tau_b(predicted, observed)))
     choice = np.where(np.isnan(effect), -np.inf, effect).argmax(1)
@@ -81,13 +82,22 @@ def order(effect, values, seen):
         E, V = effect[:, at], values[:, at]
         if np.isnan(E).any(): continue # a model that knows nothing of new prompts
         out |= {f"tau {which}": tau(E, V), f"hard {which}": tau(E[hard], V[hard]), f"means {which}": tau(E.mean(0), V.mean(0))}
+        ranked = areas(E, V)
+        out |= {f"AUC {which}": np.nanmean(ranked), f"AUC hard {which}": np.nanmean(ranked[hard]), f"defined hard {which}": np.isfinite(ranked[hard]).mean()}
     return out
 
+def areas(predicted, observed):
+    "(n,) for each query the chance that a prompt with score 1 is put before one with score 0, ties half; NaN where all scores are alike."
+    ranks, right = rankdata(predicted, axis=1), observed == 1
+    n, m = right.sum(1), (~right).sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"): return ((ranks * right).sum(1) - n * (n + 1) / 2) / (n * m)
+
 def fitted_order(model, log, held):
-    _, values, queries, prompts, seen = held
-    start = time.perf_counter()
+    "What a model that is fitted to a log makes of the held-out queries; `seen` are the prompts of the log."
+    _, values, queries, prompts, _ = held
+    start, seen = time.perf_counter(), np.isin(prompts, list(log.prompts["prompt"]))
     effect = np.asarray(model.fit(log).effect(queries, prompts))
-    return dict(rows=len(log), seconds=time.perf_counter() - start, **order(effect, values, seen))
+    return dict(rows=len(log), seconds=time.perf_counter() - start, seen=int(seen.sum()), **order(effect, values, seen))
 
 def part_a(name, split):
     "Held-out order of prompts by each model, under each logging."

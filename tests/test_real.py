@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT/"benchmarks"))
@@ -28,6 +29,26 @@ def test_the_truth_is_in_order_with_itself():
 def test_a_model_without_a_word_on_new_prompts_is_judged_on_the_others():
     values = np.eye(4)[[0, 1, 2, 3, 0]]
     assert not any("new" in name for name in real.order(np.where(np.arange(4) < 3, values, np.nan), values, np.arange(4) < 3))
+
+
+def test_areas_know_no_ceiling_where_tau_b_has_one():
+    "Right orders of few or of many successes: AUC is 1, tau-b is not, and depends on how many there are."
+    values = (np.arange(12)[None] < np.array([[1], [6], [12]])).astype(float)
+    exact = -np.arange(12.)[None] + np.zeros((3, 1))
+    found = real.areas(exact, values)
+    assert found[:2] == pytest.approx(1) and np.isnan(found[2])
+    one, six, _ = real.tau_b(exact, values)
+    assert one < .45 < .7 < six < .8
+    r = np.random.default_rng(0)
+    predicted, observed = r.integers(0, 4, (5, 12)).astype(float), r.integers(0, 2, (5, 12)).astype(float)
+    assert real.areas(predicted, observed) == pytest.approx([roc_auc_score(o, p) for p, o in zip(predicted, observed)])
+
+
+def test_prompts_are_seen_if_the_log_holds_them():
+    held = real.held_out("place", 0)
+    log = real.replay(held[0], "one a query", 0)
+    row = real.fitted_order(real.Means(), log, held)
+    assert row["seen"] == log.prompts["prompt"].nunique() < held[4].sum() and np.isfinite(row["tau seen"]) and "tau new" not in row
 
 
 @pytest.mark.parametrize("logging", real.LOGGINGS)
