@@ -4342,6 +4342,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                          'causal_prompts/real_demonstration.py'),
                                                    'causal_prompts.real_demonstration._parts_plan_of': ( 'real_demonstration.html#_parts_plan_of',
                                                                                                          'causal_prompts/real_demonstration.py'),
+                                                   'causal_prompts.real_demonstration._predicted_gain_said': ( 'real_demonstration.html#_predicted_gain_said',
+                                                                                                               'causal_prompts/real_demonstration.py'),
                                                    'causal_prompts.real_demonstration._predicted_of_sets': ( 'real_demonstration.html#_predicted_of_sets',
                                                                                                              'causal_prompts/real_demonstration.py'),
                                                    'causal_prompts.real_demonstration._refuse_nothing_to_choose': ( 'real_demonstration.html#_refuse_nothing_to_choose',

@@ -150,8 +150,15 @@ def test_where_nothing_matters_the_winners_prediction_is_too_high_and_its_wide_i
 def test_the_interval_is_widened_for_all_sets(null_worlds):
     gains = null_worlds[0]
     assert len(gains) == BANK.n_sets - 1 and WHOLE not in set(gains["prompt"])
-    half = stats.norm.ppf(1 - .05 / 2 / len(gains)) * gains["se"]
+    half = stats.t.ppf(1 - .05 / 2 / len(gains), 39) * gains["se"] # 40 queries
     assert np.allclose(gains["hi"] - gains["effect"], half) and np.allclose(gains["effect"] - gains["lo"], half)
+
+def test_few_queries_give_a_prediction_without_an_interval():
+    reward = simulated(0, {}, n=demo.LEAST_LOGGED - 1)
+    best = demo._most_promising(reward, BANK)
+    assert np.isnan([best["lo"], best["hi"]]).all() and np.isfinite(best["effect"])
+    assert "no interval: the log has fewer than 40 queries" in demo._choice_items(BANK, dict(whole=WHOLE, bare=BARE), best)[0]
+    assert np.isfinite(demo._most_promising(simulated(0, {}, n=demo.LEAST_LOGGED), BANK)["lo"])
 
 def test_sets_that_the_log_holds_are_predicted_like_the_others():
     reward = simulated(0, dict(verse=-.3))
