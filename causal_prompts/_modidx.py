@@ -3174,6 +3174,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'causal_prompts/measures.py'),
                                          'causal_prompts.measures.prompt_cells': ( 'measures.html#prompt_cells',
                                                                                    'causal_prompts/measures.py'),
+                                         'causal_prompts.measures.resplit_interval': ( 'measures.html#resplit_interval',
+                                                                                       'causal_prompts/measures.py'),
                                          'causal_prompts.measures.score_of_choice': ( 'measures.html#score_of_choice',
                                                                                       'causal_prompts/measures.py'),
                                          'causal_prompts.measures.seen_in_training': ( 'measures.html#seen_in_training',

@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['tau_b', 'prompt_cells', 'predicted_effects', 'seen_in_training', 'check_test', 'score_of_choice', 'taus_of_groups',
-           'group_measures', 'by_query']
+           'group_measures', 'by_query', 'resplit_interval']
 
 # %% ../nbs/803_measures.ipynb #290763d3
 import warnings
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from sklearn.exceptions import NotFittedError
 
-from .core import NotIdentifiedError
+from .core import mean_interval, NotIdentifiedError
 from .triplets import Triplets
 
 # %% ../nbs/803_measures.ipynb #9a6214aa
@@ -165,3 +166,18 @@ def by_query(
     check_test(reward, test)
     cells = prompt_cells(test)
     return group_measures(cells, predicted_effects(reward, cells), seen_in_training(reward, cells))
+
+# %% ../nbs/803_measures.ipynb #ee4dabbb
+def resplit_interval(
+    values, # (n,) a measure on n random splits of one log; NaN is left out
+    held_out: float, # share of the queries that each split holds out
+    alpha: float = .05, # 1 - coverage
+) -> dict: # mean, se, lo, hi, p (of a mean of zero), n; NaN for one split
+    "Mean over random splits of one log, with the variance after Nadeau and Bengio."
+    if not 0 < held_out < 1: raise ValueError(f"held_out must lie in (0, 1), got {held_out!r}")
+    usual = mean_interval(values)
+    mean, n = usual["mean"], usual["n"]
+    se = usual["se"] * np.sqrt(1 + n * held_out / (1 - held_out))
+    half = stats.t.ppf(1 - alpha / 2, n - 1) * se if n > 1 else np.nan
+    p = 2 * stats.t.sf(abs(mean) / se, n - 1) if n > 1 and se > 0 else np.nan
+    return dict(mean=mean, se=se, lo=mean - half, hi=mean + half, p=p, n=n)

@@ -8,9 +8,9 @@ from scipy.stats import kendalltau
 from sklearn.exceptions import NotFittedError
 
 from causal_prompts.causal import CausalReward
-from causal_prompts.core import Finding, NotIdentifiedError
+from causal_prompts.core import Finding, mean_interval, NotIdentifiedError
 from causal_prompts.evaluation import compare, ranking
-from causal_prompts.measures import by_query, tau_b
+from causal_prompts.measures import by_query, resplit_interval, tau_b
 from causal_prompts.naive import NaiveReward
 from causal_prompts.triplets import Triplets
 from causal_prompts.grids import Grid
@@ -333,3 +333,23 @@ def test_what_cannot_be_ranked_is_refused():
     with pytest.raises(NotIdentifiedError, match="Every one of the 12 test queries has equal scores"): ranking(known(ABC), log_of(flat))
     with pytest.raises(NotIdentifiedError, match="Every one of the 12 test queries"): compare(known(ABC), known(ABC), log_of(flat))
     with pytest.raises(ValueError, match="predicted effects must be finite, got 36 of 36"): ranking(known(lambda q, p: np.full((len(q), len(p)), np.nan)), log_of(np.random.default_rng(0).random((12, 3))))
+
+
+# ---- several splits of one log
+
+@pytest.mark.parametrize("held_out, splits", [(.4, 10), (.2, 5)])
+def test_the_interval_over_splits_of_one_log_holds_the_truth_where_the_usual_one_does_not(held_out, splits):
+    r, n = np.random.default_rng(0), 100
+    def over_splits():
+        numbers = r.normal(size=n)
+        return [r.permutation(numbers)[:round(held_out * n)].mean() for _ in range(splits)]
+    drawn = [over_splits() for _ in range(1000)]
+    def coverage(interval): return np.mean([i["lo"] <= 0 <= i["hi"] for i in map(interval, drawn)])
+    assert coverage(mean_interval) < .8 and .93 < coverage(lambda values: resplit_interval(values, held_out)) < .99
+    small = np.mean([resplit_interval(values, held_out)["p"] < .05 for values in drawn])
+    assert small == pytest.approx(1 - coverage(lambda values: resplit_interval(values, held_out)))
+
+def test_one_split_has_a_mean_and_no_interval():
+    one = resplit_interval([.3, np.nan], .4)
+    assert one["mean"] == .3 and one["n"] == 1 and np.isnan([one[k] for k in ("lo", "hi", "p")]).all()
+    with pytest.raises(ValueError, match=r"held_out must lie in \(0, 1\), got 40"): resplit_interval([.3, .4], 40)
