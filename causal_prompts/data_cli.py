@@ -6,7 +6,7 @@
 __all__ = ['data_arguments', 'print_data']
 
 # %% ../nbs/921_data_cli.ipynb #f2bc9eba
-import argparse
+import argparse, sys
 
 import pandas as pd
 
@@ -36,7 +36,9 @@ def print_data(
 ) -> int: # 0
     "List what there is, or print where one of it lies and fetch it before if it is not there."
     if a.name == EMBEDDED["name"]: print(fetch_weights(say).path)
-    elif a.name: print(fetch_dataset(a.name, say))
+    elif a.name:
+        print(fetch_dataset(a.name, say))
+        print(f'In Python: cp.load_dataset("{a.name}")', file=sys.stderr)
     else:
         shown = pd.concat([datasets(), _model_row()])[["name", "where", "size", "licence", "what"]]
         print(shown.to_string(index=False), "\nFetch one: causal-prompts data NAME", sep="\n")
