@@ -225,14 +225,14 @@ def drain(self: LocalServer, seconds: float):
 # %% ../nbs/011_local_http.ipynb #7fde8e58
 def _to_the_end(work):
     "Do something whole; whoever interrupts it waits."
-    failed = []
+    failed, done = [], threading.Event() # a thread whose join is interrupted counts as ended in Python 3.11
     def whole():
         try: work()
         except BaseException as e: failed.append(e)
-    thread = threading.Thread(target=whole)
-    thread.start()
-    while thread.is_alive():
-        try: thread.join()
+        finally: done.set()
+    threading.Thread(target=whole).start()
+    while not done.is_set():
+        try: done.wait()
         except KeyboardInterrupt: pass # on the way out already
     if failed: raise failed[0]
 
