@@ -24,7 +24,8 @@ def number_in(
     value = body.get(name)
     if value is None: return default
     if isinstance(value, bool) or not isinstance(value, kinds) or not lo <= value <= hi:
-        raise RequestError(f"{name} must be a number from {lo} to {hi}, got {value!r}", param=name)
+        what = "whole number" if kinds is int else "number"
+        raise RequestError(f"{name} must be a {what} from {lo} to {hi}, got {value!r}", param=name)
     return value
 
 # %% ../nbs/604_chat_format.ipynb #b7b65ef0

@@ -35,6 +35,9 @@ class ChatTokens:
         copy = _renamed_copy(self.tokenizer, self._nicknames)
         return copy, {copy.token_to_id(self._nicknames[text]): i for text, i in self.controls.items()}
 
+    @cached_property
+    def longest_token(self) -> int: return _longest_token(self.tokenizer) # bytes; no token stands for more
+
 # %% ../nbs/634_chat_tokens.ipynb #571b8118
 @patch
 def ids(self: ChatTokens,
@@ -106,3 +109,18 @@ def bytes_of(self: ChatTokens, i: int) -> bytes:
     if "\ufffd" not in text: return text.encode()
     if byte := re.fullmatch("<0x([0-9A-F]{2})>", piece): return bytes([int(byte[1], 16)])
     return bytes(map(_BYTE_OF.get, piece)) if {*piece} <= _BYTE_OF.keys() else text.encode()
+
+# %% ../nbs/634_chat_tokens.ipynb #4cbb1d1f
+def _longest_token(tokenizer):
+    "The most bytes of text that one token stands for, or a few more."
+    def n_bytes(token): return len(token) if {*token} <= _BYTE_OF.keys() else len(token.encode())
+    own, added = tokenizer.get_vocab().keys(), tokenizer.get_added_vocab()
+    return max([*map(n_bytes, own - added.keys()), *(len(text.encode()) for text in added)])
+
+@patch
+def least_tokens(self: ChatTokens,
+    messages: list, # dicts of role and content, a text
+) -> int:
+    "As many tokens a conversation has at least, told from its size."
+    said = sum(len(m["content"].encode("utf-8", "replace")) for m in messages)
+    return max(said // self.longest_token, len(messages))

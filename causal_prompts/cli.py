@@ -116,7 +116,8 @@ _OF_THE_WORK = {
     r"log\.where\(": "--where, in Python log.where(",
     r"\brandom_state=(\d)": r"--seed \1",
     r"\brandom_state\b": "--seed",
-    r"^(baseline|covariates|where|queries|prompts|grader|calls|fresh) (?=must)": r"--\1 ",
+    r"^(baseline|covariates|where|queries|prompts|grader|calls|fresh|port|threads|batch|longest) (?=must)": r"--\1 ",
+    r"^path must name (?=a \.gguf file)": "--model must name ",
     r"add them to prompts,": "add them to the file of --prompts,",
     r"; if templates were filled in with the query, read with templates=True": "",
     r"read the log with templates=True, or take log\.templates\(\) \(.*?\)": "leave out --keep-filled",
@@ -163,17 +164,24 @@ def _done(a, job, say):
     return code
 
 # %% ../nbs/990_cli.ipynb #55684b6b
-def main(
-    argv=None, # list of arguments; None: those of the process
-) -> int: # 0; 2: the input has to be mended; 3: collecting stopped early; with --strict 3: caution, 4: stop
-    "The command `causal-prompts`."
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="replace")
+def _prepared(argv):
+    "What is to be done, its arguments, and who says what is being done; the verb's libraries are loaded here."
     a = _parser().parse_args(argv)
     real = getattr(a, "real", False) # another page, which loads what asks models
     job, start = _function_at("real_demonstration:print_demos" if real else VERBS[a.verb][2]), time.monotonic()
     say = lambda what: print(f"[{time.monotonic() - start:4.0f} s] {what}", file=sys.stderr, flush=True)
-    return _done(a, job, say)
+    return a, job, say
+
+def main(
+    argv=None, # list of arguments; None: those of the process
+) -> int: # 0; 2: the input has to be mended; 3: collecting stopped early; with --strict 3: caution, 4: stop; 130: Ctrl-C
+    "The command `causal-prompts`."
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="replace")
+    try: return _done(*_prepared(argv))
+    except KeyboardInterrupt:
+        print("causal-prompts: interrupted", file=sys.stderr)
+        return 130
 
 # %% ../nbs/990_cli.ipynb #5c48b541
 if __name__ == "__main__" and globals().get("__spec__"): sys.exit(main()) # python -m causal_prompts.cli

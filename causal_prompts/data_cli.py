@@ -6,7 +6,7 @@
 __all__ = ['data_arguments', 'print_data']
 
 # %% ../nbs/921_data_cli.ipynb #f2bc9eba
-import argparse
+import argparse, sys
 
 import pandas as pd
 
@@ -22,6 +22,12 @@ def data_arguments(
     parser.add_argument("name", nargs="?", metavar="NAME", choices=names, help="what to fetch (none: list all)")
 
 # %% ../nbs/921_data_cli.ipynb #cd56497c
+_LOADED_BY = dict(triplets="load_dataset", table="recordings.load_table")
+
+def _kinds():
+    "Name -> kind of each set."
+    return datasets().set_index("name")["kind"].to_dict()
+
 def _model_row():
     "The embedded language model in the columns of the list."
     row = dict(name=EMBEDDED["name"], where="download", size=f"{EMBEDDED['megabytes']}.0 MB",
@@ -36,7 +42,9 @@ def print_data(
 ) -> int: # 0
     "List what there is, or print where one of it lies and fetch it before if it is not there."
     if a.name == EMBEDDED["name"]: print(fetch_weights(say).path)
-    elif a.name: print(fetch_dataset(a.name, say))
+    elif a.name:
+        print(fetch_dataset(a.name, say))
+        print(f'In Python: cp.{_LOADED_BY[_kinds()[a.name]]}("{a.name}")', file=sys.stderr)
     else:
         shown = pd.concat([datasets(), _model_row()])[["name", "where", "size", "licence", "what"]]
         print(shown.to_string(index=False), "\nFetch one: causal-prompts data NAME", sep="\n")

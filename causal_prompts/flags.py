@@ -90,5 +90,6 @@ def try_out(
     if not near.is_dir(): raise ValueError(f"--out must be a folder, got the file {str(near)!r}; name another place")
     try: tempfile.TemporaryFile(dir=near).close()
     except OSError as e:
-        raise ValueError(f"--out must be a folder that can be written to, got {str(near)!r} ({e.strerror}); name "
-                         "another place") from None
+        why = e.strerror if near == folder else f"in {str(near)!r}: {e.strerror}"
+        raise ValueError(f"--out must be a folder that can be written to, got {str(folder)!r} ({why}); name another "
+                         "place") from None

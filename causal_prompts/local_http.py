@@ -67,14 +67,33 @@ def body(self: LocalHandler) -> dict:
         status = 413 if size.isdigit() else 411
         raise RequestError(f"a request must give its Content-Length, at most 64 MB, got {size!r}", status)
     raw = self.rfile.read(int(size))
+    _refuse_foreign(self.headers.get("Origin"))
+    return _object_in(raw)
+
+# %% ../nbs/011_local_http.ipynb #cb79f929
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+
+def _refuse_foreign(origin):
+    "Refuse what a web page of another machine sends."
+    try: host = None if origin is None else urlsplit(origin).hostname or ""
+    except ValueError: host = ""
+    if host is None or host in _THIS_MACHINE: return
+    raise RequestError(f"pages of other machines are not served, got Origin: {origin[:100]}", 403, "foreign_origin")
+
+# %% ../nbs/011_local_http.ipynb #1e20cea5
+def _object_in(raw):
+    "A JSON object from bytes, all of its texts Unicode."
     try:
-        body = json.loads(raw)
-        if b"\\u" in raw: json.dumps(body, ensure_ascii=False).encode() # half a character is no text
+        text = raw.decode(json.detect_encoding(raw))
+        body = json.loads(text)
+        if "\\u" in text: json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as e:
+        half = e.object[e.start]
+        raise RequestError(f"texts must be Unicode, got half a character, {half!a}", code="invalid_json") from None
     except (ValueError, RecursionError):
         raise RequestError(f"the body must be JSON, got {raw[:60]!r}", code="invalid_json") from None
-    if not isinstance(body, dict):
-        raise RequestError(f"the body must be a JSON object, got {type(body).__name__}", code="invalid_json")
-    return body
+    if isinstance(body, dict): return body
+    raise RequestError(f"the body must be a JSON object, got {type(body).__name__}", code="invalid_json")
 
 # %% ../nbs/011_local_http.ipynb #dfe4f831
 @patch
@@ -191,7 +210,7 @@ def wait(self: LocalServer):
     try: self._thread.join()
     except KeyboardInterrupt: pass # that is how it is stopped
 
-# %% ../nbs/011_local_http.ipynb #be283a17
+# %% ../nbs/011_local_http.ipynb #eab66822
 def _shut(line, how):
     try: line.shutdown(how)
     except OSError: pass # gone already
@@ -203,9 +222,28 @@ def drain(self: LocalServer, seconds: float):
     end = time.monotonic() + seconds
     while self._http.lines and time.monotonic() < end: time.sleep(.01)
 
+# %% ../nbs/011_local_http.ipynb #7fde8e58
+def _to_the_end(work):
+    "Do something whole; whoever interrupts it waits."
+    failed, done = [], threading.Event() # a thread whose join is interrupted counts as ended in Python 3.11
+    def whole():
+        try: work()
+        except BaseException as e: failed.append(e)
+        finally: done.set()
+    threading.Thread(target=whole).start()
+    while not done.is_set():
+        try: done.wait()
+        except KeyboardInterrupt: pass # on the way out already
+    if failed: raise failed[0]
+
+# %% ../nbs/011_local_http.ipynb #be283a17
 @patch
 def stop(self: LocalServer):
     "Stop serving and hang up on every client."
+    _to_the_end(self._stop)
+
+@patch
+def _stop(self: LocalServer):
     if self._thread: self._http.shutdown()
     self._http.server_close()
     self.finish()

@@ -83,6 +83,12 @@ def ids(self: LocalModel,
     "The tokens of a conversation, up to where the reply begins."
     return self.chat.ids(messages)
 
+# %% ../nbs/635_local_model.ipynb #58f9b5ce
+@patch
+def least_tokens(self: LocalModel, messages: list) -> int:
+    "As many tokens a conversation has at least, told from its size."
+    return self.chat.least_tokens(messages)
+
 # %% ../nbs/635_local_model.ipynb #90b7c8bb
 @patch
 def check(self: LocalModel, request: Request):
@@ -188,8 +194,9 @@ def _begin(self: LocalModel, sequences, lengths, keep, stopped=None):
 # %% ../nbs/635_local_model.ipynb #2d5540b2
 class _Row:
     "One reply in the making."
-    def __init__(self, request, model):
-        self.request, self.model, self.ids, self.finish, self.logprobs = request, model, [], None, []
+    def __init__(self, place, request, model): # place: in its batch
+        self.place, self.request, self.model, self.ids, self.logprobs = place, request, model, [], []
+        self.finish = self.said = None # why it ended, and its `Completion`, once it has
         seed = int.from_bytes(os.urandom(8), "big") if request.seed is None else request.seed % 2**64
         self.random = rng(seed, "reply", repr(request.ids)) if request.temperature else None
 
@@ -236,22 +243,25 @@ def told(self: LocalModel, logits, token: int, top: int) -> dict:
     return one(token) | dict(top_logprobs=[one(int(i)) for i in scores.topk(top).indices] if top else [])
 
 # %% ../nbs/635_local_model.ipynb #69ef7097
-def _go_on(rows, logits, stopped):
-    "One token more for every row that has not ended."
+def _go_on(rows, logits, stopped, told):
+    "One token more for every row that has not ended; a row that ends is told at once."
     for row, scores, best in zip(rows, logits, logits.argmax(-1).tolist()):
-        if not row.finish: row.take(scores, best)
+        if row.said: continue
+        row.take(scores, best)
         if stopped: row.finish = row.finish or "cancelled"
+        if row.finish: row.said = row.completion()
+        if row.finish and not stopped: told(row.place, row.said)
 
 # %% ../nbs/635_local_model.ipynb #0576867a
 @patch
-def _write(self: LocalModel, requests, lengths, stopped):
+def _write(self: LocalModel, requests, lengths, stopped, told):
     "The replies to one batch."
     import torch
-    rows = live = [_Row(request, self) for request in requests]
+    rows = live = [_Row(i, request, self) for i, request in enumerate(requests)]
     try: logits, mask, cache = self._begin([r.ids for r in requests], lengths, 1, stopped)
     except _Stopped: return [Completion("", (), "cancelled", len(r.ids)) for r in requests]
     while live:
-        _go_on(live, logits[:, -1], stopped and stopped())
+        _go_on(live, logits[:, -1], stopped and stopped(), told)
         on = [i for i, row in enumerate(live) if not row.finish]
         if len(on) <= .75 * len(live):
             live, mask = [live[i] for i in on], mask[on]
@@ -259,7 +269,7 @@ def _write(self: LocalModel, requests, lengths, stopped):
         if not live: break
         mask = torch.cat([mask, mask.new_ones(len(live), 1)], 1)
         logits = self._pass(torch.tensor([[row.ids[-1] if row.ids else 0] for row in live]), mask, cache, 1)
-    return [row.completion() for row in rows]
+    return [row.said for row in rows]
 
 # %% ../nbs/635_local_model.ipynb #ea0275ac
 _BATCH_BYTES, _SHARE = 6e8, .5 # of keys and values; and of the memory that is free
@@ -339,10 +349,18 @@ def _in_batches(self: LocalModel, sequences, most, work, own=1):
 def answer(self: LocalModel,
     requests: list, # of `Request`
     stopped=None, # asked before every pass and after every token: True ends it
+    told=None, # called with the number of a request and its `Completion` as soon as that is whole
 ) -> list: # of `Completion`, in the order of the requests
     "The model's replies."
     for request in requests: self.check(request)
-    def work(batch, lengths): return self._write([requests[i] for i in batch], lengths, stopped)
+    done = {} # number -> reply; where memory runs out half-way, what is whole by then stays as it was told
+    def tell(i, reply):
+        if i not in done and told: told(i, reply)
+        done.setdefault(i, reply)
+    def work(batch, lengths):
+        asked = [requests[i] for i in batch]
+        got = self._write(asked, lengths, stopped, lambda k, reply: tell(batch[k], reply))
+        return [done.get(i, reply) for i, reply in zip(batch, got)]
     with self._lock, _torch_threads(self.threads):
         return self._in_batches([tuple(r.ids) for r in requests], [r.most for r in requests], work)
 

@@ -101,11 +101,11 @@ def plain_messages(
 _TOO_LONG = ("This model's maximum context length is {} tokens. However, you requested {} tokens ({} in the messages, "
              "{} in the completion). Please reduce the length of the messages or completion.")
 
-def _room(n_prompt, most, window, longest):
+def _room(n_prompt, most, window, longest, about=""):
     "How many tokens a reply may have, or the error of a request that does not fit."
     written = most or 1
     if n_prompt + written > window:
-        said = _TOO_LONG.format(window, n_prompt + written, n_prompt, written)
+        said = _TOO_LONG.format(window, f"{about}{n_prompt + written}", f"{about}{n_prompt}", written)
         raise RequestError(said, code="context_length_exceeded", param="messages")
     return most or min(longest, window - n_prompt)
 
@@ -123,7 +123,9 @@ def requests_in(
     refuse_unserved(body)
     refuse_contradictions(body)
     how, top = sampling_in(body), logprobs_in(body)
-    try: ids = model.ids(plain_messages(chats_in("/v1/chat/completions", body)[0]))
+    messages = plain_messages(chats_in("/v1/chat/completions", body)[0])
+    _room(model.least_tokens(messages), how["most"], model.window, longest, "at least ") # to read it may take minutes
+    try: ids = model.ids(messages)
     except ValueError as e: raise RequestError(str(e), param="messages") from None
     most = _room(len(ids), how["most"], model.window, longest)
     draws = how["n"] if how["temperature"] else 1

@@ -18,6 +18,7 @@ from .local_http import check_host, LocalHandler, LocalServer, RequestError, unk
 from .local_model import above_zero, LocalModel, Request
 from .local_requests import requests_in
 from .memory import held_memory
+from .weights import fetch_weights, find_weights, loading_said
 
 # %% ../nbs/637_local_server.ipynb #f85c02d3
 _PATIENCE, _LONGEST_PAUSE = .05, .25 # share of the last batch's seconds; seconds
@@ -28,11 +29,13 @@ class _Waiting:
     requests: list
     line: socket.socket | None # of its client
     done: threading.Event = field(default_factory=threading.Event)
+    parts: dict = field(default_factory=dict) # number of a reply -> the reply, as they come
     said: list | None = None # None when done: the client has gone
     error: Exception | None = None
 
     def gone(self):
-        "Has the client hung up?"
+        "Does nobody wait any more: is it answered, or has the client hung up?"
+        if self.done.is_set(): return True
         if self.line is None: return False
         try: return self.line.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError: return False # it waits
@@ -97,17 +100,27 @@ def _next(self: BatchQueue) -> list:
 # %% ../nbs/637_local_server.ipynb #465d18ec
 @patch
 def _answer(self: BatchQueue, jobs: list):
-    "Answer a batch and tell everybody."
+    "Answer a batch; a job is handed out with its last reply."
     if not jobs: return
-    requests, start = [request for job in jobs for request in job.requests], time.monotonic()
-    try: said = self.model.answer(requests, stopped=lambda: self.stopped or all(job.gone() for job in jobs))
+    asked, start = [(job, k) for job in jobs for k in range(len(job.requests))], time.monotonic()
+    def told(i, reply): _keep_reply(*asked[i], reply)
+    def stopped(): return self.stopped or all(job.gone() for job in jobs)
+    try: said = self.model.answer([job.requests[k] for job, k in asked], stopped=stopped, told=told)
     except Exception as e:
-        if len(jobs) == 1: return _hand_out(jobs[0], None, e)
-        for job in jobs: self._answer([job])
+        waiting = [job for job in jobs if not job.done.is_set()]
+        if len(jobs) == 1: return [_hand_out(job, None, e) for job in waiting]
+        for job in waiting: self._answer([job])
         return
-    self._took, each = time.monotonic() - start, iter(said)
-    for job in jobs: _hand_out(job, [next(each) for _ in job.requests])
+    for i, reply in enumerate(said): told(i, reply) # those that were broken off
+    self._took = time.monotonic() - start
     self.told(said, self._took)
+
+# %% ../nbs/637_local_server.ipynb #f612a439
+def _keep_reply(job, k, reply):
+    "Keep the k-th reply to a request."
+    job.parts[k] = reply
+    if len(job.parts) == len(job.requests) and not job.done.is_set():
+        _hand_out(job, [job.parts[k] for k in range(len(job.requests))])
 
 def _hand_out(job, said, error=None):
     "Give a request its replies, or the error."
@@ -128,9 +141,13 @@ def _end(self: BatchQueue, held=()):
         if not job.done.is_set(): _hand_out(job, None, _stopped())
 
 @patch
-def stop(self: BatchQueue):
+def stop(self: BatchQueue,
+    late=lambda: None, # called where the model is still busy after a second
+):
     "Answer no more: the batch that is being answered is interrupted, and whoever waits is told."
     self._end()
+    self._worker.join(1.)
+    if self._worker.is_alive(): late()
     self._worker.join()
 
 # %% ../nbs/637_local_server.ipynb #230dd871
@@ -155,14 +172,23 @@ class ModelServer(LocalServer):
 def load(self: ModelServer, path, threads: int | None) -> ModelServer:
     "Take a model that is loaded, or load one."
     loaded = hasattr(path, "answer")
-    self.model = path if loaded else LocalModel(path, threads, self.batch)
+    self.model = path if loaded else self._loaded(path, threads)
     self.name, self.fingerprint = self.model.name, f"fp_{self.model.weights.sha256[:12]}"
     ids = self.model.ids([dict(role="user", content="Hello.")]) # refuses a model without a chat template
     if not loaded: self.model.answer([Request(ids, 1)]) # a file is read when it is used: so the memory is told as it is
     self.batches = BatchQueue(self.model, self.batch, lambda: self.connections, self._progress)
-    self.log(f"{self.name}, window of {self.model.window:,} tokens, replies of at most {self.longest:,} "
-             f"where a request does not say, {_memory_said()}")
+    room = f"of at most {self.longest:,}" if self.longest < self.model.window else "up to the end of the window"
+    self.log(f"{self.name}, window of {self.model.window:,} tokens, replies {room} where a request does not say, "
+             f"{_memory_said()}")
     return self
+
+# %% ../nbs/637_local_server.ipynb #7f0fd59c
+@patch
+def _loaded(self: ModelServer, path, threads: int | None) -> LocalModel:
+    "A model from its files; how long that takes is said before."
+    weights = fetch_weights() if path is None else find_weights(path)
+    self.log(loading_said(weights))
+    return LocalModel(weights, threads, self.batch)
 
 # %% ../nbs/637_local_server.ipynb #1c9ff9c3
 _LINE_EVERY = 5. # seconds between two lines
@@ -177,9 +203,13 @@ def _progress(self: ModelServer, said: list, seconds: float):
     if (took := now - self._said) < _LINE_EVERY: return
     calls, tokens = self._since["calls"] / took, self._since["tokens"] / took
     self._since.clear()
-    line = f"{self._done:,} replies, {calls:.1f} a second, {tokens:,.0f} tokens a second, {_memory_said()}"
+    self.say(f"{self._done:,} replies, {calls:.1f} a second, {tokens:,.0f} tokens a second, {_memory_said()}")
+
+@patch
+def say(self: ModelServer, line: str):
+    "Log a line; where nobody reads what it says any more, what it serves is still read."
     try: self.log(line)
-    except OSError: pass # nobody reads what it says any more; what it serves is still read
+    except OSError: pass
 
 # %% ../nbs/637_local_server.ipynb #0a0814f7
 _CHAT = "/v1/chat/completions"
@@ -233,7 +263,7 @@ def _payload(self: ModelServer, row: dict, said: list) -> dict:
 def finish(self: ModelServer):
     "Interrupt the model, and let everybody who waits know."
     if self.batches:
-        self.batches.stop()
+        self.batches.stop(lambda: self.say("stopping, as soon as the model has read what it is reading"))
         self.drain(5.)
 
 # %% ../nbs/637_local_server.ipynb #84023a61

@@ -258,7 +258,6 @@ def real_demo(
     bank = _sentences("place")
     tasks = _tasks("place", bank, calls // 5, fresh, seed)
     with closing(Record(None if folder is None else Path(folder)/"calls.jsonl")) as record:
-        say("loading the model")
         with serve_local(model, log=say) as server:
             yield from real_sections(bank, *tasks, _local_llm(server, record), seed, say, encoder, show=False)
 

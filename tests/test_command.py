@@ -163,8 +163,19 @@ def test_outputs_are_tried_before_the_work(tmp_path, capsys, monkeypatch):
     refused(capsys, "import", "x", "--out", tmp_path/"file"/"log.parquet", match="--out must be a folder, got the file")
     def locked(*a, **k): raise PermissionError(13, "Permission denied")
     monkeypatch.setattr(flags.tempfile, "TemporaryFile", locked)
-    refused(capsys, "demo", "--out", tmp_path/"new", match="a folder that can be written to, got")
+    refused(capsys, "demo", "--out", tmp_path/"new", match=rf"a folder that can be written to, got '{tmp_path}/new' \(in '{tmp_path}': Permission denied\)")
+    refused(capsys, "demo", "--out", tmp_path, match=rf"got '{tmp_path}' \(Permission denied\)")
     assert not (tmp_path/"new").exists()
+
+
+@pytest.mark.parametrize("argv", [["demo"], ["demo", "--real"], ["checkup", "log.csv"]])
+def test_an_interrupt_while_libraries_are_read_is_one_line(capsys, monkeypatch, argv):
+    found = cli._function_at
+    def interrupted(place):
+        if place.endswith("arguments"): return found(place)
+        raise KeyboardInterrupt
+    monkeypatch.setattr(cli, "_function_at", interrupted)
+    assert cli.main(argv) == 130 and capsys.readouterr().err == "causal-prompts: interrupted\n"
 
 
 def test_a_failed_run_leaves_the_old_report_and_no_folder(tmp_path, capsys, hashed, monkeypatch):

