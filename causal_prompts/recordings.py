@@ -10,6 +10,7 @@ __all__ = ['OF_A_QUERY', 'OF_A_PROMPT', 'OTHER_SCORES', 'LAYOUT', 'META', 'PARTS
 import json, os, re, shutil, sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 import causal_prompts
@@ -25,7 +26,8 @@ OF_A_QUERY = ["query", "difficulty", "kind"] # what has one value a query_id
 OF_A_PROMPT = ["prompt", "family", "parts"] # what has one value a prompt_id
 OTHER_SCORES = ["score_calibrated", "score_margin"] # of answers chosen by their probability
 LAYOUT = ["query_id", *OF_A_QUERY, "prompt_id", *OF_A_PROMPT, "part", "repeat", "score", *OTHER_SCORES,
-          "reply", "finish"]
+          "reply", # of answers chosen: the likeliest, which `score` grades and `score_calibrated` may not
+          "finish"]
 META = ["model", "sha256", "task", "what", "licence", "settings", "versions", "traps"] # what stands for a whole file
 _MUST = ["query_id", "query", "prompt_id", "prompt", "score", "reply"]
 PARTS = ["grid", "draws"] # deterministic; several draws a cell at a temperature
@@ -274,10 +276,11 @@ def load_dataset(
     "A recorded set as a log."
     scores = _log_scores(name)
     column = _score_of_set(name, scores, score)
-    frame = _recorded_part(load_table(name, download), name, part)
+    table = load_table(name, download)
+    score_range, frame = _recorded_range(table[column]), _recorded_part(table, name, part)
     others = [c for c in [*scores, *_NOT_KNOWN_BEFORE] if c in frame and c != "score"]
     frame = frame.assign(score=frame[column].astype(float)).drop(columns=others)
-    return quiet_log(_one_difficulty(frame))
+    return quiet_log(_one_difficulty(frame), score_range=score_range)
 
 # %% ../nbs/216_recordings.ipynb #a58d3939
 _NOT_KNOWN_BEFORE = ["answer_choices", "label", "answer_chars", "logit_margin", "reply", "finish", # outcomes
@@ -295,6 +298,11 @@ def _one_difficulty(frame):
     if "difficulty" not in frame: return frame
     if frame["difficulty"].isna().all(): return frame.drop(columns="difficulty")
     return frame.assign(difficulty=frame.groupby("query_id")["difficulty"].transform("max").astype(float))
+
+def _recorded_range(scores):
+    "[0, 1], or where scores leave it what was recorded, out to whole numbers."
+    lo, hi = float(scores.min()), float(scores.max())
+    return (0., 1.) if 0 <= lo and hi <= 1 else (float(np.floor(lo)), float(np.ceil(hi)))
 
 def _score_of_set(name, scores, score):
     "The column of the score that was asked for, or the one to use."

@@ -261,11 +261,14 @@ def _topic(choose):
 WRITERS = dict(place=_place, json=_home, thing=_thing, sums=_sum, sentiment=_review, topic=_topic)
 CHOICES = dict(sentiment=["positive", "negative"], topic=[*_TOPICS]) # asked as a choice among these
 
+_MANY = dict(clothing=["clothes"]) # other kinds are several with an s
+
 def _grader(name):
     if name == "place": return first_named(CITIES)
     if name == "json": return json_fields()
     if name == "sums": return uncopied_number()
-    return label(CHOICES.get(name, [*_THINGS]))
+    if name == "thing": return label({kind: _MANY.get(kind, [kind + "s"]) for kind in _THINGS})
+    return label(CHOICES[name])
 
 BASELINES = dict( # the question alone
     place="In which city does the event take place?",

@@ -5,7 +5,8 @@
 Every query meets every prompt, greedily; sets with labels are asked as a choice among them. One file a prompt is written whole into the folder,
 so a run that was killed goes on where it stopped, and several processes (`--part i --of n`, one thread each, which is the fastest way) share the
 work. `--draws` adds five draws at temperature 0.7 for a tenth of the cells. `about.json` in each set's folder says which model, texts and settings
-the files are of; a run with others refuses to mix. `--write` grades what is complete and writes one parquet file a set (CC0, our own data)."""
+the files are of; a run with others refuses to mix. `--write` grades what was recorded and writes one parquet file a set (CC0, our own data);
+where a set or its draws are not complete, it refuses and writes nothing."""
 import argparse, json, os, platform, time
 from importlib.metadata import version
 from pathlib import Path
@@ -92,7 +93,7 @@ def record(model, name, folder, draws=False, part=0, of=1):
 # ---- grading
 
 def chosen(frame, task, choices):
-    "The likeliest label, right or not; the same after each prompt's median of every label over all its queries is taken off; by how much the right label leads."
+    "The likeliest label (`reply`), right or not; the same after each prompt's median of every label over all its queries is taken off, which leaves little lean between two labels and some among five; by how much the right label leads."
     chances, at = np.array(frame["logprobs"].tolist()), np.arange(len(frame))
     references = task.items.set_index("query_id")["reference"]
     right = np.array([choices.index(references[q]) for q in frame["query_id"]])
@@ -103,11 +104,27 @@ def chosen(frame, task, choices):
     best = chances.argmax(1)
     return frame.assign(reply=np.array(choices)[best], score=(best == right) * 1., score_calibrated=(level.argmax(1) == right) * 1., score_margin=margin)
 
+def complete(name, folder, draws=False):
+    "The files of a folder, or a refusal where one is missing."
+    files = [folder/f"{p}.json" for p in plan(name, draws)[1]["prompt_id"]]
+    if missing := sum(not f.exists() for f in files):
+        raise SystemExit(f"{folder} must be complete to be written, got {missing} of {len(files)} prompts are missing; record them{' with --draws' * draws}, or move the folder away")
+    return files
+
+def writable(name, folder, out):
+    "Which of grid and draws there are, both complete, or a refusal; nothing that ships is lost."
+    there = [draws for draws in (False, True) if place(folder, name, draws).exists()]
+    if False not in there: raise SystemExit(f"{place(folder, name)} must hold the grid of {name!r}, got no such folder; record it first, or name another --folder")
+    for draws in there: complete(name, place(folder, name, draws), draws)
+    old = Path(out)/f"smol-{name}.parquet"
+    if True not in there and old.exists() and (pd.read_parquet(old, columns=["part"])["part"] == "draws").any():
+        raise SystemExit(f"{place(folder, name, True)} must exist, as {old} has draws that would be lost, got no such folder; record them with --draws, or name another folder to write to")
+    return there
+
 def gathered(name, folder, draws=False):
-    "All calls of a complete folder with their grades, or None where files are missing."
+    "All calls of a complete folder with their grades."
     task, prompts = plan(name, draws)
-    files = [folder/f"{p}.json" for p in prompts["prompt_id"]]
-    if missing := sum(not f.exists() for f in files): return print(f"{folder}: {missing} of {len(files)} prompts are missing")
+    files = complete(name, folder, draws)
     frame = pd.concat([pd.DataFrame(json.loads(f.read_text())).assign(prompt_id=f.stem) for f in files], ignore_index=True)
     items = task.items.set_index("query_id", drop=False)
     if name in CHOICES: frame = chosen(frame, task, CHOICES[name])
@@ -119,9 +136,8 @@ def gathered(name, folder, draws=False):
 
 def write(name, folder, out):
     "One file of the package: the grid, and the draws where there are any."
-    grid, draws = [gathered(name, place(folder, name, d), d) if place(folder, name, d).exists() else None for d in (False, True)]
-    if grid is None: return
-    frames = [f.assign(part=part) for part, f in (("grid", grid), ("draws", draws)) if f is not None]
+    frames = [gathered(name, place(folder, name, draws), draws).assign(part="draws" if draws else "grid") for draws in writable(name, folder, out)]
+    grid = frames[0]
     what = json.loads((place(folder, name)/"about.json").read_text())
     n, m = grid["query_id"].nunique(), grid["prompt_id"].nunique()
     meta = dict(model=what["model"], sha256=what["sha256"], task=name, licence="CC0-1.0", settings=what["settings"], versions=what["versions"],
@@ -135,17 +151,21 @@ TRAPS = dict(
     topic="the likeliest of five labels: most prompts lean to one, so that score is near chance (.2); score_calibrated takes off each label's median over all of the prompt's queries, held-out ones too")
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", choices=[[], *QUERIES], help="sets; none: all")
     parser.add_argument("--folder", default="recordings/raw", help="for one file a prompt")
     parser.add_argument("--part", type=int, default=0), parser.add_argument("--of", type=int, default=1)
     parser.add_argument("--draws", action="store_true", help="five draws at temperature 0.7, of written replies")
     parser.add_argument("--weights", help="a .gguf file or a folder; none: the embedded model")
-    parser.add_argument("--write", metavar="FOLDER", help="grade what is complete, and ask nothing")
-    args = parser.parse_args()
+    parser.add_argument("--write", metavar="FOLDER", help="grade what was recorded, and ask nothing")
+    args = parser.parse_args(argv)
+    if not 0 <= args.part < args.of: raise SystemExit(f"--part must be 0 or more and less than --of, got --part {args.part} --of {args.of}; of two processes, one takes --part 0 --of 2 and one --part 1 --of 2")
     names, folder = args.names or [*QUERIES], Path(args.folder)
     if args.write:
+        names = args.names or [name for name in QUERIES if place(folder, name).exists() or place(folder, name, True).exists()]
+        if not names: raise SystemExit(f"{folder} must hold recordings, got none; record first, or name another --folder")
+        for name in names: writable(name, folder, args.write) # all, before the first is written
         for name in names: write(name, folder, args.write)
         return
     from causal_prompts.local_model import LocalModel

@@ -92,7 +92,34 @@ def test_choices_are_graded_raw_and_by_the_prompts_median(make, tmp_path):
     assert np.allclose(frame["score_margin"], [-len(r) + min(len(c) for c in CHOICES["topic"] if c != r) for r in reference], atol=1e-3)
     assert frame["score_calibrated"].isin([0, 1]).all()
 
-def test_what_is_not_complete_is_not_written(make, tmp_path, capsys):
+def test_what_is_not_complete_is_not_written(make, tmp_path):
     with pytest.raises(KeyboardInterrupt): make.record(Fake(lives=3), "sums", make.place(tmp_path, "sums"))
-    make.write("sums", tmp_path, tmp_path)
-    assert "93 of 96 prompts are missing" in capsys.readouterr().out and not [*tmp_path.glob("*.parquet")]
+    make.record(Fake(), "place", make.place(tmp_path, "place"))
+    for names in ([], ["place", "sums"], ["sums"]):
+        with pytest.raises(SystemExit, match="smol-sums must be complete to be written, got 93 of 96 prompts are missing; record them, or"): make.main([*names, "--folder", str(tmp_path), "--write", str(tmp_path)])
+    assert not [*tmp_path.glob("*.parquet")], "not even the set that is complete"
+    make.main(["place", "--folder", str(tmp_path), "--write", str(tmp_path)])
+    assert [f.name for f in tmp_path.glob("*.parquet")] == ["smol-place.parquet"]
+
+def test_draws_are_not_lost(make, tmp_path):
+    folder, draws = make.place(tmp_path, "place"), make.place(tmp_path, "place", True)
+    make.record(Fake(), "place", folder), make.record(Fake(), "place", draws, draws=True)
+    make.write("place", tmp_path, tmp_path)
+    file, one = tmp_path/"smol-place.parquet", sorted(draws.glob("[!a]*.json"))[0]
+    before, kept = file.read_bytes(), one.read_bytes()
+    one.unlink()
+    with pytest.raises(SystemExit, match="smol-place-draws must be complete to be written, got 1 of 4 prompts are missing; record them with --draws"): make.write("place", tmp_path, tmp_path)
+    assert file.read_bytes() == before
+    one.write_bytes(kept)
+    draws.rename(tmp_path/"away")
+    with pytest.raises(SystemExit, match="smol-place-draws must exist, as .*smol-place.parquet has draws that would be lost"): make.main(["place", "--folder", str(tmp_path), "--write", str(tmp_path)])
+    assert file.read_bytes() == before
+
+def test_what_was_not_recorded_is_not_written(make, tmp_path):
+    with pytest.raises(SystemExit, match="must hold recordings, got none"): make.main(["--folder", str(tmp_path), "--write", str(tmp_path)])
+    with pytest.raises(SystemExit, match="smol-sums must hold the grid of 'sums', got no such folder"): make.main(["sums", "--folder", str(tmp_path), "--write", str(tmp_path)])
+
+@pytest.mark.parametrize("part, of", [(3, 2), (2, 2), (-1, 2), (0, 0), (0, -1)])
+def test_a_part_that_there_is_not_is_refused(make, part, of, tmp_path):
+    with pytest.raises(SystemExit, match=f"--part must be 0 or more and less than --of, got --part {part} --of {of}; of two"): make.main(["place", "--folder", str(tmp_path), "--part", str(part), "--of", str(of)])
+    assert not any(tmp_path.iterdir())

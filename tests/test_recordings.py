@@ -54,6 +54,19 @@ def test_draws_are_a_part_of_the_same_name(ships):
     write_recording(calls(), ABOUT, ships/"ships/smol-plain.parquet")
     with pytest.raises(ValueError, match=r"part must be one of \['grid'\] for 'smol-plain', got 'draws'"): load_dataset("smol-plain", part="draws")
 
+@pytest.mark.parametrize("name, score", [(row.name, score) for row in datasets().query("where == 'ships'").itertuples() for score in [row.score, *filter(None, row.other_scores.split(", "))]])
+def test_every_score_that_is_listed_is_a_log_of_its_values(name, score):
+    log, table = load_dataset(name, score=score), load_table(name).query("part == 'grid'")
+    assert (log.frame["score"].to_numpy() == table[score].to_numpy(float)).all() and log.score_range[0] <= table[score].min() and table[score].max() <= log.score_range[1]
+    assert (log.score_range == (0, 1)) == (score != "score_margin")
+
+def test_a_range_is_that_of_the_file_and_whole(ships):
+    frame = calls(draws=5)
+    margin = [-2.5 if part == "grid" else 3.25 for part in frame["part"]]
+    write_recording(frame.assign(score_margin=margin), ABOUT, ships/"ships/smol-margin.parquet")
+    assert load_dataset("smol-margin", score="score_margin").score_range == load_dataset("smol-margin", score="score_margin", part="draws").score_range == (-3, 4)
+    assert load_dataset("smol-margin").score_range == (0, 1)
+
 def test_what_was_written_is_read(ships):
     table = load_table("smol-toy")
     assert len(table) == 48 + 40 and set(table["reply"]) == {"It is here 0.", "It is here 1."} and json.loads(table["parts"].iloc[-1]) == ["say"] * 3
@@ -134,6 +147,11 @@ def test_loaded_logs_carry_nothing_that_leaks():
         assert set(log.frame.columns) == {"query_id", "query", "prompt_id", "prompt", "repeat", "score", "model", "task", "difficulty"}
         assert log.frame.groupby(["query_id", "prompt_id"])["repeat"].min().max() == 0
     assert set(load_dataset("sst2-opt27b").frame.columns) == {"query_id", "query", "prompt_id", "prompt", "repeat", "score", "model", "task"}
+
+@pytest.mark.recorded
+def test_every_score_that_others_recorded_is_a_log():
+    for row in datasets().query("where != 'ships' and kind == 'triplets'").itertuples():
+        for score in [row.score, *filter(None, row.other_scores.split(", "))]: assert len(load_dataset(row.name, score=score)) > 1000
 
 @pytest.mark.recorded
 def test_the_chosen_score_is_the_one_loaded():

@@ -5,10 +5,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from causal_prompts.copy_graders import first_named, json_fields, uncopied, uncopied_number, unquoted
+from causal_prompts.copy_graders import first_named, json_fields, only_named, uncopied, uncopied_number, unquoted
 from causal_prompts.core import content_id
 from causal_prompts.parts import Parts
 from causal_prompts.prompt_sets import SHOTS, prompt_bank, prompt_set
+from causal_prompts.recordings import load_table
 from causal_prompts.separation import pair_separable
 from causal_prompts.task_sets import BASELINES, CHOICES, CITIES, WRITERS, task_set
 
@@ -134,18 +135,60 @@ def test_quotations_are_taken_out_and_answers_are_not():
     assert unquoted("Parking is", NOTE) == "Parking is" and unquoted("Lena will call from", NOTE) == ""
     assert unquoted("parking  IS free!\nLena will call from\nRiga", NOTE) == "\nRiga"
 
+TRIP = "Rosa travels from Basel to Malmo for the training day. Viktor was in Graz last week."
+
+@pytest.mark.parametrize("reply, right, score", [
+    ("Malmo, Basel, Graz", "Malmo", 0), ("Malmo or Basel or Graz", "Malmo", 0), ("Malmo and Basel", "Basel", 0), ("It is not in Malmo.", "Malmo", 0), ("The event is in Stockholm, not in Malmo.", "Malmo", 0),
+    ("The city of Malmo is not the answer.", "Malmo", 0), ("In Malmo. It isn't in Malmo.", "Malmo", 0), ("I don't know whether it is Malmo", "Malmo", 0), ("Malmo. The train stops in Basel.", "Malmo", 0), ("", "Malmo", 0), ("Oslo", "Malmo", 0),
+    ("Basel", "Malmo", 0), ("Neither Malmo nor Basel, it is Graz", "Graz", 1),
+    ("The event was planned in Dresden, but it is now in Bonn.", "Bonn", 1), ("The event was planned in Dresden, but it is now in Bonn.", "Dresden", 0), ("Not Basel, but Malmo.", "Malmo", 1), ("Not Basel, but Malmo.", "Basel", 0),
+    ("Malmö, MALMO", "Malmo", 1), ("In Malmo, not in Basel or Graz.", "Malmo", 1), ("Malmo, but not Basel", "Malmo", 1), ("Instead of Riga it is in Ghent", "Ghent", 1), ("The concert is now in Ghent and no longer in Riga", "Ghent", 1),
+    ("It isn't far, and the event is in Malmo.", "Malmo", 1), ("It is not Basel. It is Malmo.", "Malmo", 1), ("Basel is not the city; it is Malmo", "Malmo", 1), ("It was in Basel and is now in Malmo", "Malmo", 1),
+    (TRIP, "Malmo", 0), ("Rosa travels from Basel to Malmo for the training day.", "Malmo", 0), ("Viktor was in Graz last week. Malmo", "Malmo", 0)])
+def test_a_place_is_the_only_one_that_is_held_up(reply, right, score):
+    assert only_named(CITIES)(reply, dict(query=TRIP, reference=right)).score == score
+
+def test_the_only_name_says_why_and_knows_names_of_two_words():
+    grade = only_named(["New York", "Porto"])
+    def why(reply): return grade(reply, dict(query="?", reference="New York")).why
+    assert why("new  york!") == "named New York alone" and why("In Porto") == "named Porto, not New York" and why("Porto, New York") == "named several: New York, Porto"
+    assert why("not New York") == "every name denied" and why("York") == "no name found but in quotations"
+
+def test_the_first_name_takes_what_the_only_name_does_not():
+    "The recorded scores rest on it."
+    item = dict(query=TRIP, reference="Malmo")
+    assert [first_named(CITIES)(reply, item).score for reply in ("Malmo, Basel, Graz", "It is not in Malmo.", "Not Basel, but Malmo.")] == [1, 1, 0]
+
+def test_the_recorded_scores_are_those_of_the_first_name():
+    table = load_table("smol-place").query("part == 'grid'").iloc[::7]
+    grade, right = first_named(CITIES), task_set("place", 200).items.set_index("query_id")["reference"]
+    assert [grade(r, dict(query=q, reference=right[i])).score for r, q, i in zip(table["reply"], table["query"], table["query_id"])] == table["score"].tolist()
+
 @pytest.mark.parametrize("reply, score", [
     ("5", 1), ("10 - 5 = 5", 1), ("The answer is 5.", 1), ("10 minus 5 is 5", 1), ("= 5.0", 1), ("Answer: 5 eggs", 1), ("10 - 5", 0), ("What is 10 - 5?", 0), ("10 - 5 =", 0), ("15", 0), ("", 0), ("10 - 5 = 4", 0), ("five", 0),
+    ("50 / 10 = 5", 0), ("2 + 3 = 5", 0), ("10 - 5 = 5, as 5 + 5 = 10", 0), ("4 or 5", 0), ("5 or 4", 0),
 ])
 def test_a_sum_said_back_is_no_answer(reply, score):
     assert uncopied_number()(reply, dict(query="What is 10 - 5?", reference="5")).score == score
+
+@pytest.mark.parametrize("reply, score", [
+    ("Ana has 7 apples after buying 4 more.", 1), ("7 apples, that is 3 and 4", 1), ("3 + 4 = 7 apples", 1), ("Ana has 4 apples after buying 3.", 0), ("4 apples", 0), ("Ana has 8 apples after buying 4 more.", 0), ("7 or 4", 0), ("6 + 1 = 7", 0)])
+def test_numbers_of_the_query_are_no_answer_beside_another(reply, score):
+    assert uncopied_number()(reply, dict(query="Ana has 3 apples and buys 4 more. How many apples is that?", reference="7")).score == score
+
+def test_a_step_of_two_may_use_what_the_first_gave():
+    assert uncopied_number()("7 + 6 = 13, 13 + 2 = 15", dict(query="What is 7 + 6 + 2?", reference="15")).score == 1
+
+@pytest.mark.parametrize("reply, reference, score", [("tools", "tool", 1), ("Vehicles", "vehicle", 1), ("Clothes.", "clothing", 1), ("fruits or animals", "fruit", 0), ("tools", "vehicle", 0), ("tooling", "tool", 0), ("not tools", "tool", 0)])
+def test_a_kind_may_be_several(reply, reference, score):
+    assert task_set("thing", 1).score(reply, dict(query="a hammer", reference=reference)).score == score
 
 def test_copies_are_cut_wherever_they_stand():
     assert uncopied("So 10 - 5 is 5 and 10 - 5 again", "10 - 5").split() == ["So", "is", "5", "and", "again"]
     assert uncopied("7 + 6 + 7", "7 + 6").split() == ["+", "7"] and uncopied("", "7 + 6") == ""
 
 @pytest.mark.parametrize("reply, score", [
-    (HOME, 1), ('{"city": "bonn", "name": "MARCO"}', 1), ('```json\n{\n  "name": "Marco",\n  "city": "Bonn"\n}\n```', 1), ('JSON: {"name": "Marco", "city": "Bonn"', 1), ('{"name": "Marco", "city": "Bonn", "age": 3}', 1),
+    (HOME, 1), ('{"name": "Marco", "city": "Bonn",', 1), ('{"name": "Marco",\n"city": "Bonn",\n}', 1), ('{"name": "Marco",', .5), ('{"city": "bonn", "name": "MARCO"}', 1), ('```json\n{\n  "name": "Marco",\n  "city": "Bonn"\n}\n```', 1), ('JSON: {"name": "Marco", "city": "Bonn"', 1), ('{"name": "Marco", "city": "Bonn", "age": 3}', 1),
     ('{"name": "Marco", "city": "Turin"}', .5), ('{"name": "Marco"}', .5), ('{"name": "Bonn", "city": "Marco"}', 0), ('{"Name": "Marco", "City": "Bonn"}', 0), ("Marco lives in Bonn.", 0), ("{Marco, Bonn}", 0), ("", 0), ("{}", 0),
     ('{"name": "Olga", "city": "Oslo"} {"name": "Marco", "city": "Bonn"}', 0), ('{"name": "Marco", "city": "Bonn", "city": "Turin"}', .5), ('{"name": ["Marco"], "city": null}', 0), ('["name", "Marco"]', 0), ('{"name": "Marco", "city": "Bo', 0),
 ])
