@@ -146,9 +146,9 @@ def write(name, folder, out):
     print(write_recording(frame[[c for c in LAYOUT if c in frame]], meta, Path(out)/f"smol-{name}.parquet"))
 
 TRAPS = dict(
-    place="a small model repeats the note: a quotation of several sentences, or of one cut short, is no answer; replies are cut at 24 tokens (finish says which); the wording of a part moves the score more than the part",
-    sentiment="the likelier of two labels: many prompts lean to one, and score rewards or punishes the lean; score_calibrated takes off each label's median over all of the prompt's queries, held-out ones too; the kinds of queries were chosen after a look at scores of an earlier recording, in which most kinds were at chance",
-    topic="the likeliest of five labels: most prompts lean to one, so that score is near chance (.2); score_calibrated takes off each label's median over all of the prompt's queries, held-out ones too")
+    place="a small model repeats the note: a quotation of several sentences, or of one cut short, is no answer; replies are cut at 24 tokens (finish says which); the wording of a part moves the score more than the part; the score counts the first name, whatever else is named, and the grader decides the sign of several parts (context, think, short, lead, own), which turns where the right name anywhere counts",
+    sentiment="the likelier of two labels: many prompts lean to one, and score rewards or punishes the lean; score_calibrated takes off each label's median over all of the prompt's queries, held-out ones too; reply is the likelier label before that; the kinds of queries were chosen after a look at scores of an earlier recording, in which most kinds were at chance",
+    topic="the likeliest of five labels: most prompts lean to one, so that score is near chance (.2); score_calibrated takes off each label's median over all of the prompt's queries, held-out ones too, and still favours some labels; reply is the likeliest label before that")
 
 
 def main(argv=None):
