@@ -42,7 +42,7 @@ GRIDS = ["place", "sentiment", "topic"]
 LOGGINGS = { # name -> policy of `Grid.replay`, prompts a query
     "random": ("random", 8), "better to harder": ("better-to-harder", 8),
     "one a query": ("better-to-harder", 1), "adaptive": ("adaptive", 8)}
-SLOW = dict(a=5, b=1, c=3) # splits on which the paper's forest is run
+SLOW = dict(a=5, b=1, c=2) # splits on which the paper's forest is run
 SIZES = [500, 1000, 2000, 4000, 8000]
 COMPONENTS = [(10, 5), (15, 10), (20, 10), (25, 15), (40, 20), (80, 40)] # of queries and of prompts, the paper's Table 7
 BASELINE = "f00" # the question alone
