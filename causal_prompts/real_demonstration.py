@@ -119,8 +119,8 @@ def _sentences_left_out(bank, prompt):
 
 # %% ../nbs/922_real_demonstration.ipynb #87fe15e2
 _BEST_SET = ("Of {n} other sets of sentences this one has the highest predicted gain over the whole prompt: "
-             "{gain}. The winner of {n} was chosen by the same calls, so its prediction tends to be too high; the fresh "
-             "queries have the last word.")
+             "{gain}. The winner of {n} was chosen by the same calls, so its prediction tends to be too high; the "
+             "fresh queries have the last word.")
 _NO_BETTER_SET = ("None of {n} other sets of sentences is predicted to be better than the whole prompt: the first of "
                   "them has {gain}.")
 _ALIKE = ("No query got different scores under the prompts it met: in this log no sentence changes anything, and there "
