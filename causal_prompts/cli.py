@@ -174,7 +174,7 @@ def _prepared(argv):
 
 def main(
     argv=None, # list of arguments; None: those of the process
-) -> int: # 0; 2: the input has to be mended; 3: collecting stopped early; with --strict 3: caution, 4: stop; 130: Ctrl-C
+) -> int: # 0; 2: mend the input; 3: collecting stopped early; with --strict 3: caution, 4: stop; 130: Ctrl-C
     "The command `causal-prompts`."
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"): stream.reconfigure(errors="replace")
