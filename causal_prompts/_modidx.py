@@ -482,8 +482,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'causal_prompts/chat_tokens.py'),
                                             'causal_prompts.chat_tokens.ChatTokens.least_tokens': ( 'chat_tokens.html#chattokens.least_tokens',
                                                                                                     'causal_prompts/chat_tokens.py'),
-                                            'causal_prompts.chat_tokens.ChatTokens.longest_token': ( 'chat_tokens.html#chattokens.longest_token',
-                                                                                                     'causal_prompts/chat_tokens.py'),
                                             'causal_prompts.chat_tokens.ChatTokens.read': ( 'chat_tokens.html#chattokens.read',
                                                                                             'causal_prompts/chat_tokens.py'),
                                             'causal_prompts.chat_tokens.ChatTokens.written': ( 'chat_tokens.html#chattokens.written',

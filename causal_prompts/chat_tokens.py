@@ -20,6 +20,7 @@ def _patterns(texts):
 # %% ../nbs/634_chat_tokens.ipynb #196dc96f
 class ChatTokens:
     "Reads conversations: control tokens are what a template wrote, and what a message spells is text."
+    longest_token = None # in bytes, once asked
     def __init__(self,
         tokenizer, # of transformers
         name: str, # of the model, for errors
@@ -34,9 +35,6 @@ class ChatTokens:
     def _renamed(self): # (a tokenizer, its number of each control token -> the model's)
         copy = _renamed_copy(self.tokenizer, self._nicknames)
         return copy, {copy.token_to_id(self._nicknames[text]): i for text, i in self.controls.items()}
-
-    @cached_property
-    def longest_token(self) -> int: return _longest_token(self.tokenizer) # bytes; no token stands for more
 
 # %% ../nbs/634_chat_tokens.ipynb #571b8118
 @patch
@@ -122,5 +120,6 @@ def least_tokens(self: ChatTokens,
     messages: list, # dicts of role and content, a text
 ) -> int:
     "As many tokens a conversation has at least, told from its size."
+    if self.longest_token is None: self.longest_token = _longest_token(self.tokenizer)
     said = sum(len(m["content"].encode("utf-8", "replace")) for m in messages)
     return max(said // self.longest_token, len(messages))

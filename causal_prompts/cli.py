@@ -172,9 +172,10 @@ def _prepared(argv):
     say = lambda what: print(f"[{time.monotonic() - start:4.0f} s] {what}", file=sys.stderr, flush=True)
     return a, job, say
 
+# %% ../nbs/990_cli.ipynb #91b9024e
 def main(
     argv=None, # list of arguments; None: those of the process
-) -> int: # 0; 2: the input has to be mended; 3: collecting stopped early; with --strict 3: caution, 4: stop; 130: Ctrl-C
+) -> int: # 0; 2: mend the input; 3: collecting stopped early; with --strict 3: caution, 4: stop; 130: Ctrl-C
     "The command `causal-prompts`."
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"): stream.reconfigure(errors="replace")

@@ -353,7 +353,7 @@ def answer(self: LocalModel,
 ) -> list: # of `Completion`, in the order of the requests
     "The model's replies."
     for request in requests: self.check(request)
-    done = {} # number -> reply; where memory runs out half-way, what is whole by then stays as it was told
+    done = {} # number -> reply; what is told stays, though memory runs out
     def tell(i, reply):
         if i not in done and told: told(i, reply)
         done.setdefault(i, reply)

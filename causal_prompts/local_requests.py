@@ -114,6 +114,7 @@ def _seed_of(seed, i):
     "The seed of one of several replies to a request."
     return int(content_id("reply", seed, i), 16) % 2**63 if seed is not None and i else seed
 
+# %% ../nbs/636_local_requests.ipynb #81ff838c
 def requests_in(
     body: dict, # of a chat completion
     model: LocalModel,

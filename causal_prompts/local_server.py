@@ -259,6 +259,7 @@ def _payload(self: ModelServer, row: dict, said: list) -> dict:
     return dict(id=made, object="chat.completion", created=int(time.time()), model=self.name, choices=choices,
                 usage=usage, system_fingerprint=self.fingerprint)
 
+# %% ../nbs/637_local_server.ipynb #045b6329
 @patch
 def finish(self: ModelServer):
     "Interrupt the model, and let everybody who waits know."
