@@ -53,6 +53,7 @@ _DENIED_BEFORE = re.compile(r"(?:\b(?:not|never|neither|nor|no longer|instead of
 _DENIED_BEHIND = re.compile(r"\s*(?:is|was|are|were)(?:n['’]t| not| no longer)\b")
 _DENIED_TOO = re.compile(r"\W*\b(?:or|nor)(?:\W+(?:in|at|from|to))?\W+") # between a denied name and the next
 
+# %% ../nbs/638_copy_graders.ipynb #2d99c123
 def _names_said(sentence, one):
     "(names that a sentence of bare characters holds up, names that it denies)."
     found, up, denied = list(one.finditer(sentence)), [], []
@@ -66,12 +67,16 @@ def _names_said(sentence, one):
     return {_bare(m[0]) for m, by in zip(up, overtaken) if not by}, {_bare(m[0]) for m in denied}
 
 # %% ../nbs/638_copy_graders.ipynb #27edcd51
+def _any_of(names): # any of the names in a text of bare characters
+    return re.compile(r"(?<!\w)(?:" + "|".join(r"\W+".join(name.split()) for name in names) + r")(?!\w)")
+
+# %% ../nbs/638_copy_graders.ipynb #062657db
 def only_named(
     names, # what may be named, the reference among them
 ):
     "A grader: of the names, the reply holds up the reference and no other; quotations of the query left out."
     names = {_bare(name): name for name in names}
-    one = re.compile(r"(?<!\w)(?:" + "|".join(r"\W+".join(name.split()) for name in names) + r")(?!\w)")
+    one = _any_of(names)
     def grade(reply, item):
         sentences = re.split(r"[.!?\n]", _unaccented(unquoted(reply, item["query"])))
         up, denied = (set().union(*sides) for sides in zip(*(_names_said(s, one) for s in sentences)))
@@ -135,6 +140,7 @@ def _first_object(text):
     except ValueError: return None
     return {key: {str(v).strip().casefold() for k, v in pairs if k == key} for key, _ in pairs}
 
+# %% ../nbs/638_copy_graders.ipynb #e76153a4
 def json_fields():
     "A grader: the share of the reference's keys that the first JSON object of the reply has, with their values."
     def grade(reply, item):

@@ -261,15 +261,16 @@ def _topic(choose):
 WRITERS = dict(place=_place, json=_home, thing=_thing, sums=_sum, sentiment=_review, topic=_topic)
 CHOICES = dict(sentiment=["positive", "negative"], topic=[*_TOPICS]) # asked as a choice among these
 
-_MANY = dict(clothing=["clothes"]) # other kinds are several with an s
+_WORDS_FOR_SEVERAL = dict(clothing=["clothes"]) # other kinds are several with an s
 
 def _grader(name):
     if name == "place": return first_named(CITIES)
     if name == "json": return json_fields()
     if name == "sums": return uncopied_number()
-    if name == "thing": return label({kind: _MANY.get(kind, [kind + "s"]) for kind in _THINGS})
+    if name == "thing": return label({kind: _WORDS_FOR_SEVERAL.get(kind, [kind + "s"]) for kind in _THINGS})
     return label(CHOICES[name])
 
+# %% ../nbs/639_task_sets.ipynb #24984ab8
 BASELINES = dict( # the question alone
     place="In which city does the event take place?",
     json='Give the name of the person and the city where the person lives as JSON with the keys "name" and "city".',
