@@ -114,9 +114,9 @@ def _other_sum(reply, query):
     return found[-1] if found and not {*re.findall(_NUMERAL, found[-1])} <= given else None
 
 def _new_numbers(text, query):
-    "A text without the numbers of the query, where it has others and no equals sign."
+    "A text without the numbers of the query, where it has others and says of none what it comes to."
     given = {*re.findall(_NUMERAL, query)}
-    if "=" in text or {*re.findall(_NUMERAL, text)} <= given: return text
+    if re.search(r"=|\b(?:gives|makes|equals)\b", text) or {*re.findall(_NUMERAL, text)} <= given: return text
     return re.sub(_NUMERAL, lambda m: " " * len(m[0]) if m[0] in given else m[0], text)
 
 # %% ../nbs/638_copy_graders.ipynb #016e85a7

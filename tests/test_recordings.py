@@ -431,7 +431,7 @@ def test_the_verb_fetches_a_set_and_prints_its_path_alone(site, tmp_path, capsys
     assert cli.main(["data", "mawps-llama2"]) == 0
     said = capsys.readouterr()
     assert said.out == f"{tmp_path/'cache/recordings/prompt_oirl_llama2_mawps.parquet'}\n" and "MIT" in said.err and len(pd.read_parquet(said.out.strip())) == 4
-    assert said.err.endswith('In Python: cp.load_dataset("mawps-llama2")\n')
+    assert 'In Python: cp.load_dataset("mawps-llama2")\n' in said.err
     assert cli.main(["data", "mawps-llama2"]) == 0 and capsys.readouterr().out == said.out
 
 def test_what_the_verb_cannot_do_is_one_sentence(site, capsys, monkeypatch):
