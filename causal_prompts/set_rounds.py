@@ -91,8 +91,10 @@ def reward_of_sets(
     parts = Parts.of([*log.prompts["prompt"].unique(), baseline], named=named)
     model = CausalReward(route="within", parts=parts, baseline=baseline, folds=0, random_state=random_state,
                          encoder=HashedWords() if encoder is None else encoder)
-    try: return model.fit(log)
-    except NotIdentifiedError: return None
+    with warnings.catch_warnings(): # the empty set is known by its sentences, though nobody met it
+        warnings.filterwarnings("ignore", message="the baseline")
+        try: return model.fit(log)
+        except NotIdentifiedError: return None
 
 # %% ../nbs/823_set_rounds.ipynb #b1556f30
 def finalist_sets(
