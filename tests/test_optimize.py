@@ -1,6 +1,7 @@
 "`cp.optimize`: calls never passed, the truth within its interval, the baseline where nothing is better, stop and resume, and the pages that it is made of."
-import json, os, signal, subprocess, sys, time, warnings
+import json, multiprocessing, os, signal, time, warnings
 from collections import Counter
+from contextlib import closing
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,6 @@ from causal_prompts.call_shares import call_shares, split_queries
 from causal_prompts.callables import as_llm, callable_name
 from causal_prompts.core import rng
 from causal_prompts.fresh_gains import chosen_finalist, finalist_table, Gain, paired_interval
-from causal_prompts.graders import exact
 from causal_prompts.record import Record
 from causal_prompts.sentence_parts import bank_of, frame_of, new_sentences, read_sentences, sentences_of, written_sentences
 from causal_prompts.tasks import Task, world_task
@@ -40,15 +40,10 @@ def search(llm=answers, **how):
 def test_a_callable_is_asked_through_the_record_once(tmp_path):
     seen = []
     def model(messages): seen.append(messages); return "7"
-    with Record(tmp_path/"r.jsonl") if hasattr(Record, "__enter__") else _open(tmp_path/"r.jsonl") as record:
+    with closing(Record(tmp_path/"r.jsonl")) as record:
         for _ in range(2): replies = as_llm(model, record).ask_all(["a", "b"], show=False)
         assert [r.text for r in replies] == ["7", "7"] and all(r.replayed for r in replies) and record.spent["calls"] == 2
     assert sorted(m[0]["content"] for m in seen) == ["a", "b"]
-
-class _open:
-    def __init__(self, path): self.record = Record(path)
-    def __enter__(self): return self.record
-    def __exit__(self, *_): self.record.close()
 
 def test_a_coroutine_is_waited_for():
     async def model(messages): return messages[0]["content"].upper()
@@ -219,7 +214,7 @@ def test_an_interruption_returns_the_best_so_far_marked_unfinished(tmp_path):
         return answers(messages)
     got = search(stopped, folder=tmp_path)
     assert "interrupted" in got.unfinished and got.fresh is None and np.isnan(got.gain.estimate) and "Unfinished" in repr(got)
-    again, asked_before = search(stopped, folder=tmp_path), sent["n"]
+    again = search(stopped, folder=tmp_path)
     assert not again.unfinished and again.fresh is not None and sent["n"] <= 240 + 8
 
 def test_without_parts_a_writer_is_asked_twice_and_told_what_was_found():
@@ -262,30 +257,32 @@ def test_a_task_is_needed():
 
 # ---- kill -9
 
-_SCRIPT = """
-import sys, time, warnings; warnings.simplefilter("ignore"); sys.path.insert(0, {tests!r})
-import test_optimize as t
-def slow(messages):
-    time.sleep(.02)
-    with open({asked!r}, "a") as f: f.write("x")
-    return t.answers(messages)
-got = t.search(slow, calls=200, folder={folder!r})
-open({out!r}, "w").write(got.prompt)
-"""
+def _searching(folder):
+    def slow(messages):
+        time.sleep(.02)
+        with open(f"{folder}.asked", "a") as f: f.write("x")
+        return answers(messages)
+    prompt = search(slow, calls=200, folder=folder).prompt
+    with open(f"{folder}.prompt", "w") as f: f.write(prompt)
+
+def _after_kills(folder, kills):
+    "The prompt, how often the model was asked, and the record, of a search that was killed when the model had been asked so often."
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["causal_prompts.optimizing", "openai", "filelock", "test_optimize"])
+    asked = folder.with_name(f"{folder.name}.asked")
+    for least in [*kills, None]:
+        p = context.Process(target=_searching, args=(folder,))
+        p.start()
+        while least and p.is_alive() and (not asked.exists() or asked.stat().st_size < least): time.sleep(.005)
+        if least: p.kill()
+        p.join()
+        assert p.exitcode == (-9 if least else 0)
+    lines = [json.loads(line) for line in (folder/"calls.jsonl").read_text().splitlines()]
+    return folder.with_name(f"{folder.name}.prompt").read_text(), asked.stat().st_size, lines
 
 def test_killed_at_any_moment_and_run_again_the_prompt_is_the_same(tmp_path):
-    def run(name, kills):
-        where = dict(tests=os.path.dirname(__file__), asked=str(tmp_path/f"{name}.n"), folder=str(tmp_path/name), out=str(tmp_path/f"{name}.txt"))
-        script, file = _SCRIPT.format(**where), tmp_path/f"{name}.n"
-        for least in kills:
-            p = subprocess.Popen([sys.executable, "-c", script])
-            while p.poll() is None and (not file.exists() or file.stat().st_size < least): time.sleep(.005)
-            p.kill(); p.wait()
-        assert subprocess.run([sys.executable, "-c", script]).returncode == 0
-        lines = [json.loads(l) for l in (tmp_path/name/"calls.jsonl").read_text().splitlines()]
-        return (tmp_path/f"{name}.txt").read_text(), file.stat().st_size, lines
-    whole, n_whole, _ = run("whole", [])
-    killed, n_killed, lines = run("killed", [30, 110])
+    whole, *_ = _after_kills(tmp_path/"whole", [])
+    killed, n, lines = _after_kills(tmp_path/"killed", [30, 110])
     replies = [line["key"] for line in lines if line["kind"] == "reply"]
     assert killed == whole and len(replies) == len({*replies})
-    assert n_killed <= 200 and sum(line["kind"] == "sent" for line in lines) <= 200
+    assert n <= 200 and sum(line["kind"] == "sent" for line in lines) <= 200
