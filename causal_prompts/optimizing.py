@@ -57,7 +57,7 @@ def _bank_to_try(task, parts, start, write):
 
 # %% ../nbs/925_optimizing.ipynb #e56fb1f1
 @dataclass(eq=False)
-class _Search:
+class _UnderWay:
     "What a search has, and what it has found so far."
     task: Task
     llm: LLM
@@ -74,14 +74,14 @@ class _Search:
 
 # %% ../nbs/925_optimizing.ipynb #842f4915
 @patch
-def leave_money(self: _Search):
+def leave_money(self: _UnderWay):
     "Bring the caps of both records up to date."
     if self.money is None or self.writer is None: return
     for record, other in ((self.llm.record, self.writer.record), (self.writer.record, self.llm.record)):
         record.caps["money"] = max(self.money - other.spent["money"], 0.)
 
 @patch
-def write(self: _Search, known: list, n: int = 8, said: str = "", draw: int = 0, ids=None) -> list:
+def write(self: _UnderWay, known: list, n: int = 8, said: str = "", draw: int = 0, ids=None) -> list:
     "Sentences of the writer; none where nobody writes."
     if self.writer is None or self.ended: return []
     self.leave_money()
@@ -94,14 +94,14 @@ def write(self: _Search, known: list, n: int = 8, said: str = "", draw: int = 0,
 
 # %% ../nbs/925_optimizing.ipynb #d5db0d10
 @patch
-def settle(self: _Search, got, interrupted: bool):
+def settle(self: _UnderWay, got, interrupted: bool):
     "Note whether a stage ends the search."
     own_share = " calls spent" in got.stopped and self.llm.record.caps["calls"] <= self.shares.calls
     if interrupted: self.ended = "it was interrupted"
     elif got.stopped and not own_share: self.ended = got.stopped
 
 @patch
-def collect(self: _Search, rounds: Rounds, stage: int):
+def collect(self: _UnderWay, rounds: Rounds, stage: int):
     "One stage of the log."
     if self.ended or not self.shares.logs[stage - 1]: return
     made = round_plan(self.logs[stage - 1], rounds.bank, self.shares.logs[stage - 1], self.shares.per_query, stage,
@@ -122,7 +122,7 @@ def _found_so_far(log, bank):
 
 # %% ../nbs/925_optimizing.ipynb #199884fb
 @patch
-def widen(self: _Search, rounds: Rounds):
+def widen(self: _UnderWay, rounds: Rounds):
     "Let the writer add sentences that are aimed at what still fails."
     if self.writer is None or rounds.log is None: return
     log, texts = rounds.log, [text for group in rounds.bank.parts["wordings"] for text in group]
@@ -137,7 +137,7 @@ def widen(self: _Search, rounds: Rounds):
 
 # %% ../nbs/925_optimizing.ipynb #f61fa94b
 @patch
-def confirm(self: _Search, finalists: pd.DataFrame):
+def confirm(self: _UnderWay, finalists: pd.DataFrame):
     "A `Collection` of the baseline and each finalist on every fresh query; None: there is nothing to confirm."
     if self.ended or not len(finalists): return None
     prompts = [self.task.baseline, *finalists["prompt"]]
@@ -154,7 +154,7 @@ def _fresh_scores(got, prompts):
 
 # %% ../nbs/925_optimizing.ipynb #ab857db3
 @patch
-def result(self: _Search, rounds: Rounds, reward, finalists: pd.DataFrame, got) -> Result:
+def result(self: _UnderWay, rounds: Rounds, reward, finalists: pd.DataFrame, got) -> Result:
     "What has been found."
     base = self.task.baseline
     table = finalist_table(_fresh_scores(got, [base, *finalists["prompt"]]), base, finalists)
@@ -172,7 +172,7 @@ def result(self: _Search, rounds: Rounds, reward, finalists: pd.DataFrame, got) 
 _FOR_TWO = 120 # cells of the confirmation from which on there are two finalists
 
 @patch
-def go(self: _Search, parts, start) -> Result:
+def go(self: _UnderWay, parts, start) -> Result:
     "The stages in turn."
     rounds = Rounds(_bank_to_try(self.task, parts, start, self.write))
     self.collect(rounds, 1)
@@ -213,13 +213,15 @@ def _identity_of(task, llm, writer, **more):
 # %% ../nbs/925_optimizing.ipynb #d226c24a
 _PER = ("all",)
 
-def _check_arguments(task, per, money):
+def _checked_split(task, per, money, calls, confirm):
+    "How the calls are split, after all arguments are checked."
     if not isinstance(task, Task):
         raise TypeError(f"task must be a cp.Task, got {type(task).__name__}; it holds the queries, the grader and the "
                         "prompt in use")
     if per not in _PER: raise ValueError(f"per must be one of {_PER}, got {per!r}; one prompt for all queries is found")
     if money is not None and not (isinstance(money, (int, float)) and money > 0):
         raise ValueError(f"money must be above 0, or None for no cap, got {money!r}")
+    return call_shares(calls, confirm, len(task))
 
 # %% ../nbs/925_optimizing.ipynb #e3133e19
 @contextmanager
@@ -233,23 +235,21 @@ def _clients(task, llm, writer, folder, money, about):
 
 # %% ../nbs/925_optimizing.ipynb #fea0488b
 def optimize(
-    task: Task, # queries, grader, the prompt in use
-    llm, # the task model: a `cp.LLM`, or a callable: messages -> text
-    writer=None, # of sentences: the same kinds
-    parts=None, # sentences to try: what `Bank.of` takes
-    start=None, # else: prompts whose sentences are tried
-    calls: int = 600, # requests to the task model at most
+    task: Task,
+    llm, # a `cp.LLM`, or a callable: messages -> text
+    writer=None, # of sentences: the same
+    parts=None, # sentences to try: as `Bank.of` takes them
+    start=None, # else prompts to take sentences of
+    calls: int = 600, # to the task model at most
     money: float | None = None, # both models at most
-    per: str = "all", # one prompt for all queries
-    confirm: float = .2, # share of the calls for fresh queries
-    random_state: int = 0,
-    folder=None, # of the records; None: in memory
-    encoder=None, # of texts; None: hashed words
+    per: str = "all", # one prompt for all
+    confirm: float = .2, # share for fresh queries
+    random_state: int = 0, folder=None, # of the records
+    encoder=None, # None: hashed words
     show: bool | None = None, # progress bars?
 ) -> Result:
     "A better prompt, confirmed on fresh queries."
-    _check_arguments(task, per, money)
-    shares = call_shares(calls, confirm, len(task))
-    about = dict(parts=parts, start=start, calls=calls, confirm=confirm, random_state=random_state)
+    shares = _checked_split(task, per, money, calls, confirm)
+    about = dict(parts=parts, start=start, calls=calls, confirm=confirm, seed=random_state)
     with _clients(task, llm, writer, folder, money, about) as both:
-        return _Search(task, *both, shares, money, random_state, encoder, show).go(parts, start)
+        return _UnderWay(task, *both, shares, money, random_state, encoder, show).go(parts, start)

@@ -70,7 +70,7 @@ def _what_to_use(result):
     "The first line."
     if result.is_baseline and result.unfinished: return "Keep the baseline: the search has not got to a better prompt."
     if result.is_baseline: return "Keep the baseline: no prompt was shown to be better."
-    if np.isnan(result.gain.estimate): return "A prompt that looks better was found; it is not confirmed on fresh queries."
+    if np.isnan(result.gain.estimate): return "A prompt that looks better was found; no fresh query confirms it."
     return f"Use the prompt that was found: {result.gain.estimate:+.2f} over the baseline, score 0 to 1."
 
 # %% ../nbs/924_search_results.ipynb #2b19356d
@@ -102,7 +102,8 @@ def answer(self: Result) -> Finding: # .table: the finalists
     sure = not self.is_baseline and not np.isnan(self.gain.estimate)
     form = ("forest", dict(label="prompt", value="gain", xlabel="gain in score")) if len(self.finalists) else None
     return Finding("Is there a better prompt?", self.finalists, "ok" if sure else "caution", "\n".join(lines), rule,
-                   facts=dict(prompt=self.prompt, gain=self.gain._asdict(), break_even=break_even(self.ledger)), form=form)
+                   form=form, facts=dict(prompt=self.prompt, gain=self.gain._asdict(),
+                                         break_even=break_even(self.ledger)))
 
 # %% ../nbs/924_search_results.ipynb #d6dc9714
 @patch

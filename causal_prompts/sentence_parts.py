@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GENERAL_SENTENCES', 'SENTENCES_WANTED', 'sentences_of', 'new_sentences', 'Frame', 'frame_of', 'bank_of',
-           'sentence_request', 'Written', 'read_sentences', 'written_sentences']
+           'sentence_request', 'SentencesRead', 'read_sentences', 'written_sentences']
 
 # %% ../nbs/820_sentence_parts.ipynb #10640a2c
 from collections import Counter
@@ -72,7 +72,9 @@ def frame_of(
     lines = prompt.strip().split("\n")
     holes = [i for i, line in enumerate(lines) if placeholders_in(line)]
     if not holes: return Frame("\n".join(lines))
-    return Frame("\n".join(lines[:holes[0]]).strip(), "\n".join(lines[holes[0]:]))
+    at = holes[0]
+    while at and not lines[at - 1].strip(): at -= 1 # empty lines stay where they are
+    return Frame("\n".join(lines[:at]).rstrip(), "\n".join(lines[at:]))
 
 # %% ../nbs/820_sentence_parts.ipynb #bfc2d031
 def bank_of(
@@ -127,7 +129,7 @@ def sentence_request(
 _LONGEST_REPLY, _MOST_WORDS = 40_000, 60 # characters read, words of a sentence or two
 
 @dataclass
-class Written:
+class SentencesRead:
     "What a writer's reply came to."
     texts: list = field(default_factory=list) # sentences that may be tried
     dropped: Counter = field(default_factory=Counter) # reason -> how many
@@ -144,10 +146,10 @@ def read_sentences(
     prompt: str, # for which they were asked
     queries: list[str], # that the writer was shown
     known: list[str] = (), # sentences that are tried already
-) -> Written:
+) -> SentencesRead:
     "The sentences in a reply that may be tried."
     blocks, faults = read_variants(reply[:_LONGEST_REPLY], n)
-    out, held = Written(dropped=Counter(faults)), [*known, *sentences_of([prompt])]
+    out, held = SentencesRead(dropped=Counter(faults)), [*known, *sentences_of([prompt])]
     for block in blocks:
         text = _beyond_prompt(block, prompt)
         why = _why_no_sentence(text, queries, [*held, *out.texts])
@@ -172,11 +174,11 @@ def written_sentences(
     known: list[str] = (), # sentences that are tried already
     said: str = "", # what has been found so far
     draw: int = 0, # number of the request, where the same is asked again
-) -> Written:
+) -> SentencesRead:
     "Sentences that a writer proposes for a task."
     messages = sentence_request(prompt, items, n, said)
     reply = _asked_once(writer, messages, draw)
-    if isinstance(reply, str): return Written(dropped=Counter({reply: 1}))
+    if isinstance(reply, str): return SentencesRead(dropped=Counter({reply: 1}))
     return read_sentences(reply.text, n, prompt, [str(item["query"]) for item in items], known)
 
 # %% ../nbs/820_sentence_parts.ipynb #f60bf092

@@ -81,7 +81,8 @@ def test_sentences_hold_no_placeholders_and_each_is_there_once():
 
 @pytest.mark.parametrize("baseline, wanted", [
     ("Solve it.", "Solve it. Think."), ("Solve it.\nBe kind.", "Solve it.\nBe kind.\nThink."),
-    ("Solve it.\nQ: {query}\nA:", "Solve it.\nThink.\nQ: {query}\nA:"), ("{query}", "Think.\n{query}")])
+    ("Solve it.\nQ: {query}\nA:", "Solve it.\nThink.\nQ: {query}\nA:"), ("{query}", "Think.\n{query}"),
+    ("Solve it.\n\n{query}", "Solve it.\nThink.\n\n{query}")])
 def test_sentences_stand_before_the_query_and_the_empty_set_is_the_baseline(baseline, wanted):
     bank = bank_of(frame_of(baseline), ["Think."])
     must = ["tail"] if "{query}" in baseline else []
