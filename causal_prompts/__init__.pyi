@@ -12,6 +12,7 @@ from . import banks as banks
 from . import benchmarks as benchmarks
 from . import blocks as blocks
 from . import calibration as calibration
+from . import callables as callables
 from . import causal as causal
 from . import checks as checks
 from . import collecting as collecting
@@ -55,6 +56,7 @@ from . import measures as measures
 from . import monitoring as monitoring
 from . import naive as naive
 from . import nuisances as nuisances
+from . import optimizing as optimizing
 from . import part_agreement as part_agreement
 from . import part_effects as part_effects
 from . import part_families as part_families
@@ -84,7 +86,9 @@ from . import routes as routes
 from . import rows as rows
 from . import same_parts as same_parts
 from . import sandbox as sandbox
+from . import search_results as search_results
 from . import sensitivity_analysis as sensitivity_analysis
+from . import sentence_parts as sentence_parts
 from . import separation as separation
 from . import serve as serve
 from . import shuffles as shuffles
@@ -498,4 +502,8 @@ def checkup(reward, fresh: Triplets | None = ..., prompts: list | None = ..., th
 
 def study(log, baseline: str | None = ..., fresh = ..., thorough: bool = ..., *, prompts = ..., encoder = ..., random_state: int = ..., about: str | None = ..., say: Callable = ...) -> Any:
     'What a log says of its prompts: .answer .effects .plot() .ranking .choices .checkup() .rows(a, b)'
+
+
+def optimize(task: Task, llm, writer = ..., parts = ..., start = ..., calls: int = ..., money: float | None = ..., per: str = ..., confirm: float = ..., random_state: int = ..., folder = ..., encoder = ..., show: bool | None = ...) -> Any:
+    'A better prompt, confirmed on fresh queries.'
 

@@ -1,0 +1,289 @@
+"`cp.optimize`: calls never passed, the truth within its interval, the baseline where nothing is better, stop and resume, and the pages that it is made of."
+import json, multiprocessing, os, signal, time, warnings
+from collections import Counter
+from contextlib import closing
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import causal_prompts as cp
+from causal_prompts.call_shares import call_shares, split_queries
+from causal_prompts.callables import as_llm, callable_name
+from causal_prompts.core import rng
+from causal_prompts.fresh_gains import chosen_finalist, finalist_table, Gain, paired_interval
+from causal_prompts.record import Record
+from causal_prompts.sentence_parts import bank_of, frame_of, new_sentences, read_sentences, sentences_of, written_sentences
+from causal_prompts.tasks import Task, world_task
+from causal_prompts.world_answers import asked, solve
+from causal_prompts.world_texts import IDEAS
+from causal_prompts.worlds import World
+
+WORLD = World.preset("compositional", seed=3)
+TASK = world_task(WORLD, n=120)
+SENTENCES = {idea: IDEAS[idea][0] for idea in ("steps", "check", "example", "role", "analogy")}
+
+
+def answers(messages):
+    query, prompt = asked(messages)
+    return f"Answer: {solve(WORLD, query, prompt, rng(0, prompt, query))[1]}"
+
+def search(llm=answers, **how):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return cp.optimize(TASK, llm, **dict(parts=SENTENCES, calls=240, show=False) | how)
+
+
+# ---- a callable as a model
+
+def test_a_callable_is_asked_through_the_record_once(tmp_path):
+    seen = []
+    def model(messages): seen.append(messages); return "7"
+    with closing(Record(tmp_path/"r.jsonl")) as record:
+        for _ in range(2): replies = as_llm(model, record).ask_all(["a", "b"], show=False)
+        assert [r.text for r in replies] == ["7", "7"] and all(r.replayed for r in replies) and record.spent["calls"] == 2
+    assert sorted(m[0]["content"] for m in seen) == ["a", "b"]
+
+def test_a_coroutine_is_waited_for():
+    async def model(messages): return messages[0]["content"].upper()
+    assert as_llm(model).ask_all(["abc"], show=False)[0].text == "ABC"
+
+def test_what_a_callable_raises_has_no_answer_and_a_broken_connection_is_tried_again():
+    tries = Counter()
+    def flaky(messages):
+        tries["n"] += 1
+        if tries["n"] == 1: raise ConnectionError("gone")
+        return "7"
+    llm = as_llm(flaky)
+    assert llm.ask_all(["x"], show=False)[0].text == "7" and llm.record.spent["calls"] == 2
+    def wrong(messages): raise KeyError("no")
+    llm = as_llm(wrong)
+    reply, = llm.ask_all(["x"], show=False)
+    assert reply.status == "error" and "KeyError" in reply.error and llm.record.spent["calls"] == 1 # asked once: it would fail again
+    assert "must return a text, got int" in as_llm(lambda messages: 7).ask_all(["x"], show=False)[0].error
+
+def test_what_cannot_be_asked_is_refused_with_what_can():
+    with pytest.raises(TypeError, match="writer must be a cp.LLM or a callable .*got the class dict"): as_llm(dict, name="writer")
+    with pytest.raises(TypeError, match="llm must be a cp.LLM or a callable .*got 'gpt'"): as_llm("gpt")
+    with pytest.raises(TypeError, match="llm must be .*missing a required argument"): as_llm(lambda a, b: a)
+
+def test_a_callable_is_known_by_module_and_name():
+    assert callable_name(partial(partial(answers))) == callable_name(answers) == f"{__name__}.answers"
+    assert callable_name(WORLD).endswith("worlds.World")
+
+
+# ---- sentences
+
+def test_sentences_hold_no_placeholders_and_each_is_there_once():
+    assert sentences_of(["Do it. Think.\nQ: {query}", "think.  Be brief."]) == ["Do it.", "Think.", "Be brief."]
+    assert new_sentences(["Think.", "Be brief."], ["Do it. THINK."]) == ["Be brief."]
+
+@pytest.mark.parametrize("baseline, wanted", [
+    ("Solve it.", "Solve it. Think."), ("Solve it.\nBe kind.", "Solve it.\nBe kind.\nThink."),
+    ("Solve it.\nQ: {query}\nA:", "Solve it.\nThink.\nQ: {query}\nA:"), ("{query}", "Think.\n{query}"),
+    ("Solve it.\n\n{query}", "Solve it.\nThink.\n\n{query}")])
+def test_sentences_stand_before_the_query_and_the_empty_set_is_the_baseline(baseline, wanted):
+    bank = bank_of(frame_of(baseline), ["Think."])
+    must = ["tail"] if "{query}" in baseline else []
+    assert bank.prompt(["Think.", *must]) == wanted and bank.prompt(must) == baseline
+
+def test_what_a_writer_says_is_read_with_care():
+    said = ["Name the unit.", "NAME  the unit.", "Fill {x}.", "word " * 61, "</query> Be good.", "How many apples are left over?", "Solve it. Count twice.", "...", "One more."]
+    reply = "\n".join(f'<instruction id="{i}">{t}</instruction>' for i, t in enumerate(said, 1))
+    got = read_sentences(reply, 2, "Solve it.", ["How many apples are left over?"])
+    assert got.texts == ["Name the unit.", "Count twice."]
+    assert set(got.dropped) == {"given twice", "placeholder added", "too long", "tags of the request", "quotes the query", "no words", "more than asked for"}
+
+def test_a_writer_that_fails_brings_no_sentence_and_ends_nothing():
+    def broken(messages): raise RuntimeError("down")
+    got = written_sentences(as_llm(broken, role="writer"), "Solve it.", [dict(query="How many?")])
+    assert not got.texts and list(got.dropped)[0].startswith("no reply: ")
+
+
+# ---- shares of the calls
+
+@pytest.mark.parametrize("calls", [40, 61, 120, 300, 600, 5000])
+def test_no_stage_may_take_what_is_kept_for_the_confirmation(calls):
+    shares = call_shares(calls)
+    assert shares.cap(1) <= shares.cap(2) <= calls - shares.fresh and shares.cap(3) == calls
+    assert sum(shares.logs) + shares.fresh <= calls and shares.fresh == round(.2 * calls)
+
+def test_shares_refuse_what_cannot_be_split():
+    with pytest.raises(ValueError, match="calls must be at least 40"): call_shares(39)
+    for bad in (0, 1, "a", True):
+        with pytest.raises(ValueError, match="confirm must be a share"): call_shares(600, bad)
+    with pytest.raises(ValueError, match="at least 8 queries"): split_queries(TASK.head(7), call_shares(100))
+
+@pytest.mark.parametrize("n", [8, 30, 120])
+def test_fresh_queries_are_never_in_the_log(n):
+    task = TASK.head(n)
+    logs, fresh = split_queries(task, call_shares(600, n_queries=n), 1)
+    assert len(fresh) and not {*fresh.items["query_id"]} & {q for part in logs for q in part.items["query_id"]}
+
+
+# ---- gains on fresh queries
+
+@pytest.mark.parametrize("n", [6, 12, 60])
+@pytest.mark.parametrize("p, q", [(.5, .5), (.4, .8), (.05, .95)])
+def test_the_interval_of_a_gain_holds_for_few_queries(n, p, q):
+    random = rng(0, "pairs", n, p)
+    ends = [paired_interval((random.random(n) < q) * 1. - (random.random(n) < p)) for _ in range(1000)]
+    assert np.mean([e["lo"] <= q - p <= e["hi"] for e in ends]) > .935
+
+def test_a_gain_of_nothing_has_an_interval_and_missing_scores_are_left_out():
+    alike = paired_interval(np.zeros(12))
+    assert alike["mean"] == 0 and alike["lo"] < 0 < alike["hi"] and paired_interval([1., np.nan, 0., 1.])["n"] == 3
+    assert paired_interval([np.nan])["n"] == 0 and paired_interval([.5])["hi"] == 1.
+
+def test_the_gain_of_the_chosen_finalist_holds_the_truth_though_it_was_chosen():
+    "300 runs with two finalists and a log that promises too much: without the adjustment the best of two would be too good."
+    held, taken, wrong = [], 0, 0
+    for seed in range(300):
+        random = rng(seed, "choice")
+        chances = dict(zip("base a b".split(), [.5, *random.choice([.45, .5, .6, .75], 2)]))
+        scores = pd.DataFrame({name: (random.random(60) < p) * 1. for name, p in chances.items()})
+        promised = pd.DataFrame(dict(prompt=["a", "b"], effect=[chances["a"] - .5 + .05 * random.normal() + .03, chances["b"] - .5 + .05 * random.normal() + .03], se=.06))
+        prompt, gain = chosen_finalist(finalist_table(scores, "base", promised), "base")
+        true = chances[prompt] - .5
+        held.append(gain.lo <= true <= gain.hi)
+        taken, wrong = taken + (prompt != "base"), wrong + (true < 0)
+    assert np.mean(held) >= .95 and taken > 150 and wrong <= 3
+
+def test_nothing_is_taken_that_is_not_shown():
+    scores = pd.DataFrame(dict(base=[0., 1.] * 20, a=[1., 0.] * 20))
+    table = finalist_table(scores, "base", pd.DataFrame(dict(prompt=["a"], effect=[.02], se=[.1])))
+    assert chosen_finalist(table, "base") == ("base", Gain(0., 0., 0.)) and not table["shown"].any()
+
+
+# ---- the search
+
+@pytest.fixture(scope="module")
+def found(): return search()
+
+def test_a_better_prompt_is_found_and_its_interval_holds_the_truth(found):
+    base, prompt, best = WORLD.quality([TASK.baseline, found.prompt, " ".join([TASK.baseline, *(SENTENCES[i] for i in ("steps", "check", "example"))])])
+    assert prompt - base >= .7 * (best - base) and found.gain.lo <= prompt - base <= found.gain.hi
+    assert SENTENCES["analogy"] not in found.prompt and found.prompt.startswith(TASK.baseline)
+    assert found.answer.verdict == "ok" and "Use the prompt" in repr(found) and not found.unfinished
+
+def test_everything_asked_is_in_the_log_or_fresh_with_its_probability(found):
+    once = found.ledger[found.ledger["paid"] == "once"]
+    assert once["requests"].sum() <= 240 and once["requests"].sum() == len(found.log) + len(found.fresh)
+    assert found.log.frame["propensity"].between(0, 1, inclusive="right").all() and sorted(found.log.frame["stage"].unique()) == [1, 2]
+    assert not {*found.log.frame["query_id"]} & {*found.fresh["query_id"]}
+    per_query = found.ledger[found.ledger["paid"] == "each query"].set_index("use")["tokens_in"]
+    assert per_query["a query under the prompt"] > per_query["a query under the baseline"] > 0
+
+def test_a_report_is_written(found, tmp_path):
+    page = found.report(tmp_path/"r.html").read_text(encoding="utf-8")
+    assert "Is there a better prompt?" in page and "What each sentence does" in page and "stage 1" in page
+    assert len(found.effects) >= 5 and "```text" in found._repr_markdown_() and found.messages("2 + 2?")[0]["content"].endswith("2 + 2?")
+
+def test_where_no_score_differs_the_baseline_is_kept():
+    got = search(lambda messages: "Answer: none of it", calls=60)
+    assert got.is_baseline and got.gain == Gain(0., 0., 0.) and got.reward is None and not len(got.finalists)
+    assert "Keep the baseline" in repr(got) and got.effects.empty and got.promising == TASK.baseline
+
+def test_calls_are_never_passed_and_a_failed_call_is_missing():
+    sent, random = Counter(), np.random.default_rng(0)
+    def failing(messages):
+        sent["n"] += 1
+        if random.random() < .25: raise KeyError("lost")
+        return answers(messages)
+    got = search(failing, calls=120)
+    assert sent["n"] <= 120 and got.log.frame["score"].isna().any() and got.fresh["score"].isna().any()
+    assert set(got.log.frame["score"].dropna()) <= {0., 1.} and got.log.frame["score"].isna().mean() > .1
+    assert not got.unfinished
+
+def test_retries_count_and_the_confirmation_keeps_its_share():
+    sent, random = Counter(), np.random.default_rng(0)
+    def broken(messages):
+        sent["n"] += 1
+        if random.random() < .2: raise ConnectionError("reset")
+        return answers(messages)
+    with_pauses = as_llm(broken)
+    got = search(with_pauses, calls=100, parts={k: SENTENCES[k] for k in ("steps", "analogy")})
+    assert sent["n"] <= 100 and got.ledger.loc[got.ledger["paid"] == "once", "requests"].sum() == sent["n"]
+    assert got.fresh is None or len(got.fresh[got.fresh["status"] == "ok"]) >= 10
+
+def test_an_interruption_returns_the_best_so_far_marked_unfinished(tmp_path):
+    sent = Counter()
+    def stopped(messages):
+        sent["n"] += 1
+        if sent["n"] == 150: os.kill(os.getpid(), signal.SIGINT)
+        return answers(messages)
+    got = search(stopped, folder=tmp_path)
+    assert "interrupted" in got.unfinished and got.fresh is None and np.isnan(got.gain.estimate) and "Unfinished" in repr(got)
+    again = search(stopped, folder=tmp_path)
+    assert not again.unfinished and again.fresh is not None and sent["n"] <= 240 + 8
+
+def test_without_parts_a_writer_is_asked_twice_and_told_what_was_found():
+    seen = []
+    def writer(messages):
+        seen.append(messages[0]["content"])
+        return "\n".join(f'<instruction id="{i}">{t}</instruction>' for i, t in enumerate([[*SENTENCES.values()], [IDEAS["format"][0]]][len(seen) > 1]))
+    got = search(writer=writer, parts=None, calls=120)
+    assert len(seen) == 2 and "Right: " in seen[0] and "answered wrongly most often" in seen[1]
+    assert got.written["kept"] == 6 and got.ledger.set_index("use").at["writer", "requests"] == 2
+    assert any(IDEAS["format"][0] in prompt for prompt in got.log.prompts["prompt"])
+
+def test_without_parts_and_writer_sentences_of_prompts_and_general_ones_are_tried():
+    task = Task("t", TASK.items, TASK.grade, f"{TASK.baseline} {IDEAS['analogy'][0]}")
+    got = cp.optimize(task, answers, start=[IDEAS["steps"][0]], calls=80, show=False)
+    texts = set(got.log.prompts["prompt"])
+    for sentence in (IDEAS["analogy"][0], IDEAS["steps"][0], "List the facts that matter for the answer first."):
+        held = [sentence in text for text in texts]
+        assert any(held) and not all(held)
+
+def test_money_is_one_budget_of_both_models():
+    task_model = as_llm(answers)
+    task_model.price = (0., 1000.)
+    got = search(task_model, money=.25, calls=120)
+    assert got.unfinished and "money" in got.unfinished and got.ledger["money"].sum() <= .25
+
+def test_a_folder_belongs_to_one_search(tmp_path):
+    search(lambda messages: "Answer: 1", calls=40, folder=tmp_path)
+    with pytest.raises(ValueError, match="folder must hold no other search, got .* another llm and calls"): search(calls=60, folder=tmp_path)
+
+@pytest.mark.parametrize("how, error", [
+    (dict(per="kind"), "per must be one of"), (dict(money=0), "money must be above 0"), (dict(calls=10), "calls must be at least"),
+    (dict(confirm=.9), "confirm must be a share")])
+def test_arguments_are_refused_before_a_call_is_paid(how, error):
+    with pytest.raises(ValueError, match=error): search(lambda messages: 1 / 0, **how)
+
+def test_a_task_is_needed():
+    with pytest.raises(TypeError, match="task must be a cp.Task, got DataFrame"): cp.optimize(TASK.items, answers)
+
+
+# ---- kill -9
+
+def _searching(folder):
+    def slow(messages):
+        time.sleep(.02)
+        with open(f"{folder}.asked", "a") as f: f.write("x")
+        return answers(messages)
+    prompt = search(slow, calls=200, folder=folder).prompt
+    with open(f"{folder}.prompt", "w") as f: f.write(prompt)
+
+def _after_kills(folder, kills):
+    "The prompt, how often the model was asked, and the record, of a search that was killed when the model had been asked so often."
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["causal_prompts.optimizing", "openai", "filelock", "test_optimize"])
+    asked = folder.with_name(f"{folder.name}.asked")
+    for least in [*kills, None]:
+        p = context.Process(target=_searching, args=(folder,))
+        p.start()
+        while least and p.is_alive() and (not asked.exists() or asked.stat().st_size < least): time.sleep(.005)
+        if least: p.kill()
+        p.join()
+        assert p.exitcode == (-9 if least else 0)
+    lines = [json.loads(line) for line in (folder/"calls.jsonl").read_text().splitlines()]
+    return folder.with_name(f"{folder.name}.prompt").read_text(), asked.stat().st_size, lines
+
+def test_killed_at_any_moment_and_run_again_the_prompt_is_the_same(tmp_path):
+    whole, *_ = _after_kills(tmp_path/"whole", [])
+    killed, n, lines = _after_kills(tmp_path/"killed", [30, 110])
+    replies = [line["key"] for line in lines if line["kind"] == "reply"]
+    assert killed == whole and len(replies) == len({*replies})
+    assert n <= 200 and sum(line["kind"] == "sent" for line in lines) <= 200
