@@ -19,7 +19,6 @@ Gain = namedtuple("Gain", "estimate lo hi") # over the baseline, in the score's 
 def paired_interval(
     difference, # (n,) differences of scores within [-1, 1]; NaN is left out
     alpha: float = .05, # 1 - coverage
-    sides: int = 2, # of the interval
 ) -> dict: # mean, se, lo, hi, n
     "The mean difference of pairs, with an interval that holds for few of them."
     d = np.asarray(difference, float)
@@ -28,17 +27,17 @@ def paired_interval(
     if n < 2: return dict(mean=float(d.mean()) if n else np.nan, se=np.nan, lo=-1., hi=1., n=n)
     centre = d.sum() / (n + 2)
     se = np.sqrt(((d**2).sum() + 2 - (n + 2) * centre**2) / (n + 1) / (n + 2))
-    half = stats.t.ppf(1 - alpha / sides, n - 1) * se
+    half = stats.t.ppf(1 - alpha / 2, n - 1) * se
     return dict(mean=float(d.mean()), se=float(se), lo=max(float(centre - half), -1.),
                 hi=min(float(centre + half), 1.), n=n)
 
 # %% ../nbs/822_fresh_gains.ipynb #93b847da
 def _combined(predicted, se, fresh):
-    "Mean and standard error of a prediction and a fresh gain, by precision."
+    "Mean of a prediction and a fresh gain, by precision."
     known = [(m, s) for m, s in ((predicted, se), (fresh["mean"], fresh["se"])) if np.isfinite([m, s]).all() and s > 0]
-    if not known or fresh["n"] < 2: return np.nan, np.nan
+    if not known or fresh["n"] < 2: return np.nan
     m, w = np.array([m for m, _ in known]), np.array([s**-2. for _, s in known])
-    return float(m @ w / w.sum()), float(w.sum()**-.5)
+    return float(m @ w / w.sum())
 
 # %% ../nbs/822_fresh_gains.ipynb #3b0d4e94
 def finalist_table(
@@ -46,19 +45,17 @@ def finalist_table(
     baseline: str, # one of the columns
     predicted: pd.DataFrame, # prompt, effect, se: by the log
     alpha: float = .05, # 1 - coverage of all intervals together
-) -> pd.DataFrame: # prompt, predicted, n, gain, lo, hi, combined, combined_lo, shown
+) -> pd.DataFrame: # prompt, predicted, n, gain, lo, hi, combined, shown
     "What each finalist gains over the baseline."
     k, rows = max(len(predicted), 1), []
     for prompt, effect, se in predicted[["prompt", "effect", "se"]].itertuples(index=False):
         fresh = paired_interval(scores[prompt] - scores[baseline], alpha / k)
-        mean, error = _combined(effect, se, fresh)
-        low = mean - stats.norm.ppf(1 - alpha / k) * error
         rows.append(dict(prompt=prompt, predicted=effect, n=fresh["n"], gain=fresh["mean"], lo=fresh["lo"],
-                         hi=fresh["hi"], combined=mean, combined_lo=low, shown=bool(low > 0)))
+                         hi=fresh["hi"], combined=_combined(effect, se, fresh), shown=bool(fresh["lo"] > 0)))
     return pd.DataFrame(rows, columns=FINALIST_COLUMNS)
 
 # %% ../nbs/822_fresh_gains.ipynb #8a261cc8
-FINALIST_COLUMNS = ["prompt", "predicted", "n", "gain", "lo", "hi", "combined", "combined_lo", "shown"]
+FINALIST_COLUMNS = ["prompt", "predicted", "n", "gain", "lo", "hi", "combined", "shown"]
 
 # %% ../nbs/822_fresh_gains.ipynb #598892f2
 def chosen_finalist(

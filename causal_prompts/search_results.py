@@ -82,8 +82,8 @@ def _how_sure_that_is(result):
     if not row["n"]: return f"The log predicts {row['predicted']:+.2f}; no fresh query was asked."
     several = f", widened for {len(table)} finalists" if len(table) > 1 else ""
     return (f"On {row['n']} fresh queries the {'best finalist' if result.is_baseline else 'prompt'} gains "
-            f"{row['gain']:+.2f} (95% interval {row['lo']:+.2f} to {row['hi']:+.2f}{several}); with what the log "
-            f"predicts ({row['predicted']:+.2f}) it is {row['combined']:+.2f}, at least {row['combined_lo']:+.2f}.")
+            f"{row['gain']:+.2f} (95% interval {row['lo']:+.2f} to {row['hi']:+.2f}{several}); the log had predicted "
+            f"{row['predicted']:+.2f}.")
 
 # %% ../nbs/924_search_results.ipynb #3a9de6bf
 def _what_comes_next(result):
@@ -98,7 +98,7 @@ def _what_comes_next(result):
 def answer(self: Result) -> Finding: # .table: the finalists
     "What to do, how sure that is, what next."
     lines = [_what_to_use(self), _how_sure_that_is(self), _what_comes_next(self)]
-    rule = "ok: the prompt is shown to be better, by the log and fresh queries together, one-sided at 5%"
+    rule = "ok: the interval of the gain on fresh queries lies above 0"
     sure = not self.is_baseline and not np.isnan(self.gain.estimate)
     form = ("forest", dict(label="prompt", value="gain", xlabel="gain in score")) if len(self.finalists) else None
     return Finding("Is there a better prompt?", self.finalists, "ok" if sure else "caution", "\n".join(lines), rule,
