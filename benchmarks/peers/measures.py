@@ -44,5 +44,5 @@ def judged(world, queries, answer) -> dict:
     if each: out["share_each"] = gain / (of["best_each"] - of["baseline"])
     if answer.get("claimed_value") is not None: out |= dict(claim=answer["claimed_value"], claim_less_truth=answer["claimed_value"] - true)
     elif answer.get("claimed_gain") is not None: out |= dict(claim=of["baseline"] + answer["claimed_gain"], claim_less_truth=answer["claimed_gain"] - gain)
-    if answer.get("lo") is not None: out["held"] = answer["lo"] <= gain <= answer["hi"]
+    if answer.get("lo") is not None: out["held"] = bool(answer["lo"] <= gain <= answer["hi"])
     return out

@@ -49,7 +49,7 @@ def feedback(example, prediction, trace=None, pred_name=None, pred_trace=None):
 def copro(spec):
     "Four candidates a round and two rounds, each scored on the whole set."
     dspy, program, train, val, writer = dspy_parts(spec)
-    found = dspy.COPRO(prompt_model=writer, metric=exact, breadth=4, depth=2).compile(program, trainset=val, eval_kwargs=dict(num_threads=AT_ONCE, display_progress=False, max_errors=10_000))
+    found = dspy.COPRO(prompt_model=writer, metric=exact, breadth=4, depth=2).compile(program, trainset=val, eval_kwargs=dict(num_threads=AT_ONCE, display_progress=False))
     return dict(prompts=instructions(found), claimed_value=found.candidate_programs[0]["score"] / 100)
 
 
@@ -57,19 +57,13 @@ def copro(spec):
 
 def gepa_optimize(spec):
     import gepa
-    from gepa.adapters.default_adapter.default_adapter import EvaluationResult
-    from openai import OpenAI
-    from concurrent.futures import ThreadPoolExecutor
+    from gepa.adapters.default_adapter.default_adapter import DefaultAdapter
     data = lambda items: [dict(input=q, additional_context={}, answer=f"Answer: {a}") for q, a in items]
     val = data(spec["val"][:spec["budget"] // 8])
     os.environ |= dict(OPENAI_API_BASE=spec["url"], OPENAI_BASE_URL=spec["url"])
-    found = gepa.optimize(seed_candidate=dict(system_prompt=spec["start"]), trainset=data(spec["train"]), valset=val, adapter=gepa_adapter(), reflection_lm="openai/writer", max_metric_calls=spec["budget"] - len(val) - 6,
+    found = gepa.optimize(seed_candidate=dict(system_prompt=spec["start"]), trainset=data(spec["train"]), valset=val, adapter=DefaultAdapter("openai/task", max_litellm_workers=AT_ONCE), reflection_lm="openai/writer", max_metric_calls=spec["budget"] - len(val) - 6,
                           seed=spec["seed"], display_progress_bar=False, raise_on_exception=True)
     return dict(prompts=found.best_candidate["system_prompt"], claimed_value=float(found.val_aggregate_scores[found.best_idx]))
-
-def gepa_adapter():
-    from gepa.adapters.default_adapter.default_adapter import DefaultAdapter
-    return DefaultAdapter("openai/task", max_litellm_workers=AT_ONCE)
 
 
 # ---- textgrad
@@ -127,16 +121,25 @@ def promptolution_run(spec, name):
     ask = f"{spec['start']} Put the answer in <final_answer> tags."
     initial = [ask, *create_prompt_variation([ask] * 5, writer)]
     size = max(4, spec["budget"] // 24) # queries a score
-    blocks = name == "CAPO"
+    block, blocks = max(4, spec["budget"] // 75), name == "CAPO" # CAPO races on three blocks at most
     frame = pd.DataFrame(spec["val"], columns=["x", "y"])
-    task = ClassificationTask(frame if blocks else frame.iloc[:size], n_subsamples=max(4, size // 4) if blocks else size, eval_strategy="sequential_block" if blocks else "full", seed=spec["seed"], task_description="Answer the question.")
-    how = dict(predictor=MarkerBasedPredictor(llm), task=task, meta_llm=writer, initial_prompts=initial, callbacks=[stop_in_time(BaseCallback, llm, spec["budget"], name, size)])
-    if blocks: made = CAPO(**how, upper_shots=0, crossovers_per_iter=4, df_few_shots=pd.DataFrame(spec["train"], columns=["x", "y"]))
+    task = ClassificationTask(frame if blocks else frame.iloc[:size], n_subsamples=block if blocks else size, eval_strategy="sequential_block" if blocks else "full", seed=spec["seed"], task_description="Answer the question.")
+    how = dict(predictor=MarkerBasedPredictor(llm), task=task, meta_llm=writer, initial_prompts=initial, callbacks=[stop_in_time(BaseCallback, llm, spec["budget"], {"CAPO": 4 * 3 * block, "EvoPrompt": 6 * size, "OPRO": 4 * size}[name])])
+    if blocks: made = CAPO(**how, upper_shots=0, crossovers_per_iter=4, max_n_blocks_eval=3, df_few_shots=pd.DataFrame(spec["train"], columns=["x", "y"]))
     else: made = EvoPromptGA(**how) if name == "EvoPrompt" else OPRO(**how, num_instructions_per_step=4)
     count_calls(llm)
     prompts = made.optimize(n_steps=50)
+    if len(made.scores) < len(prompts): return best_in_cache(task) # it ended within its first step
     best = int(np.argmax(made.scores))
-    return dict(prompts=str(prompts[best]), claimed_value=float(made.scores[best]), note=f"{llm.calls} calls counted here")
+    return dict(prompts=str(prompts[best]), claimed_value=float(made.scores[best]))
+
+def best_in_cache(task):
+    "The prompt with the best mean of those scored most often."
+    scores = {}
+    for (prompt, *_), score in task.eval_cache.items(): scores.setdefault(prompt, []).append(float(score))
+    most = max(map(len, scores.values()))
+    best = max((p for p in scores if len(scores[p]) == most), key=lambda p: sum(scores[p]))
+    return dict(prompts=best, claimed_value=sum(scores[best]) / most, note="its own end was not reached")
 
 def count_calls(llm):
     llm.calls, ask = 0, llm._get_response
@@ -145,13 +148,11 @@ def count_calls(llm):
         return ask(prompts, system_prompts)
     llm._get_response = counted
 
-def stop_in_time(base, llm, budget, name, size):
-    "A callback that ends before the next step could pass the budget."
+def stop_in_time(base, llm, budget, widest):
+    "A callback that ends before the next step, of at most so many calls, could pass the budget."
     class Stop(base):
-        def __init__(self): self.before, self.widest = 0, {"CAPO": 0, "EvoPrompt": 6 * size, "OPRO": 4 * size}[name]
-        def on_step_end(self, optimizer):
-            self.widest, self.before = max(self.widest, llm.calls - self.before), llm.calls
-            return llm.calls + self.widest <= budget
+        def __init__(self): pass
+        def on_step_end(self, optimizer): return llm.calls + widest <= budget
         def on_epoch_end(self, optimizer): return True
         def on_train_end(self, optimizer): return True
     return Stop()
