@@ -27,10 +27,10 @@ def exact(example, prediction, trace=None, pred_name=None, pred_trace=None): ret
 def instructions(program) -> str: return program.predictors()[0].signature.instructions
 
 def mipro(spec):
-    "A full score of the start prompt, ten trials on thirds of the validation set, a full score after every fourth."
+    "A full score of the start prompt, nine trials on thirds of the validation set, a full score after every fourth and at the end."
     dspy, program, train, val, writer = dspy_parts(spec)
     made = dspy.MIPROv2(metric=exact, auto=None, num_candidates=6, max_bootstrapped_demos=0, max_labeled_demos=0, prompt_model=writer, num_threads=AT_ONCE, seed=spec["seed"], max_errors=10_000, log_dir="log")
-    found = made.compile(program, trainset=train, valset=val, num_trials=10, minibatch_size=max(1, len(val) // 3), minibatch_full_eval_steps=4)
+    found = made.compile(program, trainset=train, valset=val, num_trials=9, minibatch_size=max(1, len(val) // 3), minibatch_full_eval_steps=4)
     return dict(prompts=instructions(found), claimed_value=found.score / 100)
 
 def dspy_gepa(spec):
