@@ -243,7 +243,7 @@ def _inserted(prompt, new):
     at = max(ends) if ends else 0
     return f"{prompt[:at]} {new}{prompt[at:]}" if at else f"{new} {prompt}"
 
-def _without(prompt, start, end):
+def _sentence_dropped(prompt, start, end):
     "The prompt without one of its sentences."
     before, after = prompt[:start], prompt[end:]
     return (before[:-1] + after if before.endswith(" ") else before + after.removeprefix(" ")) or BASELINE
@@ -256,6 +256,7 @@ def _with_idea(prompt, absent, random):
     at = pick_one(ends, random) if ends else 0
     return f"{prompt[:at]} {new}{prompt[at:]}" if at else f"{new} {prompt}"
 
+# %% ../nbs/606_world_answers.ipynb #1226694d
 def _vary(prompt, random):
     "The prompt with one idea added, dropped or put in other words."
     here = _ideas_at(prompt)
@@ -265,7 +266,7 @@ def _vary(prompt, random):
     if edit == "add": return _with_idea(prompt, absent, random)
     idea = pick_one(list(here), random)
     start, end = here[idea]
-    if edit == "drop": return _without(prompt, start, end)
+    if edit == "drop": return _sentence_dropped(prompt, start, end)
     others = [wording for wording in IDEAS[idea] if not _wording(wording).fullmatch(prompt[start:end])]
     return prompt[:start] + pick_one(others, random) + prompt[end:]
 
@@ -276,13 +277,15 @@ def _rewritten(prompt, random):
     for _ in range(1 + int(random.integers(3))): new = _vary(new, random)
     return new if new != prompt else _vary(prompt, random)
 
-def _merged(first, second, random):
+def _prompts_crossed(first, second, random):
     "The second prompt with about half of the ideas that only one of both has."
     child = second
     for idea, (start, end) in _ideas_at(first).items():
-        if idea not in _ideas_at(second) and random.random() < .5: child = _inserted(child, first[start:end])
+        if idea not in _ideas_at(second) and random.random() < .5:
+            child = _inserted(child, first[start:end])
     for idea in _ideas_at(second):
-        if idea not in _ideas_at(first) and random.random() < .5: child = _without(child, *_ideas_at(child)[idea])
+        if idea not in _ideas_at(first) and random.random() < .5:
+            child = _sentence_dropped(child, *_ideas_at(child)[idea])
     return child
 
 # %% ../nbs/606_world_answers.ipynb #serve022
@@ -311,6 +314,7 @@ _PARENTS = [ # how a request shows the prompt that it wants changed
     r"<LM_SYSTEM_PROMPT>\s*([^<]*?)\s*</LM_SYSTEM_PROMPT>", # where the variable is shown abridged
     r"(?:^|\n)(?:Prompt(?: \d+)?|Instruction): ([^\n]+)"]
 
+# %% ../nbs/606_world_answers.ipynb #424f5df5
 def _parent_in(text):
     "The prompt that a request wants changed."
     for pattern in _PARENTS:
@@ -334,6 +338,7 @@ def _several(parent, n, random):
     while len(made) < n: made[_rewritten(parent, random)] = None
     return list(made)
 
+# %% ../nbs/606_world_answers.ipynb #e51ee950
 def _tagged(prompt, text):
     "A new prompt that asks for the tags which the answers must have."
     if "<final_answer>" not in text or "<final_answer>" in prompt: return prompt
@@ -352,9 +357,10 @@ def _one_new(parent, text, random):
     "The new prompt that a request wants."
     both = re.findall(r"(?:^|\n)Prompt \d+: ([^\n]+)", text)[-2:]
     if len(both) < 2 or not _MERGES.search(text): return _rewritten(parent, random)
-    child = _merged(*both, random)
+    child = _prompts_crossed(*both, random)
     return child if child not in both and "mutate" not in text.lower() else _vary(child, random)
 
+# %% ../nbs/606_world_answers.ipynb #b80b7a7b
 def writer_reply(
     messages: list[dict],
     wanted, # the request's response_format

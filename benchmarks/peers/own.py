@@ -10,7 +10,7 @@ method claims of it.
 - PromptBreeder (Fernando et al. 2024): units of task prompt and mutation prompt, binary tournaments, the loser is overwritten by a mutant of the winner; mutation prompts are mutated too.
 - CoT: the start prompt and the world's wording of working step by step. Reflexion (Shinn et al. 2023): for each query an answer, a reflection on it without the truth, and the prompt with the reflection.
 - CPO (arXiv 2602.01711): a pool grown from the start prompt by two variants a prompt, crossed with queries; `CPOReward`; seven writer calls and 35 candidates a query, offline. `naive`: the same log and search by `NaiveReward`.
-- ours: `causal_prompts.optimize`."""
+- ours: `cp.optimize`."""
 import http.client, json, math, sys, time
 from itertools import count
 from concurrent.futures import ThreadPoolExecutor
@@ -202,10 +202,10 @@ def naive(run):
 
 
 def ours(run, **how):
-    "`causal_prompts.optimize`; `prompts` for each query where it has a router."
+    "The one call of this package."
     import pandas as pd
     import causal_prompts as cp
-    if not hasattr(cp, "optimize"): raise NotImplementedError("causal_prompts.optimize is not in this version")
+    if not hasattr(cp, "optimize"): raise NotImplementedError("cp.optimize is not in this version")
     items = pd.DataFrame([dict(query=q, reference=truth) for q, truth in run.train + run.val])
     task = cp.tasks.Task("world", items, cp.graders.exact(), run.start)
     llm, writer = (cp.LLM(name, run.url, api_key="none", role=name, limits=cp.connection.Limits(concurrency=AT_ONCE)) for name in ("task", "writer"))
