@@ -5974,8 +5974,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'causal_prompts/world_answers.py'),
                                               'causal_prompts.world_answers._vary': ( 'world_answers.html#_vary',
                                                                                       'causal_prompts/world_answers.py'),
-                                              'causal_prompts.world_answers._with_idea': ( 'world_answers.html#_with_idea',
-                                                                                           'causal_prompts/world_answers.py'),
                                               'causal_prompts.world_answers._wording': ( 'world_answers.html#_wording',
                                                                                          'causal_prompts/world_answers.py'),
                                               'causal_prompts.world_answers.asked': ( 'world_answers.html#asked',

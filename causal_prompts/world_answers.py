@@ -237,24 +237,16 @@ def _known_parts(prompt):
     return [*_ideas_at(prompt).values(), *(match.span() for match in _wording(BASELINE).finditer(prompt))]
 
 # %% ../nbs/606_world_answers.ipynb #a15bc498
-def _inserted(prompt, new):
-    "The prompt with one more sentence, after the last of those known that it has."
+def _inserted(prompt, new, random):
+    "The prompt with one more sentence, after one of those known that it has."
     ends = [end for _, end in _known_parts(prompt)]
-    at = max(ends) if ends else 0
+    at = pick_one(ends, random) if ends else 0
     return f"{prompt[:at]} {new}{prompt[at:]}" if at else f"{new} {prompt}"
 
 def _sentence_dropped(prompt, start, end):
     "The prompt without one of its sentences."
     before, after = prompt[:start], prompt[end:]
     return (before[:-1] + after if before.endswith(" ") else before + after.removeprefix(" ")) or BASELINE
-
-# %% ../nbs/606_world_answers.ipynb #c055e1ad
-def _with_idea(prompt, absent, random):
-    "The prompt with one more idea, after one of those it has."
-    new = pick_one(IDEAS[pick_one(absent, random)], random)
-    ends = [end for _, end in _known_parts(prompt)]
-    at = pick_one(ends, random) if ends else 0
-    return f"{prompt[:at]} {new}{prompt[at:]}" if at else f"{new} {prompt}"
 
 # %% ../nbs/606_world_answers.ipynb #1226694d
 def _vary(prompt, random):
@@ -263,7 +255,7 @@ def _vary(prompt, random):
     absent = [idea for idea in IDEAS if idea not in here]
     edits = (["add"] * 3 if absent else []) + (["drop", "rephrase"] if here else [])
     edit = pick_one(edits, random)
-    if edit == "add": return _with_idea(prompt, absent, random)
+    if edit == "add": return _inserted(prompt, pick_one(IDEAS[pick_one(absent, random)], random), random)
     idea = pick_one(list(here), random)
     start, end = here[idea]
     if edit == "drop": return _sentence_dropped(prompt, start, end)
@@ -282,7 +274,7 @@ def _prompts_crossed(first, second, random):
     child = second
     for idea, (start, end) in _ideas_at(first).items():
         if idea not in _ideas_at(second) and random.random() < .5:
-            child = _inserted(child, first[start:end])
+            child = _inserted(child, first[start:end], random)
     for idea in _ideas_at(second):
         if idea not in _ideas_at(first) and random.random() < .5:
             child = _sentence_dropped(child, *_ideas_at(child)[idea])
