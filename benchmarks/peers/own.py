@@ -210,8 +210,9 @@ def ours(run, **how):
     task = cp.tasks.Task("world", items, cp.graders.exact(), run.start)
     llm, writer = (cp.LLM(name, run.url, api_key="none", role=name, limits=cp.connection.Limits(concurrency=AT_ONCE)) for name in ("task", "writer"))
     found = cp.optimize(task, llm, writer=writer, calls=run.budget, random_state=run.seed, **how)
-    gain = found.gain
-    return dict(prompts=prompt_text(found.prompt), claimed_gain=float(gain.estimate), lo=float(gain.lo), hi=float(gain.hi))
+    known = not found.is_baseline and np.isfinite(found.gain.estimate) # of the baseline there is nothing to claim
+    claim = dict(claimed_gain=float(found.gain.estimate), lo=float(found.gain.lo), hi=float(found.gain.hi)) if known else {}
+    return dict(prompts=prompt_text(found.prompt), promising=prompt_text(found.promising)) | claim
 
 def prompt_text(template): return str(template).replace("{query}", "").strip()
 

@@ -99,6 +99,7 @@ def one_run(python, world_name, method, budget, seed, faulty, folder, seconds) -
     new = [q for q, _ in queries(world, N_NEW, 2)][:N_NEW if isinstance(prompts, str) else N_EACH]
     row = dict(method=method, world=world_name, budget=budget, seed=seed, faulty=faulty) | measures.judged(world, new, answer | dict(prompts=prompts)) | spent
     if "seconds" in answer: row |= dict(seconds=answer["seconds"], wall=wall_seconds(answer["seconds"], spent))
+    if "promising" in answer: row["share_promising"] = measures.judged(world, new, dict(prompts=answer["promising"]))["share"] # what looked best, shown to be better or not
     row |= {name: answer[name] for name in ("error", "note", "lo", "hi") if answer.get(name) is not None}
     return row | dict(prompts=prompts if isinstance(prompts, str) else prompts[:3])
 
