@@ -17,6 +17,7 @@ def scripts() -> str:
     "Each benchmark, what it asks and where its figures are."
     rows = [f"| [`{f.name}`]({f.name}) | {asks(f)} | {f'[results](results/{f.stem}.json)' if (HERE/'results'/f'{f.stem}.json').exists() else ''} |"
             for f in sorted(HERE.glob("*.py")) if f.name != Path(__file__).name]
+    rows.append(f"| [`peers/run.py`](peers/run.py) | {asks(HERE/'peers'/'run.py')} | {'[results](results/peers.json)' if (HERE/'results'/'peers.json').exists() else ''} |")
     return "\n".join(["| script | asks | figures |", "|---|---|---|", *rows])
 
 
@@ -121,12 +122,49 @@ def limits(found) -> str:
         table(["server", "ready, MB", *(f"{load}, MB" for load in loads.values()), "64 at once, s", "same replies"], rows)])
 
 
+def peers() -> str:
+    "Prompt optimizers side by side."
+    if not (HERE/"results"/"peers.json").exists(): return ""
+    found = result("peers")
+    groups = {}
+    for row in found["rows"]: groups.setdefault((row["world"], row["faulty"], row["budget"], row["method"]), []).append(row)
+    of = {key: peer_row(rows) for key, rows in groups.items()}
+    best = lambda key: -statistics.mean(r["share"] for r in groups[key])
+    worlds = dict.fromkeys(key[:2] for key in groups)
+    head = ["method", "runs", "of the best set's gain", "claim less truth", "claims above", "calls (writer's)", "for a new query", "1,000 tokens", "money", "wall, s", "harmful", "idle"]
+    parts = []
+    for world, faulty in worlds:
+        for budget in sorted({k[2] for k in groups if k[:2] == (world, faulty)}):
+            keys = sorted([k for k in groups if k[:3] == (world, faulty, budget)], key=best)
+            what = f"{budget} calls of the task model" if budget else "Nothing optimized"
+            parts.append(f"**{what}**, world `{world}`{', 15% of the requests refused with 429 and 10% failed with 500' if faulty else ''}:\n\n" + table(head, [of[k] for k in keys]))
+    text = ("`python benchmarks/peers/run.py`: each tool optimizes one prompt for a served world whose truth is known, from the same start, with the same queries and the same writer, and no tool gets more task calls than the budget. "
+            "Means ± standard errors over seeds. Share: true gain over the start prompt on new queries, of the gain of the best of all 4,096 sets of the world's sentences (in brackets, where a method gives a prompt a query: of the gain of the best set of each query). "
+            "Claim: the tool's own score of what it returns, less its exact value. Wall: worked out for answers that take 0.3 s, four at once. Harmful and idle: sentences in the returned prompt that lower the score, or do nothing. "
+            f"{found['prices'][0].upper()}{found['prices'][1:]}.")
+    return "\n\n".join(["## Prompt optimizers side by side", text, *parts])
+
+
+def peer_row(rows) -> list:
+    "The cells of one method."
+    mean = lambda name: statistics.mean(r[name] for r in rows if r.get(name) is not None)
+    spread = lambda name: f" ± {statistics.stdev(r[name] for r in rows) / len(rows)**.5:.2f}" if len(rows) > 1 else ""
+    calls = lambda name: statistics.mean(r["calls"][name]["calls"] for r in rows)
+    tokens = statistics.mean(sum(c["read"] + c["written"] for name, c in r["calls"].items() if "query" not in name) for r in rows) / 1000
+    claims = [r["claim_less_truth"] for r in rows if r.get("claim_less_truth") is not None]
+    each, failed = any("share_each" in r for r in rows), sum("error" in r for r in rows)
+    per_query = statistics.mean((r["calls"]["task-query"]["calls"] + r["calls"]["writer-query"]["calls"]) / 50 for r in rows)
+    return [rows[0]["method"], f"{len(rows)}{f' ({failed} failed)' if failed else ''}", f"{mean('share'):.2f}{spread('share')}" + (f" ({mean('share_each'):.2f})" if each else ""),
+            f"{statistics.mean(claims):+.3f}" if claims else "", f"{sum(c > 0 for c in claims) / len(claims):.0%}" if claims else "", f"{calls('task'):.0f} ({calls('writer'):.0f})", f"{per_query:.0f}" if per_query else "",
+            f"{tokens:.0f}", f"{mean('money'):.3f}", f"{mean('wall'):.0f}" if any("wall" in r for r in rows) else "", f"{mean('harmful'):.2f}", f"{mean('idle'):.2f}"]
+
+
 def page() -> str:
     "The whole page."
     found = result("speed")
     parts = dict(fit=fits, dataset=datasets, averages=averages, run=runs, score=scoring, embed=embedding)
     head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py` and `python benchmarks/collect.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
-    return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), real_model()]) + "\n"
+    return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), real_model(), peers()]).strip() + "\n"
     head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py`, `collect.py`, `local_runtimes.py` and `local_limits.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
     return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), runtimes(result("local_runtimes")), limits(result("local_limits"))]) + "\n"
 

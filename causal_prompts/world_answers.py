@@ -237,28 +237,48 @@ def _known_parts(prompt):
     return [*_ideas_at(prompt).values(), *(match.span() for match in _wording(BASELINE).finditer(prompt))]
 
 # %% ../nbs/606_world_answers.ipynb #a15bc498
-def _with_idea(prompt, absent, random):
-    "The prompt with one more idea, after one of those it has."
-    new = pick_one(IDEAS[pick_one(absent, random)], random)
+def _inserted(prompt, new, random):
+    "The prompt with one more sentence, after one of those known that it has."
     ends = [end for _, end in _known_parts(prompt)]
     at = pick_one(ends, random) if ends else 0
     return f"{prompt[:at]} {new}{prompt[at:]}" if at else f"{new} {prompt}"
 
-# %% ../nbs/606_world_answers.ipynb #c055e1ad
+def _sentence_dropped(prompt, start, end):
+    "The prompt without one of its sentences."
+    before, after = prompt[:start], prompt[end:]
+    return (before[:-1] + after if before.endswith(" ") else before + after.removeprefix(" ")) or BASELINE
+
+# %% ../nbs/606_world_answers.ipynb #1226694d
 def _vary(prompt, random):
     "The prompt with one idea added, dropped or put in other words."
     here = _ideas_at(prompt)
     absent = [idea for idea in IDEAS if idea not in here]
     edits = (["add"] * 3 if absent else []) + (["drop", "rephrase"] if here else [])
     edit = pick_one(edits, random)
-    if edit == "add": return _with_idea(prompt, absent, random)
+    if edit == "add": return _inserted(prompt, pick_one(IDEAS[pick_one(absent, random)], random), random)
     idea = pick_one(list(here), random)
     start, end = here[idea]
-    before, after = prompt[:start], prompt[end:]
-    if edit == "rephrase":
-        others = [wording for wording in IDEAS[idea] if not _wording(wording).fullmatch(prompt[start:end])]
-        return before + pick_one(others, random) + after
-    return (before[:-1] + after if before.endswith(" ") else before + after.removeprefix(" ")) or BASELINE
+    if edit == "drop": return _sentence_dropped(prompt, start, end)
+    others = [wording for wording in IDEAS[idea] if not _wording(wording).fullmatch(prompt[start:end])]
+    return prompt[:start] + pick_one(others, random) + prompt[end:]
+
+# %% ../nbs/606_world_answers.ipynb #016f9dd0
+def _rewritten(prompt, random):
+    "A new prompt: one to three changes."
+    new = prompt
+    for _ in range(1 + int(random.integers(3))): new = _vary(new, random)
+    return new if new != prompt else _vary(prompt, random)
+
+def _prompts_crossed(first, second, random):
+    "The second prompt with about half of the ideas that only one of both has."
+    child = second
+    for idea, (start, end) in _ideas_at(first).items():
+        if idea not in _ideas_at(second) and random.random() < .5:
+            child = _inserted(child, first[start:end], random)
+    for idea in _ideas_at(second):
+        if idea not in _ideas_at(first) and random.random() < .5:
+            child = _sentence_dropped(child, *_ideas_at(child)[idea])
+    return child
 
 # %% ../nbs/606_world_answers.ipynb #serve022
 def prompt_variants(
@@ -282,9 +302,11 @@ _PARENTS = [ # how a request shows the prompt that it wants changed
     r"<parent>\n?(.*?)\n?</parent>",
     r"\[\[ ## (?:basic|current|previous)_instruction(?:_doc)? ## \]\]\n(.*?)(?=\n\n\[\[ ## |\n\nRespond with)",
     r"```\w*\n(.*?)\n?```",
-    r"<VARIABLE>\s*(.*?)\s*</VARIABLE>",
+    r"<VARIABLE>(?! [^<]*\(\.\.\.\))\s*(.*?)\s*</VARIABLE>",
+    r"<LM_SYSTEM_PROMPT>\s*([^<]*?)\s*</LM_SYSTEM_PROMPT>", # where the variable is shown abridged
     r"(?:^|\n)(?:Prompt(?: \d+)?|Instruction): ([^\n]+)"]
 
+# %% ../nbs/606_world_answers.ipynb #424f5df5
 def _parent_in(text):
     "The prompt that a request wants changed."
     for pattern in _PARENTS:
@@ -302,6 +324,13 @@ def _numbered(parent, text, random):
     made = prompt_variants(parent, int(counts[-1]) if counts else 1, random)
     return "\n".join(f'<prompt id="{i}">{variant}</prompt>' for i, variant in enumerate(made, 1))
 
+def _several(parent, n, random):
+    "So many new prompts, all different."
+    made = {}
+    while len(made) < n: made[_rewritten(parent, random)] = None
+    return list(made)
+
+# %% ../nbs/606_world_answers.ipynb #e51ee950
 def _tagged(prompt, text):
     "A new prompt that asks for the tags which the answers must have."
     if "<final_answer>" not in text or "<final_answer>" in prompt: return prompt
@@ -314,6 +343,16 @@ def _as_shown(prompt, text):
     return f"```\n{prompt}\n```" if "```" in text else prompt
 
 # %% ../nbs/606_world_answers.ipynb #c7ccba83
+_MERGES = re.compile(r"\b(?:merge|cross-?over|combine)\b", re.I)
+
+def _one_new(parent, text, random):
+    "The new prompt that a request wants."
+    both = re.findall(r"(?:^|\n)Prompt \d+: ([^\n]+)", text)[-2:]
+    if len(both) < 2 or not _MERGES.search(text): return _rewritten(parent, random)
+    child = _prompts_crossed(*both, random)
+    return child if child not in both and "mutate" not in text.lower() else _vary(child, random)
+
+# %% ../nbs/606_world_answers.ipynb #b80b7a7b
 def writer_reply(
     messages: list[dict],
     wanted, # the request's response_format
@@ -324,9 +363,9 @@ def writer_reply(
     parent = _parent_in(text)
     if "<parent>" in text: return _numbered(parent, text, random)
     listed = re.search(r"(\d{1,3}) prompts .{0,40}json", text)
-    if listed: return json.dumps([_tagged(v, text) for v in prompt_variants(parent, int(listed[1]), random)])
+    if listed: return json.dumps([_tagged(v, text) for v in _several(parent, int(listed[1]), random)])
     thoughts = "The instruction names what the task needs and leaves the rest as it was."
-    new = _tagged(_vary(parent, random), text)
+    new = _tagged(_one_new(parent, text, random), text)
     return _shaped(thoughts, new, _as_shown(new, text), "instruction|prompt", messages, wanted)
 
 # %% ../nbs/606_world_answers.ipynb #serve029

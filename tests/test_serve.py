@@ -471,6 +471,32 @@ def test_writers_of_other_tools(server, form):
     assert server.requests[-1]["role"] == "writer" and body.startswith(BASELINE) and "Keep this." in body
     assert body not in WRITERS[form] and not any(t in body for t in ("```", "<prompt>", "<IMPROVED", "[[ ##"))
 
+def ideas(text): return {idea for idea, has in WORLD.parse([text]).loc[0].items() if has}
+
+def test_a_new_prompt_has_one_to_three_changes(server):
+    parent = f"{BASELINE} {IDEAS['units'][0]} Keep this."
+    made = [say(server, f"Propose a better prompt.\nPrompt: {parent}", seed=i) for i in range(40)]
+    changed = [len(ideas(m) ^ {"units"}) for m in made]
+    assert parent not in made and max(changed) == 3 and min(changed) <= 1 and all(BASELINE in m and "Keep this." in m for m in made)
+
+@pytest.mark.parametrize("more, extra", [("", 0), (" Then mutate the result.", 1)])
+def test_two_prompts_are_merged(server, more, extra):
+    first, second = ({"steps", "check", "role"}, {"steps", "units", "praise"})
+    as_prompt = lambda held: " ".join([BASELINE, *[IDEAS[i][0] for i in IDEAS if i in held]])
+    text = f"Merge these prompts into a new prompt.{more}\nPrompt 1: {as_prompt(first)}\nPrompt 2: {as_prompt(second)}\n\nReply as <prompt>new prompt</prompt>"
+    made = [ideas(say(server, text, seed=i)) for i in range(40)]
+    foreign, lost = [len(m - first - second) for m in made], [len((first & second) - m) for m in made]
+    if not extra: assert np.mean([x + y == 0 for x, y in zip(foreign, lost)]) > .8 # one that is like a parent is changed once more
+    assert max(foreign) <= 1 and max(lost) <= 1
+    for idea in (first ^ second): assert .1 < np.mean([idea in m for m in made]) < .9
+
+def test_a_variable_that_is_shown_abridged_is_read_where_it_stands_in_full(server):
+    full = " ".join([BASELINE, *[IDEAS[i][0] for i in ("steps", "check", "units")]])
+    words = full.split(" ")
+    text = f"Improve it.\n<VARIABLE> {' '.join(words[:10])} (...) {' '.join(words[-10:])} </VARIABLE>\n<CONVERSATION><LM_SYSTEM_PROMPT> {full} </LM_SYSTEM_PROMPT></CONVERSATION>\nSend it between <IMPROVED_VARIABLE> tags."
+    made = [say(server, text, seed=i) for i in range(20)]
+    assert not any("(...)" in m for m in made) and all(len(ideas(m) ^ {"steps", "check", "units"}) <= 3 for m in made)
+
 def test_a_list_of_prompts_as_json_and_fields_with_types(server):
     got = json.loads(say(server, "Please create diverse system prompts. Task: label reviews in <final_answer> tags. Create overall 4 prompts within json format as an array."))
     assert len(set(got)) == 4 and all(g.startswith(BASELINE) and "<final_answer>" in g for g in got)
