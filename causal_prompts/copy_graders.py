@@ -105,7 +105,8 @@ def uncopied(
 
 # %% ../nbs/638_copy_graders.ipynb #5e4e6681
 _NUMERAL = r"\d+(?:[.,]\d+)*"
-_EQUATION = re.compile(rf"({_NUMERAL}(?:\s*[-+*/x×÷−–]\s*{_NUMERAL})+)\s*=") # the side before the equals sign
+_SUM = re.compile(rf"{_NUMERAL}(?:\s*[-+*/x×÷−–]\s*{_NUMERAL})+")
+_EQUATION = re.compile(rf"({_SUM.pattern})\s*=") # the side before the equals sign
 
 def _other_sum(reply, query):
     "The last equation of a reply where it holds a number that was not given; else None."
@@ -114,9 +115,9 @@ def _other_sum(reply, query):
     return found[-1] if found and not {*re.findall(_NUMERAL, found[-1])} <= given else None
 
 def _new_numbers(text, query):
-    "A text without the numbers of the query, where it has others and says of none what it comes to."
+    "A text without the numbers of the query, where it has one other and no sum."
     given = {*re.findall(_NUMERAL, query)}
-    if re.search(r"=|\b(?:gives|makes|equals)\b", text) or {*re.findall(_NUMERAL, text)} <= given: return text
+    if _SUM.search(text) or "=" in text or len({*re.findall(_NUMERAL, text)} - given) != 1: return text
     return re.sub(_NUMERAL, lambda m: " " * len(m[0]) if m[0] in given else m[0], text)
 
 # %% ../nbs/638_copy_graders.ipynb #016e85a7
