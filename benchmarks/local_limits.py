@@ -33,7 +33,9 @@ def start(args, environment, gigabytes, group):
         elif gigabytes: resource.setrlimit(resource.RLIMIT_DATA, (int(gigabytes * 1e9),) * 2)
     begun, command = time.monotonic(), [sys.executable, "-m", "causal_prompts.cli", "serve-local", "--port", "0", "--threads", str(args.threads)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=limited, env=os.environ | dict(PYTHONUNBUFFERED="1", OMP_NUM_THREADS=str(args.threads)) | environment)
-    first, url = process.stdout.readline(), process.stdout.readline().strip()
+    first = ""
+    while ", window" not in first and (line := process.stdout.readline()): first = line # loading is said before
+    url = process.stdout.readline().strip()
     if not url.startswith("http"): return process, None, first.strip(), time.monotonic() - begun
     return process, url, first.split(", window")[0], time.monotonic() - begun
 

@@ -28,7 +28,8 @@ def start(model, threads):
     "(process, base_url, name, seconds) of this package's server."
     begun, command = time.monotonic(), [sys.executable, "-m", "causal_prompts.cli", "serve-local", "--port", "0", "--threads", str(threads), *(["--model", model] if model else [])]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | dict(PYTHONUNBUFFERED="1", OMP_NUM_THREADS=str(threads)))
-    first, url = process.stdout.readline(), process.stdout.readline().strip()
+    first = next((line for line in process.stdout if ", window" in line), "") # loading is said before
+    url = process.stdout.readline().strip()
     if not url: sys.exit(f"the server did not start: {first}")
     threading.Thread(target=process.stdout.read, daemon=True).start() # else its lines would fill the pipe
     return process, url, first.split(", window")[0], time.monotonic() - begun

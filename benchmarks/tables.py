@@ -163,10 +163,10 @@ def page() -> str:
     "The whole page."
     found = result("speed")
     parts = dict(fit=fits, dataset=datasets, averages=averages, run=runs, score=scoring, embed=embedding)
-    head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py` and `python benchmarks/collect.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
-    return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), real_model(), peers()]).strip() + "\n"
-    head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py`, `collect.py`, `local_runtimes.py` and `local_limits.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
-    return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), runtimes(result("local_runtimes")), limits(result("local_limits"))]) + "\n"
+    head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py`, `collect.py`, `local_runtimes.py`, `local_limits.py` and `real.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
+    local = [make(result(name)) for name, make in dict(local_runtimes=runtimes, local_limits=limits).items() if (HERE/"results"/f"{name}.json").exists()]
+    return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), *local, real_model(), peers()]) + "\n"
+
 
 
 if __name__ == "__main__": (HERE/"README.md").write_text(page(), encoding="utf-8")

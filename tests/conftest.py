@@ -1,4 +1,6 @@
 "What every file of tests shares: the mark of those that look at recorded outcomes of real models."
+import signal
+
 import pytest
 
 ABSENT = "recorded data absent: set CAUSAL_PROMPTS_DATA or place them in shared/data"
@@ -6,6 +8,8 @@ ABSENT = "recorded data absent: set CAUSAL_PROMPTS_DATA or place them in shared/
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "recorded: looks at recorded outcomes, which are no part of the package; skipped, with a word, where they are absent")
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN: # as in a shell's background jobs; some tests send it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item):

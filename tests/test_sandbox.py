@@ -726,12 +726,14 @@ def test_a_program_dies_with_the_one_who_called_it():
     assert not left
 
 def test_an_interrupted_call_ends_the_program(monkeypatch):
-    real = sandbox._talk
+    real, timers = sandbox._talk, []
     def talk(p, *rest):
-        threading.Timer(.6, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+        timers.append(threading.Timer(.6, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)))
+        timers[-1].start()
         return real(p, *rest)
     monkeypatch.setattr(sandbox, "_talk", talk)
     with pytest.raises(KeyboardInterrupt): run_apart(f"import ctypes, time\nctypes.CDLL(None).prctl(15, b'{NAME}-b', 0, 0, 0)\ntime.sleep(60)", timeout=60)
+    for timer in timers: timer.cancel() # else it would interrupt the next test
     assert not processes(f"{NAME}-b", dead=True)
 
 
