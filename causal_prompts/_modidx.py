@@ -4382,6 +4382,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                'causal_prompts/real_demonstration.py'),
                                                    'causal_prompts.real_demonstration._predicted_of_sets': ( 'real_demonstration.html#_predicted_of_sets',
                                                                                                              'causal_prompts/real_demonstration.py'),
+                                                   'causal_prompts.real_demonstration._promises': ( 'real_demonstration.html#_promises',
+                                                                                                    'causal_prompts/real_demonstration.py'),
                                                    'causal_prompts.real_demonstration._refuse_nothing_to_choose': ( 'real_demonstration.html#_refuse_nothing_to_choose',
                                                                                                                     'causal_prompts/real_demonstration.py'),
                                                    'causal_prompts.real_demonstration._replies_to': ( 'real_demonstration.html#_replies_to',
