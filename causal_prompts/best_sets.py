@@ -293,7 +293,7 @@ def best_sets(
     tokens=None, # text -> number of its tokens; None: words
     seconds: float = 30., listed: int = 20_000, # a set; prompts listed at most
 ) -> pd.DataFrame: # prompt, parts, effect, se, lo, hi (of one), chance, tokens, proven
-    "The best sets of parts by what a reward has learned."
+    "The best sets of parts by a learned reward."
     _require_values(values)
     k = _errors_to_lower_end(score, alpha)
     program = _program(values, k, most_parts, most_tokens, tokens or _n_words)
