@@ -4,17 +4,17 @@
 
 Each way is a server in a process of its own (`causal-prompts serve-local`), asked the same: one question, then 16 and 64 at once, 64 of some 200 tokens at once, and one of 4,000; without vector instructions the short ones alone. A limit is one on the process's data (RLIMIT_DATA), or, where --group names a control
 group that may be written to and has its limit already, that group. Needs Linux: memory is read from /proc, and its peak is set back before each load. Writes benchmarks/results/local_limits.json."""
-import argparse, json, os, platform, re, resource, statistics, subprocess, sys, time
+import argparse, json, os, platform, re, resource, statistics, time
 from pathlib import Path
 
 import psutil
 
 from causal_prompts.connection import Limits
 from causal_prompts.llm import LLM
+from local_runtimes import CITIES, PEOPLE, start
 
 OUT = Path(__file__).parent/"results"/"local_limits.json"
 NO_VECTORS = dict(ATEN_CPU_CAPABILITY="default", DNNL_MAX_CPU_ISA="SSE41", MKL_ENABLE_INSTRUCTIONS="SSE4_2") # what torch, oneDNN and MKL are told
-PEOPLE, CITIES = "Ana Boris Clara David Emma Farid Grete Hugo".split(), "Porto Lyon Graz Turin Ghent Bergen Cork Basel".split()
 TEXTS = [f"On Monday {person} moved from the office to {city} for 40 euros." for person in PEOPLE for city in CITIES]
 SHORT = [f"Find the city in the text. Write: City: followed by the name.\n\n{text}" for text in TEXTS]
 LOADS = dict(one=(SHORT[:1], 24), sixteen=(SHORT[:16], 24), sixty_four=(SHORT, 24), sixty_four_long=([f"Note {i}. " + text * 9 for i, text in enumerate(TEXTS)], 8), long=(["again " * 4000], 8)) # questions, tokens of a reply
@@ -26,18 +26,10 @@ def memory(pid) -> dict:
     mb = lambda name: round(int(re.search(rf"{name}:\s+(\d+)", text)[1]) * 1024 / 1e6)
     return dict(now=mb("VmRSS"), of_files=mb("RssFile"), peak=mb("VmHWM"))
 
-def start(args, environment, gigabytes, group):
-    "(process, base_url, name, seconds) of a server."
-    def limited():
-        if group: Path(group, "cgroup.procs").write_text(str(os.getpid()))
-        elif gigabytes: resource.setrlimit(resource.RLIMIT_DATA, (int(gigabytes * 1e9),) * 2)
-    begun, command = time.monotonic(), [sys.executable, "-m", "causal_prompts.cli", "serve-local", "--port", "0", "--threads", str(args.threads)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=limited, env=os.environ | dict(PYTHONUNBUFFERED="1", OMP_NUM_THREADS=str(args.threads)) | environment)
-    first = ""
-    while ", window" not in first and (line := process.stdout.readline()): first = line # loading is said before
-    url = process.stdout.readline().strip()
-    if not url.startswith("http"): return process, None, first.strip(), time.monotonic() - begun
-    return process, url, first.split(", window")[0], time.monotonic() - begun
+def limit(gigabytes, group):
+    "What a process does before it becomes a server; None: nothing."
+    if group: return lambda: Path(group, "cgroup.procs").write_text(str(os.getpid()))
+    return gigabytes and (lambda: resource.setrlimit(resource.RLIMIT_DATA, (int(gigabytes * 1e9),) * 2))
 
 def loaded(name, url, process, questions, most):
     "(figures, replies) of one load."
@@ -51,7 +43,7 @@ def loaded(name, url, process, questions, most):
 
 def measured(args, environment={}, gigabytes=None, group=None, loads=tuple(LOADS)):
     "(figures, replies) of one way to serve, load by load."
-    process, url, name, seconds = start(args, environment, gigabytes, group)
+    process, url, name, seconds = start(args.threads, environment=environment, before=limit(gigabytes, group))
     try:
         if not url: return dict(started=False, said=name), {}
         figures, said = dict(start_seconds=round(seconds, 1), idle_mb=memory(process.pid)), {}
@@ -72,6 +64,7 @@ def main():
     parser.add_argument("--gigabytes", type=float, default=2.)
     parser.add_argument("--group", help="folder of a control group with a limit of its own")
     args = parser.parse_args()
+    if args.group and not os.access(Path(args.group, "cgroup.procs"), os.W_OK): parser.error(f"--group must be the folder of a control group that may be written to, got {args.group}")
     ways = {"as it comes": {}, f"{args.gigabytes:g} GB": dict(gigabytes=args.gigabytes, group=args.group), "no vector instructions": dict(environment=NO_VECTORS, loads=("one", "sixteen", "sixty_four"))}
     figures, said = {}, {}
     for way, how in ways.items():

@@ -24,15 +24,15 @@ TEXTS = [(f"On {day} {person} moved from the office to {city} for 40 euros.", ci
 QUESTIONS = [(f"{prompt}\n\n{text}", city) for prompt in PROMPTS for text, city in TEXTS]
 
 
-def start(model, threads):
-    "(process, base_url, name, seconds) of this package's server."
-    begun, command = time.monotonic(), [sys.executable, "-m", "causal_prompts.cli", "serve-local", "--port", "0", "--threads", str(threads), *(["--model", model] if model else [])]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | dict(PYTHONUNBUFFERED="1", OMP_NUM_THREADS=str(threads)))
-    first = next((line for line in process.stdout if ", window" in line), "") # loading is said before
+def start(threads, *options, environment={}, before=None):
+    "(process, base_url, what it said, seconds) of this package's server; the address is None where it did not start."
+    begun, command = time.monotonic(), [sys.executable, "-m", "causal_prompts.cli", "serve-local", "--port", "0", "--threads", str(threads), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=before, env=os.environ | dict(PYTHONUNBUFFERED="1", OMP_NUM_THREADS=str(threads)) | environment)
+    said = ""
+    while ", window" not in said and (line := process.stdout.readline()): said = line # loading is said before
     url = process.stdout.readline().strip()
-    if not url: sys.exit(f"the server did not start: {first}")
     threading.Thread(target=process.stdout.read, daemon=True).start() # else its lines would fill the pipe
-    return process, url, first.split(", window")[0], time.monotonic() - begun
+    return process, url if url.startswith("http") else None, said.split(", window")[0].strip(), time.monotonic() - begun
 
 def listener(url):
     "The process that serves an address of this machine."
@@ -81,7 +81,8 @@ def main():
     parser.add_argument("--other-install", type=float)
     args = parser.parse_args()
     servers, texts = {}, {}
-    process, url, name, seconds = start(args.model, args.threads)
+    process, url, name, seconds = start(args.threads, *(["--model", args.model] if args.model else []))
+    if not url: sys.exit(f"the server did not start: {name}")
     try: figures, texts["transformers"] = measured(name, url, psutil.Process(process.pid), args.repeats)
     finally:
         process.terminate()

@@ -18,12 +18,11 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
-import pandas as pd
 from joblib import Parallel, delayed
-from scipy.stats import rankdata
 
 import causal_prompts as cp
 import real_live
+from real_live import plain
 from causal_prompts.core import whole_file
 from causal_prompts.grids import Grid, quiet_log
 from causal_prompts.inference import contrasts
@@ -34,6 +33,7 @@ from causal_prompts.patterns import latent_treatments
 from causal_prompts.prompt_sets import prompt_bank
 from causal_prompts.routes import Route
 from causal_prompts.rows import expected_score
+from causal_prompts.transport import aucs
 from papers import Demeaned, Means
 from ranking import cells
 
@@ -88,9 +88,8 @@ def order(effect, values, seen):
 
 def areas(predicted, observed):
     "(n,) for each query the chance that a prompt with score 1 is put before one with score 0, ties half; NaN where all scores are alike."
-    ranks, right = rankdata(predicted, axis=1), observed == 1
-    n, m = right.sum(1), (~right).sum(1)
-    with np.errstate(invalid="ignore", divide="ignore"): return ((ranks * right).sum(1) - n * (n + 1) / 2) / (n * m)
+    right = observed.T == 1
+    return np.where(right.any(0) & ~right.all(0), aucs(right, predicted.T), np.nan)
 
 def fitted_order(model, log, held):
     "What a model that is fitted to a log makes of the held-out queries; `seen` are the prompts of the log."
@@ -229,11 +228,6 @@ def one_step(part, name, split):
     warnings.simplefilter("ignore")
     return part, name, split, [dict(part=part, grid=name, split=split, **row) for row in PARTS[part](name, split)]
 
-def plain(v):
-    "A number as JSON takes it, four places; None where there is none."
-    if isinstance(v, (bool, str)) or v is None: return v
-    return None if not np.isfinite(v) else int(v) if isinstance(v, (int, np.integer)) else round(float(v), 4)
-
 def fingerprint(name):
     "What a grid says, in sixteen digits."
     cells = cp.load_dataset(f"smol-{name}").frame[["query", "prompt", "score"]]
@@ -268,7 +262,7 @@ def main():
     steps = [(p, n, s) for p in PARTS if p in a.parts for s in range(1 if p == "d" else a.splits) for n in a.grids if [p, n, s] not in found["done"]]
     start = time.time()
     for part, name, split, rows in Parallel(a.jobs, return_as="generator_unordered")(delayed(one_step)(*s) for s in steps):
-        found["rows"] += [{k: plain(v) for k, v in row.items()} for row in rows]
+        found["rows"] += [plain(row) for row in rows]
         found["done"].append([part, name, split])
         keep(a.out, found)
         print(f"{time.time() - start:6.0f} s: {part}, {name}, split {split}", flush=True)

@@ -5,9 +5,9 @@ is the order of prompts the same after retraining on a part of the log, with ano
 of the predicted gain of the first K prompts on fresh queries, like those of the log and unlike them?
 """
 import time, warnings
+from functools import cache
 
 import numpy as np
-import pandas as pd
 from joblib import Parallel, delayed
 from scipy.special import softmax
 from sklearn.feature_extraction.text import HashingVectorizer
@@ -40,6 +40,7 @@ def fresh(which):
     if which == "shifted": keep &= task.items["kind"].isin(["moved", "office"]) & (task.items["difficulty"] >= 2)
     return task.take(keep.to_numpy()).head(QUERIES)
 
+@cache
 def recorded(): return Grid(cp.load_dataset(f"smol-{NAME}"))
 
 def answered(task, pairs):
@@ -195,8 +196,16 @@ def steps(found, jobs):
         found["fresh"][which] = dict(zip(wanted, scores.tolist()))
         yield counted(found, scores.size, start, which)
     rows = propensities(logs) + stability(logs["by coin"]) + shift(logs, found["fresh"])
-    found["rows"] = [{k: round(float(v), 4) if isinstance(v, (float, np.floating)) else v for k, v in row.items()} for row in rows]
+    found["rows"] = [plain(row) for row in rows]
     yield found
+
+def plain(row):
+    "A row as JSON takes it: numbers of four places, None where there is none."
+    def value(v):
+        if isinstance(v, (bool, np.bool_)): return bool(v)
+        if isinstance(v, str) or v is None: return v
+        return None if not np.isfinite(v) else int(v) if isinstance(v, (int, np.integer)) else round(float(v), 4)
+    return {k: value(v) for k, v in row.items()}
 
 def counted(found, calls, start, name):
     found["calls"] += calls

@@ -92,14 +92,19 @@ def collecting() -> str:
 
 
 def real_model() -> str:
-    "Held-out order of prompts on the recordings that ship, mean and spread over splits."
-    rows = [r for r in json.loads((HERE/"results"/"real.json").read_text())["rows"] if r["part"] == "a" and r["model"] in ("causal", "naive", "CPO")]
+    "Held-out order of prompts on the recordings that ship, mean and interval over splits."
+    from causal_prompts.measures import resplit_interval
+    rows = [r for r in result("real")["rows"] if r["part"] == "a" and r["model"] in ("causal", "naive", "CPO")]
     logs = dict.fromkeys((r["logging"], r["grid"]) for r in rows)
+
     def mean(log, model):
-        taus = [r["tau seen"] for r in rows if (r["logging"], r["grid"]) == log and r["model"] == model]
-        return f"{statistics.mean(taus):.3f} ± {statistics.stdev(taus) if len(taus) > 1 else 0:.3f} ({len(taus)})"
-    return "\n\n".join(["## A real model", "`python benchmarks/real.py`: Kendall's tau-b on held-out queries over the prompts of the log, against the recordings' own cells; mean ± standard deviation over splits (their number). What held of the papers' claims stands on [a page](../nbs/explain/the_papers_on_a_real_model.ipynb).",
+        found = resplit_interval([r["tau seen"] for r in rows if (r["logging"], r["grid"]) == log and r["model"] == model], held_out=.4)
+        return f"{found['mean']:.3f} ({found['lo']:.3f} to {found['hi']:.3f}; {found['n']})"
+
+    return "\n\n".join(["## A real model", "`python benchmarks/real.py`: Kendall's tau-b on held-out queries over the prompts of the log, against the recordings' own cells; mean over splits (95% interval after Nadeau and Bengio; number of splits). What held of the papers' claims stands on [a page](../nbs/explain/the_papers_on_a_real_model.ipynb).",
         table(["log, grid", "`CausalReward()`", "`NaiveReward()`", "`CPOReward()`"], [[", ".join(log), *(mean(log, m) for m in ("causal", "naive", "CPO"))] for log in logs])])
+
+
 def result(name) -> dict: return json.loads((HERE/"results"/f"{name}.json").read_text(encoding="utf-8"))
 
 
@@ -166,7 +171,6 @@ def page() -> str:
     head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py`, `collect.py`, `local_runtimes.py`, `local_limits.py` and `real.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
     local = [make(result(name)) for name, make in dict(local_runtimes=runtimes, local_limits=limits).items() if (HERE/"results"/f"{name}.json").exists()]
     return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), *local, real_model(), peers()]) + "\n"
-
 
 
 if __name__ == "__main__": (HERE/"README.md").write_text(page(), encoding="utf-8")

@@ -8,6 +8,7 @@ __all__ = ['SET_SCORES', 'SetValues', 'set_values', 'best_sets']
 # %% ../nbs/818_best_sets.ipynb #7361e14e
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations, product
 
 import numpy as np
@@ -18,30 +19,40 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from .banks import Bank
 from .core import as_texts, whole_number
+from .cross_products import crossed_rows
+from .kernel import BLOCKS
 
 # %% ../nbs/818_best_sets.ipynb #2988f44d
 @dataclass(frozen=True, eq=False)
 class SetValues:
     "What the sets of a bank's parts are worth by a model of single options and pairs of them."
     bank: Bank
-    columns: list # (slot, number of the option) of each column; a slot's first option has none
-    terms: np.ndarray # (m, 2) the columns of each term: every single option, named twice, then pairs
-    mean: np.ndarray # (1 + m,) gain of the constant and of each term
-    root: np.ndarray # (1 + m, r) root of their covariance
+    pairs: np.ndarray # (m, 2) the columns of each pair of options that has a number of its own
+    mean: np.ndarray # (1 + n_columns + m,) gain of the constant, of each option and of each pair
+    root: np.ndarray # (1 + n_columns + m, r) root of their covariance
     own: float = 0. # variance of a prompt's own effect
 
     def __post_init__(self): _check_values(self)
-    def __repr__(self): return f"SetValues({len(self.columns)} options, {len(self.terms) - len(self.columns)} pairs)"
+    def __repr__(self): return f"SetValues({len(self.columns)} options, {len(self.pairs)} pairs)"
+
+    @cached_property
+    def columns(self) -> list: return _option_columns(self.bank) # (slot, number of the option), but a slot's first
+
+    @cached_property
+    def terms(self) -> np.ndarray: # (n_columns + m, 2) columns: single options, named twice, then pairs
+        return np.vstack([np.tile(np.arange(len(self.columns))[:, None], 2), self.pairs])
 
 # %% ../nbs/818_best_sets.ipynb #417d0112
+def _option_columns(bank):
+    "Slot and number of each option but a slot's first."
+    return [(slot, k) for slot, options in enumerate(bank.options) for k in range(1, len(options))]
+
 def _check_values(values):
-    "Refuse numbers that do not belong to their terms."
-    n, m = len(values.columns), len(values.terms)
+    "Refuse numbers that do not belong to the bank's options and the pairs."
+    m = len(values.terms)
     if values.mean.shape != (1 + m,) or values.root.shape[:1] != values.mean.shape:
         raise ValueError(f"mean and root must have a row for the constant and each of {m} terms, got "
                          f"{values.mean.shape} and {values.root.shape}")
-    if not np.array_equal(values.terms[:n], np.tile(np.arange(n)[:, None], 2)):
-        raise ValueError("terms must begin with the single options, in the order of columns, got others; pairs follow")
 
 # %% ../nbs/818_best_sets.ipynb #6c2f2eca
 @patch
@@ -60,25 +71,15 @@ def rate(self: SetValues,
     Z = np.c_[np.ones(len(X)), X[:, self.terms[:, 0]] * X[:, self.terms[:, 1]]]
     return Z @ self.mean, np.sqrt(((Z @ self.root)**2).sum(1) + self.own)
 
-# %% ../nbs/818_best_sets.ipynb #8ca228a6
-def _weights_for(model, x):
-    "(d, D) how the weights of a kernel enter the score of prompt features, for queries of mean features x."
-    d = model.fp.width + len(model.seen) + model.made_of.width
-    M = np.zeros((d, len(model.w)))
-    M[:, :d] = np.eye(d)
-    for j, column in enumerate(model.crossed): M[column, d + j * len(x):d + (j + 1) * len(x)] = x
-    M[:model.fp.width + len(model.seen)] = 0. # of whole texts, no sums of parts
-    return M
-
 # %% ../nbs/818_best_sets.ipynb #1279dcc0
 def _probes(bank):
-    "Codes of the empty set, of single options and of pairs of them; the columns."
-    columns = [(slot, k) for slot, options in enumerate(bank.options) for k in range(1, len(options))]
+    "Pairs of columns that may stand together; codes of the empty set, of single options and of those pairs."
+    columns = _option_columns(bank)
     pairs = [(i, j) for i, j in combinations(range(len(columns)), 2) if columns[i][0] != columns[j][0]]
     codes = np.zeros((1 + len(columns) + len(pairs), len(bank.options)), int)
     for row, held in enumerate([(), *[(i,) for i in range(len(columns))], *pairs]):
         for i in held: codes[row, columns[i][0]] = columns[i][1]
-    return columns, np.array(pairs, int).reshape(-1, 2), codes
+    return np.array(pairs, int).reshape(-1, 2), codes
 
 # %% ../nbs/818_best_sets.ipynb #4050df64
 def set_values(
@@ -87,19 +88,24 @@ def set_values(
     queries=None, # texts that count; None: those of the log
 ) -> SetValues:
     "What a reward has learned of the sets of a bank."
-    model = _kernel_of(reward, bank)
+    model = _kernel_of(reward)
     queries = list(reward.log_.frame["query"].unique()) if queries is None else as_texts(queries, "queries")
-    columns, pairs, codes = _probes(bank)
+    pairs, codes = _probes(bank)
     held = model.made_of.transform([*bank.texts(codes), reward.baseline_])
-    F, some = _terms_of(np.c_[np.zeros((len(held), model.fp.width + len(model.seen))), held], len(columns), pairs)
-    F = F @ _weights_for(model, model.fx.transform(queries, reward.encode(queries, "query")).mean(0))
-    terms = np.vstack([np.tile(np.arange(len(columns))[:, None], 2), pairs[some]])
-    return SetValues(bank, columns, terms, F @ model.w, F @ _root(model.cov), float(model.novelty(["?"])[0][0]))
+    whole = np.zeros((len(held), model.fp.width + len(model.seen))) # of whole texts, no sums of parts
+    F, some = _terms_of(np.c_[whole, held], len(codes) - 1 - len(pairs), pairs)
+    x = model.fx.transform(queries, reward.encode(queries, "query")).mean(0)
+    F = crossed_rows(F, np.tile(x, (len(F), 1)), model.crossed)
+    own = float(model.var[BLOCKS.index("own")])
+    return SetValues(bank, pairs[some], F @ model.w, F @ _root(model.cov), own)
 
 # %% ../nbs/818_best_sets.ipynb #42f86955
 def _terms_of(F, n, pairs):
     "Features of the constant, of n single options and of those pairs that have any, from the rows of `_probes`."
     single, both = F[1:1 + n] - F[0], F[1 + n:-1] - F[0]
+    if not np.abs(single).max(initial=0) > 1e-8:
+        raise ValueError("the log's prompts must hold parts of the bank, got none; "
+                         "fit the reward to a log of this bank")
     both = both - single[pairs[:, 0]] - single[pairs[:, 1]]
     some = np.abs(both).max(1, initial=0) > 1e-8
     return np.vstack([F[0] - F[-1], single, both[some]]), some
@@ -110,7 +116,7 @@ def _root(cov):
     sizes, axes = np.linalg.eigh(cov)
     return axes * np.sqrt(np.maximum(sizes, 0))
 
-def _kernel_of(reward, bank):
+def _kernel_of(reward):
     "The kernel, or a refusal."
     model = getattr(reward, "posterior", None)
     if model is None or not hasattr(model, "made_of"):
@@ -248,11 +254,11 @@ def _rated(program, score, rows, X):
 
 # %% ../nbs/818_best_sets.ipynb #8f02ffe9
 def _listed_best(program, score, n):
-    "The n best of all sets."
+    "(set, True) of the n best of all sets."
     values = program.values
     X = values.columns_of(list(product(*(range(len(options)) for options in values.bank.options))))
     value = _rated(program, score, program.rows, X)
-    return [X[i] for i in np.argsort(-value, kind="stable")[:n] if value[i] > -np.inf]
+    return [(X[i], True) for i in np.argsort(-value, kind="stable")[:n] if value[i] > -np.inf]
 
 def _but_not(x, width):
     "The row that excludes one set."
@@ -285,17 +291,23 @@ def best_sets(
     score: str = "lower", alpha: float = .05, # one of `SET_SCORES`; 1 - coverage of the interval
     most_parts: int | None = None, most_tokens: float | None = None,
     tokens=None, # text -> number of its tokens; None: words
-    seconds: float = 30., listed: int = 20_000, # for a set; up to so many prompts are listed
+    seconds: float = 30., listed: int = 20_000, # a set; prompts listed at most
 ) -> pd.DataFrame: # prompt, parts, effect, se, lo, hi (of one), chance, tokens, proven
-    "The best sets of parts by what a reward has learned."
-    program = _program(values, _errors_to_lower_end(score, alpha), most_parts, most_tokens, tokens or _n_words)
+    "The best sets of parts by a learned reward."
+    _require_values(values)
+    k = _errors_to_lower_end(score, alpha)
+    program = _program(values, k, most_parts, most_tokens, tokens or _n_words)
     n = whole_number(n, "n")
-    if values.bank.n_prompts <= listed: found = [(x, True) for x in _listed_best(program, score, n)]
+    if values.bank.n_prompts <= listed: found = _listed_best(program, score, n)
     else: found = _proven_sets(program, score, n, seconds)
-    if found: return _set_table(program, found)
-    raise ValueError(f"some set must be allowed, got none: {most_parts=}, {most_tokens=}")
+    if not found: raise ValueError(f"some set must be allowed, got none: {most_parts=}, {most_tokens=}")
+    return _set_table(program, found)
 
 # %% ../nbs/818_best_sets.ipynb #0f3b137b
+def _require_values(values):
+    if not isinstance(values, SetValues):
+        raise TypeError(f"values must be what set_values(reward, bank) gives, got {type(values).__name__}")
+
 def _errors_to_lower_end(score, alpha):
     if score not in SET_SCORES: raise ValueError(f"score must be one of {SET_SCORES}, got {score!r}")
     if not 0 < alpha < 1: raise ValueError(f"alpha must lie in (0, 1), got {alpha!r}")

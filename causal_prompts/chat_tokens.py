@@ -46,13 +46,14 @@ def ids(self: ChatTokens,
         raise ValueError(f"{self.name} must bring a chat template, got none: it was not trained for conversations")
     broken = _in_texts(messages, lambda text: self._begins.sub(lambda m: m[1] + self._mark, text))
     if broken != messages: return self.read(self.written(broken))
-    return tuple(self.written(messages, tokenize=True, return_dict=False))
+    return tuple(self.written(messages, tokenize=True))
 
 # %% ../nbs/634_chat_tokens.ipynb #d80d7cb5
 @patch
-def written(self: ChatTokens, messages: list, tokenize: bool = False, **how):
+def written(self: ChatTokens, messages: list, tokenize: bool = False):
     "The text that the model's template makes of a conversation, or its tokens as the tokenizer comes."
-    try: return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=tokenize, **how)
+    how = dict(add_generation_prompt=True, tokenize=tokenize, return_dict=False)
+    try: return self.tokenizer.apply_chat_template(messages, **how)
     except Exception as e: # the template is a program of its own
         raise ValueError(f"messages must suit the template of {self.name}, got {type(e).__name__}: {e}") from None
 

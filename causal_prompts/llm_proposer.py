@@ -15,7 +15,6 @@ from inspect import iscoroutinefunction, signature
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
-from sklearn.exceptions import NotFittedError
 
 # %% ../nbs/817_llm_proposer.ipynb #71b77c92
 from .connection import each, wait
@@ -23,6 +22,7 @@ from .core import as_texts, Finding, whole_number
 from .llm import Reply, spend
 from .part_effects import part_columns
 from .plots import shorten
+from .treesearch import require_reward
 from .written_variants import placeholders_in, read_variants, VariantRules, word_count
 
 # %% ../nbs/817_llm_proposer.ipynb #b4186d38
@@ -181,9 +181,7 @@ def _require_predictions(reward, parts):
     if reward is None:
         if not parts: return
         raise ValueError("parts needs a reward that knows what they do, got none; pass reward=CausalReward().fit(log)")
-    if not callable(getattr(reward, "effect", None)):
-        raise TypeError(f"reward must be a reward model such as CausalReward(), got {type(reward).__name__}")
-    if not hasattr(reward, "log_"): raise NotFittedError(f"{type(reward).__name__} is not fitted; call .fit(log) first")
+    require_reward(reward)
 
 # %% ../nbs/817_llm_proposer.ipynb #21162762
 @dataclass

@@ -78,7 +78,8 @@ def _refuse_foreign(origin):
     try: host = None if origin is None else urlsplit(origin).hostname or ""
     except ValueError: host = ""
     if host is None or host in _THIS_MACHINE: return
-    raise RequestError(f"pages of other machines are not served, got Origin: {origin[:100]}", 403, "foreign_origin")
+    raise RequestError(f"pages of other machines are not served, got Origin: {origin[:100]}; open the page from "
+                       "http://localhost, or ask without a browser", 403, "foreign_origin")
 
 # %% ../nbs/011_local_http.ipynb #1e20cea5
 def _object_in(raw):

@@ -17,7 +17,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .chat_tokens import ChatTokens
-from .core import rng
+from .core import rng, whole_number
 from .memory import free_memory
 from .weights import fetch_weights, find_weights, load_weights
 
@@ -47,8 +47,7 @@ def above_zero(
 ) -> None:
     "Refuse counts that are not whole numbers above 0."
     for name, value in counts.items():
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} must be a whole number above 0, got {value!r}")
+        if value is not None: whole_number(value, name)
 
 # %% ../nbs/635_local_model.ipynb #a1cc20eb
 class LocalModel:

@@ -70,9 +70,10 @@ def _as_text(content):
     "A content as one text."
     if isinstance(content, str): return content
     readable = lambda p: isinstance(p, dict) and p.get("type") == "text" and isinstance(p.get("text"), str)
-    if not content or not all(map(readable, content)):
-        raise RequestError("a content must be a text, or a list of parts of type text: this model reads nothing else",
-                           code="unsupported_value", param="messages")
+    odd = [p.get("type") if isinstance(p, dict) else type(p).__name__ for p in content or [] if not readable(p)]
+    if odd or not content:
+        raise RequestError("a content must be a text, or a list of parts of type text: this model reads nothing else, "
+                           f"got {str(odd or content)[:60]}; leave it out", code="unsupported_value", param="messages")
     return "\n".join(part["text"] for part in content)
 
 # %% ../nbs/636_local_requests.ipynb #a381d157

@@ -107,9 +107,9 @@ def _answer(self: BatchQueue, jobs: list):
     def stopped(): return self.stopped or all(job.gone() for job in jobs)
     try: said = self.model.answer([job.requests[k] for job, k in asked], stopped=stopped, told=told)
     except Exception as e:
-        waiting = [job for job in jobs if not job.done.is_set()]
-        if len(jobs) == 1: return [_hand_out(job, None, e) for job in waiting]
-        for job in waiting: self._answer([job])
+        for job in [job for job in jobs if not job.done.is_set()]:
+            if len(jobs) > 1: self._answer([job])
+            else: _hand_out(job, None, e)
         return
     for i, reply in enumerate(said): told(i, reply) # those that were broken off
     self._took = time.monotonic() - start

@@ -175,9 +175,9 @@ def resplit_interval(
 ) -> dict: # mean, se, lo, hi, p (of a mean of zero), n; NaN for one split
     "Mean over random splits of one log, with the variance after Nadeau and Bengio."
     if not 0 < held_out < 1: raise ValueError(f"held_out must lie in (0, 1), got {held_out!r}")
-    usual = mean_interval(values)
+    usual = mean_interval(values, alpha=alpha)
     mean, n = usual["mean"], usual["n"]
-    se = usual["se"] * np.sqrt(1 + n * held_out / (1 - held_out))
-    half = stats.t.ppf(1 - alpha / 2, n - 1) * se if n > 1 else np.nan
-    p = 2 * stats.t.sf(abs(mean) / se, n - 1) if n > 1 and se > 0 else np.nan
+    wider = np.sqrt(1 + n * held_out / (1 - held_out))
+    se, half = wider * usual["se"], wider * (usual["hi"] - mean)
+    p = 2 * stats.t.sf(abs(mean) / se, n - 1) if se > 0 else np.nan
     return dict(mean=mean, se=se, lo=mean - half, hi=mean + half, p=p, n=n)

@@ -6,6 +6,7 @@
 __all__ = ['LEAST_LOGGED', 'real_sections', 'real_demo', 'print_demos']
 
 # %% ../nbs/922_real_demonstration.ipynb #8b55ea87
+import shlex
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -17,7 +18,7 @@ import pandas as pd
 from scipy import stats
 
 # %% ../nbs/922_real_demonstration.ipynb #4a7be97b
-from .banks import Bank
+from .banks import Bank, compared_parts
 from .causal import CausalReward
 from .collecting import Collection, plan, run
 from .connection import Limits
@@ -66,8 +67,8 @@ def _parts_plan_of(task, bank, seed):
 
 # %% ../nbs/922_real_demonstration.ipynb #cfec1be2
 _LOGGED_HOW = ("Replies of {model} to {queries} queries of the task {task!r}, each asked under four random halves of "
-               "{n} sentences and under all of them, so that a sentence goes along with nothing else. The first query "
-               "is {query}, to be answered {reference!r}. {cut}")
+               "the {n} sentences that may be left out and under all of them, so that a sentence goes along with "
+               "nothing else. The first query is {query}, to be answered {reference!r}. {cut}")
 
 def _cut_said(got: Collection, llm):
     "How many replies were cut, and how many there are not."
@@ -75,14 +76,14 @@ def _cut_said(got: Collection, llm):
     cut, lost = int(asked["status"].eq("limit").sum()), int(asked["score"].isna().sum())
     at = f"at {longest} tokens" if longest else "by the limit of the server"
     said = f"{cut or 'None'} of {len(asked):,} replies {'were' if cut > 1 else 'was'} cut {at}"
-    return f"{said}; {lost} are missing." if lost else f"{said}."
+    return f"{said}; {lost} {'is' if lost == 1 else 'are'} missing." if lost else f"{said}."
 
 # %% ../nbs/922_real_demonstration.ipynb #b90a884c
 def _section_of_log(got, log, llm, bank):
     "Where the log comes from, and its first rows."
     task = got.plan.task
     first = task.items.iloc[0]
-    about = dict(model=llm.model, queries=log.frame["query_id"].nunique(), task=task.name, n=len(bank.parts),
+    about = dict(model=llm.model, queries=log.frame["query_id"].nunique(), task=task.name, n=len(compared_parts(bank)),
                  query=in_quotes(first["query"]), reference=first["reference"], cut=_cut_said(got, llm))
     return log_section(log, _LOGGED_HOW.format(**about))
 
@@ -96,21 +97,20 @@ def _reward_of_parts(log, bank, baseline, seed, encoder):
 # %% ../nbs/922_real_demonstration.ipynb #c55a200b
 LEAST_LOGGED = 40 # queries, below which a prediction has no interval
 
-def _predicted_of_sets(reward, bank, alpha=.05):
+def _predicted_of_sets(reward, bank):
     "Average gain over the baseline of every other set, as predicted; the intervals hold for all of them at once."
     prompts = [text for text in map(bank.prompt, bank.sets()) if text != reward.baseline_]
     queries = list(reward.log_.queries["query"])
     share = np.full(len(queries), 1 / len(queries))
     gain = share @ reward.effect(queries, prompts)
     se = reward.average_se(queries, reward.encode(queries, "query"), share, prompts)
-    half = stats.t.ppf(1 - alpha / len(prompts) / 2, len(queries) - 1) * se if len(queries) >= LEAST_LOGGED else np.nan
+    half = stats.t.ppf(1 - .05 / len(prompts) / 2, len(queries) - 1) * se if len(queries) >= LEAST_LOGGED else np.nan
     return pd.DataFrame(dict(prompt=prompts, effect=gain, se=se, lo=gain - half, hi=gain + half))
 
 # %% ../nbs/922_real_demonstration.ipynb #91da50f4
 def _bare_question(bank):
     "The prompt of what has to stand, and nothing else."
-    must = bank.parts[bank.parts["required"]].drop_duplicates("slot")
-    return bank.prompt(list(must["part"]))
+    return bank.prompt({*bank.ids} - {*compared_parts(bank)})
 
 def _sentences_left_out(bank, prompt):
     "The sentences that a prompt does without."
@@ -139,10 +139,12 @@ def _most_promising(reward, bank):
     best = gains.loc[gains["effect"].idxmax(), ["prompt", "effect", "lo", "hi"]].to_dict()
     return best | dict(n=len(gains))
 
+def _promises(best): return best is not None and best["effect"] > 0 # None: nothing was chosen
+
 def _compared_prompts(whole, bare, best):
-    "Role -> prompt of what is tried on fresh queries, each prompt once; `best` None: nothing was chosen."
+    "Role -> prompt of what is tried on fresh queries, each prompt once."
     arms = dict(whole=whole, bare=bare)
-    if best is not None and best["effect"] > 0 and best["prompt"] != bare: arms["chosen"] = best["prompt"]
+    if _promises(best) and best["prompt"] != bare: arms["chosen"] = best["prompt"]
     return arms
 
 # %% ../nbs/922_real_demonstration.ipynb #c27b7d3c
@@ -150,12 +152,12 @@ def _choice_items(bank, arms, best):
     "What is said of the choice, with the prompt in full."
     if best is None: said = _ALIKE
     else:
-        said = _BEST_SET if best["effect"] > 0 else _NO_BETTER_SET
+        said = _BEST_SET if _promises(best) else _NO_BETTER_SET
         said = said.format(n=best["n"], gain=_predicted_gain_said(best))
     if "chosen" in arms:
         out = " ".join(map(in_quotes, _sentences_left_out(bank, arms["chosen"])))
         return said, arms["chosen"], f"It does without: {out}"
-    if best is not None and best["effect"] > 0: return said, "It is the bare question.", arms["bare"]
+    if _promises(best): return said, "It is the bare question.", arms["bare"]
     return said, "So the whole prompt is compared with the bare question.", arms["bare"]
 
 # %% ../nbs/922_real_demonstration.ipynb #957fc453
@@ -171,17 +173,14 @@ def _tried(task, arms, llm, seed, say, show):
 
 # %% ../nbs/922_real_demonstration.ipynb #9a000d72
 _ON_FRESH = dict(
-    one="{n} queries that had no part in the choice, under both prompts; one comparison, with an interval of {level}.",
+    one="{n} queries that had no part in the choice, under both prompts; one comparison, with an interval of 95%.",
     two="{n} queries that had no part in the choice, under each of three prompts. The chosen prompt is compared with "
-        "the whole one and with the bare question; with intervals of {level} each, both hold at once in {both} of 100 "
+        "the whole one and with the bare question; with intervals of 97.5% each, both hold at once in 95 of 100 "
         "such demonstrations (Bonferroni).")
 
-def _section_of_fresh(table, n, alpha=.05):
+def _section_of_fresh(table, n):
     "What was tried, and how it is judged."
-    several = len(table) - 1
-    said = _ON_FRESH["two" if several > 1 else "one"]
-    level = f"{100 * (1 - alpha / several):g}%"
-    return "On fresh queries", said.format(n=n, level=level, both=f"{100 * (1 - alpha):g}"), table
+    return "On fresh queries", _ON_FRESH["two" if len(table) > 2 else "one"].format(n=n), table
 
 # %% ../nbs/922_real_demonstration.ipynb #2d0586b5
 def _refuse_nothing_to_choose(bank, whole):
@@ -203,7 +202,7 @@ def _confirmed_sections(best, arms, fresh, llm, seed, say, show):
     "What was tried on fresh queries, and the answer."
     scores, table = _tried(fresh, arms, llm, seed, say, show)
     yield _section_of_fresh(table, len(fresh))
-    promised = {k: float(best[k]) for k in ("effect", "lo", "hi")} if best and best["effect"] > 0 else None
+    promised = {k: float(best[k]) for k in ("effect", "lo", "hi")} if _promises(best) else None
     yield "The answer", confirmed(scores, arms, promised)
 
 # %% ../nbs/922_real_demonstration.ipynb #ac975aa3
@@ -262,14 +261,16 @@ def real_demo(
             yield from real_sections(bank, *tasks, _local_llm(server, record), seed, say, encoder, show=False)
 
 # %% ../nbs/922_real_demonstration.ipynb #6a26ff09
-_ON = """More queries, others:  causal-prompts demo --real --calls {calls} --fresh {fresh} --seed {seed}
+_ON = """More queries, others:  causal-prompts demo --real --calls {calls} --fresh {fresh} --seed {seed}{kept}
 A model of your own:   causal-prompts demo --real --model FILE.gguf
 Your own task:         causal-prompts collect --task FILE --parts FILE --baseline TEXT --model NAME"""
 
 def _next_commands(a, given):
     "How to go on, as commands."
     asked = {name: p.default for name, p in signature(real_demo).parameters.items()} | given
-    return _ON.format(calls=2 * asked["calls"], fresh=2 * asked["fresh"], seed=a.seed + 1)
+    same = {"model": given.get("model"), "out": a.out if a.out != "." else None}
+    kept = "".join(f" --{name} {shlex.quote(value)}" for name, value in same.items() if value)
+    return _ON.format(calls=2 * asked["calls"], fresh=2 * asked["fresh"], seed=a.seed + 1, kept=kept)
 
 # %% ../nbs/922_real_demonstration.ipynb #8a2e8258
 def print_demos(

@@ -76,7 +76,7 @@ def _best_log_variances(likelihood, n_blocks):
 
 def _is_short(root, most=2000):
     "Does a root save work? Matrices of all blocks are kept."
-    return root is not None and len(root[0]) < min(.8 * root[0].shape[1], most)
+    return root is not None and 0 < len(root[0]) < min(.8 * root[0].shape[1], most)
 
 # %% ../nbs/313_variances.ipynb #c729b935
 def reml(

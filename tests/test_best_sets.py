@@ -10,6 +10,7 @@ from causal_prompts.banks import Bank
 from causal_prompts.best_sets import SET_SCORES, SetValues, best_sets, set_values
 from causal_prompts.causal import CausalReward
 from causal_prompts.factorial import factorial
+from causal_prompts.kernel import BLOCKS
 from causal_prompts.naive import NaiveReward
 from causal_prompts.parts import Parts
 from causal_prompts.tasks import world_task
@@ -18,14 +19,16 @@ from causal_prompts.world_texts import IDEAS
 from causal_prompts.worlds import World
 
 
+NO_PAIRS = np.zeros((0, 2), int)
+
 def drawn(seed, bank, n_pairs=12, shift=0.):
     "Values of a bank's options and some pairs, at random."
     random = np.random.default_rng(seed)
     columns = [(s, k) for s, options in enumerate(bank.options) for k in range(1, len(options))]
     pairs = np.array([p for p in combinations(range(len(columns)), 2) if columns[p[0]][0] != columns[p[1]][0]])
-    terms = np.vstack([np.tile(np.arange(len(columns))[:, None], 2), pairs[random.permutation(len(pairs))[:n_pairs]]])
-    mean = np.r_[shift, random.normal(0, .05, len(columns)), random.normal(0, .03, len(terms) - len(columns))]
-    return SetValues(bank, columns, terms, mean, .03 * random.normal(size=(len(mean), 6)), own=.02**2)
+    pairs = pairs[random.permutation(len(pairs))[:n_pairs]]
+    mean = np.r_[shift, random.normal(0, .05, len(columns)), random.normal(0, .03, len(pairs))]
+    return SetValues(bank, pairs, mean, .03 * random.normal(size=(len(mean), 6)), own=.02**2)
 
 def a_bank(seed):
     "Parts of several wordings, one required, two that exclude each other."
@@ -65,13 +68,12 @@ def test_the_best_sets_are_those_of_brute_force(seed, score, listed):
 def test_a_greedy_climb_stops_short_where_the_program_does_not():
     "Two parts that each harm and together help: no single change leads there."
     bank = Bank.of({"a": "A.", "b": "B.", "c": "C."}, base="Answer.")
-    terms = np.array([[0, 0], [1, 1], [2, 2], [0, 1]])
-    values = SetValues(bank, [(0, 1), (1, 1), (2, 1)], terms, np.array([0, -.1, -.1, .05, .5]), np.zeros((5, 1)))
+    values = SetValues(bank, np.array([[0, 1]]), np.array([0, -.1, -.1, .05, .5]), np.zeros((5, 1)))
     for listed in (0, 100): assert best_sets(values, score="mean", listed=listed)["parts"][0] == ("a", "b", "c")
 
 def test_the_lower_end_prefers_what_is_known():
     bank = Bank.of({"sure": "A.", "unsure": "B."}, base="Answer.", exclusive=[["sure", "unsure"]])
-    values = SetValues(bank, [(0, 1), (0, 2)], np.array([[0, 0], [1, 1]]), np.array([0, .1, .12]), np.diag([0, .01, .2]))
+    values = SetValues(bank, NO_PAIRS, np.array([0, .1, .12]), np.diag([0, .01, .2]))
     assert best_sets(values)["parts"][0] == ("sure",) and best_sets(values, score="mean")["parts"][0] == ("unsure",)
     assert best_sets(values, score="chance", listed=0)["parts"][0] == ("sure",)
 
@@ -93,9 +95,9 @@ def test_what_makes_no_sense_is_refused(how, said):
     with pytest.raises(ValueError, match=said): best_sets(drawn(0, a_bank(0)), **how)
 
 def test_numbers_that_belong_to_no_terms_are_refused():
-    bank, terms = Bank.of({"a": "A."}, base="Answer."), np.array([[0, 0]])
-    with pytest.raises(ValueError, match="a row for the constant and each of 1 terms"): SetValues(bank, [(0, 1)], terms, np.zeros(3), np.zeros((2, 1)))
-    with pytest.raises(ValueError, match="must begin with the single options"): SetValues(bank, [(0, 1)], np.zeros((0, 2), int), np.zeros(1), np.zeros((1, 1)))
+    bank = Bank.of({"a": "A."}, base="Answer.")
+    with pytest.raises(ValueError, match="a row for the constant and each of 1 terms"): SetValues(bank, NO_PAIRS, np.zeros(3), np.zeros((2, 1)))
+    with pytest.raises(TypeError, match=r"values must be what set_values\(reward, bank\) gives, got Bank"): best_sets(bank)
 
 
 # ---- from a reward
@@ -137,6 +139,14 @@ def test_values_of_some_queries_differ(learned):
     _, task, bank, reward = learned
     by_kind = [set_values(reward, bank, list(group["query"])).mean for _, group in task.items.groupby("kind")]
     assert np.ptp(by_kind, axis=0).max() > .005
+
+def test_a_prompts_own_variance_is_that_of_the_kernel(learned):
+    _, _, bank, reward = learned
+    assert set_values(reward, bank).own == reward.posterior.var[BLOCKS.index("own")]
+
+def test_a_bank_of_which_the_log_holds_nothing_is_refused(learned):
+    other = Bank.of({"x": "Sing a song.", "y": "Dance."}, base="Solve.", separator=" ")
+    with pytest.raises(ValueError, match="the log's prompts must hold parts of the bank, got none"): set_values(learned[3], other)
 
 def test_a_reward_without_a_kernel_or_without_parts_is_refused(learned):
     _, task, bank, reward = learned

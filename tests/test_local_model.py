@@ -248,7 +248,7 @@ def test_kept_prefixes_stay_within_their_budget(model):
     assert sum(map(len, model._kept)) <= 4096 + max(map(len, model._kept))
 
 
-@pytest.mark.parametrize("wrong, said", [(dict(batch=0), "batch must be a whole number above 0, got 0"), (dict(threads=-1), "threads must be a whole number above 0, got -1"), (dict(threads=1.5), "got 1.5")])
+@pytest.mark.parametrize("wrong, said", [(dict(batch=0), "batch must be a whole number >= 1, got 0"), (dict(threads=-1), "threads must be a whole number >= 1, got -1"), (dict(threads=1.5), "got 1.5"), (dict(batch=True), "batch must be a whole number >= 1, got True")])
 def test_counts_that_cannot_be_are_refused_before_anything_is_read(wrong, said):
     with pytest.raises(ValueError, match=said): LocalModel("no such folder", **wrong)
 

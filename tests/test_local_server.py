@@ -504,7 +504,7 @@ def test_a_port_that_is_taken_is_named_before_anything_is_loaded(server, folder,
     with pytest.raises((ValueError, OSError), match="absent"): serve_local(tmp_path/"absent", port=port, log=None)
     with serve_local(Stand(), port=port, log=None): pass # the port was given back
 
-@pytest.mark.parametrize("wrong, said", [(dict(host="0.0.0.0"), "host must be 127.0.0.1"), (dict(batch=0), "batch must be a whole number above 0, got 0"), (dict(longest=2.5), "longest must be a whole number above 0, got 2.5"), (dict(threads=0), "threads must be a whole number above 0, got 0"), (dict(port=70_000), "port must be free and from 0 to 65535, got 70000")])
+@pytest.mark.parametrize("wrong, said", [(dict(host="0.0.0.0"), "host must be 127.0.0.1"), (dict(batch=0), "batch must be a whole number >= 1, got 0"), (dict(longest=2.5), "longest must be a whole number >= 1, got 2.5"), (dict(threads=0), "threads must be a whole number >= 1, got 0"), (dict(port=70_000), "port must be free and from 0 to 65535, got 70000")])
 def test_what_cannot_be_is_refused(wrong, said):
     with pytest.raises(ValueError, match=said): serve_local(Stand(), **wrong)
 
@@ -561,7 +561,7 @@ def test_the_verb_serves_until_it_is_told_to_end(folder, sign):
         out, err = p.communicate(timeout=60)
     assert p.returncode == 0 and "1 requests (1 ok)" in out and "Traceback" not in err
 
-@pytest.mark.parametrize("argv, said", [(["--batch", "0"], ": --batch must be a whole number above 0"), (["--threads", "0"], ": --threads must be a whole number above 0, got 0"), (["--longest", "0"], ": --longest must be"),
+@pytest.mark.parametrize("argv, said", [(["--batch", "0"], ": --batch must be a whole number >= 1"), (["--threads", "0"], ": --threads must be a whole number >= 1, got 0"), (["--longest", "0"], ": --longest must be"),
     (["--model", "absent"], ": --model must name a .gguf file or a folder, got nothing at absent"), (["--port", "70000"], ": --port must be free")])
 def test_slips_of_the_verb_are_said_in_one_line(capsys, argv, said):
     before = signal.getsignal(signal.SIGTERM)

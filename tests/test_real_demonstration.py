@@ -17,9 +17,8 @@ from causal_prompts.cli import main
 from causal_prompts.confirmation import confirmed, LEAST_FRESH
 from causal_prompts.connection import Limits
 from causal_prompts.core import content_id, mean_interval, rng
-from causal_prompts.factorial import factorial
 from causal_prompts.llm import LLM
-from causal_prompts.real_demonstration import real_demo, real_sections
+from causal_prompts.real_demonstration import real_sections
 from causal_prompts.record import Record
 from causal_prompts.reporting import as_text
 from causal_prompts.tasks import Task
@@ -298,7 +297,7 @@ def test_the_command_prints_and_writes_and_says_how_to_go_on(folder, tmp_path, c
     out, err = capsys.readouterr()
     assert "loading the model" in err and "log: 50 calls" in err and "fresh queries: 40 calls" in err and "replies were cut at 24 tokens" in " ".join(out.split())
     end = out[out.index("The answer\n"):]
-    assert "Keep the whole prompt" in end and end.index("Report:") < end.index("causal-prompts demo --real --calls 100 --fresh 40 --seed 1") < end.index("causal-prompts collect --task FILE")
+    assert "Keep the whole prompt" in end and end.index("Report:") < end.index(f"causal-prompts demo --real --calls 100 --fresh 40 --seed 1 --model {folder} --out {tmp_path}\n") < end.index("causal-prompts collect --task FILE")
     page = (tmp_path/"report.html").read_text()
     assert page.index("Keep the whole prompt") < page.index("<nav>") < page.index("The log")
     keys = answered(tmp_path)

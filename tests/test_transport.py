@@ -243,7 +243,7 @@ def test_contrasts_cover_in_a_sparse_log():
 def test_many_areas_under_the_curve_at_once_are_those_of_scikit_learn():
     r = np.random.default_rng(0)
     label, score = r.integers(0, 2, (60, 8)), r.integers(0, 9, (60, 8)) # with ties
-    assert np.allclose(tp._aucs(label, score), [roc_auc_score(*at) for at in zip(label.T, score.T)], rtol=0, atol=1e-12)
+    assert np.allclose(tp.aucs(label, score), [roc_auc_score(*at) for at in zip(label.T, score.T)], rtol=0, atol=1e-12)
 
 
 def test_shift_is_quiet_on_the_same_source_and_rings_on_changed_effects_and_other_queries(reward):
