@@ -488,8 +488,8 @@ def effects_agree(observed, randomised, match: str | None = ..., bias: float | N
     'Do observed effects of parts agree with randomised ones?'
 
 
-def search(reward, queries, proposer = ..., rounds: int = ..., keep: int = ..., children: int = ..., start = ..., score = ..., alpha: float = ..., random_state: int = ...) -> Any:
-    'Search a better prompt for each query, offline.'
+def search(reward, queries, proposer = ..., rounds: int = ..., keep: int = ..., children: int = ..., start = ..., score = ..., alpha: float = ..., random_state: int = ..., per = ...) -> Any:
+    'Search better prompts offline.'
 
 
 def ranking(reward, test: Triplets, alpha: float = ..., by: str | None = ...) -> Finding:

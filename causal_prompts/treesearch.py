@@ -17,33 +17,7 @@ from .core import former_names, as_texts, Finding, rng
 from .forms import draw
 from .plots import shorten
 from .proposers import EditProposer, ideas_from, require_proposer
-
-# %% ../nbs/802_treesearch.ipynb #881c02fb
-def _rate(reward, queries, prompts, score, alpha, block=25):
-    "Effect, interval and score of each query's own prompts, a list of frames; blocks of queries share one call."
-    blocks = [slice(i, i + block) for i in range(0, len(queries), block)]
-    return [frame for b in blocks for frame in _rate_block(reward, queries[b], prompts[b], score, alpha)]
-
-# %% ../nbs/802_treesearch.ipynb #3afb3af5
-def _rate_block(reward, queries, prompts, score, alpha):
-    "A frame of effect, lo, hi and score for each query, a row for each of its own prompts."
-    texts = list(dict.fromkeys(t for own in prompts for t in own))
-    if not texts: return [pd.DataFrame(columns=["effect", "lo", "hi", "score"], dtype=float)] * len(queries)
-    effect = np.asarray(reward.effect(queries, texts), float)
-    lo = hi = np.full(effect.shape, np.nan)
-    if getattr(reward, "has_interval", False): lo, hi = reward.effect_interval(queries, texts, alpha=alpha)
-    value = effect if score == "effect" else np.asarray(score(reward, queries, texts), float)
-    _require_scores(value, effect.shape)
-    column = {t: j for j, t in enumerate(texts)}
-    at = [(k, [column[t] for t in own]) for k, own in enumerate(prompts)]
-    return [pd.DataFrame(dict(effect=effect[a], lo=lo[a], hi=hi[a], score=value[a])) for a in at]
-
-# %% ../nbs/802_treesearch.ipynb #5d0d614f
-def _require_scores(value, shape):
-    wrong = int((~np.isfinite(value)).sum())
-    if value.shape != shape or wrong:
-        raise ValueError(f"scores must be finite numbers of shape (queries, prompts) = {shape}, "
-                         f"got shape {value.shape} with {wrong} not finite; check the reward or score=")
+from .search_scores import query_groups, Rater
 
 # %% ../nbs/802_treesearch.ipynb #cbabb5e4
 def _offspring(tree, parents, made):
@@ -61,10 +35,15 @@ def _offspring(tree, parents, made):
     return rows, duplicates
 
 # %% ../nbs/802_treesearch.ipynb #3343c1f3
-def _proposed(proposer, queries, parents, n, random_state):
-    "What is proposed for each parent of each query; asked for at once where the proposer can be (`many`)."
-    asks = [(query, row["prompt"], n, rng(random_state, "propose", query, row["prompt"]))
-            for query, own in zip(queries, parents) for row in own]
+def _shown_query(group, prompt, random_state):
+    "The query of a group that a proposer is shown."
+    return group[0] if len(group) == 1 else group[rng(random_state, "shown", prompt).integers(len(group))]
+
+def _proposed(proposer, groups, parents, n, random_state):
+    "What is proposed for each parent of each tree; asked for at once where the proposer can be (`many`)."
+    pairs = [(_shown_query(group, row["prompt"], random_state), row["prompt"])
+             for group, own in zip(groups, parents) for row in own]
+    asks = [(*pair, n, rng(random_state, "propose", *pair)) for pair in pairs]
     made = list(proposer.many(asks)) if hasattr(proposer, "many") else [proposer(*ask) for ask in asks]
     if len(made) != len(asks):
         raise ValueError(f"proposer.many must return a list of texts for each of {len(asks)} asks, got {len(made)}")
@@ -81,57 +60,62 @@ def _checked_texts(made, prompt, n):
     return as_texts(made, "proposals") if made else []
 
 # %% ../nbs/802_treesearch.ipynb #45d4baff
-def _rate_new(reward, queries, new, score, alpha):
+def _rate_new(rater, groups, new):
     "Rate the new rows of all trees; support first, so that every text is embedded in one call."
     texts = list(dict.fromkeys(row["prompt"] for rows in new for row in rows))
     if not texts: return new
-    near = reward.support(texts).set_index("prompt").to_dict("index")
-    rated = _rate(reward, queries, [[row["prompt"] for row in rows] for rows in new], score, alpha)
+    near = rater.reward.support(texts).set_index("prompt").to_dict("index")
+    own = [[row["prompt"] for row in rows] for rows in new]
+    if all(len(group) == 1 for group in groups): rated = rater.each([group[0] for group in groups], own)
+    else: rated = [rater.together(*at) for at in zip(groups, own)]
     return [[row | rating | near[row["prompt"]] for row, rating in zip(rows, frame.to_dict("records"))]
             for rows, frame in zip(new, rated)]
 
 # %% ../nbs/802_treesearch.ipynb #b9bc5659
 def search(
     reward, # a fitted reward model
-    queries, # texts
+    queries, # texts, or a frame that has them in the column `query`
     proposer=None, # (query, prompt, n, rng) -> texts; None: edits with the sentences of the reward's own log
     rounds: int = 3, keep: int = 3, # levels of the tree; parents kept a level
     children: int = 5, # variants asked for a parent
     start=None, # the first prompt or prompts; None: the reward's baseline
-    score="effect", # what candidates are ranked by: "effect", or (reward, queries, prompts) -> (n_q, n_p)
+    score="mean", # what candidates are ranked by, as in `search_scores.Rater`
     alpha: float = .05, # 1 - coverage of the pointwise intervals
     random_state: int = 0,
+    per="query", # a prompt for each; or "all", a column of the frame, or a label for each query
 ) -> "Search":
-    "Search a better prompt for each query, offline."
+    "Search better prompts offline."
     counts = dict(rounds=rounds, keep=keep, children=children)
-    _require_searchable(reward, score, counts)
-    proposer = _proposer_for(reward, proposer)
-    return _run_search(reward, as_texts(queries, "queries"), proposer, start, score, alpha, random_state, counts)
+    _require_searchable(reward, counts)
+    groups = query_groups(queries, per)
+    rater, proposer = Rater(reward, score, alpha), _proposer_for(reward, proposer)
+    return _run_search(rater, groups, proposer, start, random_state, counts)
 
 # %% ../nbs/802_treesearch.ipynb #46fc5c8d
-def _run_search(reward, queries, proposer, start, score, alpha, random_state, counts):
-    start = list(dict.fromkeys(as_texts(reward.baseline_ if start is None else start, "start")))
-    trees, kept, duplicates = _grow_trees(reward, queries, proposer, start, score, alpha, random_state, **counts)
-    settings = _search_settings(reward, proposer, start, score, alpha, random_state, counts)
-    return Search(_candidate_table(queries, trees, kept), settings, duplicates)
+def _run_search(rater, groups, proposer, start, random_state, counts):
+    start = list(dict.fromkeys(as_texts(rater.reward.baseline_ if start is None else start, "start")))
+    labels, texts = [label for label, _ in groups], [own for _, own in groups]
+    trees, kept, duplicates = _grow_trees(rater, texts, proposer, start, random_state, **counts)
+    settings = _search_settings(rater, proposer, start, random_state, counts)
+    return Search(_candidate_table(labels, trees, kept), settings, duplicates, groups)
 
-def _search_settings(reward, proposer, start, score, alpha, random_state, counts):
+def _search_settings(rater, proposer, start, random_state, counts):
     "How a search was made, as plain values."
+    reward, score = rater.reward, rater.score
     return counts | dict(
         start=start, score=score if isinstance(score, str) else getattr(score, "__name__", "function"),
-        alpha=alpha, random_state=random_state, proposer=repr(proposer),
+        alpha=rater.alpha, random_state=random_state, proposer=repr(proposer),
         reward=getattr(reward, "name", type(reward).__name__), baseline=reward.baseline_)
 
 # %% ../nbs/802_treesearch.ipynb #7399e31b
-def _grow_trees(reward, queries, proposer, start, score, alpha, random_state, rounds, keep, children):
-    "The trees, a list of rows a query; their kept rows; and how many proposals each had already."
-    rate = lambda new: _rate_new(reward, queries, new, score, alpha)
-    trees = rate([_roots(i, start) for i in range(len(queries))])
-    parents, kept, duplicates = trees, [list(tree) for tree in trees], [0] * len(queries)
+def _grow_trees(rater, groups, proposer, start, random_state, rounds, keep, children):
+    "The trees, each a list of rows; their kept rows; and how many proposals each had already."
+    trees = _rate_new(rater, groups, [_roots(i, start) for i in range(len(groups))])
+    parents, kept, duplicates = trees, [list(tree) for tree in trees], [0] * len(groups)
     for _ in range(rounds):
-        made = _proposed(proposer, queries, parents, children, random_state)
+        made = _proposed(proposer, groups, parents, children, random_state)
         grown = [_offspring(*at) for at in zip(trees, parents, made)]
-        new = rate([rows for rows, _ in grown])
+        new = _rate_new(rater, groups, [rows for rows, _ in grown])
         parents = [sorted(rows, key=lambda row: -row["score"])[:keep] for rows in new]
         trees = [tree + rows for tree, rows in zip(trees, new)]
         kept = [pool + best for pool, best in zip(kept, parents)]
@@ -151,7 +135,7 @@ def require_reward(
     if not hasattr(reward, "log_"): raise NotFittedError(f"{type(reward).__name__} is not fitted; call .fit(log) first")
 
 # %% ../nbs/802_treesearch.ipynb #106fb8f7
-def _require_searchable(reward, score, counts):
+def _require_searchable(reward, counts):
     "Raise where the reward cannot be searched by, or where a setting makes no sense."
     require_reward(reward)
     if getattr(reward, "names_", False): _refuse_names(reward)
@@ -159,9 +143,6 @@ def _require_searchable(reward, score, counts):
         if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1:
             raise ValueError(f"{k} must be a whole number >= 1, got {v!r}; "
                              "the paper takes rounds=3, keep=3, children=5")
-    if score != "effect" and not callable(score):
-        raise ValueError("score must be 'effect' or a function (reward, queries, prompts) -> (n_q, n_p), "
-                         f"got {score!r}")
 
 # %% ../nbs/802_treesearch.ipynb #d022fbfc
 def _proposer_for(reward, proposer):
@@ -187,10 +168,10 @@ def _refuse_names(reward):
 _COLUMNS = ["query", "round", "parent", "id", "prompt", "effect", "lo", "hi", "score",
             "distance", "quantile", "inside", "indistinct", "kept", "rank"]
 
-def _candidate_table(queries, trees, kept):
+def _candidate_table(labels, trees, kept):
     "Every candidate a row; `rank` among the start and all that was kept, 1 the best, missing for the others."
     rows = []
-    for query, tree, pool in zip(queries, trees, kept):
+    for query, tree, pool in zip(labels, trees, kept):
         best_first = sorted(pool, key=lambda row: -row["score"])
         order = {row["id"]: k for k, row in enumerate(best_first, 1)}
         rows += [row | dict(query=query, kept=row["id"] in order, rank=order.get(row["id"])) for row in tree]
@@ -205,7 +186,8 @@ class Search:
     "A search that was made: every candidate, and how it was made."
     candidates: pd.DataFrame # a row each: query, round, parent, id, prompt, effect, lo, hi, score, support, kept, rank
     settings: dict # how the search was made
-    duplicates: list # per query: proposals that its tree had already
+    duplicates: list # of each tree: proposals that it had already
+    groups: list # of each tree: its label (of one query, its text) and its queries; `candidates.query` has the label
 
     @property
     def best(self) -> pd.DataFrame:
@@ -246,7 +228,7 @@ def finding(self: Search) -> Finding:
     facts = dict(
         queries=len(best), gain=float(best["effect"].mean()), above=int((best["lo"] > 0).sum()),
         outside=int((~best["inside"]).sum()), unchanged=int((best["round"] == 0).sum()),
-        duplicates=sum(self.duplicates))
+        duplicates=sum(self.duplicates), grouped=any(len(own) > 1 for _, own in self.groups))
     verdict = _winners_verdict(facts, best["lo"].notna().all())
     rule = "ok: no winner outside the support, and intervals above 0 for at least half of the queries; stop: for none"
     look = dict(value="effect", xlabel="predicted gain of the winner over the baseline", bins=20)
@@ -265,10 +247,10 @@ def _winners_verdict(facts, has_intervals):
 
 # %% ../nbs/802_treesearch.ipynb #9c911d7e
 def _winners_reading(best, facts, alpha):
-    queries = "query" if facts["queries"] == 1 else "queries"
+    what = ("group" if facts["grouped"] else "query", "groups" if facts["grouped"] else "queries")[facts["queries"] != 1]
     if best["lo"].notna().all(): sure = f"the {1 - alpha:.0%} interval lies above 0 for {facts['above']} of them"
     else: sure = "this model gives no intervals"
-    return (f"For {facts['queries']} {queries}, the best of {best['candidates'].mean():.3g} candidates each "
+    return (f"For {facts['queries']} {what}, the best of {best['candidates'].mean():.3g} candidates each "
             f"has a predicted gain of {facts['gain']:+.3f} over the baseline on average; {sure}; "
             f"{facts['outside']} of the winners lie outside what the log has tried; "
             f"for {facts['unchanged']} the start was not beaten. "
@@ -309,8 +291,8 @@ def replay(self: Search): # -> a proposer
     prompt_of = self.candidates.set_index("id")["prompt"]
     made = self.candidates.dropna(subset="parent")
     by_parent = made["prompt"].groupby([made["query"], made["parent"].map(prompt_of)])
-    record = {k: list(texts) for k, texts in by_parent}
-    return lambda query, prompt, n, rng: record.get((query, prompt), [])[:n]
+    record, label_of = {k: list(texts) for k, texts in by_parent}, {q: label for label, own in self.groups for q in own}
+    return lambda query, prompt, n, rng: record.get((label_of.get(query), prompt), [])[:n]
 
 # %% ../nbs/802_treesearch.ipynb #e599b7d2
 __getattr__ = former_names(__name__, Study="treesearch.Search", sentences="pieces")

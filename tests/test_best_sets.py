@@ -7,12 +7,13 @@ import pytest
 from scipy import stats
 
 from causal_prompts.banks import Bank
-from causal_prompts.best_sets import SET_SCORES, SetValues, best_sets, set_values
+from causal_prompts.best_sets import SetValues, best_sets, set_values
 from causal_prompts.causal import CausalReward
 from causal_prompts.factorial import factorial
 from causal_prompts.kernel import BLOCKS
 from causal_prompts.naive import NaiveReward
 from causal_prompts.parts import Parts
+from causal_prompts.search_scores import SCORES
 from causal_prompts.tasks import world_task
 from causal_prompts.triplets import Triplets
 from causal_prompts.world_texts import IDEAS
@@ -55,7 +56,7 @@ def brute(values, score, k, most_parts=None, most_tokens=None):
 RULES = [{}, dict(most_parts=3), dict(most_tokens=14), dict(most_parts=4, most_tokens=20)]
 
 @pytest.mark.parametrize("listed", [10**6, 0])
-@pytest.mark.parametrize("score", SET_SCORES)
+@pytest.mark.parametrize("score", SCORES)
 @pytest.mark.parametrize("seed", range(3))
 def test_the_best_sets_are_those_of_brute_force(seed, score, listed):
     values, rules = drawn(seed, a_bank(seed), shift=.05 * (seed - 1)), RULES[seed]
