@@ -253,19 +253,22 @@ def variance(
     D, x = self.code(prompts, E_p) - self.code([baseline], E_b), self.fx.transform(queries, E_q)
     X, out = np.c_[np.ones(len(queries)), x], self.unseen_variance(prompts, baseline, x)
     out += 2 * self.cell * np.array([p != baseline for p in prompts])
-    for j, d in enumerate(D):
-        C = self._gain_weights(d, x.shape[1])
-        out[:, j] += np.einsum("qi,ij,qj->q", X, C @ self.cov @ C.T, X)
+    for i in range(0, len(D), 16): # prompts at a time, for the memory's sake
+        V = self._gain_covariances(D[i:i + 16], x.shape[1])
+        out[:, i:i + 16] += (X @ V * X).sum(-1).T
     return out
 
 # %% ../nbs/408_kernel.ipynb #bf19f1e9
 @patch
-def _gain_weights(self: ProductKernel, d, d_x):
-    "(1 + d_x, D) how the weights enter a gain with prompt features d: for a constant and each query feature."
-    C = np.zeros((1 + d_x, len(self.w)))
-    C[0, :len(d)] = d
-    C[1:, len(d):] = (d[self.crossed, None, None] * np.eye(d_x)).transpose(1, 0, 2).reshape(d_x, -1)
-    return C
+def _gain_covariances(self: ProductKernel, D, d_x):
+    "(n, 1 + d_x, 1 + d_x) covariances of a gain's constant and slopes in the query features, for n prompts' features."
+    d, crossed = D.shape[1], D[:, self.crossed]
+    k, V = crossed.shape[1], np.empty((len(D), 1 + d_x, 1 + d_x))
+    V[:, 0, 0] = (D @ self.cov[:d, :d] * D).sum(1)
+    V[:, 0, 1:] = V[:, 1:, 0] = np.einsum("pkx,pk->px", (D @ self.cov[:d, d:]).reshape(-1, k, d_x), crossed)
+    slopes = np.tensordot(crossed, self.cov[d:, d:].reshape(k, d_x, k, d_x), 1)
+    V[:, 1:, 1:] = np.einsum("pxky,pk->pxy", slopes, crossed)
+    return V
 
 # %% ../nbs/408_kernel.ipynb #01bf18d8
 @patch
