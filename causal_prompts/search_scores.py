@@ -61,7 +61,7 @@ def _check_rater(rater):
         raise ValueError(_NO_INTERVAL.format(score, type(rater.reward).__name__))
 
 # %% ../nbs/800_search_scores.ipynb #6460005e
-def _word_counts(texts): return np.array([len(text.split()) for text in texts], float)
+def _prompt_words(texts): return np.array([len(text.split()) for text in texts], float)
 
 def _require_scores(value, shape):
     wrong = int((~np.isfinite(value)).sum())
@@ -74,7 +74,7 @@ def _require_scores(value, shape):
 def _scored(self: Rater, mean, half, texts):
     "Scores of predictions whose intervals reach `half` to either side."
     if self.score == "mean": return mean
-    return search_score(self.score, mean, half / self.k, _word_counts(texts), self.k)
+    return search_score(self.score, mean, half / self.k, _prompt_words(texts), self.k)
 
 @patch
 def _all_of(self: Rater, queries, texts):

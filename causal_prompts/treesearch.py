@@ -39,6 +39,7 @@ def _shown_query(group, prompt, random_state):
     "The query of a group that a proposer is shown."
     return group[0] if len(group) == 1 else group[rng(random_state, "shown", prompt).integers(len(group))]
 
+# %% ../nbs/802_treesearch.ipynb #3fcee120
 def _proposed(proposer, groups, parents, n, random_state):
     "What is proposed for each parent of each tree; asked for at once where the proposer can be (`many`)."
     pairs = [(_shown_query(group, row["prompt"], random_state), row["prompt"])
@@ -74,8 +75,8 @@ def _rate_new(rater, groups, new):
 # %% ../nbs/802_treesearch.ipynb #b9bc5659
 def search(
     reward, # a fitted reward model
-    queries, # texts, or a frame that has them in the column `query`
-    proposer=None, # (query, prompt, n, rng) -> texts; None: edits with the sentences of the reward's own log
+    queries, # texts, or a frame with a column `query`
+    proposer=None, # (query, prompt, n, rng) -> texts; None: edits with the log's own sentences
     rounds: int = 3, keep: int = 3, # levels of the tree; parents kept a level
     children: int = 5, # variants asked for a parent
     start=None, # the first prompt or prompts; None: the reward's baseline
@@ -247,7 +248,8 @@ def _winners_verdict(facts, has_intervals):
 
 # %% ../nbs/802_treesearch.ipynb #9c911d7e
 def _winners_reading(best, facts, alpha):
-    what = ("group" if facts["grouped"] else "query", "groups" if facts["grouped"] else "queries")[facts["queries"] != 1]
+    one, many = ("group", "groups") if facts["grouped"] else ("query", "queries")
+    what = one if facts["queries"] == 1 else many
     if best["lo"].notna().all(): sure = f"the {1 - alpha:.0%} interval lies above 0 for {facts['above']} of them"
     else: sure = "this model gives no intervals"
     return (f"For {facts['queries']} {what}, the best of {best['candidates'].mean():.3g} candidates each "
