@@ -79,8 +79,8 @@ def search(
     proposer=None, # (query, prompt, n, rng) -> texts; None: edits with the log's own sentences
     rounds: int = 3, keep: int = 3, # levels of the tree; parents kept a level
     children: int = 5, # variants asked for a parent
-    start=None, # the first prompt or prompts; None: the reward's baseline
-    score="mean", # what candidates are ranked by, as in `search_scores.Rater`
+    start=None, # first prompts; None: the baseline
+    score="mean", # to rank by, as in `search_scores.Rater`
     alpha: float = .05, # 1 - coverage of the pointwise intervals
     random_state: int = 0,
     per="query", # a prompt for each; or "all", a column of the frame, or a label for each query
