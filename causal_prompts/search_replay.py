@@ -6,7 +6,7 @@
 __all__ = ['ROUND_COLUMNS', 'ROUND_VIEWS', 'rounds_of', 'effects_by_round', 'Played', 'steps_of', 'round_view', 'budget_view',
            'fresh_view', 'decision_view', 'rounds_player', 'SearchReplay']
 
-# %% ../nbs/927_search_replay.ipynb #50346432
+# %% ../nbs/927_search_replay.ipynb #06678bab
 from dataclasses import dataclass
 
 import ipywidgets as W
@@ -21,14 +21,14 @@ from .plots import shorten
 from .routes import Route
 from .rows import expected_score
 
-# %% ../nbs/927_search_replay.ipynb #8b91175b
+# %% ../nbs/927_search_replay.ipynb #88e48de7
 from .search_costs import break_even
 from .search_results import Result
 from .tree_replay import Player, tree_player
 from .treesearch import Search
 from .views import control, Evidence, in_a_row, quoted, Shell, stepper, View
 
-# %% ../nbs/927_search_replay.ipynb #051e9e6d
+# %% ../nbs/927_search_replay.ipynb #320b6d23
 def rounds_of(
     result: Result,
 ) -> list: # numbers of the stages of its log, in order; empty where nothing was scored
@@ -41,7 +41,7 @@ def _up_to(log, stage):
     "The log up to a round."
     return log if "stage" not in log.frame else log.take((log.frame["stage"] <= stage).to_numpy())
 
-# %% ../nbs/927_search_replay.ipynb #7f3607e0
+# %% ../nbs/927_search_replay.ipynb #e0026ed9
 def _effects_up_to(result, stage):
     "Effects of the sentences by the answers up to a round; a sentence that did not vary has none."
     rows = Route.declared_by(result.reward).open(_up_to(result.log, stage))
@@ -55,7 +55,7 @@ def _shares_drawn(result, stage):
     held = occurrences(result.reward.parts_, texts).drop_duplicates(["prompt", "part"])
     return held["prompt"].map(dict(enumerate(prompts.value_counts()[texts]))).groupby(held["part"]).sum() / len(prompts)
 
-# %% ../nbs/927_search_replay.ipynb #5c52ac9f
+# %% ../nbs/927_search_replay.ipynb #a5d2fb2d
 def effects_by_round(
     result: Result,
 ) -> pd.DataFrame: # round, part (short name), id, drawn (share of the round's answers), effect, lo, hi, se, q, text
@@ -67,10 +67,10 @@ def effects_by_round(
     every = pd.concat(tables, ignore_index=True)
     return every.assign(part=every["id"].map(last).fillna(every["part"]))[ROUND_COLUMNS]
 
-# %% ../nbs/927_search_replay.ipynb #c0d1c1cd
+# %% ../nbs/927_search_replay.ipynb #7fef901a
 ROUND_COLUMNS = ["round", "part", "id", "drawn", "effect", "lo", "hi", "se", "q", "text"]
 
-# %% ../nbs/927_search_replay.ipynb #cd446656
+# %% ../nbs/927_search_replay.ipynb #7e21a8f2
 @dataclass(frozen=True)
 class Played:
     "What the controls say."
@@ -84,7 +84,7 @@ def steps_of(
     steps = [("round", stage) for stage in rounds_of(result)] + [("budget", None)]
     return steps + [("fresh", None)] * bool(len(result.finalists)) + [("decision", None)]
 
-# %% ../nbs/927_search_replay.ipynb #6ddcd362
+# %% ../nbs/927_search_replay.ipynb #c8382280
 _STEP_NAMES = {"budget": "where the calls went", "fresh": "fresh queries", "decision": "the decision"}
 
 def _place(result, step):
@@ -93,7 +93,7 @@ def _place(result, step):
     kind, stage = steps[step - 1]
     return f"Step {step} of {len(steps)}: {_STEP_NAMES.get(kind, f'round {stage}')}"
 
-# %% ../nbs/927_search_replay.ipynb #a1e8fb41
+# %% ../nbs/927_search_replay.ipynb #2a06ffde
 _SHOWN_AT = .05 # false discovery rate
 _MOST_ROWS = 10 # sentences in a picture
 _EFFECTS_THRESHOLD = f"ok: an effect is shown at a false discovery rate of {_SHOWN_AT:.0%}; caution: none is"
@@ -102,17 +102,18 @@ _UNSURE = ("The best set rests on the sum of its effects, which is better known 
 
 def _half_width(table): return float(((table["hi"] - table["lo"]) / 2).mean())
 
-# %% ../nbs/927_search_replay.ipynb #9df8606c
+# %% ../nbs/927_search_replay.ipynb #49e6e8f7
 def _all_reading(log, now, before):
     "A round in words."
     n, sharper = int((now["q"] < _SHOWN_AT).sum()), f" (±{_half_width(before):.2f} before)" if len(before) else ""
     if not len(now): return f"After {len(log):,} answers no effect could be estimated: no sentence came and went."
     best = now.loc[(now["effect"].abs() / now["se"]).idxmax()]
     return (f"After {len(log):,} answers on {log.frame['query_id'].nunique():,} queries an effect is known to "
-            f"±{_half_width(now):.2f} on average{sharper}; {n} of {len(now)} sentences are shown to do something. "
+            f"±{_half_width(now):.2f} on average{sharper}; shown to do something: {n} of "
+            f"{len(now)} sentences. "
             f"Clearest: {quoted(best['text'])}, {best['effect']:+.2f} ({best['lo']:+.2f} to {best['hi']:+.2f}).")
 
-# %% ../nbs/927_search_replay.ipynb #98d4207f
+# %% ../nbs/927_search_replay.ipynb #63d967d0
 def _one_reading(rows, stage):
     "A sentence through the rounds, in words."
     row, known = rows.iloc[-1] if len(rows) else None, rows.loc[rows["round"] == stage, "effect"].notna().any()
@@ -121,7 +122,7 @@ def _one_reading(rows, stage):
     return (f"{quoted(row['text'])}: {row['effect']:+.2f} (95% interval {row['lo']:+.2f} to {row['hi']:+.2f}) after "
             f"round {stage}{before}. In this round it stood in {row['drawn']:.0%} of the prompts asked.")
 
-# %% ../nbs/927_search_replay.ipynb #fdc83b39
+# %% ../nbs/927_search_replay.ipynb #6e5ae3cd
 def _after_said(stage): return f"after round {stage}"
 
 def _round_data(every, stage, part):
@@ -136,14 +137,14 @@ def _round_data(every, stage, part):
     return (two.assign(order=order).sort_values(["order", "round"]),
             dict(label="part", group="after", xlabel="effect of a sentence on the score"))
 
-# %% ../nbs/927_search_replay.ipynb #3f3e3008
+# %% ../nbs/927_search_replay.ipynb #a16edf76
 def _round_said(result, so_far, stage, part):
     "A round, or one sentence through the rounds, in words."
     if part: return _one_reading(so_far[so_far["id"] == part], stage)
     now, before = (so_far[(so_far["round"] == s) & so_far["effect"].notna()] for s in (stage, stage - 1))
     return _all_reading(_up_to(result.log, stage), now, before)
 
-# %% ../nbs/927_search_replay.ipynb #0725abf5
+# %% ../nbs/927_search_replay.ipynb #43b9b890
 def round_view(
     evidence: Evidence, # of a `Result`
     state: Played,
@@ -160,7 +161,7 @@ def round_view(
                 _round_said(result, so_far, stage, state.part), _EFFECTS_THRESHOLD, "", facts, ("forest", roles), data,
                 _place(result, state.step), _UNSURE)
 
-# %% ../nbs/927_search_replay.ipynb #2d8423c4
+# %% ../nbs/927_search_replay.ipynb #4d69c0ac
 _LOST = .05 # share of requests without an answer that is worth a look
 _CALLS_THRESHOLD = f"ok: at most {_LOST:.0%} of the requests have no answer; stop: the search ended early"
 _IF_LOST = "What has no answer is missing, not zero; see whether some prompts lost more than others: .log, .fresh."
@@ -177,7 +178,7 @@ def _calls_said(result, table, total, lost):
     return (f"{total:,} requests: {each}; {lost:,} had no answer. Beside an optimizer that makes seven calls a query, "
             f"they are paid for after {break_even(result.ledger):,} queries.")
 
-# %% ../nbs/927_search_replay.ipynb #bdaeb80d
+# %% ../nbs/927_search_replay.ipynb #e5e9cb9e
 def budget_view(
     evidence: Evidence, # of a `Result`
     state: Played,
@@ -193,14 +194,14 @@ def budget_view(
                 ("bars", dict(label="use", value="requests", xlabel="requests")), table,
                 _place(result, state.step), _IF_LOST)
 
-# %% ../nbs/927_search_replay.ipynb #8d126a5c
+# %% ../nbs/927_search_replay.ipynb #2c2eac71
 _FRESH_THRESHOLD = "ok: the interval of a finalist lies above 0 on fresh queries; stop: none was asked"
 _IF_NOT_SHOWN = ("Keep the baseline. `.promising` is the finalist that looked best: ask more fresh queries, or search "
                  "with more calls.")
 
 def _named_finalists(table):
     "The finalists under names that differ."
-    return table.assign(finalist=[f"{i}. {shorten(p[-60:], 40)}" for i, p in enumerate(table["prompt"], 1)])
+    return table.assign(finalist=[f"finalist {i}" for i in range(1, len(table) + 1)])
 
 def _predicted_and_seen(table):
     "A row for what the log predicts of a finalist, and one for what fresh queries say."
@@ -208,16 +209,16 @@ def _predicted_and_seen(table):
     said = table[["finalist"]].assign(gain=table["predicted"], lo=table["predicted"], hi=table["predicted"])
     return pd.concat([said.assign(by="predicted by the log"), seen], ignore_index=True)
 
-# %% ../nbs/927_search_replay.ipynb #0e44878e
+# %% ../nbs/927_search_replay.ipynb #0c98839c
 def _fresh_said(first, several):
     "The most promising finalist in words."
     if not first["n"]: return f"No fresh query was asked; the log predicts {first['predicted']:+.2f}."
     together = f", all {several} intervals at once" if several > 1 else ""
-    return (f"On {first['n']} fresh queries {quoted(first['finalist'])} gains {first['gain']:+.2f} over the baseline "
+    return (f"On {first['n']} fresh queries {first['finalist']} gains {first['gain']:+.2f} over the baseline "
             f"(95% interval {first['lo']:+.2f} to {first['hi']:+.2f}{together}). The log had predicted "
             f"{first['predicted']:+.2f}.")
 
-# %% ../nbs/927_search_replay.ipynb #b1be846a
+# %% ../nbs/927_search_replay.ipynb #4dc486e9
 def fresh_view(
     evidence: Evidence, # of a `Result` with finalists
     state: Played,
@@ -234,20 +235,20 @@ def fresh_view(
                 _fresh_said(first, len(table)), _FRESH_THRESHOLD, "", facts, ("forest", roles),
                 _predicted_and_seen(table).dropna(subset="gain"), _place(result, state.step), _IF_NOT_SHOWN)
 
-# %% ../nbs/927_search_replay.ipynb #57662f45
+# %% ../nbs/927_search_replay.ipynb #29af24ff
 def _raw_best(log):
     "The highest raw mean of the log's prompts; of several the one that was seen most often."
     by = log.frame.groupby("prompt")["score"].agg(["mean", "size"]).sort_values(["mean", "size"], kind="stable")
-    own = log.frame.loc[log.frame["prompt"] == by.index[-1], "score"]
-    return dict(what=f"best raw mean of {len(by):,} prompts", prompt=by.index[-1]) | _score_row(own)
+    return dict(what=f"best raw mean of {len(by):,} prompts", score=by["mean"].iloc[-1], lo=np.nan, hi=np.nan,
+                n=int(by["size"].iloc[-1]), prompt=by.index[-1])
 
-# %% ../nbs/927_search_replay.ipynb #5ae51209
+# %% ../nbs/927_search_replay.ipynb #b1834c91
 def _score_row(scores):
     "Mean score and its interval."
     found = mean_interval(scores)
     return dict(score=found["mean"], lo=found["lo"], hi=found["hi"], n=int(scores.notna().sum()))
 
-# %% ../nbs/927_search_replay.ipynb #5ab6d96e
+# %% ../nbs/927_search_replay.ipynb #a50f1848
 def _scores_compared(result):
     "Mean scores that a decision can be made by."
     rows = [_raw_best(result.log)] if result.log is not None else []
@@ -259,7 +260,7 @@ def _scores_compared(result):
     table = pd.DataFrame(rows)[["what", "score", "lo", "hi", "n", "prompt"]]
     return table.assign(chosen=table["prompt"].eq(result.prompt) & table["what"].str.contains("fresh"))
 
-# %% ../nbs/927_search_replay.ipynb #cd9afec5
+# %% ../nbs/927_search_replay.ipynb #68996b09
 def decision_view(
     evidence: Evidence, # of a `Result`
     state: Played,
@@ -275,7 +276,7 @@ def decision_view(
     return View("Which prompt is to be used?", table, answer.verdict, " ".join(answer.reading.split("\n")) + raw,
                 answer.threshold, "", answer.facts, ("bars", roles), table, _place(result, state.step), _IF_NOT_SHOWN)
 
-# %% ../nbs/927_search_replay.ipynb #d488162c
+# %% ../nbs/927_search_replay.ipynb #f9efd6d2
 ROUND_VIEWS = dict(round=round_view, budget=budget_view, fresh=fresh_view, decision=decision_view)
 
 def _part_choices(evidence):
@@ -284,7 +285,7 @@ def _part_choices(evidence):
     return [("all of them", ""), *((f"{i}. {shorten(t, 84)}", id) for i, (t, id) in
                                    enumerate(zip(every["text"], every["id"]), 1))]
 
-# %% ../nbs/927_search_replay.ipynb #bfd1a518
+# %% ../nbs/927_search_replay.ipynb #c729f3f2
 def rounds_player(
     result: Result,
 ) -> Player:
@@ -296,7 +297,7 @@ def rounds_player(
     def view(state): return ROUND_VIEWS[steps[state.step - 1][0]](evidence, state)
     return Player(view, Played(), dict(step=slider, part=part), [part, in_a_row(back, forth, slider)], back, forth)
 
-# %% ../nbs/927_search_replay.ipynb #4c11a66b
+# %% ../nbs/927_search_replay.ipynb #adaeed36
 class SearchReplay(Shell):
     "A search played back: the rounds of `cp.optimize`, or the trees of `cp.search`."
     def __init__(
