@@ -87,7 +87,7 @@ def steps_of(
 # %% ../nbs/927_search_replay.ipynb #94e5b6f4
 _STEP_NAMES = {"budget": "where the calls went", "fresh": "fresh queries", "decision": "the decision"}
 
-def _place(result, step):
+def _step_said(result, step):
     "Where a step stands."
     steps = steps_of(result)
     kind, stage = steps[step - 1]
@@ -159,7 +159,7 @@ def round_view(
     facts = dict(round=stage, shown=int(shown.sum()), half_width=_half_width(so_far[so_far["round"] == stage]))
     return View("What does each sentence do?", table.drop(columns=["id", "text"]), "ok" if shown.any() else "caution",
                 _round_said(result, so_far, stage, state.part), _EFFECTS_THRESHOLD, "", facts, ("forest", roles), data,
-                _place(result, state.step), _UNSURE)
+                _step_said(result, state.step), _UNSURE)
 
 # %% ../nbs/927_search_replay.ipynb #4b5c3200
 _LOST = .05 # share of requests without an answer that is worth a look
@@ -192,7 +192,7 @@ def budget_view(
     return View("Where did the calls go?", table, verdict, _calls_said(result, table, total, lost), _CALLS_THRESHOLD,
                 early, dict(requests=total, lost=lost),
                 ("bars", dict(label="use", value="requests", xlabel="requests")), table,
-                _place(result, state.step), _IF_LOST)
+                _step_said(result, state.step), _IF_LOST)
 
 # %% ../nbs/927_search_replay.ipynb #2618165e
 _FRESH_THRESHOLD = "ok: the interval of a finalist lies above 0 on fresh queries; stop: none was asked"
@@ -233,7 +233,7 @@ def fresh_view(
     table = table[["finalist", *FINALIST_COLUMNS[1:], "prompt"]]
     return View("Do the finalists keep what the log promised?", table, verdict,
                 _fresh_said(first, len(table)), _FRESH_THRESHOLD, "", facts, ("forest", roles),
-                _predicted_and_seen(table).dropna(subset="gain"), _place(result, state.step), _IF_NOT_SHOWN)
+                _predicted_and_seen(table).dropna(subset="gain"), _step_said(result, state.step), _IF_NOT_SHOWN)
 
 # %% ../nbs/927_search_replay.ipynb #a5b8101a
 def _raw_best(log):
@@ -273,7 +273,7 @@ def decision_view(
            if result.log is not None else "")
     roles = dict(label="what", value="score", lo="lo", hi="hi", mark="chosen", xlabel="mean score")
     return View("Which prompt is to be used?", table, answer.verdict, " ".join(answer.reading.split("\n")) + raw,
-                answer.threshold, "", answer.facts, ("bars", roles), table, _place(result, state.step), _IF_NOT_SHOWN)
+                answer.threshold, "", answer.facts, ("bars", roles), table, _step_said(result, state.step), _IF_NOT_SHOWN)
 
 # %% ../nbs/927_search_replay.ipynb #d6b0e34c
 ROUND_VIEWS = dict(round=round_view, budget=budget_view, fresh=fresh_view, decision=decision_view)

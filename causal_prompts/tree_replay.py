@@ -134,6 +134,7 @@ class Player(NamedTuple):
     back: W.Button
     next: W.Button
 
+# %% ../nbs/907_tree_replay.ipynb #db657894
 def tree_player(
     study, # what `search` returned
 ) -> Player:
