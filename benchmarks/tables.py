@@ -1,7 +1,7 @@
 """Write benchmarks/README.md from the results: what each benchmark asks, and how fast the package is.
 
     python benchmarks/tables.py"""
-import ast, json, statistics
+import ast, json, math, statistics
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -148,7 +148,7 @@ def difference(rows, base) -> dict | None:
     return over_splits([own[i] - other[i] for i in sorted(own)]) if own else None
 
 
-def signed(found) -> str: return "" if found is None else f"{found['mean']:+.3f} ({found['lo']:+.3f} to {found['hi']:+.3f})"
+def signed(found) -> str: return "" if found is None else f"{found['mean']:+.3f}" + (f" ({found['lo']:+.3f} to {found['hi']:+.3f})" if found["n"] > 1 else "")
 
 
 def counted(found) -> str:
@@ -175,7 +175,7 @@ def choices() -> str:
     gains = {(key, way): difference(some(set=key[0], part="logged", logging=key[1], by=way[0], way=way[1]), base[key]) for key in base for way in CHOSEN_BY}
     called = [f"{dict(causal='', naive='naive: ').get(by, 'raw means: ')}{way}" for by, way in CHOSEN_BY]
     logged = table(["set, log", "best raw mean", *called], [[", ".join(key), mean_of(base[key]), *(signed(gains[key, way]) for way in CHOSEN_BY)] for key in base])
-    return "\n\n".join(["## A choice by a log", text, "What can be had: the oracle picks each query's best cells in hindsight; the ceiling picks by half of the repeated answers and is judged by the other half, and is empty where answers were recorded once.", bounds,
+    return "\n\n".join(["## A choice by a log", text, "What can be had: the oracle picks each query's best cells in hindsight; the ceiling picks by half of the repeated answers and is judged by the other half, and is empty where answers were recorded once (the model of the recordings that ship gives the same answer again).", bounds,
         "What a choice by the log gains over the best single prompt by the raw means of the same log (`CausalReward()` where nothing is said):", logged, recombined(some), drifts(some, sets, LOGGINGS, TOP), choices_said(some, gains, sets, LOGGINGS)])
 
 
@@ -188,12 +188,12 @@ def choices_said(some, gains, sets, loggings) -> str:
         rows = lambda name, log, way: some(set=name, part="logged", logging=log, by=way[0], way=way[1])
         return [difference(rows(name, log, ways[0]), rows(name, log, ways[1])) for name in sets for log in loggings]
     drift = lambda log, by, way="mean": [over_splits([r["predicted"] - r["observed"] for r in own]) for name in sets if (own := some(set=name, part="drift", logging=log, by=by, way=way, top=1))]
-    mean = lambda found: statistics.mean(f["mean"] for f in found)
+    mean = lambda found: statistics.mean([f["mean"] for f in found if f] or [math.nan])
     new = [difference(some(set=name, part="recombined", logging=log, by="causal", way="one, mean", among="both"), some(set=name, part="recombined", logging=log, by="causal", way="one, mean", among="logged")) for name in SHIPPED for log in loggings]
     return (f"What came out. Over the best raw mean, one prompt for all queries by `CausalReward()` gains {mean(of('random', one)):+.3f} on the mean of the sets where prompts were logged at random (intervals: {counted(of('random', one))}) and {mean(of('better to harder', one)):+.3f} where better prompts went to harder queries ({counted(of('better to harder', one))}). "
-            f"The lower end instead of the mean changes that by {mean(pairs((low, one))):+.3f} on average, {counted(pairs((low, one)))}; the naive model does better than the causal one by {mean(pairs((('naive', 'one, mean'), one))):+.3f}, {counted(pairs((('naive', 'one, mean'), one)))}. "
-            f"A prompt for each query instead of one for all brings {mean(pairs((each, one))):+.3f} ({counted(pairs((each, one)))}), one for each kind, where there are kinds, {mean([f for f in pairs((kind, one)) if f]):+.3f} ({counted(pairs((kind, one)))}): logs of this size do not pay for choosing by query, whatever the oracle promises. "
-            f"Other combinations of the logged sentences as candidates change the value of the choice by {mean([f for f in new if f]):+.3f} ({counted(new)}). The prompt with the best raw mean is worth {mean(drift('random', 'best mean of the log')):.3f} less than its mean promises under random logging, the one that the causal model puts first {mean(drift('random', 'causal')):.3f} less than predicted "
+            f"The lower end instead of the mean changes that by {mean(pairs((low, one))):+.3f} on average, {counted(pairs((low, one)))}; the naive model in its place by {mean(pairs((('naive', 'one, mean'), one))):+.3f}, {counted(pairs((('naive', 'one, mean'), one)))}. "
+            f"A prompt for each query instead of one for all brings {mean(pairs((each, one))):+.3f} ({counted(pairs((each, one)))}), one for each kind, where there are kinds, {mean(pairs((kind, one))):+.3f} ({counted(pairs((kind, one)))}): logs of this size do not pay for choosing by query, whatever the oracle promises. "
+            f"Other combinations of the logged sentences as candidates change the value of the choice by {mean(new):+.3f} ({counted(new)}). The prompt with the best raw mean is worth {mean(drift('random', 'best mean of the log')):.3f} less than its mean promises under random logging, the one that the causal model puts first {mean(drift('random', 'causal')):.3f} less than predicted "
             f"(where better prompts went to harder queries {mean(drift('better to harder', 'best mean of the log')):.3f} and {mean(drift('better to harder', 'causal')):.3f}).")
 
 

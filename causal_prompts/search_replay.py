@@ -6,7 +6,7 @@
 __all__ = ['ROUND_COLUMNS', 'ROUND_VIEWS', 'rounds_of', 'effects_by_round', 'Played', 'steps_of', 'round_view', 'budget_view',
            'fresh_view', 'decision_view', 'rounds_player', 'SearchReplay']
 
-# %% ../nbs/927_search_replay.ipynb #a43965cd
+# %% ../nbs/927_search_replay.ipynb #79b30a8f
 from dataclasses import dataclass
 
 import ipywidgets as W
@@ -21,14 +21,14 @@ from .plots import shorten
 from .routes import Route
 from .rows import expected_score
 
-# %% ../nbs/927_search_replay.ipynb #669d3ff6
+# %% ../nbs/927_search_replay.ipynb #916a56bb
 from .search_costs import break_even
 from .search_results import Result
 from .tree_replay import Player, tree_player
 from .treesearch import Search
 from .views import control, Evidence, in_a_row, quoted, Shell, stepper, View
 
-# %% ../nbs/927_search_replay.ipynb #a59ac367
+# %% ../nbs/927_search_replay.ipynb #ddfc2c27
 def rounds_of(
     result: Result,
 ) -> list: # numbers of the stages of its log, in order; empty where nothing was scored
@@ -41,7 +41,7 @@ def _up_to(log, stage):
     "The log up to a round."
     return log if "stage" not in log.frame else log.take((log.frame["stage"] <= stage).to_numpy())
 
-# %% ../nbs/927_search_replay.ipynb #500b9046
+# %% ../nbs/927_search_replay.ipynb #04199762
 def _effects_up_to(result, stage):
     "Effects of the sentences by the answers up to a round; a sentence that did not vary has none."
     rows = Route.declared_by(result.reward).open(_up_to(result.log, stage))
@@ -55,7 +55,7 @@ def _shares_drawn(result, stage):
     held = occurrences(result.reward.parts_, texts).drop_duplicates(["prompt", "part"])
     return held["prompt"].map(dict(enumerate(prompts.value_counts()[texts]))).groupby(held["part"]).sum() / len(prompts)
 
-# %% ../nbs/927_search_replay.ipynb #394f80a4
+# %% ../nbs/927_search_replay.ipynb #f678c94f
 def effects_by_round(
     result: Result,
 ) -> pd.DataFrame: # round, part (short name), id, drawn (share of the round's answers), effect, lo, hi, se, q, text
@@ -67,10 +67,10 @@ def effects_by_round(
     every = pd.concat(tables, ignore_index=True)
     return every.assign(part=every["id"].map(last).fillna(every["part"]))[ROUND_COLUMNS]
 
-# %% ../nbs/927_search_replay.ipynb #b089f9f2
+# %% ../nbs/927_search_replay.ipynb #f408ebbf
 ROUND_COLUMNS = ["round", "part", "id", "drawn", "effect", "lo", "hi", "se", "q", "text"]
 
-# %% ../nbs/927_search_replay.ipynb #49497c7a
+# %% ../nbs/927_search_replay.ipynb #66561a4f
 @dataclass(frozen=True)
 class Played:
     "What the controls say."
@@ -84,7 +84,7 @@ def steps_of(
     steps = [("round", stage) for stage in rounds_of(result)] + [("budget", None)]
     return steps + [("fresh", None)] * bool(len(result.finalists)) + [("decision", None)]
 
-# %% ../nbs/927_search_replay.ipynb #94e5b6f4
+# %% ../nbs/927_search_replay.ipynb #00f959a4
 _STEP_NAMES = {"budget": "where the calls went", "fresh": "fresh queries", "decision": "the decision"}
 
 def _step_said(result, step):
@@ -93,7 +93,7 @@ def _step_said(result, step):
     kind, stage = steps[step - 1]
     return f"Step {step} of {len(steps)}: {_STEP_NAMES.get(kind, f'round {stage}')}"
 
-# %% ../nbs/927_search_replay.ipynb #be5f6a8c
+# %% ../nbs/927_search_replay.ipynb #56f16ea2
 _SHOWN_AT = .05 # false discovery rate
 _MOST_ROWS = 10 # sentences in a picture
 _EFFECTS_THRESHOLD = f"ok: an effect is shown at a false discovery rate of {_SHOWN_AT:.0%}; caution: none is"
@@ -102,7 +102,7 @@ _UNSURE = ("The best set rests on the sum of its effects, which is better known 
 
 def _half_width(table): return float(((table["hi"] - table["lo"]) / 2).mean())
 
-# %% ../nbs/927_search_replay.ipynb #b3295d3c
+# %% ../nbs/927_search_replay.ipynb #ce4dc539
 def _all_reading(log, now, before):
     "A round in words."
     n, sharper = int((now["q"] < _SHOWN_AT).sum()), f" (±{_half_width(before):.2f} before)" if len(before) else ""
@@ -113,7 +113,7 @@ def _all_reading(log, now, before):
             f"{len(now)} sentences. "
             f"Clearest: {quoted(best['text'])}, {best['effect']:+.2f} ({best['lo']:+.2f} to {best['hi']:+.2f}).")
 
-# %% ../nbs/927_search_replay.ipynb #d616742f
+# %% ../nbs/927_search_replay.ipynb #28ca92ac
 def _one_reading(rows, stage):
     "A sentence through the rounds, in words."
     row, known = rows.iloc[-1] if len(rows) else None, rows.loc[rows["round"] == stage, "effect"].notna().any()
@@ -122,7 +122,7 @@ def _one_reading(rows, stage):
     return (f"{quoted(row['text'])}: {row['effect']:+.2f} (95% interval {row['lo']:+.2f} to {row['hi']:+.2f}) after "
             f"round {stage}{before}. In this round it stood in {row['drawn']:.0%} of the prompts asked.")
 
-# %% ../nbs/927_search_replay.ipynb #378c3eb3
+# %% ../nbs/927_search_replay.ipynb #e1a876ab
 def _after_said(stage): return f"after round {stage}"
 
 def _round_data(every, stage, part):
@@ -137,14 +137,14 @@ def _round_data(every, stage, part):
     return (two.assign(order=order).sort_values(["order", "round"]),
             dict(label="part", group="after", xlabel="effect of a sentence on the score"))
 
-# %% ../nbs/927_search_replay.ipynb #157801ab
+# %% ../nbs/927_search_replay.ipynb #2b337af8
 def _round_said(result, so_far, stage, part):
     "A round, or one sentence through the rounds, in words."
     if part: return _one_reading(so_far[so_far["id"] == part], stage)
     now, before = (so_far[(so_far["round"] == s) & so_far["effect"].notna()] for s in (stage, stage - 1))
     return _all_reading(_up_to(result.log, stage), now, before)
 
-# %% ../nbs/927_search_replay.ipynb #5274640a
+# %% ../nbs/927_search_replay.ipynb #b14d36fa
 def round_view(
     evidence: Evidence, # of a `Result`
     state: Played,
@@ -161,7 +161,7 @@ def round_view(
                 _round_said(result, so_far, stage, state.part), _EFFECTS_THRESHOLD, "", facts, ("forest", roles), data,
                 _step_said(result, state.step), _UNSURE)
 
-# %% ../nbs/927_search_replay.ipynb #4b5c3200
+# %% ../nbs/927_search_replay.ipynb #c021bd71
 _LOST = .05 # share of requests without an answer that is worth a look
 _CALLS_THRESHOLD = f"ok: at most {_LOST:.0%} of the requests have no answer; stop: the search ended early"
 _IF_LOST = "What has no answer is missing, not zero; see whether some prompts lost more than others: .log, .fresh."
@@ -178,7 +178,7 @@ def _calls_said(result, table, total, lost):
     return (f"{total:,} requests: {each}; {lost:,} had no answer. Beside an optimizer that makes seven calls a query, "
             f"they are paid for after {break_even(result.ledger):,} queries.")
 
-# %% ../nbs/927_search_replay.ipynb #1250f807
+# %% ../nbs/927_search_replay.ipynb #0c04176d
 def budget_view(
     evidence: Evidence, # of a `Result`
     state: Played,
@@ -194,10 +194,10 @@ def budget_view(
                 ("bars", dict(label="use", value="requests", xlabel="requests")), table,
                 _step_said(result, state.step), _IF_LOST)
 
-# %% ../nbs/927_search_replay.ipynb #2618165e
+# %% ../nbs/927_search_replay.ipynb #db311cdb
 _FRESH_THRESHOLD = "ok: the interval of a finalist lies above 0 on fresh queries; stop: none was asked"
-_IF_NOT_SHOWN = ("Keep the baseline. `.promising` is the finalist that looked best: ask more fresh queries, or search "
-                 "with more calls.")
+_IF_NOT_SHOWN = ("Keep the baseline. The finalist in .promising looked best: ask it more fresh queries, or search with "
+                 "more calls.")
 
 def _named_finalists(table):
     "The finalists under names that differ."
@@ -209,7 +209,7 @@ def _predicted_and_seen(table):
     said = table[["finalist"]].assign(gain=table["predicted"], lo=table["predicted"], hi=table["predicted"])
     return pd.concat([said.assign(by="predicted by the log"), seen], ignore_index=True)
 
-# %% ../nbs/927_search_replay.ipynb #ac88e65b
+# %% ../nbs/927_search_replay.ipynb #6b95d879
 def _fresh_said(first, several):
     "The most promising finalist in words."
     if not first["n"]: return f"No fresh query was asked; the log predicts {first['predicted']:+.2f}."
@@ -218,7 +218,7 @@ def _fresh_said(first, several):
             f"(95% interval {first['lo']:+.2f} to {first['hi']:+.2f}{together}). The log had predicted "
             f"{first['predicted']:+.2f}.")
 
-# %% ../nbs/927_search_replay.ipynb #8aef39d5
+# %% ../nbs/927_search_replay.ipynb #3ac62b41
 def fresh_view(
     evidence: Evidence, # of a `Result` with finalists
     state: Played,
@@ -235,20 +235,20 @@ def fresh_view(
                 _fresh_said(first, len(table)), _FRESH_THRESHOLD, "", facts, ("forest", roles),
                 _predicted_and_seen(table).dropna(subset="gain"), _step_said(result, state.step), _IF_NOT_SHOWN)
 
-# %% ../nbs/927_search_replay.ipynb #a5b8101a
+# %% ../nbs/927_search_replay.ipynb #37972051
 def _raw_best(log):
     "The highest raw mean of the log's prompts; of several the one that was seen most often."
     by = log.frame.groupby("prompt")["score"].agg(["mean", "size"]).sort_values(["mean", "size"], kind="stable")
     return dict(what=f"best raw mean of {len(by):,} prompts", score=by["mean"].iloc[-1], lo=np.nan, hi=np.nan,
                 n=int(by["size"].iloc[-1]), prompt=by.index[-1])
 
-# %% ../nbs/927_search_replay.ipynb #83db9a1c
+# %% ../nbs/927_search_replay.ipynb #44ffafa9
 def _score_row(scores):
     "Mean score and its interval."
     found = mean_interval(scores)
     return dict(score=found["mean"], lo=found["lo"], hi=found["hi"], n=int(scores.notna().sum()))
 
-# %% ../nbs/927_search_replay.ipynb #d60e7a03
+# %% ../nbs/927_search_replay.ipynb #8b8f0925
 def _scores_compared(result):
     "Mean scores that a decision can be made by."
     names = {result.task.baseline: "baseline, fresh queries"}
@@ -260,7 +260,7 @@ def _scores_compared(result):
     table = pd.DataFrame(raw + rows)[["what", "score", "lo", "hi", "n", "prompt"]]
     return table.assign(chosen=[False] * len(raw) + [p == result.prompt for p in names])
 
-# %% ../nbs/927_search_replay.ipynb #fe07a36c
+# %% ../nbs/927_search_replay.ipynb #9558e1fa
 def decision_view(
     evidence: Evidence, # of a `Result`
     state: Played,
@@ -275,7 +275,7 @@ def decision_view(
     return View("Which prompt is to be used?", table, answer.verdict, " ".join(answer.reading.split("\n")) + raw,
                 answer.threshold, "", answer.facts, ("bars", roles), table, _step_said(result, state.step), _IF_NOT_SHOWN)
 
-# %% ../nbs/927_search_replay.ipynb #d6b0e34c
+# %% ../nbs/927_search_replay.ipynb #2804737a
 ROUND_VIEWS = dict(round=round_view, budget=budget_view, fresh=fresh_view, decision=decision_view)
 
 def _part_choices(evidence):
@@ -284,7 +284,7 @@ def _part_choices(evidence):
     return [("all of them", ""), *((f"{i}. {shorten(t, 84)}", id) for i, (t, id) in
                                    enumerate(zip(every["text"], every["id"]), 1))]
 
-# %% ../nbs/927_search_replay.ipynb #a79ffe88
+# %% ../nbs/927_search_replay.ipynb #b651bc2f
 def rounds_player(
     result: Result,
 ) -> Player:
@@ -296,7 +296,7 @@ def rounds_player(
     def view(state): return ROUND_VIEWS[steps[state.step - 1][0]](evidence, state)
     return Player(view, Played(), dict(step=slider, part=part), [part, in_a_row(back, forth, slider)], back, forth)
 
-# %% ../nbs/927_search_replay.ipynb #5cb35070
+# %% ../nbs/927_search_replay.ipynb #0b8c6007
 class SearchReplay(Shell):
     "A search played back: the rounds of `cp.optimize`, or the trees of `cp.search`."
     def __init__(
