@@ -273,7 +273,8 @@ def decision_view(
            if result.log is not None else "")
     roles = dict(label="what", value="score", lo="lo", hi="hi", mark="chosen", xlabel="mean score")
     return View("Which prompt is to be used?", table, answer.verdict, " ".join(answer.reading.split("\n")) + raw,
-                answer.threshold, "", answer.facts, ("bars", roles), table, _step_said(result, state.step), _IF_NOT_SHOWN)
+                answer.threshold, "", answer.facts, ("bars", roles), table, _step_said(result, state.step),
+                _IF_NOT_SHOWN)
 
 # %% ../nbs/927_search_replay.ipynb #2804737a
 ROUND_VIEWS = dict(round=round_view, budget=budget_view, fresh=fresh_view, decision=decision_view)
