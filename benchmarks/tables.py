@@ -162,7 +162,7 @@ def choices() -> str:
     if not (HERE/"results"/"choice.json").exists(): return ""
     from choice import LOGGINGS, SETS, TOP
     found = result("choice")
-    rows, sets = found["rows"], [name for name in SETS if any(d[0] == name for d in found["done"])]
+    rows, sets = found["rows"], [name for name in SETS if sum(d[0] == name for d in found["done"]) > 1]
     some = lambda **how: [r for r in rows if all(r.get(k) == v for k, v in how.items())]
     splits = {name: sum(d[0] == name for d in found["done"]) for name in sets}
     text = ("`python benchmarks/choice.py`: from a log of eight prompts a query at most a prompt is chosen for all queries, for each kind of query (where a recording has kinds) or for each query, by its mean prediction or by the lower end of its interval. Values are the grid's own cells on the 40% of the queries that are held out; "
@@ -182,19 +182,23 @@ def choices() -> str:
 def choices_said(some, gains, sets, loggings) -> str:
     "What came out, in sentences with counts."
     from choice import SHIPPED
-    of = lambda log, way: [found for ((_, l), w), found in gains.items() if l == log and w == way]
-    one, low, each, kind = ("causal", "one, mean"), ("causal", "one, lower bound"), ("causal", "one a query, mean"), ("causal", "one a kind, mean")
-    def pairs(ways): # a way less another, set by set and log by log
-        rows = lambda name, log, way: some(set=name, part="logged", logging=log, by=way[0], way=way[1])
-        return [difference(rows(name, log, ways[0]), rows(name, log, ways[1])) for name in sets for log in loggings]
-    drift = lambda log, by, way="mean": [over_splits([r["predicted"] - r["observed"] for r in own]) for name in sets if (own := some(set=name, part="drift", logging=log, by=by, way=way, top=1))]
+    chance, steered = loggings
+    ways = dict(one=("causal", "one, mean"), low=("causal", "one, lower bound"), each=("causal", "one a query, mean"), kind=("causal", "one a kind, mean"), naive=("naive", "one, mean"))
+    rows = lambda name, log, way: some(set=name, part="logged", logging=log, by=ways[way][0], way=ways[way][1])
+    instead = lambda way, logs=loggings: [difference(rows(name, log, way), rows(name, log, "one")) for name in sets for log in logs]
+    over_raw = lambda log: [found for (key, way), found in gains.items() if key[1] == log and way == ways["one"]]
+    part = lambda log, among: lambda name: some(set=name, part="recombined", logging=log, by="causal", way="one, mean", among=among)
+    new = [difference(part(log, "both")(name), part(log, "logged")(name)) for name in SHIPPED for log in loggings]
+    drift = lambda log, by: [over_splits([r["predicted"] - r["observed"] for r in some(set=name, part="drift", logging=log, by=by, way="mean", top=1)]) for name in sets]
     mean = lambda found: statistics.mean([f["mean"] for f in found if f] or [math.nan])
-    new = [difference(some(set=name, part="recombined", logging=log, by="causal", way="one, mean", among="both"), some(set=name, part="recombined", logging=log, by="causal", way="one, mean", among="logged")) for name in SHIPPED for log in loggings]
-    return (f"What came out. Over the best raw mean, one prompt for all queries by `CausalReward()` gains {mean(of('random', one)):+.3f} on the mean of the sets where prompts were logged at random (intervals: {counted(of('random', one))}) and {mean(of('better to harder', one)):+.3f} where better prompts went to harder queries ({counted(of('better to harder', one))}). "
-            f"The lower end instead of the mean changes that by {mean(pairs((low, one))):+.3f} on average, {counted(pairs((low, one)))}; the naive model in its place by {mean(pairs((('naive', 'one, mean'), one))):+.3f}, {counted(pairs((('naive', 'one, mean'), one)))}. "
-            f"A prompt for each query instead of one for all brings {mean(pairs((each, one))):+.3f} ({counted(pairs((each, one)))}), one for each kind, where there are kinds, {mean(pairs((kind, one))):+.3f} ({counted(pairs((kind, one)))}): logs of this size do not pay for choosing by query, whatever the oracle promises. "
-            f"Other combinations of the logged sentences as candidates change the value of the choice by {mean(new):+.3f} ({counted(new)}). The prompt with the best raw mean is worth {mean(drift('random', 'best mean of the log')):.3f} less than its mean promises under random logging, the one that the causal model puts first {mean(drift('random', 'causal')):.3f} less than predicted "
-            f"(where better prompts went to harder queries {mean(drift('better to harder', 'best mean of the log')):.3f} and {mean(drift('better to harder', 'causal')):.3f}).")
+    said = lambda found: f"{mean(found):+.3f} ({counted(found)})"
+    oracle = statistics.mean(float(mean_of(some(set=name, part="known", by="oracle a query", way=""))) - float(mean_of(some(set=name, part="known", by="best single, hindsight", way=""))) for name in sets)
+    finer = [*instead("each"), *instead("kind"), *new]
+    pays = "None of this is shown to pay" if not any(f and f["lo"] > 0 for f in finer) else "Little of this is shown to pay"
+    return (f"**What came out** (means over the sets; how many of the 95% intervals lie above and below zero). One prompt for all queries by `CausalReward()` gains {said(over_raw(chance))} over the best raw mean of a log whose prompts were drawn at random, and {said(over_raw(steered))} where better prompts went to harder queries; the naive model in its place changes that by {said(instead('naive', [chance]))} and {said(instead('naive', [steered]))}. "
+            f"The pessimistic choice instead of the mean changes it by {said(instead('low', [chance]))} and {said(instead('low', [steered]))}. "
+            f"Against what one would hope, a prompt for each query instead of one for all brings {said(instead('each'))}, one for each kind {said(instead('kind'))}, and other combinations of the logged sentences as candidates {said(new)}. {pays} by logs of this size, although the best cell of each query lies {oracle:.2f} above the best single prompt. "
+            f"The prompt with the best raw mean scores {mean(drift(chance, 'best mean of the log')):.2f} less on fresh queries than it promised where prompts were drawn at random, and {mean(drift(steered, 'best mean of the log')):.2f} less in the other logs; the one that the causal model puts first {mean(drift(chance, 'causal')):.2f} and {mean(drift(steered, 'causal')):.2f} less than predicted.")
 
 
 def recombined(some) -> str:
