@@ -1,7 +1,7 @@
 """Write benchmarks/README.md from the results: what each benchmark asks, and how fast the package is.
 
     python benchmarks/tables.py"""
-import ast, json, statistics
+import ast, json, math, statistics
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -127,6 +127,104 @@ def limits(found) -> str:
         table(["server", "ready, MB", *(f"{load}, MB" for load in loads.values()), "64 at once, s", "same replies"], rows)])
 
 
+CHOSEN_BY = [("best mean of the log", "one a kind, mean"), *(("causal", f"{which}, {how}") for which in ("one", "one a kind", "one a query") for how in ("mean", "lower bound")), ("naive", "one, mean"), ("naive", "one a query, mean")]
+
+
+def mean_of(rows) -> str:
+    "A mean over splits, empty where there is none."
+    values = [r["value"] for r in rows]
+    return f"{statistics.mean(values):.3f}" if values else ""
+
+
+def over_splits(values) -> dict:
+    "Mean and interval over splits of two fifths."
+    from causal_prompts.measures import resplit_interval
+    return resplit_interval(values, held_out=.4)
+
+
+def difference(rows, base) -> dict | None:
+    "Mean and interval over splits of a value less that of the same split's base; None where there is none."
+    own, other = ({r["split"]: r["value"] for r in some} for some in (rows, base))
+    return over_splits([own[i] - other[i] for i in sorted(own)]) if own else None
+
+
+def signed(found) -> str: return "" if found is None else f"{found['mean']:+.3f}" + (f" ({found['lo']:+.3f} to {found['hi']:+.3f})" if found["n"] > 1 else "")
+
+
+def counted(found) -> str:
+    "How many intervals lie above and below zero."
+    known = [f for f in found if f is not None]
+    return f"{sum(f['lo'] > 0 for f in known)} above and {sum(f['hi'] < 0 for f in known)} below of {len(known)}"
+
+
+def choices() -> str:
+    "What a prompt is worth that was chosen by a log."
+    if not (HERE/"results"/"choice.json").exists(): return ""
+    from choice import LOGGINGS, SETS, TOP
+    found = result("choice")
+    rows, sets = found["rows"], [name for name in SETS if sum(d[0] == name for d in found["done"]) > 1]
+    some = lambda **how: [r for r in rows if all(r.get(k) == v for k, v in how.items())]
+    splits = {name: sum(d[0] == name for d in found["done"]) for name in sets}
+    text = ("`python benchmarks/choice.py`: from a log of eight prompts a query at most a prompt is chosen for all queries, for each kind of query (where a recording has kinds) or for each query, by its mean prediction or by the lower end of its interval. Values are the grid's own cells on the 40% of the queries that are held out; "
+            f"means over splits, intervals after Nadeau and Bengio ({'; '.join(f'{name}: {n}' for name, n in splits.items())} splits).")
+    known = lambda name, by, way="": mean_of(some(set=name, part="known", by=by, way=way))
+    whole = "all training cells"
+    bounds = table(["set", "random prompt", "best single by all training cells", "best a kind by all training cells", "best single, hindsight", "best a kind, hindsight", "oracle a query", "noise ceiling"],
+        [[name, known(name, "random prompt"), known(name, whole, "one, mean"), known(name, whole, "one a kind, mean"), *(known(name, by) for by in ("best single, hindsight", "best per kind, hindsight", "oracle a query", "noise ceiling"))] for name in sets])
+    base = {(name, log): some(set=name, part="logged", logging=log, by="best mean of the log", way="one, mean") for name in sets for log in LOGGINGS}
+    gains = {(key, way): difference(some(set=key[0], part="logged", logging=key[1], by=way[0], way=way[1]), base[key]) for key in base for way in CHOSEN_BY}
+    called = [f"{dict(causal='', naive='naive: ').get(by, 'raw means: ')}{way}" for by, way in CHOSEN_BY]
+    logged = table(["set, log", "best raw mean", *called], [[", ".join(key), mean_of(base[key]), *(signed(gains[key, way]) for way in CHOSEN_BY)] for key in base])
+    return "\n\n".join(["## A choice by a log", text, "What can be had: the oracle picks each query's best cells in hindsight; the ceiling picks by half of the repeated answers and is judged by the other half, and is empty where answers were recorded once (the model of the recordings that ship gives the same answer again).", bounds,
+        "What a choice by the log gains over the best single prompt by the raw means of the same log (`CausalReward()` where nothing is said):", logged, recombined(some), drifts(some, sets, LOGGINGS, TOP), choices_said(some, gains, sets, LOGGINGS)])
+
+
+def choices_said(some, gains, sets, loggings) -> str:
+    "What came out, in sentences with counts."
+    from choice import SHIPPED
+    chance, steered = loggings
+    ways = dict(one=("causal", "one, mean"), low=("causal", "one, lower bound"), each=("causal", "one a query, mean"), kind=("causal", "one a kind, mean"), naive=("naive", "one, mean"))
+    rows = lambda name, log, way: some(set=name, part="logged", logging=log, by=ways[way][0], way=ways[way][1])
+    instead = lambda way, logs=loggings: [difference(rows(name, log, way), rows(name, log, "one")) for name in sets for log in logs]
+    over_raw = lambda log: [found for (key, way), found in gains.items() if key[1] == log and way == ways["one"]]
+    part = lambda log, among: lambda name: some(set=name, part="recombined", logging=log, by="causal", way="one, mean", among=among)
+    new = [difference(part(log, "both")(name), part(log, "logged")(name)) for name in SHIPPED for log in loggings]
+    drift = lambda log, by: [over_splits([r["predicted"] - r["observed"] for r in some(set=name, part="drift", logging=log, by=by, way="mean", top=1)]) for name in sets]
+    mean = lambda found: statistics.mean([f["mean"] for f in found if f] or [math.nan])
+    said = lambda found: f"{mean(found):+.3f} ({counted(found)})"
+    oracle = statistics.mean(float(mean_of(some(set=name, part="known", by="oracle a query", way=""))) - float(mean_of(some(set=name, part="known", by="best single, hindsight", way=""))) for name in sets)
+    finer = [*instead("each"), *instead("kind"), *new]
+    pays = "None of this is shown to pay" if not any(f and f["lo"] > 0 for f in finer) else "Little of this is shown to pay"
+    return (f"**What came out** (means over the sets; how many of the 95% intervals lie above and below zero). One prompt for all queries by `CausalReward()` gains {said(over_raw(chance))} over the best raw mean of a log whose prompts were drawn at random, and {said(over_raw(steered))} where better prompts went to harder queries; the naive model in its place changes that by {said(instead('naive', [chance]))} and {said(instead('naive', [steered]))}. "
+            f"The pessimistic choice instead of the mean changes it by {said(instead('low', [chance]))} and {said(instead('low', [steered]))}. "
+            f"Against what one would hope, a prompt for each query instead of one for all brings {said(instead('each'))}, one for each kind {said(instead('kind'))}, and other combinations of the logged sentences as candidates {said(new)}. {pays} by logs of this size, although the best cell of each query lies {oracle:.2f} above the best single prompt. "
+            f"The prompt with the best raw mean scores {mean(drift(chance, 'best mean of the log')):.2f} less on fresh queries than it promised where prompts were drawn at random, and {mean(drift(steered, 'best mean of the log')):.2f} less in the other logs; the one that the causal model puts first {mean(drift(chance, 'causal')):.2f} and {mean(drift(steered, 'causal')):.2f} less than predicted.")
+
+
+def recombined(some) -> str:
+    "Choices among other combinations of logged sentences."
+    from choice import LOGGINGS, SHIPPED
+    rows = []
+    for name in SHIPPED:
+        for log in LOGGINGS:
+            value = lambda by, among, way="one, mean", log=log: some(set=name, part="recombined", logging=log, by=by, among=among, way=way)
+            base = value("best mean of the log", "logged")
+            bound = [mean_of(value("best single, hindsight", among, "", "")) for among in ("logged", "both")]
+            rows.append([f"{name}, {log}", mean_of(base), *(signed(difference(value("causal", among, way), base)) for among, way in (("logged", "one, mean"), ("new", "one, mean"), ("both", "one, mean"), ("both", "one, lower bound"))), *bound])
+    head = ["set, log", "best raw mean of the logged", "logged", "new", "both", "both, lower bound", "hindsight, logged", "hindsight, both"]
+    return "The log holds half of the 64 designed prompts; the others are new combinations of the same sentences. One prompt for all queries, by the effects of its parts, over the best raw mean:\n\n" + table(head, rows)
+
+
+def drifts(some, sets, loggings, top) -> str:
+    "Predicted less observed."
+    ways = [("best mean of the log", "mean", 1), *(("causal", "mean", k) for k in top), ("causal", "lower bound", 1), ("naive", "mean", 1)]
+    names = [f"{dict(causal='causal', naive='naive').get(by, 'raw means')}{', by lower bound' if 'lower' in way else ''}, top {k}" for by, way, k in ways]
+    def cell(name, log, by, way, k):
+        own = some(set=name, part="drift", logging=log, by=by, way=way, top=k)
+        return signed(over_splits([r["predicted"] - r["observed"] for r in own])) if own else ""
+    return "Drift: value of the K prompts that are predicted to be best for all queries, predicted less observed on the held-out queries (both over the mean of all prompts):\n\n" + table(["set, log", *names], [[f"{name}, {log}", *(cell(name, log, *way) for way in ways)] for name in sets for log in loggings])
+
+
 def peers() -> str:
     "Prompt optimizers side by side."
     if not (HERE/"results"/"peers.json").exists(): return ""
@@ -168,9 +266,9 @@ def page() -> str:
     "The whole page."
     found = result("speed")
     parts = dict(fit=fits, dataset=datasets, averages=averages, run=runs, score=scoring, embed=embedding)
-    head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py`, `collect.py`, `local_runtimes.py`, `local_limits.py` and `real.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
+    head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py`, `collect.py`, `local_runtimes.py`, `local_limits.py`, `real.py` and `choice.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
     local = [make(result(name)) for name, make in dict(local_runtimes=runtimes, local_limits=limits).items() if (HERE/"results"/f"{name}.json").exists()]
-    return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), *local, real_model(), peers()]) + "\n"
+    return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), *local, real_model(), *filter(None, [choices()]), peers()]) + "\n"
 
 
 if __name__ == "__main__": (HERE/"README.md").write_text(page(), encoding="utf-8")

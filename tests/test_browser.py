@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-WIDGETS = ["905_confounding_steps.ipynb", "906_positivity_explorer.ipynb", "907_widgets.ipynb"]
+WIDGETS = ["905_confounding_steps.ipynb", "906_positivity_explorer.ipynb", "927_search_replay.ipynb", "928_widgets.ipynb"]
 PAGES = [*sorted((ROOT/"nbs"/"tutorials").glob("*.ipynb")), *(ROOT/"nbs"/name for name in WIDGETS)]
 AT_ONCE = 2 # notebooks that run at the same time
 LONG = 600_000 # milliseconds a notebook may take on a busy machine
@@ -210,7 +210,7 @@ def test_notebooks_run_in_jupyterlab_and_widgets_answer(browser, lab, shots):
             assert page.locator(ALERT).count() == 0, f"{name}: {page.locator(ALERT).all_inner_texts()}"
             moved[name] = try_widgets(page, stem, shots)
             page.close()
-    assert all(moved[name] for name in WIDGETS) and sum(moved[name] for name in WIDGETS) >= 3
+    assert all(moved[name] for name in WIDGETS) and sum(moved[name] for name in WIDGETS) >= 4
 
 
 SMALL = """import causal_prompts as cp

@@ -24,10 +24,11 @@ from causal_prompts.proposers import EditProposer
 from causal_prompts.residuals import residuals
 from causal_prompts.routes import Route
 from causal_prompts.step_views import explained, left_over, naive_view, outcome_view, STEPS, treatment_view
+from causal_prompts.tree_replay import _search_verdict, Replay, search_view
 from causal_prompts.treesearch import search
 from causal_prompts.triplets import Triplets
 from causal_prompts.views import Evidence, Page, png, View
-from causal_prompts.widgets import _search_verdict, Replay, search_view, SearchReplay
+from causal_prompts.widgets import SearchReplay
 from causal_prompts.worlds import World
 from fakes import Ideas, Words
 
