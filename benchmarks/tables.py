@@ -169,13 +169,14 @@ def choices() -> str:
             f"means over splits, intervals after Nadeau and Bengio ({'; '.join(f'{name}: {n}' for name, n in splits.items())} splits).")
     known = lambda name, by, way="": mean_of(some(set=name, part="known", by=by, way=way))
     whole = "all training cells"
-    bounds = table(["set", "random prompt", "best single by all training cells", "best a kind by all training cells", "best single, hindsight", "best a kind, hindsight", "oracle a query", "noise ceiling"],
-        [[name, known(name, "random prompt"), known(name, whole, "one, mean"), known(name, whole, "one a kind, mean"), *(known(name, by) for by in ("best single, hindsight", "best per kind, hindsight", "oracle a query", "noise ceiling"))] for name in sets])
+    ceiling = lambda name: f"{top} ({known(name, 'best single where answers repeat')})" if (top := known(name, "noise ceiling")) else ""
+    bounds = table(["set", "random prompt", "best single by all training cells", "best a kind by all training cells", "best single, hindsight", "best a kind, hindsight", "oracle a query", "noise ceiling (best single on its queries)"],
+        [[name, known(name, "random prompt"), known(name, whole, "one, mean"), known(name, whole, "one a kind, mean"), *(known(name, by) for by in ("best single, hindsight", "best per kind, hindsight", "oracle a query")), ceiling(name)] for name in sets])
     base = {(name, log): some(set=name, part="logged", logging=log, by="best mean of the log", way="one, mean") for name in sets for log in LOGGINGS}
     gains = {(key, way): difference(some(set=key[0], part="logged", logging=key[1], by=way[0], way=way[1]), base[key]) for key in base for way in CHOSEN_BY}
     called = [f"{dict(causal='', naive='naive: ').get(by, 'raw means: ')}{way}" for by, way in CHOSEN_BY]
     logged = table(["set, log", "best raw mean", *called], [[", ".join(key), mean_of(base[key]), *(signed(gains[key, way]) for way in CHOSEN_BY)] for key in base])
-    return "\n\n".join(["## A choice by a log", text, "What can be had: the oracle picks each query's best cells in hindsight; the ceiling picks by half of the repeated answers and is judged by the other half, and is empty where answers were recorded once (the model of the recordings that ship gives the same answer again).", bounds,
+    return "\n\n".join(["## A choice by a log", text, "What can be had: the oracle picks each query's best cells in hindsight; the ceiling picks by half of the repeated answers and is judged by the other half, on the queries that were asked twice under every prompt, and is empty where answers were recorded once (the model of the recordings that ship gives the same answer again). Where it lies below the best single prompt on its queries, one answer of every cell says less than the prompts' means.", bounds,
         "What a choice by the log gains over the best single prompt by the raw means of the same log (`CausalReward()` where nothing is said):", logged, recombined(some), drifts(some, sets, LOGGINGS, TOP), choices_said(some, gains, sets, LOGGINGS)])
 
 

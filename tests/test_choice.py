@@ -55,10 +55,17 @@ def test_held_out_queries_are_not_in_the_grid_that_is_logged():
 
 def test_the_ceiling_is_the_oracle_where_answers_repeat_and_less_where_they_are_noise():
     same = choice.Split(grid(repeats=4), 0)
-    assert same.ceiling() == 1 == same.V.max(1).mean()
+    assert same.ceiling() == (1, 1) and same.V.max(1).mean() == 1
     noisy = choice.Split(grid(repeats=4, noise=.5), 0)
-    assert noisy.ceiling() == pytest.approx(.5, abs=.12) and noisy.V.max(1).mean() > .7
-    assert np.isnan(choice.Split(grid(), 0).ceiling())
+    assert noisy.ceiling()[0] == pytest.approx(.5, abs=.12) and noisy.V.max(1).mean() > .7
+    assert np.isnan(choice.Split(grid(), 0).ceiling()).all()
+
+def test_the_ceiling_looks_at_queries_that_were_asked_twice_under_every_prompt():
+    frame = grid(repeats=2).frame
+    once = (frame["repeat"] == 1) & (frame["query_id"].str[1:].astype(int) > 20)
+    some = choice.Split(cp.Triplets(frame[~once]), 0)
+    assert some.ceiling() == (1, 1), "the others have one answer, and say nothing"
+    assert np.isnan(choice.Split(cp.Triplets(frame[~((frame["repeat"] == 1) & (frame["prompt_id"] == "p3"))]), 0).ceiling()).all()
 
 
 # ---- drift
