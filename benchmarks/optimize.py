@@ -4,7 +4,7 @@
     python benchmarks/optimize.py --worlds 6 --out FILE
 
 The steps of `cp.optimize` with the package's own functions; scores are drawn from the exact chances instead of asked for, so that a run takes a second or two. Two ways: the world's twelve sentences are named, one an idea; or the writer of
-the served world proposes sentences, 36 wordings of these ideas at random. Shares are of the gain of the best set of the world's ideas. `reachable`: the best set of the sentences at hand; `promising`: the finalist that looks best, shown or
+the served world proposes sentences, 36 wordings of these ideas at random. `held`: the intervals of all finalists hold the truth, taken or not. Shares are of the gain of the best set of the world's ideas. `reachable`: the best set of the sentences at hand; `promising`: the finalist that looks best, shown or
 not; `returned`: what comes back, the prompt in use where nothing is shown. Writes benchmarks/results/optimize.json."""
 import argparse, json, time, warnings
 from itertools import product
@@ -29,6 +29,7 @@ from causal_prompts.worlds import World
 
 OUT = Path(__file__).parent/"results"/"optimize.json"
 NAMED = {idea: wordings[0] for idea, wordings in IDEAS.items()}
+FOR_TWO = 360 # cells of the confirmation from which on there are two finalists, as in `cp.optimize`
 ROWS = [(way, effect, calls) for way in ("named", "writer") for effect, calls in ((1.7, 120), (1.7, 300), (1.7, 600), (1., 120), (1., 600), (.01, 120), (.01, 600))]
 
 
@@ -65,24 +66,25 @@ def one_run(way, effect, calls, seed) -> dict:
         if stage == 2 and way == "writer": texts = [*texts, *sentences(world, task, seed, 4, 99, texts)]
         bank = bank_of(frame_of(task.baseline), texts)
         logs.append(scored(world, round_plan(parts[stage - 1], bank, shares.logs[stage - 1], shares.per_query, stage, seed), seed, "scores", stage))
-    found = sets_to_confirm(join_stages(*logs), bank, task.baseline, 2 if shares.fresh >= 180 else 1)
+    found = sets_to_confirm(join_stages(*logs), bank, task.baseline, 2 if shares.fresh >= FOR_TWO else 1)
     return judged(world, task, fresh, shares, found, seed, best_gain(world, world.parse([" ".join(bank.prompt([*bank.ids]).split("\n"))]).iloc[0]))
 
 
 def judged(world, task, fresh, shares, found, seed, reachable) -> dict:
     "The finalists on fresh queries, and what is taken."
     best, prompts = best_gain(world), [task.baseline, *found["prompt"]]
-    row = dict(reachable=reachable / best, promising=0., returned=0., shown=False, held=True, false=False, idle=0, harmful=0, error=np.nan)
+    row = dict(reachable=reachable / best, promising=0., returned=0., shown=False, held=None, false=False, idle=0, harmful=0, error=np.nan)
     if not len(found): return row
     queries = list(fresh.items["query"][:max(min(len(fresh), shares.fresh // len(prompts)), 1)])
     V = world.value(queries, prompts)
     scores = pd.DataFrame((rng(seed, "fresh").random(V.shape) < V) * 1., columns=prompts)
     table = finalist_table(scores, task.baseline, found)
-    prompt, gain = chosen_finalist(table, task.baseline)
+    prompt, _ = chosen_finalist(table, task.baseline)
     true, looks = gains(world, [prompt])[0], table.loc[table["combined"].fillna(table["predicted"]).idxmax(), "prompt"]
     has, ideas = world.parse([prompt]).iloc[0], world.ideas.set_index("idea")
     effects = gains(world, found["prompt"])
-    return row | dict(promising=gains(world, [looks])[0] / best, returned=true / best, shown=prompt != task.baseline, held=bool(gain.lo <= true <= gain.hi),
+    held = bool(((table["lo"] <= effects) & (effects <= table["hi"])).all()) # of every finalist, taken or not
+    return row | dict(promising=gains(world, [looks])[0] / best, returned=true / best, shown=prompt != task.baseline, held=held,
                       false=bool(prompt != task.baseline and true < .005), idle=int((has & ideas["placebo"]).sum()), harmful=int((has & (ideas["mean"] < -1e-9)).sum()),
                       error=float(found["effect"].iloc[0] - effects[0]))
 
@@ -90,7 +92,7 @@ def judged(world, task, fresh, shares, found, seed, reachable) -> dict:
 def summary(runs) -> dict:
     "Means, and standard errors of the shares."
     f = pd.DataFrame(runs)
-    out = {name: float(f[name].mean()) for name in f} | {f"{name}_se": float(f[name].std() / len(f)**.5) for name in ("promising", "returned")}
+    out = {name: float(f[name].dropna().astype(float).mean()) for name in f} | {f"{name}_se": float(f[name].std() / len(f)**.5) for name in ("promising", "returned")}
     return out | dict(worlds=len(f), idle_runs=float((f.loc[f["shown"], "idle"] > 0).mean()) if f["shown"].any() else None)
 
 

@@ -127,6 +127,16 @@ def limits(found) -> str:
         table(["server", "ready, MB", *(f"{load}, MB" for load in loads.values()), "64 at once, s", "same replies"], rows)])
 
 
+def searches(found) -> str:
+    "What `cp.optimize` finds in worlds whose truth is known."
+    ways = dict(named="twelve sentences named", writer="the served world's writer")
+    of = lambda row, name: f"{row[name]:.2f} ± {row[f'{name}_se']:.2f}"
+    rows = [[ways[row["way"]], f"{row['effect_size']:g}", str(row["calls"]), f"{row['reachable']:.2f}", of(row, "promising"), of(row, "returned"), f"{row['shown']:.0%}", f"{row['held']:.0%}", f"{row['false']:.0%}", "" if row["idle_runs"] is None else f"{row['idle_runs']:.0%}"]
+            for row in found["rows"]]
+    return "\n\n".join(["## `cp.optimize` where the truth is known", f"`python benchmarks/optimize.py`: {found['rows'][0]['worlds']} worlds a row, shares of the gain of the best set of the world's ideas ± standard errors. Reachable: by the best set of the sentences at hand. Promising: the finalist that looks best; returned: what comes back, the prompt in use where no finalist is shown to be better. An effect size of .01 is a world in which next to nothing helps; shares of its gain say little, what counts there is how often a prompt was taken.",
+        table(["sentences", "effect size", "calls", "reachable", "promising", "returned", "a prompt taken", "intervals that hold the truth", "taken without a gain", "taken ones with an idle sentence"], rows)])
+
+
 def peers() -> str:
     "Prompt optimizers side by side."
     if not (HERE/"results"/"peers.json").exists(): return ""
@@ -170,7 +180,8 @@ def page() -> str:
     parts = dict(fit=fits, dataset=datasets, averages=averages, run=runs, score=scoring, embed=embedding)
     head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py`, `collect.py`, `local_runtimes.py`, `local_limits.py` and `real.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
     local = [make(result(name)) for name, make in dict(local_runtimes=runtimes, local_limits=limits).items() if (HERE/"results"/f"{name}.json").exists()]
-    return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), *local, real_model(), peers()]) + "\n"
+    searched = [searches(result("optimize"))] if (HERE/"results"/"optimize.json").exists() else []
+    return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), *local, real_model(), *searched, peers()]) + "\n"
 
 
 if __name__ == "__main__": (HERE/"README.md").write_text(page(), encoding="utf-8")

@@ -32,7 +32,7 @@ class CallShares:
         return sum(self.logs[:stage]) + kept
 
 # %% ../nbs/821_call_shares.ipynb #0a285b06
-_SHOWS, _LEAST, _MOST = 120, .2, .4 # cells that show most gains worth having; shares of the calls
+_SHOWS, _LEAST, _MOST = 180, .2, .4 # cells that show most gains worth having; shares of the calls
 
 def _checked_share(confirm, calls):
     if confirm is None: return min(max(_SHOWS / calls, _LEAST), _MOST)

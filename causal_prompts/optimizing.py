@@ -170,7 +170,7 @@ def result(self: _UnderWay, rounds: Rounds, reward, finalists: pd.DataFrame, got
     return Result(self.task, prompt, gain, table, costs, rounds.log, fresh, reward, self.written, self.ended)
 
 # %% ../nbs/925_optimizing.ipynb #6e4f78bc
-_FOR_TWO = 180 # cells of the confirmation from which on there are two finalists
+_FOR_TWO = 360 # cells of the confirmation from which on there are two finalists
 
 @patch
 def go(self: _UnderWay, parts, start) -> Result:

@@ -157,7 +157,7 @@ def test_no_stage_may_take_what_is_kept_for_the_confirmation(calls):
     assert shares.cap(1) <= shares.cap(2) <= calls - shares.fresh and shares.cap(3) == calls
     assert sum(shares.logs) + shares.fresh <= calls and shares.fresh == round(.2 * calls)
 
-@pytest.mark.parametrize("calls, fresh", [(40, 16), (120, 48), (300, 120), (600, 120), (5000, 1000)])
+@pytest.mark.parametrize("calls, fresh", [(40, 16), (120, 48), (300, 120), (600, 180), (5000, 1000)])
 def test_with_few_calls_more_of_them_go_to_fresh_queries(calls, fresh): assert call_shares(calls).fresh == fresh
 
 def test_shares_refuse_what_cannot_be_split():
