@@ -184,7 +184,10 @@ class Rounds:
     interrupted: bool = False
 
     @property
-    def logs(self) -> list: return [got.triplets() for got in self.collections if got.table["score"].notna().any()]
+    def logs(self) -> list: # `Triplets` of each stage that has scores
+        with warnings.catch_warnings(): # a stage has few queries; all of them count together
+            warnings.filterwarnings("ignore", message="the log has")
+            return [got.triplets() for got in self.collections if got.table["score"].notna().any()]
 
     @property
     def log(self): # `Triplets` of all stages; None: no answer was scored
