@@ -105,6 +105,7 @@ def _freed(F, query, ratio):
     unit = left / np.sqrt(left @ left)
     return F - np.outer(unit, unit @ F)
 
+# %% ../nbs/823_set_rounds.ipynb #8be41d80
 def _fits(X, y, query, typical):
     "Log likelihood, means and covariance of the effects for each pair of variances."
     for ratio in _RATIOS:
@@ -137,6 +138,7 @@ def _options_held(bank, prompts):
     held = [parts[:, at] & said(at, k) for at, k in columns]
     return np.array(held, float).reshape(len(columns), -1).T, np.array([at for at, _ in columns], int)
 
+# %% ../nbs/823_set_rounds.ipynb #4e551f3d
 def additive_values(
     log, # `Triplets` of prompts that the bank made
     bank: Bank,
@@ -168,6 +170,7 @@ def sets_to_confirm(
 
 FOUND = ["prompt", "parts", "effect", "se"]
 
+# %% ../nbs/823_set_rounds.ipynb #0fbbe614
 def finalist_sets(
     reward: CausalReward | None, # None: no score differs between prompts
     bank: Bank, baseline: str, n: int = 2, # as in `sets_to_confirm`
