@@ -224,6 +224,14 @@ def drifts(some, sets, loggings, top) -> str:
         own = some(set=name, part="drift", logging=log, by=by, way=way, top=k)
         return signed(over_splits([r["predicted"] - r["observed"] for r in own])) if own else ""
     return "Drift: value of the K prompts that are predicted to be best for all queries, predicted less observed on the held-out queries (both over the mean of all prompts):\n\n" + table(["set, log", *names], [[f"{name}, {log}", *(cell(name, log, *way) for way in ways)] for name in sets for log in loggings])
+def searches(found) -> str:
+    "What `cp.optimize` finds in worlds whose truth is known."
+    ways = dict(named="twelve sentences named", writer="the served world's writer")
+    of = lambda row, name: f"{row[name]:.2f} ± {row[f'{name}_se']:.2f}"
+    rows = [[ways[row["way"]], f"{row['effect_size']:g}", str(row["calls"]), f"{row['reachable']:.2f}", of(row, "promising"), of(row, "returned"), f"{row['shown']:.0%}", f"{row['held']:.0%}", f"{row['false']:.0%}", "" if row["idle_runs"] is None else f"{row['idle_runs']:.0%}"]
+            for row in found["rows"]]
+    return "\n\n".join(["## `cp.optimize` where the truth is known", f"`python benchmarks/optimize.py`: {found['rows'][0]['worlds']} worlds a row, shares of the gain of the best set of the world's ideas ± standard errors. Reachable: by the best set of the sentences at hand. Promising: the finalist that looks best; returned: what comes back, the prompt in use where no finalist is shown to be better. An effect size of .01 is a world in which next to nothing helps; shares of its gain say little, what counts there is how often a prompt was taken.",
+        table(["sentences", "effect size", "calls", "reachable", "promising", "returned", "a prompt taken", "intervals that hold the truth", "taken without a gain", "taken ones with an idle sentence"], rows)])
 
 
 def peers() -> str:
@@ -267,9 +275,10 @@ def page() -> str:
     "The whole page."
     found = result("speed")
     parts = dict(fit=fits, dataset=datasets, averages=averages, run=runs, score=scoring, embed=embedding)
-    head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py`, `collect.py`, `local_runtimes.py`, `local_limits.py`, `real.py` and `choice.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
+    head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py`, `collect.py`, `local_runtimes.py`, `local_limits.py`, `real.py`, `choice.py` and `optimize.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
     local = [make(result(name)) for name, make in dict(local_runtimes=runtimes, local_limits=limits).items() if (HERE/"results"/f"{name}.json").exists()]
-    return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), *local, real_model(), *filter(None, [choices()]), peers()]) + "\n"
+    searched = [searches(result("optimize"))] if (HERE/"results"/"optimize.json").exists() else []
+    return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), *local, real_model(), *filter(None, [choices()]), *searched, peers()]) + "\n"
 
 
 if __name__ == "__main__": (HERE/"README.md").write_text(page(), encoding="utf-8")

@@ -32,11 +32,14 @@ class CallShares:
         return sum(self.logs[:stage]) + kept
 
 # %% ../nbs/821_call_shares.ipynb #0a285b06
-def _checked_share(confirm):
+_SHOWS, _LEAST, _MOST = 180, .2, .4 # cells that show most gains worth having; shares of the calls
+
+def _checked_share(confirm, calls):
+    if confirm is None: return min(max(_SHOWS / calls, _LEAST), _MOST)
     number = isinstance(confirm, (int, float)) and not isinstance(confirm, bool)
     if number and .05 <= confirm <= .8: return float(confirm)
     raise ValueError(f"confirm must be a share of the calls from .05 to .8, got {confirm!r}; .2 keeps a fifth of them "
-                     "for fresh queries")
+                     "for fresh queries, None the share that suits the number of calls")
 
 def _checked_calls(calls):
     calls = whole_number(calls, "calls")
@@ -47,11 +50,12 @@ def _checked_calls(calls):
 # %% ../nbs/821_call_shares.ipynb #c43d58f7
 def call_shares(
     calls: int, # requests to the task model, all of them
-    confirm: float = .2, # the share of them that goes to fresh queries
+    confirm: float | None = None, # the share of them that goes to fresh queries; None: by their number
     n_queries: int | None = None, # that the task has; None: enough
 ) -> CallShares:
     "How calls are split over two stages of a log and a confirmation."
-    calls, confirm = _checked_calls(calls), _checked_share(confirm)
+    calls = _checked_calls(calls)
+    confirm = _checked_share(confirm, calls)
     n = calls if n_queries is None else n_queries
     fresh = round(confirm * calls)
     log = calls - fresh - int(np.ceil(_KEPT * calls))

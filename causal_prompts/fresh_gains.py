@@ -27,7 +27,7 @@ def paired_interval(
     if n < 2: return dict(mean=float(d.mean()) if n else np.nan, se=np.nan, lo=-1., hi=1., n=n)
     centre = d.sum() / (n + 2)
     se = np.sqrt(((d**2).sum() + 2 - (n + 2) * centre**2) / (n + 1) / (n + 2))
-    half = stats.t.ppf(1 - alpha / 2, n - 1) * se
+    half = stats.norm.ppf(1 - alpha / 2) * se
     return dict(mean=float(d.mean()), se=float(se), lo=max(float(centre - half), -1.),
                 hi=min(float(centre + half), 1.), n=n)
 

@@ -30,14 +30,14 @@ from .search_costs import cost_table
 from .search_results import Result
 
 # %% ../nbs/925_optimizing.ipynb #ed3beaa7
-from .sentence_parts import (bank_of, Frame, frame_of, GENERAL_SENTENCES, new_sentences, sentences_of,
-                                           written_sentences)
+from .sentence_parts import (bank_of, Frame, frame_of, gathered_sentences, GENERAL_SENTENCES,
+                                           new_sentences, sentences_of, tried_already, written_sentences)
 from .set_rounds import carried_out, finalist_sets, reward_of_sets, round_plan, Rounds
 from .stages import staged_effects
 from .tasks import Task
 
 # %% ../nbs/925_optimizing.ipynb #c9d01f34
-_MOST_SENTENCES = 16 # of a bank that nobody has named
+_MOST_SENTENCES = 24 # of a bank that nobody has named
 
 def _own_sentences(frame):
     "The sentences of a prompt of one paragraph: the first, and the others."
@@ -46,12 +46,12 @@ def _own_sentences(frame):
     return Frame(found[0], frame.tail), found[1:]
 
 def _bank_to_try(task, parts, start, write):
-    "The bank of a search; `write`: sentences known already -> more of a writer, or nothing."
+    "The bank of a search; `write`: as `gathered_sentences` takes it."
     frame = frame_of(task.baseline)
     if parts is not None: return bank_of(frame, parts)
     frame, own = _own_sentences(frame)
     added = new_sentences(sentences_of(as_texts(start, "start")) if start is not None else [], [task.baseline])
-    added += write([*own, *added])
+    added += gathered_sentences(write, max(_MOST_SENTENCES - len(own) - len(added), 0), [*own, *added])
     if len(added) < 4: added += new_sentences([*GENERAL_SENTENCES.values()], [task.baseline, *added])
     return bank_of(frame, [*own, *added][:_MOST_SENTENCES])
 
@@ -81,13 +81,14 @@ def leave_money(self: _UnderWay):
         record.caps["money"] = max(self.money - other.spent["money"], 0.)
 
 @patch
-def write(self: _UnderWay, known: list, n: int = 8, said: str = "", draw: int = 0, ids=None) -> list:
+def write(self: _UnderWay, known: list, draw: int = 0, n: int = 8, said: str = "", ids=None) -> list:
     "Sentences of the writer; none where nobody writes."
     if self.writer is None or self.ended: return []
     self.leave_money()
     items = self.logs[0].items
     shown = (items if ids is None else items[items["query_id"].isin(ids)]).head(8).to_dict("records")
-    got = written_sentences(self.writer, self.task.baseline, shown, n, known, said, draw)
+    told = f"{tried_already(known)}{said}"
+    got = written_sentences(self.writer, self.task.baseline, shown, n, known, told, draw)
     self.written.update(dict(kept=len(got.texts)) | got.dropped)
     self.leave_money()
     return got.texts
@@ -105,7 +106,7 @@ def collect(self: _UnderWay, rounds: Rounds, stage: int):
     "One stage of the log."
     if self.ended or not self.shares.logs[stage - 1]: return
     made = round_plan(self.logs[stage - 1], rounds.bank, self.shares.logs[stage - 1], self.shares.per_query, stage,
-                      rounds.log, self.seed)
+                      self.seed)
     rounds.add(made, self.llm, self.shares.cap(stage), self.show)
     self.settle(rounds.collections[-1], rounds.interrupted)
     self.leave_money()
@@ -127,7 +128,7 @@ def widen(self: _UnderWay, rounds: Rounds):
     if self.writer is None or rounds.log is None: return
     log, texts = rounds.log, [text for group in rounds.bank.parts["wordings"] for text in group]
     worst = log.frame.groupby("query_id")["score"].mean().sort_values(kind="stable").index[:8]
-    new = self.write(texts, 4, _found_so_far(log, rounds.bank), 1, worst)
+    new = self.write(texts, 0, 4, _found_so_far(log, rounds.bank), worst)
     if not new: return
     old = rounds.bank
     rows = pd.DataFrame(dict(part=new, wordings=[(t,) for t in new], slot=new, required=False))
@@ -169,7 +170,7 @@ def result(self: _UnderWay, rounds: Rounds, reward, finalists: pd.DataFrame, got
     return Result(self.task, prompt, gain, table, costs, rounds.log, fresh, reward, self.written, self.ended)
 
 # %% ../nbs/925_optimizing.ipynb #6e4f78bc
-_FOR_TWO = 120 # cells of the confirmation from which on there are two finalists
+_FOR_TWO = 360 # cells of the confirmation from which on there are two finalists
 
 @patch
 def go(self: _UnderWay, parts, start) -> Result:
@@ -243,7 +244,7 @@ def optimize(
     calls: int = 600, # to the task model at most
     money: float | None = None, # both models at most
     per: str = "all", # one prompt for all
-    confirm: float = .2, # share for fresh queries
+    confirm: float | None = None, # share for fresh queries; None: by the number of calls
     random_state: int = 0, folder=None, # of the records
     encoder=None, # None: hashed words
     show: bool | None = None, # progress bars?

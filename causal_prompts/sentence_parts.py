@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['GENERAL_SENTENCES', 'SENTENCES_WANTED', 'sentences_of', 'new_sentences', 'Frame', 'frame_of', 'bank_of',
-           'sentence_request', 'SentencesRead', 'read_sentences', 'written_sentences']
+           'sentence_request', 'tried_already', 'SentencesRead', 'read_sentences', 'written_sentences',
+           'gathered_sentences']
 
 # %% ../nbs/820_sentence_parts.ipynb #10640a2c
 from collections import Counter
@@ -125,6 +126,15 @@ def sentence_request(
     text = SENTENCES_WANTED.format(n=n, known=known, queries=_shown_items(items), prompt=prompt)
     return [dict(role="user", content=text)]
 
+# %% ../nbs/820_sentence_parts.ipynb #97d401f3
+def tried_already(
+    texts: list[str], # sentences
+) -> str: # "" where there are none
+    "What a writer is told of the sentences that are tried already."
+    if not texts: return ""
+    told = "\n".join(f"- {shorten(text, 200)}" for text in texts)
+    return f"These are tried already; ask for something that none of them asks for:\n{told}\n\n"
+
 # %% ../nbs/820_sentence_parts.ipynb #6f5d155f
 _LONGEST_REPLY, _MOST_WORDS = 40_000, 60 # characters read, words of a sentence or two
 
@@ -187,3 +197,20 @@ def _asked_once(writer, messages, draw):
     try: reply = wait(writer.ask(messages, draw))
     except (BudgetError, CallError) as e: return f"no reply: {shorten(str(e), 120)}"
     return f"no reply: {shorten(reply.error, 120)}" if reply.status == "error" else reply
+
+# %% ../nbs/820_sentence_parts.ipynb #a25fb126
+_MOST_REQUESTS, _FRUITLESS = 8, 2 # to a writer; that bring nothing new, in a row
+
+def gathered_sentences(
+    write, # (sentences tried already, number of the request) -> new ones
+    most: int, # sentences
+    known: list[str] = (), # sentences that are tried already
+) -> list[str]: # new ones
+    "Sentences of several requests: until there are enough, or nothing new comes."
+    found, fruitless = [], 0
+    for draw in range(_MOST_REQUESTS):
+        if len(found) >= most or fruitless == _FRUITLESS: break
+        new = new_sentences(write([*known, *found], draw), [*known, *found])
+        fruitless = 0 if new else fruitless + 1
+        found += new
+    return found[:most]

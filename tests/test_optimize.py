@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import causal_prompts as cp
 from causal_prompts.call_shares import call_shares, split_queries
@@ -14,7 +15,8 @@ from causal_prompts.callables import as_llm, callable_name
 from causal_prompts.core import rng
 from causal_prompts.fresh_gains import chosen_finalist, finalist_table, Gain, paired_interval
 from causal_prompts.record import Record
-from causal_prompts.sentence_parts import bank_of, frame_of, new_sentences, read_sentences, sentences_of, written_sentences
+from causal_prompts.sentence_parts import bank_of, frame_of, gathered_sentences, new_sentences, read_sentences, sentences_of, written_sentences
+from causal_prompts.set_rounds import additive_values, first_chances, round_plan, sets_to_confirm, shrunk_effects
 from causal_prompts.tasks import Task, world_task
 from causal_prompts.world_answers import asked, solve
 from causal_prompts.world_texts import IDEAS
@@ -101,13 +103,62 @@ def test_a_writer_that_fails_brings_no_sentence_and_ends_nothing():
     assert not got.texts and list(got.dropped)[0].startswith("no reply: ")
 
 
+def test_a_writer_is_asked_until_there_are_enough_sentences_or_nothing_new_comes():
+    asked_for = []
+    def write(known, draw): asked_for.append((len(known), draw)); return [f"Rule {len(known) + i}." for i in range(3)]
+    assert gathered_sentences(write, 7, ["Rule 0."]) == [f"Rule {i}." for i in range(1, 8)] and asked_for == [(1, 0), (4, 1), (7, 2)]
+    said = iter([["A b."], [], ["a  b."], ["C d."]])
+    assert gathered_sentences(lambda known, draw: next(said), 24) == ["A b."] and next(said) == ["C d."] # two in a row
+    assert len(gathered_sentences(lambda known, draw: [f"Rule {draw}."], 99)) == 8 and gathered_sentences(None, 0) == []
+
+
+# ---- what sets are worth
+
+def test_effects_are_drawn_towards_zero_as_far_as_the_scores_ask_for_it():
+    random = rng(0, "effects")
+    def errors(size):
+        X = (random.random((480, 12)) < .5) * 1.
+        true, query = size * random.normal(size=12), np.repeat(np.arange(60), 8)
+        y = X @ true + .1 * random.normal(size=60)[query] + .45 * random.normal(size=480)
+        mean, cov = shrunk_effects(X, y, query)
+        plain = np.linalg.lstsq(np.c_[X, np.ones(480)], y, rcond=None)[0][:12]
+        return [((mean - true)**2).mean(), ((plain - true)**2).mean(), (np.abs(mean - true) < 1.96 * np.sqrt(np.diag(cov))).mean()]
+    small, large = (np.mean([errors(size) for _ in range(60)], 0) for size in (.03, .3))
+    assert small[0] < .7 * small[1] and large[0] < 1.02 * large[1]
+    assert small[2] > .92 and large[2] > .92
+
+def test_the_gain_of_a_set_is_over_the_baseline_with_the_sentences_that_it_has():
+    task = TASK.head(60)
+    bank = bank_of(frame_of("Solve it."), {"good": ["Think.", "Think first."], "bad": "Guess."})
+    base = bank.prompt(["bad"])
+    made = round_plan(task, bank, 480, 8)
+    table = made.cells.merge(made.prompts[["prompt_id", "prompt"]]).merge(task.items[["query_id", "query"]])
+    chance = .5 + .15 * table["prompt"].str.contains("Think") - .15 * table["prompt"].str.contains("Guess")
+    log = cp.Triplets(table.assign(score=(rng(0, "scores").random(len(table)) < chance) * 1.))
+    values = additive_values(log, bank, base)
+    gain, se = values.rate(values.columns_of([[0, 0], [0, 1], [1, 0], [2, 0]])) # nothing, bad, the wordings of good
+    assert (np.abs(gain - [.15, 0, .3, .3]) < 3 * se + 1e-6).all() and se[1] < 1e-4 and (se[[0, 2, 3]] < .08).all()
+    found = sets_to_confirm(log, bank, base, 1)
+    assert list(found["parts"].iloc[0]) == ["good"] and abs(found["effect"].iloc[0] - .3) < 3 * found["se"].iloc[0]
+
+def test_of_many_sentences_a_prompt_holds_seven_on_average_and_the_log_says_so():
+    few, many = (bank_of(frame_of("Solve it."), [f"Rule number {i} holds." for i in range(n)]) for n in (14, 24))
+    assert first_chances(few) == {} and set(first_chances(many).values()) == {7 / 24}
+    made = round_plan(TASK, many, 480, 8)
+    held = many.presence(made.cells.merge(made.prompts[["prompt_id", "prompt"]])["prompt"]).to_numpy().sum(1)
+    assert abs(held.mean() - 7) < .3 and all(abs(c - 7 / 24) < 1e-5 for c in json.loads(made.cells["inclusion"].iloc[0]).values())
+
+
 # ---- shares of the calls
 
 @pytest.mark.parametrize("calls", [40, 61, 120, 300, 600, 5000])
 def test_no_stage_may_take_what_is_kept_for_the_confirmation(calls):
-    shares = call_shares(calls)
+    shares = call_shares(calls, .2)
     assert shares.cap(1) <= shares.cap(2) <= calls - shares.fresh and shares.cap(3) == calls
     assert sum(shares.logs) + shares.fresh <= calls and shares.fresh == round(.2 * calls)
+
+@pytest.mark.parametrize("calls, fresh", [(40, 16), (120, 48), (300, 120), (600, 180), (5000, 1000)])
+def test_with_few_calls_more_of_them_go_to_fresh_queries(calls, fresh): assert call_shares(calls).fresh == fresh
 
 def test_shares_refuse_what_cannot_be_split():
     with pytest.raises(ValueError, match="calls must be at least 40"): call_shares(39)
@@ -131,6 +182,15 @@ def test_the_interval_of_a_gain_holds_for_few_queries(n, p, q):
     ends = [paired_interval((random.random(n) < q) * 1. - (random.random(n) < p)) for _ in range(1000)]
     assert np.mean([e["lo"] <= q - p <= e["hi"] for e in ends]) > .935
 
+@pytest.mark.parametrize("n", [12, 24])
+def test_few_pairs_show_a_gain_that_a_t_interval_misses(n):
+    random = rng(0, "power", n)
+    D = (random.random((1000, n)) < .8) * 1. - (random.random((1000, n)) < .45)
+    centre = D.sum(1) / (n + 2)
+    se = np.sqrt(((D**2).sum(1) + 2 - (n + 2) * centre**2) / (n + 1) / (n + 2))
+    shown, by_t = np.mean([paired_interval(d)["lo"] > 0 for d in D]), np.mean(centre > stats.t.ppf(.975, n - 1) * se)
+    assert shown > by_t + .05 and shown > dict([(12, .3), (24, .65)])[n]
+
 def test_a_gain_of_nothing_has_an_interval_and_missing_scores_are_left_out():
     alike = paired_interval(np.zeros(12))
     assert alike["mean"] == 0 and alike["lo"] < 0 < alike["hi"] and paired_interval([1., np.nan, 0., 1.])["n"] == 3
@@ -153,7 +213,7 @@ def test_the_gain_of_the_chosen_finalist_holds_the_truth_though_it_was_chosen():
 @pytest.mark.parametrize("n", [12, 60])
 def test_where_nothing_helps_a_prompt_is_taken_in_one_run_of_forty_at_most_however_much_the_log_has_promised(n):
     taken, by_both = [], []
-    for seed in range(600):
+    for seed in range(2000):
         random = rng(seed, "nothing", n)
         scores = pd.DataFrame((random.random((n, 3)) < .5) * 1., columns=["base", "a", "b"])
         table = finalist_table(scores, "base", pd.DataFrame(dict(prompt=["a", "b"], effect=.15, se=.08)))
@@ -170,7 +230,7 @@ def test_nothing_is_taken_that_is_not_shown():
 # ---- the search
 
 @pytest.fixture(scope="module")
-def found(): return search()
+def found(): return search(confirm=.2)
 
 def test_a_better_prompt_is_found_and_its_interval_holds_the_truth(found):
     base, prompt, best = WORLD.quality([TASK.baseline, found.prompt, " ".join([TASK.baseline, *(SENTENCES[i] for i in ("steps", "check", "example"))])])
@@ -224,19 +284,20 @@ def test_an_interruption_returns_the_best_so_far_marked_unfinished(tmp_path):
         sent["n"] += 1
         if sent["n"] == 150: os.kill(os.getpid(), signal.SIGINT)
         return answers(messages)
-    got = search(stopped, folder=tmp_path)
+    got = search(stopped, folder=tmp_path, confirm=.2)
     assert "interrupted" in got.unfinished and got.fresh is None and np.isnan(got.gain.estimate) and "Unfinished" in repr(got)
-    again = search(stopped, folder=tmp_path)
+    again = search(stopped, folder=tmp_path, confirm=.2)
     assert not again.unfinished and again.fresh is not None and sent["n"] <= 240 + 8
 
-def test_without_parts_a_writer_is_asked_twice_and_told_what_was_found():
+def test_without_parts_a_writer_is_asked_until_nothing_new_comes_and_told_what_was_found():
     seen = []
     def writer(messages):
         seen.append(messages[0]["content"])
         return "\n".join(f'<instruction id="{i}">{t}</instruction>' for i, t in enumerate([[*SENTENCES.values()], [IDEAS["format"][0]]][len(seen) > 1]))
     got = search(writer=writer, parts=None, calls=120)
-    assert len(seen) == 2 and "Right: " in seen[0] and "answered wrongly most often" in seen[1]
-    assert got.written["kept"] == 6 and got.ledger.set_index("use").at["writer", "requests"] == 2
+    assert len(seen) == 5 and "Right: " in seen[0] and "tried already" not in seen[0] # two that bring something, two that do not, one after the first log
+    assert all(f"- {IDEAS['role'][0]}" in text for text in seen[1:]) and "answered wrongly most often" in seen[4] and "answered wrongly" not in seen[3]
+    assert got.written["kept"] == 6 and got.ledger.set_index("use").at["writer", "requests"] == 5
     assert any(IDEAS["format"][0] in prompt for prompt in got.log.prompts["prompt"])
 
 def test_without_parts_and_writer_sentences_of_prompts_and_general_ones_are_tried():
