@@ -267,6 +267,15 @@ def _gain_weights(self: ProductKernel, d, d_x):
     C[1:, len(d):] = (d[self.crossed, None, None] * np.eye(d_x)).transpose(1, 0, 2).reshape(d_x, -1)
     return C
 
+# %% ../nbs/408_kernel.ipynb #6b9c32d4
+@patch
+def gain_forms(self: ProductKernel,
+    D: np.ndarray, # (n, d) differences of prompt features
+) -> tuple[np.ndarray, np.ndarray]: # (n, 1 + d_x), (n, 1 + d_x, 1 + d_x)
+    "Mean and covariance of what a constant and each query feature weigh in a gain."
+    weights = [self._gain_weights(d, self.fx.width) for d in D]
+    return np.array([C @ self.w for C in weights]), np.array([C @ self.cov @ C.T for C in weights])
+
 # %% ../nbs/408_kernel.ipynb #01bf18d8
 @patch
 def mean_variance(
