@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FILES', 'write_search', 'print_search', 'optimize_arguments']
 
-# %% ../nbs/926_optimize_cli.ipynb #b9adebb7
+# %% ../nbs/926_optimize_cli.ipynb #a323e222
 import argparse, json
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,7 +20,7 @@ from .record import Record
 from .search_results import Result
 from .serve import serve_world
 
-# %% ../nbs/926_optimize_cli.ipynb #fb101558
+# %% ../nbs/926_optimize_cli.ipynb #4d07f777
 def write_search(
     result: Result,
     out: Path, # a folder that is there
@@ -35,7 +35,7 @@ def write_search(
     result.report(out/"report.html")
     return sorted(name for name in FILES if (out/name).exists())
 
-# %% ../nbs/926_optimize_cli.ipynb #1416a739
+# %% ../nbs/926_optimize_cli.ipynb #8e74dfff
 def _write_prompt(result, out, model):
     "The prompt in every form."
     prompt, base = result.prompt, result.task.baseline
@@ -46,7 +46,7 @@ def _write_prompt(result, out, model):
     named = {"baseline": base} if result.is_baseline else {"found": prompt, "baseline": base}
     to_promptfoo(named, out/"promptfooconfig.yaml", f"openai:chat:{model or 'gpt-4o-mini'}", _shown_queries(result.task))
 
-# %% ../nbs/926_optimize_cli.ipynb #784346f7
+# %% ../nbs/926_optimize_cli.ipynb #a80c023d
 FILES = ("prompt.txt", "report.html", "finalists.csv", "effects.csv", "messages.json", "dspy.json", "gepa.json",
          "promptfooconfig.yaml", "router.zip")
 
@@ -60,7 +60,7 @@ def _shown_queries(task, n=20):
     rows = task.items.head(n).to_dict("records")
     return [(row["query"], row.get("reference")) for row in rows]
 
-# %% ../nbs/926_optimize_cli.ipynb #0985c805
+# %% ../nbs/926_optimize_cli.ipynb #f7986f51
 def _search_asked(a, url):
     "The search of the arguments."
     if not (a.model or a.task.startswith("world")):
@@ -71,7 +71,7 @@ def _search_asked(a, url):
     return optimize(task, llm, writer, parts=parts_in(a.parts) if a.parts else None, calls=a.calls, money=a.money,
                     per=a.per, confirm=a.confirm, random_state=a.seed, folder=a.out)
 
-# %% ../nbs/926_optimize_cli.ipynb #3ceed711
+# %% ../nbs/926_optimize_cli.ipynb #87ba4e35
 def print_search(
     a: argparse.Namespace, # of `optimize_arguments`
     say=print, # told what is being done
@@ -89,7 +89,7 @@ def print_search(
     if not result.unfinished: return 0
     return 130 if "interrupted" in result.unfinished else 3
 
-# %% ../nbs/926_optimize_cli.ipynb #8c357c9a
+# %% ../nbs/926_optimize_cli.ipynb #c19cac56
 _TASK_SAID = ("as to collect: gsm8k, math, bbh:NAME; dabench or viseval (with --path); world or world:PRESET (served by "
               "the command); or a .csv, .jsonl or .parquet file with columns query and reference")
 _ABOUT_TASK = [
@@ -98,13 +98,14 @@ _ABOUT_TASK = [
     ("parts", "FILE", "sentences to try: .txt, one a line; or a table with part and text (those of the prompt, of the "
                       "writer, or general ones)")]
 
-# %% ../nbs/926_optimize_cli.ipynb #93d1df23
+# %% ../nbs/926_optimize_cli.ipynb #310ae837
 _PER_SAID = ("one prompt for all; or one for each query, or for each value of a column of the task, if that is shown to be "
              "better (all)")
 _SEARCH_NUMBERS = [
     ("confirm", float, .2, "share of the calls for fresh queries"),
     ("seed", int, 0, "of every random step")]
 
+# %% ../nbs/926_optimize_cli.ipynb #08abebd4
 def optimize_arguments(
     parser, # of the verb
 ) -> None:
