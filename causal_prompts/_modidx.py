@@ -3474,6 +3474,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'causal_prompts/optimizing.py'),
                                            'causal_prompts.optimizing._UnderWay.confirm_routed': ( 'optimizing.html#_underway.confirm_routed',
                                                                                                    'causal_prompts/optimizing.py'),
+                                           'causal_prompts.optimizing._UnderWay.costs': ( 'optimizing.html#_underway.costs',
+                                                                                          'causal_prompts/optimizing.py'),
                                            'causal_prompts.optimizing._UnderWay.go': ( 'optimizing.html#_underway.go',
                                                                                        'causal_prompts/optimizing.py'),
                                            'causal_prompts.optimizing._UnderWay.leave_money': ( 'optimizing.html#_underway.leave_money',

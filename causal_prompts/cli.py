@@ -120,20 +120,24 @@ _OF_THE_WORK = {
     r"log\.where\(": "--where, in Python log.where(",
     r"\brandom_state=(\d)": r"--seed \1",
     r"\brandom_state\b": "--seed",
-    r"^(baseline|covariates|where|queries|prompts|grader|calls|fresh|money|confirm|per|port|threads|batch|longest) (?=must)": r"--\1 ",
-    r"^folder must hold no other search,": "--out must hold no other search,",
-    r"or give another folder$": "or give another --out",
-    r"^kinds must give the kind of each of 1 queries": "--kind must be given",
+    r"^(baseline|covariates|where|queries|prompts|grader|port|threads|batch|longest) (?=must)": r"--\1 ",
     r"^path must name (?=a \.gguf file)": "--model must name ",
     r"add them to prompts,": "add them to the file of --prompts,",
     r"; if templates were filled in with the query, read with templates=True": "",
     r"read the log with templates=True, or take log\.templates\(\) \(.*?\)": "leave out --keep-filled",
     r": see the error's \.problems": ""}
 
+# %% ../nbs/990_cli.ipynb #2583163d
+_OF_SEARCHES = {
+    r"^folder must hold no other search,": "--out must hold no other search,",
+    r"or give another folder$": "or give another --out",
+    r"^kinds must give the kind of each of 1 queries": "--kind must be given",
+    r"^(calls|fresh|money|confirm|per) (?=must)": r"--\1 "}
+
 # %% ../nbs/990_cli.ipynb #a030faaf
 def _spoken(text):
     "A message in the command's words."
-    for python, flag in (_OF_READING | _OF_THE_WORK).items(): text = re.sub(python, flag, text)
+    for python, flag in (_OF_READING | _OF_THE_WORK | _OF_SEARCHES).items(): text = re.sub(python, flag, text)
     return text
 
 def _message(error):

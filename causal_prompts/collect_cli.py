@@ -121,6 +121,7 @@ def _limits_asked(a): return Limits(concurrency=a.concurrency, rpm=a.rpm, tpm=a.
 
 def served_here(a: argparse.Namespace) -> bool: return a.task.startswith("world") and not a.base_url
 
+# %% ../nbs/910_collect_cli.ipynb #ed1ea70f
 def model_asked(
     a: argparse.Namespace, # of `add_models`, and task
     url: str | None, # of the server

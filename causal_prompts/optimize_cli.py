@@ -44,7 +44,8 @@ def _write_prompt(result, out, model):
     (out/"messages.json").write_text(messages, encoding="utf-8")
     for name, write in (("dspy.json", to_dspy), ("gepa.json", to_gepa)): _write_if_said(prompt, out/name, write)
     named = {"baseline": base} if result.is_baseline else {"found": prompt, "baseline": base}
-    to_promptfoo(named, out/"promptfooconfig.yaml", f"openai:chat:{model or 'gpt-4o-mini'}", _shown_queries(result.task))
+    provider, shown = f"openai:chat:{model or 'gpt-4o-mini'}", _shown_queries(result.task)
+    to_promptfoo(named, out/"promptfooconfig.yaml", provider, shown)
 
 # %% ../nbs/926_optimize_cli.ipynb #a80c023d
 FILES = ("prompt.txt", "report.html", "finalists.csv", "effects.csv", "messages.json", "dspy.json", "gepa.json",
@@ -90,8 +91,8 @@ def print_search(
     return 130 if "interrupted" in result.unfinished else 3
 
 # %% ../nbs/926_optimize_cli.ipynb #c19cac56
-_TASK_SAID = ("as to collect: gsm8k, math, bbh:NAME; dabench or viseval (with --path); world or world:PRESET (served by "
-              "the command); or a .csv, .jsonl or .parquet file with columns query and reference")
+_TASK_SAID = ("as to collect: gsm8k, math, bbh:NAME; dabench or viseval (with --path); world or world:PRESET (served "
+              "by the command); or a .csv, .jsonl or .parquet file with columns query and reference")
 _ABOUT_TASK = [
     ("path", "PATH", "a local copy of the benchmark"),
     ("baseline", "TEXT", "for a file: the prompt in use, which gains are measured against"),
@@ -99,8 +100,8 @@ _ABOUT_TASK = [
                       "writer, or general ones)")]
 
 # %% ../nbs/926_optimize_cli.ipynb #310ae837
-_PER_SAID = ("one prompt for all; or one for each query, or for each value of a column of the task, if that is shown to be "
-             "better (all)")
+_PER_SAID = ("one prompt for all; or one for each query, or for each value of a column of the task, if that is shown "
+             "to be better (all)")
 _SEARCH_NUMBERS = [
     ("confirm", float, .2, "share of the calls for fresh queries"),
     ("seed", int, 0, "of every random step")]

@@ -106,9 +106,9 @@ def best_of_log(self: _UnderWay, rounds: Rounds) -> pd.DataFrame: # as `finalist
 def standing(self: _UnderWay, stage: int, best: pd.DataFrame) -> str:
     "What the bar of a stage says."
     step = f"step {stage} of 3, best so far"
-    if not len(best): return f"{step} the baseline"
+    if not len(best): return f"{step} the baseline; "
     effect, half = best["effect"].iloc[0], 1.96 * best["se"].iloc[0]
-    return f"{step} {effect:+.2f} ({effect - half:+.2f} to {effect + half:+.2f})"
+    return f"{step} {effect:+.2f} ({effect - half:+.2f} to {effect + half:+.2f}); "
 
 # %% ../nbs/925_optimizing.ipynb #d5db0d10
 @patch
@@ -172,6 +172,15 @@ def _fresh_scores(got, prompts):
     if got is None: return pd.DataFrame(columns=prompts, dtype=float)
     return got.table.pivot(index="query_id", columns="prompt", values="score").reindex(columns=prompts)
 
+# %% ../nbs/925_optimizing.ipynb #61c91b65
+@patch
+def costs(self: _UnderWay, rounds: Rounds, got, prompt: str) -> pd.DataFrame: # as `cost_table`
+    "What was paid for, and what a query costs from now on."
+    uses, base = {f"log, stage {i}": c.table for i, c in enumerate(rounds.collections, 1)}, self.task.baseline
+    if got is not None: uses["fresh queries"] = got.table
+    prompts = {"the baseline": base} if prompt == base else {"the prompt": prompt, "the baseline": base}
+    return cost_table(uses, self.llm.record, prompts, self.writer and self.writer.record)
+
 # %% ../nbs/925_optimizing.ipynb #65a9800d
 @patch
 def route(self: _UnderWay, rounds: Rounds, reward, finalists: pd.DataFrame):
@@ -199,19 +208,15 @@ def confirm_routed(self: _UnderWay, finalists: pd.DataFrame, chosen: dict):
 
 # %% ../nbs/925_optimizing.ipynb #ab857db3
 @patch
-def result(self: _UnderWay, rounds: Rounds, reward, finalists: pd.DataFrame, got, routing=(None, None)) -> Result:
+def result(self: _UnderWay, rounds: Rounds, reward, finalists, got, routing=(None, None)) -> Result:
     "What has been found."
     base, k, (router, chosen) = self.task.baseline, len(finalists), routing
     scores = _fresh_scores(got, list(dict.fromkeys([base, *finalists["prompt"], *(router.prompts if router else ())])))
-    table = finalist_table(scores, base, finalists, _ALPHA * (1 if router is None else k / (k + 1)) or _ALPHA)
+    table = finalist_table(scores, base, finalists, _ALPHA * max(k, 1) / max(k + (router is not None), 1))
     prompt, gain = chosen_finalist(table, base)
-    if self.ended and not table["n"].sum() and len(finalists): # the best so far, not confirmed
+    if self.ended and not table["n"].sum() and k: # not confirmed
         prompt, gain = finalists["prompt"].iloc[0], Gain(np.nan, np.nan, np.nan)
-    uses = {f"log, stage {i}": c.table for i, c in enumerate(rounds.collections, 1)}
-    if got is not None: uses["fresh queries"] = got.table
-    prompts = {"the baseline": base} if prompt == base else {"the prompt": prompt, "the baseline": base}
-    costs = cost_table(uses, self.llm.record, prompts, self.writer and self.writer.record)
-    fresh = None if got is None else got.table
+    costs, fresh = self.costs(rounds, got, prompt), None if got is None else got.table
     routed = None if router is None else routed_gains(scores, chosen, base, router.fallback, _ALPHA / (k + 1))
     return Result(self.task, prompt, gain, table, costs, rounds.log, fresh, reward, self.written, self.ended, router,
                   routed)
@@ -288,7 +293,7 @@ def _clients(task, llm, writer, folder, money, about):
 def optimize(
     task: Task,
     llm, # a `cp.LLM`, or a callable: messages -> text
-    writer=None, # of sentences: the same
+    writer=None, # the same
     parts=None, # sentences to try: as `Bank.of` takes them
     start=None, # else prompts to take sentences of
     calls: int = 600, # to the task model at most

@@ -138,7 +138,8 @@ def __repr__(self: Result) -> str:
     "The answer, the prompt, and what else there is."
     said = f"[{self.answer.verdict}] {self.answer.reading}"
     router = "" if self.router is None else ".router .routed "
-    return (f"{said}\n\n{printable(self.prompt)}\n\nMore: {router}.prompt .gain .finalists .effects .parts .promising .log "
+    return (f"{said}\n\n{printable(self.prompt)}\n\nMore: {router}"
+            ".prompt .gain .finalists .effects .parts .promising .log "
             ".fresh .ledger .messages(query) .report(path)")
 
 # %% ../nbs/924_search_results.ipynb #daf23a79
