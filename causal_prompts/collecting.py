@@ -37,6 +37,7 @@ class Plan:
     design: str # one of `DESIGNS`
     pairs: pd.DataFrame | None = None # design "pairs": query_id, pair, edit, prompt_id, edited_id; one row a pair dealt
     parts: Factorial | None = None # design "factorial": what was drawn
+    note: str = "" # opens what the bar says
 
     def __len__(self): return len(self.cells)
 
@@ -190,7 +191,7 @@ class _Job:
         self.turned_away = [] # queries
 
     def is_recorded(self, i): return self.asked[i][0] in self.llm.record
-    def note(self): return f"{spend(self.llm.record)}, {self.holes} without answer"
+    def note(self): return f"{self.plan.note}{spend(self.llm.record)}, {self.holes} without answer"
 
 # %% ../nbs/690_collecting.ipynb #c2d1a001
 @patch

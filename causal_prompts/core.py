@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VERDICTS', 'content_id', 'rng', 'LogError', 'NotIdentifiedError', 'as_texts', 'plain_words', 'whole_number',
            'mean_interval', 'Finding', 'printable', 'as_markdown', 'markdown_table', 'whole_file', 'import_quietly',
-           'progress', 'one_thread', 'warn_fitter', 'former_names']
+           'shows_bars', 'progress', 'one_thread', 'warn_fitter', 'former_names']
 
 # %% ../nbs/003_core.ipynb #1a41d21b
 import copyreg, hashlib, os, re, sys, threading, unicodedata, warnings
@@ -277,6 +277,13 @@ def import_quietly(
     return module
 
 # %% ../nbs/003_core.ipynb #afb6376b
+def shows_bars(
+    show: bool | None = None, # None: only on a terminal or in a notebook
+) -> bool:
+    "Whether progress bars are shown."
+    if show is not None: return show # IN_TEST is nbdev's mark of a test run
+    return (sys.stderr.isatty() or "ipykernel" in sys.modules) and not os.environ.get("IN_TEST")
+
 def progress(
     items, # an iterable
     what: str, # what is being done
@@ -284,9 +291,7 @@ def progress(
 ):
     "`items`, with a progress bar on stderr once it has taken two seconds."
     from tqdm.auto import tqdm
-    if show is None: # IN_TEST is nbdev's mark of a test run
-        show = (sys.stderr.isatty() or "ipykernel" in sys.modules) and not os.environ.get("IN_TEST")
-    return tqdm(items, desc=what, total=total, delay=2, disable=not show, file=sys.stderr)
+    return tqdm(items, desc=what, total=total, delay=2, disable=not shows_bars(show), file=sys.stderr)
 
 # %% ../nbs/003_core.ipynb #8804fcc1
 _limited = dict(lock=threading.Lock(), users=0, limits=None)

@@ -8,8 +8,8 @@ __all__ = ['table', 'tools', 'read_tool', 'MOST', 'TOOLS', 'Look', 'Tool', 'as_l
            'gepa', 'helm', 'inspect', 'items_of', 'json_of', 'known_of', 'langfuse', 'langsmith', 'lines_of', 'lm_eval',
            'look', 'matched', 'missing', 'mlflow', 'note', 'number_of', 'objects_of', 'openai_batch', 'openai_evals',
            'opened', 'parsed', 'phoenix', 'plain', 'program_text', 'promptfoo', 'promptolution', 'query_of', 'ragas',
-           'refusal', 'router', 'said', 'takes', 'template_of', 'text_of', 'to_dspy', 'to_messages', 'to_text',
-           'tool_of', 'trials', 'variables_left', 'with_options', 'without_options']
+           'refusal', 'router', 'said', 'takes', 'template_of', 'text_of', 'to_dspy', 'to_gepa', 'to_messages',
+           'to_promptfoo', 'to_text', 'tool_of', 'trials', 'variables_left', 'with_options', 'without_options']
 
 # %% ../nbs/790_importers.ipynb #imp003
 import re
@@ -20,7 +20,7 @@ import pandas as pd
 
 from ._entered import ENTERED
 from .core import former_names, LogError
-from .exporting import to_dspy, to_messages, to_text
+from .exporting import to_dspy, to_gepa, to_messages, to_promptfoo, to_text
 from .file_kinds import files_of, kind_of, Look, look, objects_of
 from .messages import cut_query, field_of, fields_text, matched, plain, query_of, said, template_of
 from .messages import variables_left, with_options, without_options
@@ -191,8 +191,8 @@ _all_ = ["MOST", "TOOLS", "Look", "Tool", "as_log", "batch", "bytes_of", "cells_
     "items_of", "json_of", "known_of", "langfuse", "langsmith", "lines_of", "lm_eval", "look", "matched", "missing",
     "mlflow", "note", "number_of", "objects_of", "openai_batch", "openai_evals", "opened", "parsed", "phoenix", "plain",
     "program_text", "promptfoo", "promptolution", "query_of", "ragas", "refusal", "router", "said", "takes",
-    "template_of", "text_of", "to_dspy", "to_messages", "to_text", "tool_of", "trials", "variables_left",
-    "with_options", "without_options"]
+    "template_of", "text_of", "to_dspy", "to_gepa", "to_messages", "to_promptfoo", "to_text", "tool_of", "trials",
+    "variables_left", "with_options", "without_options"]
 
 # %% ../nbs/790_importers.ipynb #e2c5271d
 __getattr__ = former_names(__name__, read="importers.read_tool")

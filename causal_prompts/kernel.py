@@ -270,6 +270,15 @@ def _gain_covariances(self: ProductKernel, D, d_x):
     V[:, 1:, 1:] = np.einsum("pxky,pk->pxy", slopes, crossed)
     return V
 
+# %% ../nbs/408_kernel.ipynb #6b9c32d4
+@patch
+def gain_forms(self: ProductKernel,
+    D: np.ndarray, # (n, d) differences of prompt features
+) -> tuple[np.ndarray, np.ndarray]: # (n, 1 + d_x), (n, 1 + d_x, 1 + d_x)
+    "Mean and covariance of what a constant and each query feature weigh in a gain."
+    weights = [self._gain_weights(d, self.fx.width) for d in D]
+    return np.array([C @ self.w for C in weights]), np.array([C @ self.cov @ C.T for C in weights])
+
 # %% ../nbs/408_kernel.ipynb #01bf18d8
 @patch
 def mean_variance(

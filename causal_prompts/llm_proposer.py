@@ -51,14 +51,14 @@ class PartGains:
         most: int = 500, # logged prompts that are looked at
     ):
         if not hasattr(reward, "part_effects"): raise TypeError(_NEEDS_PARTS.format(type(reward).__name__))
-        self.reward, (self.prompts, self.texts, self._shares) = reward, _part_shares(reward, most)
+        self.reward, (self.prompts, self.texts, self.shares) = reward, _part_shares(reward, most)
         if not self.texts: raise ValueError(_NO_PARTS)
 
     def __call__(self,
         queries, # n_q texts
     ) -> pd.DataFrame: # (n_q, k), a column a part
         "Gains of parts, for each query."
-        gains = self.reward.effect(as_texts(queries, "queries"), self.prompts) @ self._shares.T
+        gains = self.reward.effect(as_texts(queries, "queries"), self.prompts) @ self.shares.T
         return pd.DataFrame(gains, list(queries), self.texts)
 
 # %% ../nbs/817_llm_proposer.ipynb #e23336e3

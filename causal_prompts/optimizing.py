@@ -9,7 +9,7 @@ __all__ = ['optimize']
 import json
 from collections import Counter
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,12 @@ from .banks import Bank
 from .call_shares import call_shares, CallShares, split_queries
 from .callables import as_llm
 from .collecting import plan
-from .core import as_texts, content_id, whole_file
+from .core import as_texts, content_id, shows_bars, whole_file
 from .fresh_gains import chosen_finalist, finalist_table, Gain
 from .llm import LLM
 from .plots import shorten
 from .record import Record
+from .routed_gains import routed_gains, routed_plan, router_choices, router_for
 from .search_costs import cost_table
 from .search_results import Result
 
@@ -67,6 +68,7 @@ class _UnderWay:
     seed: int
     encoder: object
     show: bool | None
+    per: str = "all"
     written: Counter = field(default_factory=Counter)
     ended: str = "" # why it ends early
 
@@ -93,6 +95,22 @@ def write(self: _UnderWay, known: list, draw: int = 0, n: int = 8, said: str = "
     self.leave_money()
     return got.texts
 
+# %% ../nbs/925_optimizing.ipynb #12926ea4
+@patch
+def best_of_log(self: _UnderWay, rounds: Rounds) -> pd.DataFrame: # as `finalist_sets`; no row where no bar is shown
+    "The best set so far, for the bar."
+    log = rounds.log if shows_bars(self.show) else None
+    reward = None if log is None else reward_of_sets(log, rounds.bank, self.task.baseline, self.encoder, self.seed)
+    return finalist_sets(reward, rounds.bank, self.task.baseline, 1)
+
+@patch
+def standing(self: _UnderWay, stage: int, best: pd.DataFrame) -> str:
+    "What the bar of a stage says."
+    step = f"step {stage} of 3, best so far"
+    if not len(best): return f"{step} the baseline; "
+    effect, half = best["effect"].iloc[0], 1.96 * best["se"].iloc[0]
+    return f"{step} {effect:+.2f} ({effect - half:+.2f} to {effect + half:+.2f}); "
+
 # %% ../nbs/925_optimizing.ipynb #d5db0d10
 @patch
 def settle(self: _UnderWay, got, interrupted: bool):
@@ -107,6 +125,7 @@ def collect(self: _UnderWay, rounds: Rounds, stage: int):
     if self.ended or not self.shares.logs[stage - 1]: return
     made = round_plan(self.logs[stage - 1], rounds.bank, self.shares.logs[stage - 1], self.shares.per_query, stage,
                       self.seed)
+    made = replace(made, note=self.standing(stage, self.best_of_log(rounds)))
     rounds.add(made, self.llm, self.shares.cap(stage), self.show)
     self.settle(rounds.collections[-1], rounds.interrupted)
     self.leave_money()
@@ -144,6 +163,7 @@ def confirm(self: _UnderWay, finalists: pd.DataFrame):
     prompts = [self.task.baseline, *finalists["prompt"]]
     n = min(len(self.fresh), max(self.shares.fresh // len(prompts), 1))
     made = plan(self.fresh.head(n), prompts, "cross", baseline=False, random_state=self.seed)
+    made = replace(made, note=self.standing(3, finalists))
     got, interrupted = carried_out(made, self.llm, self.shares.calls, self.show)
     self.settle(got, interrupted)
     return got
@@ -153,21 +173,54 @@ def _fresh_scores(got, prompts):
     if got is None: return pd.DataFrame(columns=prompts, dtype=float)
     return got.table.pivot(index="query_id", columns="prompt", values="score").reindex(columns=prompts)
 
-# %% ../nbs/925_optimizing.ipynb #ab857db3
+# %% ../nbs/925_optimizing.ipynb #61c91b65
 @patch
-def result(self: _UnderWay, rounds: Rounds, reward, finalists: pd.DataFrame, got) -> Result:
-    "What has been found."
-    base = self.task.baseline
-    table = finalist_table(_fresh_scores(got, [base, *finalists["prompt"]]), base, finalists)
-    prompt, gain = chosen_finalist(table, base)
-    if self.ended and not table["n"].sum() and len(finalists): # the best so far, not confirmed
-        prompt, gain = finalists["prompt"].iloc[0], Gain(np.nan, np.nan, np.nan)
-    uses = {f"log, stage {i}": c.table for i, c in enumerate(rounds.collections, 1)}
+def costs(self: _UnderWay, rounds: Rounds, got, prompt: str) -> pd.DataFrame: # as `cost_table`
+    "What was paid for, and what a query costs from now on."
+    uses, base = {f"log, stage {i}": c.table for i, c in enumerate(rounds.collections, 1)}, self.task.baseline
     if got is not None: uses["fresh queries"] = got.table
     prompts = {"the baseline": base} if prompt == base else {"the prompt": prompt, "the baseline": base}
-    costs = cost_table(uses, self.llm.record, prompts, self.writer and self.writer.record)
-    fresh = None if got is None else got.table
-    return Result(self.task, prompt, gain, table, costs, rounds.log, fresh, reward, self.written, self.ended)
+    return cost_table(uses, self.llm.record, prompts, self.writer and self.writer.record)
+
+# %% ../nbs/925_optimizing.ipynb #65a9800d
+@patch
+def route(self: _UnderWay, rounds: Rounds, reward, finalists: pd.DataFrame):
+    "A router, and its prompts for the fresh queries; (None, None) where none is asked for or nothing was learned."
+    if self.per == "all" or reward is None or self.ended: return None, None
+    items = pd.concat([part.items for part in self.logs]).drop_duplicates("query_id")
+    fallback = finalists["prompt"].iloc[0] if len(finalists) else self.task.baseline
+    try: router = router_for(reward, rounds.bank, items, fallback, self.per, self.seed)
+    except ValueError: return None, None # the prompts share no sentences: nearly all answers are missing
+    return router, router_choices(router, self.fresh.items, self.per)
+
+# %% ../nbs/925_optimizing.ipynb #dd7e0dd2
+_ALPHA = .05 # 1 - coverage of all intervals over the baseline together
+
+@patch
+def confirm_routed(self: _UnderWay, finalists: pd.DataFrame, chosen: dict):
+    "A `Collection` of the baseline, the finalist and the router's choice; None: there is nothing to confirm."
+    always = [self.task.baseline, *finalists["prompt"]]
+    if self.ended or not {*always, *chosen.values()} - {self.task.baseline}: return None
+    made = routed_plan(self.fresh, always, chosen, self.shares.fresh, self.seed)
+    made = replace(made, note=self.standing(3, finalists))
+    got, interrupted = carried_out(made, self.llm, self.shares.calls, self.show)
+    self.settle(got, interrupted)
+    return got
+
+# %% ../nbs/925_optimizing.ipynb #ab857db3
+@patch
+def result(self: _UnderWay, rounds: Rounds, reward, finalists, got, routing=(None, None)) -> Result:
+    "What has been found."
+    base, k, (router, chosen) = self.task.baseline, len(finalists), routing
+    scores = _fresh_scores(got, list(dict.fromkeys([base, *finalists["prompt"], *(router.prompts if router else ())])))
+    table = finalist_table(scores, base, finalists, _ALPHA * max(k, 1) / max(k + (router is not None), 1))
+    prompt, gain = chosen_finalist(table, base)
+    if self.ended and not table["n"].sum() and k: # not confirmed
+        prompt, gain = finalists["prompt"].iloc[0], Gain(np.nan, np.nan, np.nan)
+    costs, fresh = self.costs(rounds, got, prompt), None if got is None else got.table
+    routed = None if router is None else routed_gains(scores, chosen, base, router.fallback, _ALPHA / (k + 1))
+    return Result(self.task, prompt, gain, table, costs, rounds.log, fresh, reward, self.written, self.ended, router,
+                  routed)
 
 # %% ../nbs/925_optimizing.ipynb #6e4f78bc
 _FOR_TWO = 360 # cells of the confirmation from which on there are two finalists
@@ -181,9 +234,12 @@ def go(self: _UnderWay, parts, start) -> Result:
     self.collect(rounds, 2)
     log = rounds.log
     reward = None if log is None else reward_of_sets(log, rounds.bank, self.task.baseline, self.encoder, self.seed)
-    most = 2 if self.shares.fresh >= _FOR_TWO else 1
+    most = 2 if self.shares.fresh >= _FOR_TWO and self.per == "all" else 1
     finalists = finalist_sets(reward, rounds.bank, self.task.baseline, most)
-    return self.result(rounds, reward, finalists, self.confirm(finalists))
+    if self.per != "all": finalists = finalists[finalists["effect"] > finalists["se"]]
+    router, chosen = self.route(rounds, reward, finalists)
+    got = self.confirm(finalists) if router is None else self.confirm_routed(finalists, chosen)
+    return self.result(rounds, reward, finalists, got, (router, chosen))
 
 # %% ../nbs/925_optimizing.ipynb #da163202
 _OTHER_SEARCH = ("folder must hold no other search, got {!r} with another {}; run with the same arguments to go on, or "
@@ -212,14 +268,14 @@ def _identity_of(task, llm, writer, **more):
     return known | {k: content_id(json.dumps(v, default=str)) for k, v in (more | dict(parts=texts)).items()}
 
 # %% ../nbs/925_optimizing.ipynb #d226c24a
-_PER = ("all",)
+_WRONG_PER = "per must be 'all', 'query' or a column of the task's items, got {!r}; there are {}"
 
 def _checked_split(task, per, money, calls, confirm):
     "How the calls are split, after all arguments are checked."
     if not isinstance(task, Task):
         raise TypeError(f"task must be a cp.Task, got {type(task).__name__}; it holds the queries, the grader and the "
                         "prompt in use")
-    if per not in _PER: raise ValueError(f"per must be one of {_PER}, got {per!r}; one prompt for all queries is found")
+    if per not in ("all", "query", *task.items): raise ValueError(_WRONG_PER.format(per, [*task.items]))
     if money is not None and not (isinstance(money, (int, float)) and money > 0):
         raise ValueError(f"money must be above 0, or None for no cap, got {money!r}")
     return call_shares(calls, confirm, len(task))
@@ -238,12 +294,12 @@ def _clients(task, llm, writer, folder, money, about):
 def optimize(
     task: Task,
     llm, # a `cp.LLM`, or a callable: messages -> text
-    writer=None, # of sentences: the same
+    writer=None, # the same
     parts=None, # sentences to try: as `Bank.of` takes them
     start=None, # else prompts to take sentences of
     calls: int = 600, # to the task model at most
     money: float | None = None, # both models at most
-    per: str = "all", # one prompt for all
+    per: str = "all", # or "query", or a column of the items
     confirm: float | None = None, # share for fresh queries; None: by the number of calls
     random_state: int = 0, folder=None, # of the records
     encoder=None, # None: hashed words
@@ -251,6 +307,6 @@ def optimize(
 ) -> Result:
     "A better prompt, confirmed on fresh queries."
     shares = _checked_split(task, per, money, calls, confirm)
-    about = dict(parts=parts, start=start, calls=calls, confirm=confirm, seed=random_state)
+    about = dict(parts=parts, start=start, calls=calls, confirm=confirm, seed=random_state, per=per)
     with _clients(task, llm, writer, folder, money, about) as both:
-        return _UnderWay(task, *both, shares, money, random_state, encoder, show).go(parts, start)
+        return _UnderWay(task, *both, shares, money, random_state, encoder, show, per).go(parts, start)

@@ -31,24 +31,29 @@ def _with_arrays(x, arrays):
     return {k: _with_arrays(v, arrays) for k, v in x.items()}
 
 # %% ../nbs/401_saving.ipynb #738e5adc
+def _array_bytes(array):
+    "A plain array as the bytes of a file."
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+# %% ../nbs/401_saving.ipynb #eb11cd90
 def write_archive(
     path, # where to write, e.g. "reward.zip"
     tree: dict, # strings, numbers, lists, dicts and arrays of plain numbers
-    log: Triplets,
+    log: Triplets | None = None, # None: the file holds no log
 ):
-    "Write data and a log to one file."
+    "Write data, and a log, to one file."
     path, arrays = Path(path), []
     text = json.dumps(_packed(tree, arrays))
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as z:
-            z.writestr("reward.json", text)
-            for i, array in enumerate(arrays):
-                buffer = io.BytesIO()
-                np.save(buffer, array, allow_pickle=False)
-                z.writestr(f"{i}.npy", buffer.getvalue())
-            log.write(Path(folder)/"log.parquet")
-            z.write(Path(folder)/"log.parquet", "log.parquet")
+            z.writestr("tree.json" if log is None else "reward.json", text)
+            for i, array in enumerate(arrays): z.writestr(f"{i}.npy", _array_bytes(array))
+            if log is not None:
+                log.write(Path(folder)/"log.parquet")
+                z.write(Path(folder)/"log.parquet", "log.parquet")
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
 
@@ -58,9 +63,10 @@ MOST = dict(json=2**28, npy=2**31, parquet=2**32, rows=10**8) # bytes parts may 
 def _archive_parts(z):
     "Name -> bytes of the parts, whose sizes are looked at before any is unfolded."
     infos = z.infolist()
-    wanted = ["reward.json", "log.parquet", *(f"{i}.npy" for i in range(len(infos) - 2))]
-    if sorted(i.filename for i in infos) != sorted(wanted):
-        raise ValueError("its parts are not those of a reward")
+    names = sorted(i.filename for i in infos)
+    head = ["reward.json", "log.parquet"] if "log.parquet" in names else ["tree.json"]
+    if names != sorted([*head, *(f"{i}.npy" for i in range(len(infos) - len(head)))]):
+        raise ValueError("its parts are not those that are written")
     for kind in ("json", "npy", "parquet"):
         size = sum(i.file_size for i in infos if i.filename.endswith(kind))
         if size > MOST[kind]:
@@ -98,13 +104,15 @@ def _log_from(data):
 # %% ../nbs/401_saving.ipynb #e7fa097a
 def read_archive(
     path, # a file that `write_archive` wrote
-) -> tuple[dict, Triplets | None]: # the tree; the log, None where a newer version wrote the file
+) -> tuple[dict, Triplets | None]: # the tree; the log, None where there is none or a newer version wrote the file
     "What a file holds."
     with zipfile.ZipFile(path) as z: parts = _archive_parts(z)
-    arrays = [_plain_array(parts[f"{i}.npy"]) for i in range(len(parts) - 2)]
-    tree = _with_arrays(json.loads(parts["reward.json"]), arrays)
-    if not isinstance(tree, dict): raise ValueError(f"reward.json holds a {type(tree).__name__}")
-    return tree, _log_from(parts["log.parquet"]) if tree["format"] == 1 else None
+    arrays = [_plain_array(parts[f"{i}.npy"]) for i in range(sum(name.endswith(".npy") for name in parts))]
+    head = next(name for name in parts if name.endswith(".json"))
+    tree = _with_arrays(json.loads(parts[head]), arrays)
+    if not isinstance(tree, dict): raise ValueError(f"{head} holds a {type(tree).__name__}")
+    has_log = "log.parquet" in parts and tree["format"] == 1
+    return tree, _log_from(parts["log.parquet"]) if has_log else None
 
 # %% ../nbs/401_saving.ipynb #0fe482fa
 def must_fit(

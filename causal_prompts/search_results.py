@@ -18,6 +18,7 @@ from .exporting import to_messages
 from .fresh_gains import Gain
 from .part_findings import what_parts_do
 from .reporting import report as write_report
+from .routed_gains import Routed
 from .search_costs import break_even
 from .tasks import Task
 
@@ -35,6 +36,8 @@ class Result:
     reward: object = None # fitted to the log; None: no score differs between prompts
     written: Counter = field(default_factory=Counter) # of a writer's sentences: kept, and dropped by reason
     unfinished: str = "" # why the search ended early; "": it did not
+    router: object = None # `Router`, where a prompt for each query or kind was asked for
+    routed: Routed | None = None # what it gains on the fresh queries
 
 # %% ../nbs/924_search_results.ipynb #7e65af17
 @patch(as_prop=True)
@@ -58,9 +61,14 @@ def promising(self: Result) -> str:
 @patch
 def messages(self: Result,
     query: str | None = None, # None: {query} stands in its place
+    kind=None, # of the query, for a router by kinds
 ) -> list[dict]:
-    "The prompt on a query, as chat messages."
+    "What is recommended on a query, as chat messages."
+    if self.is_routed and query is not None: return self.router(query, kind)
     return to_messages(self.prompt, query)
+
+@patch(as_prop=True)
+def is_routed(self: Result) -> bool: return self.routed is not None and self.routed.shown
 
 @patch(as_prop=True)
 def is_baseline(self: Result) -> bool: return self.prompt == self.task.baseline
@@ -68,6 +76,8 @@ def is_baseline(self: Result) -> bool: return self.prompt == self.task.baseline
 # %% ../nbs/924_search_results.ipynb #08681ff3
 def _what_to_use(result):
     "The first line."
+    if result.is_routed:
+        return f"Use the router: {result.routed.gain.estimate:+.2f} over the baseline, score 0 to 1."
     if result.is_baseline and result.unfinished: return "Keep the baseline: the search has not got to a better prompt."
     if result.is_baseline: return "Keep the baseline: no prompt was shown to be better."
     if np.isnan(result.gain.estimate): return "A prompt that looks better was found; no fresh query confirms it."
@@ -77,6 +87,8 @@ def _what_to_use(result):
 def _how_sure_that_is(result):
     "The second line."
     table = result.finalists
+    if not len(table) and result.router is not None:
+        return "No single set of sentences is surely predicted to be better for all queries."
     if not len(table): return "No set of sentences is predicted to be better than the baseline."
     row = table[table["prompt"] == (result.promising if result.is_baseline else result.prompt)].iloc[0]
     if not row["n"]: return f"The log predicts {row['predicted']:+.2f}; no fresh query was asked."
@@ -85,10 +97,25 @@ def _how_sure_that_is(result):
             f"{row['gain']:+.2f} (95% interval {row['lo']:+.2f} to {row['hi']:+.2f}{several}); the log had predicted "
             f"{row['predicted']:+.2f}.")
 
+# %% ../nbs/924_search_results.ipynb #de72b4b3
+def _of_the_router(result):
+    "What fresh queries say of the router."
+    if result.routed is None or not result.routed.n: return []
+    routed, over = result.routed, result.routed.over_single
+    verb = "gains" if routed.shown else "is not shown to be better: it gains"
+    return [f"The router ({result.router.rule}) {verb} {over.estimate:+.2f} over the best single prompt (95% interval "
+            f"{over.lo:+.2f} to {over.hi:+.2f}) on {routed.n} queries; it changes the prompt on {routed.changed}."]
+
+def _routing(result):
+    "What a report shows of the router."
+    prompts = pd.DataFrame(dict(prompt=result.router.prompts))
+    return " ".join(_of_the_router(result)) or "No fresh query was asked.", prompts
+
 # %% ../nbs/924_search_results.ipynb #3a9de6bf
 def _what_comes_next(result):
     "The third line."
     if result.unfinished: return f"Unfinished: {result.unfinished.rstrip('.')}. Run it again with the same folder."
+    if result.is_routed: return "Next: watch it in use; .router.explain(query) says why a prompt is taken."
     if not result.is_baseline: return "Next: watch it in use; .effects says which sentences carry the gain."
     if result.reward is None: return "Next: check the grader; no query got different scores under different prompts."
     return "Next: more calls, or other sentences; .promising is the prompt that looked best."
@@ -97,9 +124,9 @@ def _what_comes_next(result):
 @patch(as_prop=True)
 def answer(self: Result) -> Finding: # .table: the finalists
     "What to do, how sure that is, what next."
-    lines = [_what_to_use(self), _how_sure_that_is(self), _what_comes_next(self)]
+    lines = [_what_to_use(self), _how_sure_that_is(self), *_of_the_router(self), _what_comes_next(self)]
     rule = "ok: the interval of the gain on fresh queries lies above 0"
-    sure = not self.is_baseline and not np.isnan(self.gain.estimate)
+    sure = self.is_routed or not self.is_baseline and not np.isnan(self.gain.estimate)
     form = ("forest", dict(label="prompt", value="gain", xlabel="gain in score")) if len(self.finalists) else None
     return Finding("Is there a better prompt?", self.finalists, "ok" if sure else "caution", "\n".join(lines), rule,
                    form=form, facts=dict(prompt=self.prompt, gain=self.gain._asdict(),
@@ -110,7 +137,9 @@ def answer(self: Result) -> Finding: # .table: the finalists
 def __repr__(self: Result) -> str:
     "The answer, the prompt, and what else there is."
     said = f"[{self.answer.verdict}] {self.answer.reading}"
-    return (f"{said}\n\n{printable(self.prompt)}\n\nMore: .prompt .gain .finalists .effects .parts .promising .log "
+    router = "" if self.router is None else ".router .routed "
+    return (f"{said}\n\n{printable(self.prompt)}\n\nMore: {router}"
+            ".prompt .gain .finalists .effects .parts .promising .log "
             ".fresh .ledger .messages(query) .report(path)")
 
 # %% ../nbs/924_search_results.ipynb #daf23a79
@@ -125,6 +154,7 @@ def report(self: Result,
 ):
     "The answer, the effects of the sentences and the costs as one page."
     sections = [("The answer", self.answer, self.prompt)]
+    if self.routed is not None: sections.append(("One prompt for each query?", *_routing(self)))
     if self.parts is not None: sections.append(("What each sentence does", self.parts))
     sections.append(("What it cost", f"Paid for after {break_even(self.ledger):,} queries, beside an optimizer that "
                      "makes seven calls for each.", self.ledger))

@@ -1,5 +1,5 @@
 "`cp.optimize`: calls never passed, the truth within its interval, the baseline where nothing is better, stop and resume, and the pages that it is made of."
-import json, multiprocessing, os, signal, time, warnings
+import json, multiprocessing, os, re, signal, time, warnings
 from collections import Counter
 from contextlib import closing
 from functools import partial
@@ -319,13 +319,85 @@ def test_a_folder_belongs_to_one_search(tmp_path):
     with pytest.raises(ValueError, match="folder must hold no other search, got .* another llm and calls"): search(calls=60, folder=tmp_path)
 
 @pytest.mark.parametrize("how, error", [
-    (dict(per="kind"), "per must be one of"), (dict(money=0), "money must be above 0"), (dict(calls=10), "calls must be at least"),
+    (dict(per="sort"), "per must be 'all', 'query' or a column of the task's items, got 'sort'; there are .*'kind'"), (dict(money=0), "money must be above 0"), (dict(calls=10), "calls must be at least"),
     (dict(confirm=.9), "confirm must be a share")])
 def test_arguments_are_refused_before_a_call_is_paid(how, error):
     with pytest.raises(ValueError, match=error): search(lambda messages: 1 / 0, **how)
 
 def test_a_task_is_needed():
     with pytest.raises(TypeError, match="task must be a cp.Task, got DataFrame"): cp.optimize(TASK.items, answers)
+
+
+# ---- a prompt for each query or kind
+
+OPPOSED = dict(think="Think step by step.", word="Answer in one word.", gentle="Be kind.")
+KINDS = Task("two kinds", pd.DataFrame([dict(kind=("review", "sum")[i % 2], reference="yes",
+    query=f"What is {i} plus {7 * i % 50}?" if i % 2 else f"Is this review good or bad: film number {i} was {i % 7} hours long") for i in range(200)]),
+    lambda reply, item: float(reply == "yes"), "Answer the question.")
+
+def opposed(text):
+    "Chance of a right answer where sums gain by what harms reviews."
+    sign = 1 if "plus" in text else -1
+    return .5 + .4 * sign * (OPPOSED["think"] in text) - .4 * sign * (OPPOSED["word"] in text)
+
+def routed_search(per, model=lambda messages: "yes" if rng(0, messages[0]["content"]).random() < opposed(messages[0]["content"]) else "no", **how):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return cp.optimize(KINDS, model, **dict(parts=OPPOSED, calls=600, per=per, show=False) | how)
+
+@pytest.fixture(scope="module", params=["query", "kind"])
+def routed(request): return request.param, routed_search(request.param)
+
+def test_where_kinds_want_opposite_things_the_router_is_recommended_and_its_interval_holds_the_truth(routed):
+    per, got = routed
+    new = pd.DataFrame([dict(query_id=str(i), kind=("review", "sum")[i % 2], query=f"What is {i} plus {7 * i % 50}?" if i % 2 else f"Is this review good or bad: film number {i} was {i % 7} hours long") for i in range(1000, 1200)])
+    took = got.router.choices(list(new["query"]), None if per == "query" else list(new["kind"]))["prompt"]
+    true = np.mean([opposed(f"{p} {q}") - opposed(f"{KINDS.baseline} {q}") for p, q in zip(took, new["query"])])
+    assert got.is_routed and true > .25 and got.routed.gain.lo <= true <= got.routed.gain.hi
+    assert got.answer.verdict == "ok" and "Use the router" in repr(got) and ".router .routed" in repr(got)
+    assert got.messages(new["query"][1], "sum") == got.router(new["query"][1], "sum") and OPPOSED["think"] in got.messages(new["query"][1], "sum")[0]["content"]
+    assert max(abs(np.mean([opposed(f"{p} {q}") - .5 for q in new["query"]])) for p in got.router.prompts) < .01 # no single prompt gains anything
+
+def test_the_calls_of_a_router_s_confirmation_are_within_the_cap(routed, tmp_path):
+    _, got = routed
+    assert got.ledger.loc[got.ledger["paid"] == "once", "requests"].sum() <= 600 and len(got.fresh) <= 120
+    assert not {*got.fresh["query_id"]} & {*got.log.frame["query_id"]} and got.fresh.groupby("query_id")["prompt"].nunique().max() <= 3
+    assert "One prompt for each query?" in got.report(tmp_path/"r.html").read_text(encoding="utf-8")
+
+def test_where_all_queries_gain_alike_the_single_prompt_is_recommended():
+    got = routed_search("kind", lambda messages: "yes" if rng(1, messages[0]["content"]).random() < .4 + .5 * (OPPOSED["think"] in messages[0]["content"]) else "no")
+    assert not got.is_routed and OPPOSED["think"] in got.prompt and got.gain.lo > 0 and "is not shown to be better" in repr(got) and got.answer.verdict == "ok"
+    assert OPPOSED["think"] in got.messages("What is 1 plus 2?", "sum")[0]["content"]
+
+def test_where_nothing_helps_the_baseline_is_kept_though_a_router_was_asked_for():
+    got = routed_search("query", lambda messages: "yes" if rng(2, messages[0]["content"]).random() < .5 else "no", calls=200)
+    assert got.is_baseline and not got.is_routed and "Keep the baseline" in repr(got)
+    assert routed_search("query", lambda messages: "no", calls=60).router is None
+
+def test_without_asking_for_one_there_is_no_router(found): assert found.router is None and found.routed is None and ".router" not in repr(found)
+
+def test_a_routed_search_that_was_interrupted_goes_on_and_asks_nothing_twice(tmp_path):
+    sent = Counter()
+    def stopped(messages):
+        sent["n"] += 1
+        if sent["n"] == 200: os.kill(os.getpid(), signal.SIGINT) # in the confirmation
+        return "yes" if rng(0, messages[0]["content"]).random() < opposed(messages[0]["content"]) else "no"
+    first = routed_search("kind", stopped, calls=240, folder=tmp_path)
+    assert "interrupted" in first.unfinished
+    again = routed_search("kind", stopped, calls=240, folder=tmp_path)
+    assert not again.unfinished and again.routed.n > 10 and sent["n"] <= 240 + 8
+    with pytest.raises(ValueError, match="another per"): routed_search("query", stopped, calls=240, folder=tmp_path)
+
+
+def test_the_bar_says_spend_time_left_and_the_best_so_far_with_its_interval(capsys, monkeypatch):
+    notes = []
+    monkeypatch.setattr("tqdm.std.tqdm.set_postfix_str", lambda self, text, **_: notes.append(text))
+    routed_search("all", calls=120, show=True)
+    assert notes[0].startswith("step 1 of 3, best so far the baseline; ") and "tokens, 0 without answer" in notes[0]
+    assert re.match(r"step [23] of 3, best so far [+-]\d\.\d\d \([+-]\d\.\d\d to [+-]\d\.\d\d\); ", next(n for n in notes if n.startswith("step 2")))
+    notes.clear()
+    routed_search("all", calls=120) # no bar, nothing worked out for it
+    assert all("best so far the baseline" in n for n in notes if n.startswith("step 2"))
 
 
 # ---- kill -9
