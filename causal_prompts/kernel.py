@@ -276,8 +276,9 @@ def gain_forms(self: ProductKernel,
     D: np.ndarray, # (n, d) differences of prompt features
 ) -> tuple[np.ndarray, np.ndarray]: # (n, 1 + d_x), (n, 1 + d_x, 1 + d_x)
     "Mean and covariance of what a constant and each query feature weigh in a gain."
-    weights = [self._gain_weights(d, self.fx.width) for d in D]
-    return np.array([C @ self.w for C in weights]), np.array([C @ self.cov @ C.T for C in weights])
+    d, d_x = D.shape[1], self.fx.width
+    slopes = D[:, self.crossed] @ self.w[d:].reshape(-1, d_x)
+    return np.c_[D @ self.w[:d], slopes], self._gain_covariances(D, d_x)
 
 # %% ../nbs/408_kernel.ipynb #01bf18d8
 @patch

@@ -46,6 +46,7 @@ def _own_sentences(frame):
     if len(found) < 2 or " ".join(found) != " ".join(frame.head.split()): return frame, []
     return Frame(found[0], frame.tail), found[1:]
 
+# %% ../nbs/925_optimizing.ipynb #2b434e3f
 def _bank_to_try(task, parts, start, write):
     "The bank of a search; `write`: as `gathered_sentences` takes it."
     frame = frame_of(task.baseline)
@@ -300,7 +301,7 @@ def optimize(
     calls: int = 600, # to the task model at most
     money: float | None = None, # both models at most
     per: str = "all", # or "query", or a column of the items
-    confirm: float | None = None, # share for fresh queries; None: by the number of calls
+    confirm: float | None = None, # share for fresh queries; None: by calls
     random_state: int = 0, folder=None, # of the records
     encoder=None, # None: hashed words
     show: bool | None = None, # progress bars?

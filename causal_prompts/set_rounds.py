@@ -96,7 +96,7 @@ def reward_of_sets(
         except NotIdentifiedError: return None
 
 # %% ../nbs/823_set_rounds.ipynb #5b2d0320
-_RATIOS, _SIZES = (0., .1, .3, 1.), np.geomspace(.0003, .3, 13) # variances of queries and of effects, over that of chance
+_RATIOS, _SIZES = (0., .1, .3, 1.), np.geomspace(.0003, .3, 13) # variances of queries, of effects, over that of chance
 
 def _freed(F, query, ratio):
     "Rows freed of what the answers to one query share, and of the mean."
