@@ -296,8 +296,8 @@ def optimize(
     task: Task,
     llm, # a `cp.LLM`, or a callable: messages -> text
     writer=None, # the same
-    parts=None, # sentences to try: as `Bank.of` takes them
-    start=None, # else prompts to take sentences of
+    parts=None, # sentences, as `Bank.of` takes them
+    start=None, # or prompts to take them of
     calls: int = 600, # to the task model at most
     money: float | None = None, # both models at most
     per: str = "all", # or "query", or a column of the items
