@@ -298,7 +298,7 @@ def optimize(
     writer=None, # the same
     parts=None, # sentences, as `Bank.of` takes them
     start=None, # or prompts to take them of
-    calls: int = 600, # to the task model at most
+    calls: int = 600, # of the task model
     money: float | None = None, # both models at most
     per: str = "all", # or "query", or a column of the items
     confirm: float | None = None, # share for fresh queries; None: by calls
