@@ -282,7 +282,7 @@ _NUMBERS_OF_MODELS = [
 _MODELS = [
     ("model", "NAME", "the model that answers"),
     ("base-url", "URL", "an OpenAI-style server (OPENAI_BASE_URL, else OpenAI); the key is read from OPENAI_API_KEY"),
-    ("writer", "NAME", "the model that writes prompts (the one that answers)")]
+    ("writer", "NAME", "the model that writes prompts (collect: the one that answers; optimize: none)")]
 _PRICES = [
     ("price", "READ,WRITTEN", "of a million tokens; 0,0 if the model is free"),
     ("writer-price", "READ,WRITTEN", "of the writer (the same)")]

@@ -103,7 +103,7 @@ _ABOUT_TASK = [
 _PER_SAID = ("one prompt for all; or one for each query, or for each value of a column of the task, if that is shown "
              "to be better (all)")
 _SEARCH_NUMBERS = [
-    ("confirm", float, .2, "share of the calls for fresh queries"),
+    ("confirm", float, None, "share of the calls for fresh queries (.2 to .4, by their number)"),
     ("seed", int, 0, "of every random step")]
 
 # %% ../nbs/926_optimize_cli.ipynb #08abebd4
