@@ -21,7 +21,7 @@ from .banks import Bank
 from .call_shares import call_shares, CallShares, split_queries
 from .callables import as_llm
 from .collecting import plan
-from .core import as_texts, content_id, shows_bars, whole_file
+from .core import as_texts, content_id, rng, shows_bars, whole_file
 from .fresh_gains import chosen_finalist, finalist_table, Gain
 from .llm import LLM
 from .plots import shorten
@@ -36,6 +36,7 @@ from .sentence_parts import (bank_of, Frame, frame_of, gathered_sentences, GENER
 from .set_rounds import carried_out, finalist_sets, reward_of_sets, round_plan, Rounds
 from .stages import staged_effects
 from .tasks import Task
+from .written_variants import placeholders_in
 
 # %% ../nbs/925_optimizing.ipynb #c9d01f34
 _MOST_SENTENCES = 24 # of a bank that nobody has named
@@ -47,10 +48,21 @@ def _own_sentences(frame):
     return Frame(found[0], frame.tail), found[1:]
 
 # %% ../nbs/925_optimizing.ipynb #2b434e3f
+def _checked_parts(parts, baseline):
+    "Refuse named sentences that hold placeholders, or that the baseline says already."
+    texts = [text for own in Bank.of(parts).parts["wordings"] for text in own]
+    if held := [text for text in texts if placeholders_in(text)]:
+        raise ValueError(f"parts must hold no placeholders, got {held[0]!r}; these belong into the task's baseline")
+    if said := [text for text in texts if text not in new_sentences([text], [baseline])]:
+        raise ValueError(f"parts must say what the baseline does not, got {said[0]!r}; take it out of the baseline, or "
+                         "of the parts")
+    return parts
+
+# %% ../nbs/925_optimizing.ipynb #6e3ec5e2
 def _bank_to_try(task, parts, start, write):
     "The bank of a search; `write`: as `gathered_sentences` takes it."
     frame = frame_of(task.baseline)
-    if parts is not None: return bank_of(frame, parts)
+    if parts is not None: return bank_of(frame, _checked_parts(parts, task.baseline))
     frame, own = _own_sentences(frame)
     added = new_sentences(sentences_of(as_texts(start, "start")) if start is not None else [], [task.baseline])
     added += gathered_sentences(write, max(_MOST_SENTENCES - len(own) - len(added), 0), [*own, *added])
@@ -83,6 +95,7 @@ def leave_money(self: _UnderWay):
     for record, other in ((self.llm.record, self.writer.record), (self.writer.record, self.llm.record)):
         record.caps["money"] = max(self.money - other.spent["money"], 0.)
 
+# %% ../nbs/925_optimizing.ipynb #a6219cd1
 @patch
 def write(self: _UnderWay, known: list, draw: int = 0, n: int = 8, said: str = "", ids=None) -> list:
     "Sentences of the writer; none where nobody writes."
@@ -91,7 +104,10 @@ def write(self: _UnderWay, known: list, draw: int = 0, n: int = 8, said: str = "
     items = self.logs[0].items
     shown = (items if ids is None else items[items["query_id"].isin(ids)]).head(8).to_dict("records")
     told = f"{tried_already(known)}{said}"
-    got = written_sentences(self.writer, self.task.baseline, shown, n, known, told, draw)
+    try: got = written_sentences(self.writer, self.task.baseline, shown, n, known, told, draw)
+    except KeyboardInterrupt:
+        self.ended = "it was interrupted"
+        return []
     self.written.update(dict(kept=len(got.texts)) | got.dropped)
     self.leave_money()
     return got.texts
@@ -119,7 +135,14 @@ def settle(self: _UnderWay, got, interrupted: bool):
     own_share = " calls spent" in got.stopped and self.llm.record.caps["calls"] <= self.shares.calls
     if interrupted: self.ended = "it was interrupted"
     elif got.stopped and not own_share: self.ended = got.stopped
+    elif got.table["status"].isin(["error", "not asked"]).all(): self.ended = _no_answer(got)
 
+def _no_answer(got):
+    "Why a stage has nothing, by its last error."
+    why = [text for text in got.table["why"] if text]
+    return f"no answer came ({shorten(why[-1], 160)})" if why else "no answer came, and the calls for it are spent"
+
+# %% ../nbs/925_optimizing.ipynb #e96be690
 @patch
 def collect(self: _UnderWay, rounds: Rounds, stage: int):
     "One stage of the log."
@@ -163,7 +186,8 @@ def confirm(self: _UnderWay, finalists: pd.DataFrame):
     if self.ended or not len(finalists): return None
     prompts = [self.task.baseline, *finalists["prompt"]]
     n = min(len(self.fresh), max(self.shares.fresh // len(prompts), 1))
-    made = plan(self.fresh.head(n), prompts, "cross", baseline=False, random_state=self.seed)
+    drawn = rng(self.seed, "confirmed").permutation(self.fresh.items["query_id"].to_numpy(str))[:n]
+    made = plan(self.fresh.take(drawn), prompts, "cross", baseline=False, random_state=self.seed)
     made = replace(made, note=self.standing(3, finalists))
     got, interrupted = carried_out(made, self.llm, self.shares.calls, self.show)
     self.settle(got, interrupted)
@@ -260,10 +284,12 @@ def _claimed_folder(folder, about):
     return folder
 
 # %% ../nbs/925_optimizing.ipynb #c37967b0
+def _known_as(llm): return f"{llm.model} at {llm.url}, {content_id(json.dumps(llm.settings, sort_keys=True))}"
+
 def _identity_of(task, llm, writer, **more):
     "What must be the same for a search to go on."
     known = dict(task=content_id(task.name, task.baseline, *sorted(task.items["query_id"])),
-                 llm=f"{llm.model} at {llm.url}", writer=writer and f"{writer.model} at {writer.url}")
+                 llm=_known_as(llm), writer=writer and _known_as(writer))
     parts = more.pop("parts")
     texts = None if parts is None else [[*row] for row in Bank.of(parts).parts["wordings"]]
     return known | {k: content_id(json.dumps(v, default=str)) for k, v in (more | dict(parts=texts)).items()}
@@ -277,7 +303,7 @@ def _checked_split(task, per, money, calls, confirm):
         raise TypeError(f"task must be a cp.Task, got {type(task).__name__}; it holds the queries, the grader and the "
                         "prompt in use")
     if per not in ("all", "query", *task.items): raise ValueError(_WRONG_PER.format(per, [*task.items]))
-    if money is not None and not (isinstance(money, (int, float)) and money > 0):
+    if money is not None and (isinstance(money, bool) or not (isinstance(money, (int, float)) and money > 0)):
         raise ValueError(f"money must be above 0, or None for no cap, got {money!r}")
     return call_shares(calls, confirm, len(task))
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from .best_sets import best_sets, set_values
 from .collecting import plan, Plan
+from .core import rng
 from .fresh_gains import Gain, paired_interval
 from .routers import kind_router, query_router, Router
 from .tasks import Task
@@ -57,9 +58,9 @@ def routed_plan(
 ) -> Plan:
     "Which prompts are asked on which fresh queries."
     always = list(dict.fromkeys(always))
-    ids = list(task.items["query_id"])
+    ids = list(rng(random_state, "confirmed").permutation(task.items["query_id"].to_numpy(str)))
     used = np.cumsum([len(always) + (chosen[i] not in always) for i in ids])
-    task = task.head(max(int((used <= cells).sum()), 1))
+    task = task.take(ids[:max(int((used <= cells).sum()), 1)])
     own = {i: chosen[i] for i in task.items["query_id"]}
     made = plan(task, list(dict.fromkeys([*always, *own.values()])), "cross", baseline=False, random_state=random_state)
     texts = made.cells["prompt_id"].map(made.prompts.set_index("prompt_id")["prompt"])

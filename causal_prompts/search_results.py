@@ -43,12 +43,13 @@ class Result:
 @patch(as_prop=True)
 def effects(self: Result) -> pd.DataFrame: # as `part_findings.part_table`; no row where nothing could be learned
     "What each sentence does, the others held fixed."
-    return pd.DataFrame(columns=["part", "effect", "lo", "hi"]) if self.reward is None else self.parts.table
+    return pd.DataFrame(columns=["part", "effect", "lo", "hi"]) if self.parts is None else self.parts.table
 
 @patch(as_prop=True)
 def parts(self: Result) -> Finding | None: # None: nothing could be learned
     "What each sentence does, with a reading and a picture."
-    return None if self.reward is None else what_parts_do(self.reward)
+    try: return None if self.reward is None else what_parts_do(self.reward)
+    except ValueError: return None # a single sentence, or prompts that share none
 
 @patch(as_prop=True)
 def promising(self: Result) -> str:
@@ -84,6 +85,11 @@ def _what_to_use(result):
     return f"Use the prompt that was found: {result.gain.estimate:+.2f} over the baseline, score 0 to 1."
 
 # %% ../nbs/924_search_results.ipynb #2b19356d
+def _many_missing(result):
+    "Has more than a fifth of what was asked on fresh queries no score?"
+    return result.fresh is not None and result.fresh["score"].isna().mean() > .2
+
+# %% ../nbs/924_search_results.ipynb #2747ca94
 def _how_sure_that_is(result):
     "The second line."
     table = result.finalists
@@ -91,11 +97,19 @@ def _how_sure_that_is(result):
         return "No single set of sentences is surely predicted to be better for all queries."
     if not len(table): return "No set of sentences is predicted to be better than the baseline."
     row = table[table["prompt"] == (result.promising if result.is_baseline else result.prompt)].iloc[0]
-    if not row["n"]: return f"The log predicts {row['predicted']:+.2f}; no fresh query was asked."
+    if not row["n"]: return f"The log predicts {row['predicted']:+.2f}; no fresh query was answered under both."
     several = f", widened for {len(table)} finalists" if len(table) > 1 else ""
     return (f"On {row['n']} fresh queries the {'best finalist' if result.is_baseline else 'prompt'} gains "
             f"{row['gain']:+.2f} (95% interval {row['lo']:+.2f} to {row['hi']:+.2f}{several}); the log had predicted "
-            f"{row['predicted']:+.2f}.")
+            f"{row['predicted']:+.2f}.{_missing_said(result, row)}")
+
+# %% ../nbs/924_search_results.ipynb #783fb5ff
+def _missing_said(result, row):
+    "How many fresh queries were asked in vain."
+    missing = 0 if result.fresh is None else result.fresh["query_id"].nunique() - row["n"]
+    if not missing: return ""
+    return (f" {missing} more have no answer under one of the two and count for neither: where that depends on the "
+            "prompt, the gain is wrong.")
 
 # %% ../nbs/924_search_results.ipynb #de72b4b3
 def _of_the_router(result):
@@ -127,6 +141,7 @@ def answer(self: Result) -> Finding: # .table: the finalists
     lines = [_what_to_use(self), _how_sure_that_is(self), *_of_the_router(self), _what_comes_next(self)]
     rule = "ok: the interval of the gain on fresh queries lies above 0"
     sure = self.is_routed or not self.is_baseline and not np.isnan(self.gain.estimate)
+    sure = sure and not _many_missing(self)
     form = ("forest", dict(label="prompt", value="gain", xlabel="gain in score")) if len(self.finalists) else None
     return Finding("Is there a better prompt?", self.finalists, "ok" if sure else "caution", "\n".join(lines), rule,
                    form=form, facts=dict(prompt=self.prompt, gain=self.gain._asdict(),

@@ -431,3 +431,55 @@ def test_killed_at_any_moment_and_run_again_the_prompt_is_the_same(tmp_path):
     replies = [line["key"] for line in lines if line["kind"] == "reply"]
     assert killed == whole and len(replies) == len({*replies})
     assert n <= 200 and sum(line["kind"] == "sent" for line in lines) <= 200
+
+
+# ---- what a review has found
+
+def test_fresh_queries_are_drawn_from_all_kinds_though_the_items_are_sorted_by_kind():
+    "Two finalists ask fewer fresh queries than were set aside; which of them must not depend on their place."
+    items = pd.DataFrame([dict(query=f"{kind} {i:03d}?", reference="x", kind=kind) for kind in "ABC" for i in range(300)])
+    def model(messages):
+        query, prompt = messages[-1]["content"][-6:], messages[-1]["content"]
+        p = .4 + ("Think" in prompt) * (-.3 if query[0] == "C" else .4) + ("Check" in prompt) * .1
+        return "x" if rng(0, prompt, query).random() < p else "y"
+    task = Task("sorted", items, cp.graders.exact(), "Answer.")
+    got = cp.optimize(task, model, parts=["Think step by step.", "Check your result.", "Write a poem first."], calls=1800, show=False)
+    kinds = got.fresh.drop_duplicates("query_id")["query"].str[0].value_counts()
+    assert len(kinds) == 3 and kinds.min() > .6 * kinds.mean()
+
+def test_a_model_that_never_answers_ends_the_search_and_says_why():
+    def dead(messages): raise ValueError("boom")
+    got = search(dead, calls=60)
+    assert "no answer came" in got.unfinished and "boom" in got.unfinished and got.is_baseline and "check the grader" not in got.answer.reading
+
+def test_a_folder_belongs_to_the_settings_of_its_models(tmp_path):
+    llm = as_llm(answers)
+    search(llm, calls=60, folder=tmp_path)
+    from dataclasses import replace
+    with pytest.raises(ValueError, match="with another llm; run with the same arguments"): search(replace(llm, settings=dict(max_tokens=7)), calls=60, folder=tmp_path)
+
+def test_one_sentence_has_a_result_without_effects(tmp_path):
+    got = search(parts=[SENTENCES["steps"]], calls=120)
+    assert got.parts is None and not len(got.effects)
+    got.report(tmp_path/"r.html")
+    assert (tmp_path/"r.html").stat().st_size > 1000
+
+def test_an_interruption_while_the_writer_is_asked_returns_what_there_is():
+    def writer(messages): os.kill(os.getpid(), signal.SIGINT); time.sleep(1); return ""
+    got = search(parts=None, writer=writer, calls=120)
+    assert got.unfinished == "it was interrupted" and got.is_baseline
+
+def test_fresh_queries_without_an_answer_are_told_and_make_the_verdict_a_caution():
+    def patchy(messages):
+        query, prompt = asked(messages)
+        if len(query) % 3 and "step by step" in prompt: raise ValueError("filtered")
+        return answers(messages)
+    got = search(patchy, calls=300)
+    assert got.fresh["score"].isna().mean() > .2 and got.answer.verdict == "caution"
+    assert not len(got.finalists) or "have no answer under one of the two" in got.answer.reading
+
+@pytest.mark.parametrize("parts, match", [
+    (["Restate {query} first.", "Be brief."], "parts must hold no placeholders, got 'Restate {query} first.'"),
+    ([TASK.baseline, "Be brief."], "parts must say what the baseline does not, got")])
+def test_named_sentences_are_checked(parts, match):
+    with pytest.raises(ValueError, match=match): search(parts=parts)
