@@ -135,9 +135,9 @@ def settle(self: _UnderWay, got, interrupted: bool):
     own_share = " calls spent" in got.stopped and self.llm.record.caps["calls"] <= self.shares.calls
     if interrupted: self.ended = "it was interrupted"
     elif got.stopped and not own_share: self.ended = got.stopped
-    elif got.table["status"].isin(["error", "not asked"]).all(): self.ended = _no_answer(got)
+    elif got.table["status"].isin(["error", "not asked"]).all(): self.ended = _why_nothing(got)
 
-def _no_answer(got):
+def _why_nothing(got):
     "Why a stage has nothing, by its last error."
     why = [text for text in got.table["why"] if text]
     return f"no answer came ({shorten(why[-1], 160)})" if why else "no answer came, and the calls for it are spent"
