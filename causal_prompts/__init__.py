@@ -32,7 +32,7 @@ _MODULES = [ # reached as cp.confounding.balance(...)
     "grids", "embeddings", "support", "spaces", "pieces", "part_families", "same_parts", "blocks", "parts", "recordings", "routes", "rows", "inference", "part_effects", "graph", "datasets",
     "rewards", "naive", "cpo", "part_space", "kernel", "race", "causal", "loading", "residuals", "part_agreement",
     "confounding", "assignments", "nuisances", "agreement", "placebos", "shuffles", "refutation", "sensitivity_analysis",
-    "propensities", "positivity", "power_analysis", "identity", "record", "serve", "weights", "local_model", "local_server", "task_sets", "prompt_sets", "connection", "llm", "sandbox", "answers", "graders", "tasks",
+    "propensities", "positivity", "power_analysis", "extrapolation", "identity", "record", "serve", "weights", "local_model", "local_server", "task_sets", "prompt_sets", "connection", "llm", "sandbox", "answers", "graders", "tasks",
     "benchmarks", "tabular", "dabench", "viseval", "pools", "written_variants", "banks", "separation", "factorial", "inclusion", "stages", "part_pairs", "collecting", "importers", "eval_importers", "trace_importers",
     "exporting", "proposers", "treesearch", "llm_proposer", "measures", "evaluation", "calibration", "coverage", "stability", "components", "patterns",
     "learning_curve", "difficulty", "transport", "monitoring", "diagnostics", "widgets", "reporting", "gains", "study_inputs", "studies", "callables", "sentence_parts", "search_results", "optimizing"]

@@ -34,6 +34,7 @@ from . import engines as engines
 from . import eval_importers as eval_importers
 from . import evaluation as evaluation
 from . import exporting as exporting
+from . import extrapolation as extrapolation
 from . import factorial as factorial
 from . import files as files
 from . import forms as forms
@@ -194,9 +195,10 @@ class _OnDatasets:
 
 class Finding:
     'One answer about a log or a model: table, verdict, reading, picture.'
-    def __init__(self, question: str, table: _pd.DataFrame, verdict: str, reading: str, threshold: str = ..., advice: str = ..., facts: dict = ..., form: tuple | None = ..., data: _pd.DataFrame | None = ...) -> None: ...
+    def __init__(self, question: str, table: _pd.DataFrame, verdict: str, reading: str, threshold: str = ..., advice: str = ..., facts: dict = ..., form: tuple | None = ..., data: _pd.DataFrame | None = ..., details: str = ...) -> None: ...
     advice: str
     data: _pd.DataFrame | None
+    details: str
     facts: dict
     form: tuple | None
     @classmethod

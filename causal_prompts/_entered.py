@@ -13,6 +13,7 @@ ENTERED = dict(
         "sensitivity_analysis",
         "positivity",
         "power_analysis",
+        "extrapolation",
         "calibration",
         "coverage",
         "stability",

@@ -18,6 +18,7 @@ from .confounding import p_text, query_means, query_sums
 from .core import Finding, NotIdentifiedError, rng
 from .inference import contrasts, holm, queries_met, reachable_prompts, spread_kept
 from .plots import shorten
+from .text_names import in_brief
 from .residuals import Residuals, joint_test, learned_direction, looks_at_part, prompt_slopes
 from .residuals import residuals, slopes
 from .routes import Backdoor, Between, Nothing, Route, Weighted, Within
@@ -36,7 +37,6 @@ class _Arms(NamedTuple):
     df: np.ndarray # (k,) degrees of freedom
     met: np.ndarray # (n_p,) queries each prompt of the log met
 
-# %% ../nbs/504_agreement.ipynb #034c4b3c
 def _compared_with(rows, baseline, met):
     "The number of the baseline, or of the prompt met most often where that was never logged."
     if baseline in rows.prompts and met[rows.prompts.index(baseline)] > 1: return rows.prompts.index(baseline)
@@ -78,7 +78,6 @@ def _side_by_side(a, b, k, df, alpha):
 
 # %% ../nbs/504_agreement.ipynb #eb86c59c
 def _forest_rows(table, labels, names, label="prompt"):
-    "The two estimates below each other, for a forest."
     def part(c, name):
         ends = {end: table[f"{c}_{end}"] for end in ("lo", "hi")}
         return pd.DataFrame({label: labels, "group": name, "effect": table[c]} | ends)
@@ -86,7 +85,6 @@ def _forest_rows(table, labels, names, label="prompt"):
 
 # %% ../nbs/504_agreement.ipynb #6cbba353
 def _gap_test(delta, psi, often, adjusted, plain, least=20):
-    "The joint test of the gaps, and what it was made on."
     test = np.flatnonzero(often >= least)
     test = test[np.argsort(-often[test], kind="stable")[: max(1, len(psi) // 10)]]
     if len(test): return joint_test(delta[test], psi[:, test]), f"{len(test)} prompts"
@@ -132,9 +130,8 @@ def _both_effects(adjusted, plain, arms, alpha):
 
 # %% ../nbs/504_agreement.ipynb #f676e531
 def _gap_reading(table, facts, alpha):
-    "The sentence, with its numbers."
     top, rang = table.iloc[0], facts["p"] <= thresholds.level
-    differ = "differ from" if rang else "cannot be told apart from"
+    differ = "differ from" if rang else "are not distinguishable from"
     return (f"Plain averages {differ} the effects when {facts['route'].how} "
             f"(joint test on {facts['tested']}: F = {facts['F']:.3g}, {p_text(facts['p'])}); the clearest gap is "
             f"{top.gap:+.3f} ({1 - alpha:.0%} interval {top.gap_lo:+.3f} to {top.gap_hi:+.3f}), average {top.a:+.3f} "
@@ -142,7 +139,6 @@ def _gap_reading(table, facts, alpha):
             "differ after Holm.")
 
 def _gap_advice(own):
-    "What to do where averages mislead."
     return ("Averages of this log mislead: do not choose by them, and do not compare these effects with a leaderboard "
             "made of them." if own.adjusts else
             "Averages of this log mislead: do not choose by them; use CausalReward.")
@@ -154,9 +150,12 @@ def _gap_picture(table, alpha):
                 xlabel=f"effect over the baseline prompt, {1 - alpha:.0%} intervals")
     return ("forest", form), _forest_rows(table.head(12), table.prompt.head(12), ("naive", "causal"))
 
+def _gap_said(table, flagged):
+    if not flagged: return "Plain averages and adjusted effects agree as far as this log can show."
+    return f"Plain averages mislead: they differ from the adjusted effects, most for {in_brief(table.prompt[0])}."
+
 # %% ../nbs/504_agreement.ipynb #8ea5a61f
 def _gap_finding(table, facts, alpha):
-    "The finding about plain averages and adjusted effects."
     rang, own = facts["p"] <= thresholds.level, facts["own"]
     naive, causal = table.a.round(9), table.b.round(9) # equal effects are ties, whatever the last digit
     tau = float(stats.kendalltau(naive, causal).statistic) if len(table) > 2 else np.nan
@@ -166,8 +165,9 @@ def _gap_finding(table, facts, alpha):
     return Finding(
         "Do plain averages say something else than the adjusted effects?",
         shown[["prompt", "naive", "causal", "gap", "lo", "hi", "p", "holm", "n"]], alarm if rang else "ok",
-        _gap_reading(table, facts, alpha), f"the gaps are not jointly different from zero (p > {thresholds.level:g})",
-        _gap_advice(own) if rang else "", facts, *_gap_picture(table, alpha))
+        _gap_said(table, rang), f"the gaps are not jointly different from zero (p > {thresholds.level:g})",
+        _gap_advice(own) if rang else "", facts, *_gap_picture(table, alpha),
+        details=_gap_reading(table, facts, alpha))
 
 # %% ../nbs/504_agreement.ipynb #b410d24d
 def _need_repeats(reward, least=20) -> Residuals:
@@ -273,7 +273,6 @@ def _left_by_both(r, F, folds, random_state):
     return by_query, _by_row_folds(by_query, r.rows, folds, rng(random_state, "row folds"))
 
 def _fold_r2(F, E, R):
-    "R2 of each column under both kinds of folds."
     total = ((F - F.mean(0))**2).sum(0)
     return 1 - (E**2).sum(0) / total, 1 - (R**2).sum(0) / total
 
@@ -312,25 +311,31 @@ def _fold_reading(one, by_query, by_row, facts, rang, alpha):
             f"and the effect along {_the(one.what)} from {one.a:+.3f} to {one.b:+.3f} of score per standard deviation "
             f"(gap {-one.gap:+.3f}, {1 - alpha:.0%} interval {-one.gap_hi:+.3f} to {-one.gap_lo:+.3f}; "
             f"two looks over {facts['queries']:,} queries: {p_text(facts['p'])}): ")
-    if not rang: return said + "this look sees no hidden trait that drives both (within_between takes another)."
+    if not rang: return said + "this test shows no unobserved confounder (within_between takes another)."
     return said + ("a trait of the query that its text does not show drives both, "
                    "or effects differ between kinds of queries that the two weigh differently.")
 
+# %% ../nbs/504_agreement.ipynb #692c7c74
+_CONFOUNDED = ("An unobserved confounder may have moved both the choice of prompt and the score, or effects differ "
+               "between kinds of queries.")
+_BOTH_AGREE = "Comparisons within and between queries agree as far as this log can show."
+_UNCONFOUNDED = "This test shows no unobserved confounder of the choice of prompt and the score."
+
 # %% ../nbs/504_agreement.ipynb #445020af
 def _fold_finding(table, one, r2, facts, alpha):
-    "The finding about the two kinds of folds."
     by_query, by_row = r2
     rang = _looks_ring(table, facts)
     verdict, advice = Route.of(facts["route"]).choose(_HIDDEN) if rang else ("ok", "")
     facts |= dict(gap=-one.gap, R2_score=[by_query[0], by_row[0]], R2_prompt=[by_query[1], by_row[1]])
     return Finding(
         "Does a query's own level, beyond its text, drive both score and choice?", _fold_table(table, by_query, by_row),
-        verdict, _fold_reading(one, by_query, by_row, facts, rang, alpha),
+        verdict, _CONFOUNDED if rang else _UNCONFOUNDED,
         f"the effects under both kinds of folds do not differ by more than {thresholds.effect_gap:g} "
         f"(p > {thresholds.level:g} over two looks)", advice, facts,
         ("forest", dict(label="what", group="group", xlabel="score per standard deviation of the prompt",
                         title="Effects by kind of folds")),
-        _forest_rows(table, table.what, ("folds by query", "folds by row"), "what"))
+        _forest_rows(table, table.what, ("folds by query", "folds by row"), "what"),
+        _fold_reading(one, by_query, by_row, facts, rang, alpha))
 
 # %% ../nbs/504_agreement.ipynb #6e2a90e5
 def _left_between(reward, F, g):
@@ -364,7 +369,7 @@ def _hausman_reading(one, facts, rang, alpha):
     "The sentence, with its numbers; one: the row of the clearest gap."
     def ends(c): return f"{one[c]:+.3f} ({1 - alpha:.0%} interval {one[c + '_lo']:+.3f} to {one[c + '_hi']:+.3f})"
     said = (f"Along {_the(one.direction)} a standard deviation of the prompt is worth {ends('a')} of score "
-            f"within queries and {ends('b')} between queries; the two {'differ' if rang else 'cannot be told apart'} "
+            f"within queries and {ends('b')} between them; the two {'differ' if rang else 'are not distinguishable'} "
             f"(two looks over {facts['queries']:,} queries: {p_text(facts['p'])})")
     if not rang: return f"{said}."
     return said + (": something about the queries that text and covariates do not carry drove both choice and score, "
@@ -372,23 +377,23 @@ def _hausman_reading(one, facts, rang, alpha):
 
 # %% ../nbs/504_agreement.ipynb #67468d43
 def _hausman_advice(route):
-    "Verdict and advice where the two comparisons differ."
     verdict, advice = route.choose(_HIDDEN)
-    if route.within_query: advice += " Between queries, prompts look different because they met different queries."
+    if route.within_query:
+        advice += " Between queries, prompts look different because they were assigned to different queries."
     return verdict, advice
 
 # %% ../nbs/504_agreement.ipynb #11e71c78
 def _hausman_finding(table, one, facts, alpha):
-    "The finding about the two comparisons."
     rang = _looks_ring(table, facts)
     verdict, advice = _hausman_advice(facts["route"]) if rang else ("ok", "")
     columns = ["direction", "within", "between", "gap", "lo", "hi", "p"]
     return Finding(
         "Do comparisons within queries and between queries agree?",
         table.rename(columns=dict(a="within", b="between", gap_lo="lo", gap_hi="hi"))[columns], verdict,
-        _hausman_reading(one, facts, rang, alpha),
+        _CONFOUNDED if rang else _BOTH_AGREE,
         f"no difference above {thresholds.effect_gap:g} along the learned direction or the prompt components "
         f"(p > {thresholds.level:g} over two looks)", advice, facts | dict(gap=one.gap),
         ("forest", dict(label="direction", group="group", xlabel="score per standard deviation of the prompt",
                         title="Within queries, between queries")),
-        _forest_rows(table, table.direction, ("within", "between"), "direction"))
+        _forest_rows(table, table.direction, ("within", "between"), "direction"),
+        _hausman_reading(one, facts, rang, alpha))

@@ -181,9 +181,9 @@ def _choice_verdict(route, raw, left):
 # %% ../nbs/502_assignments.ipynb #38f3d7a8
 def _choice_reading(route, raw, left):
     "The sentence, with its numbers."
-    if raw is None: return "Every query met the same prompts, so there was no choice to predict."
+    if raw is None: return "Every query was assigned the same prompts, so there was no choice to predict."
     seen = raw.p <= thresholds.level
-    can = (f"Which prompts a query met {'can' if seen else 'could not'} be predicted from it "
+    can = (f"Which prompts a query was assigned {'can' if seen else 'could not'} be predicted from it "
            f"(cross-fitted R2 {raw.r2:.3f}, {p_text(raw.p)})")
     if route.within_query: return f"{can}; prompts are compared within a query, where that does no harm."
     if not route.adjusts and seen: return f"{can}, and nothing is adjusted for."
@@ -192,15 +192,15 @@ def _choice_reading(route, raw, left):
                 "a trait that the text does not show leaves no trace here.")
     r2, p = (left.r2, left.p) if left else (0., 1.)
     still = "can still" if p <= thresholds.level else "can no longer"
-    return f"{can}; when {route.how}, what is left {still} be predicted (R2 {r2:.3f}, {p_text(p)})."
+    return f"{can}; when {route.how}, the residual {still} be predicted (R2 {r2:.3f}, {p_text(p)})."
 
 # %% ../nbs/502_assignments.ipynb #14efe5a5
 def _choice_picture(table, shown, after):
     "Form and data: the null with what was found marked."
     if shown is None: return ("bars", dict(label="target", value="raw", xlabel="cross-fitted R2")), table.head(1)
-    what = ("nothing left: signs of whole queries drawn at random" if after
+    what = ("no dependence: signs of whole queries drawn at random" if after
             else "nobody's choice: whole queries permuted")
-    title = "Does what is left follow the query?" if after else "Do the prompts follow the query?"
+    title = "Does the residual follow the query?" if after else "Do the prompts follow the query?"
     form = "hist", dict(value="R2", mark=shown.r2, xlabel=f"cross-fitted R2 ({what})", title=title)
     return form, pd.DataFrame(dict(R2=shown.null))
 
@@ -246,6 +246,20 @@ def _raw_and_left(route, choices, permutations, random_state):
     if route.within_query or raw is None: return raw, None
     return raw, _predicted_choice(predict, choices.left, permutations, _flipped, stream)
 
+# %% ../nbs/502_assignments.ipynb #acdd1906
+def _predicted_said(route, raw, left):
+    "The same in a sentence for everybody."
+    if raw is None: return "Every query was scored under the same prompts, so no choice had to be predicted."
+    seen = raw.p <= thresholds.level
+    if route.within_query:
+        return (f"A query's prompts {'can' if seen else 'could not'} be predicted from it, which does no harm: prompts "
+                "are compared within a query.")
+    if not route.adjusts and seen: return "A query's prompts can be predicted from it, and nothing is adjusted for."
+    if not route.adjusts:
+        return "A query's prompts could not be predicted from its text; an unobserved confounder remains possible."
+    still = "can still" if left and left.p <= thresholds.level else "can no longer"
+    return f"Once effects are adjusted, a query's prompts {still} be predicted from it."
+
 # %% ../nbs/502_assignments.ipynb #18e5d7f1
 def _choice_finding(res, choices, raw, left, alpha):
     "The finding about the choice of prompt."
@@ -255,8 +269,8 @@ def _choice_finding(res, choices, raw, left, alpha):
     facts = _choice_facts(res, len(choices.H), raw, left)
     if shown: facts["chance"] = float(np.quantile(shown.null, 1 - alpha))
     form, data = _choice_picture(table, shown, after)
-    rings = f"p <= {thresholds.level:g} and R2 >= {thresholds.predictable:g} rings"
+    rings = f"p <= {thresholds.level:g} and R2 >= {thresholds.predictable:g} is flagged"
     return Finding("Can the choice of prompt be predicted from the query?", table, verdict,
-                   _choice_reading(res.route, raw, left),
-                   f"naive: not predictable; dml, weighted: what is left is not ({rings}); within: always fine",
-                   advice, facts, form, data)
+                   _predicted_said(res.route, raw, left),
+                   f"naive: not predictable; dml, weighted: the residual is not ({rings}); within: always fine",
+                   advice, facts, form, data, _choice_reading(res.route, raw, left))

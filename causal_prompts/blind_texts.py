@@ -51,6 +51,16 @@ def warn_blind(reward):
 # %% ../nbs/403_blind_texts.ipynb #38e6bf60
 _TOLD_APART = "ok: every two texts stand farther apart than a hundredth of the median distance"
 
+# %% ../nbs/403_blind_texts.ipynb #5f2835d5
+def _blind_said(reward, found):
+    "What the encoder does not separate, in a sentence."
+    if reward.names_: return "The prompts are names, not texts, so nothing can be said of a prompt outside the log."
+    many = dict(query="queries", prompt="prompts")
+    alike = [f"{len(table):,} {many[role]}" for role, table in found.items() if len(table)]
+    if not alike: return "The encoder distinguishes all prompts and all queries of this log."
+    return (f"The encoder does not distinguish {' and '.join(alike)} from others: single predictions for them say "
+            "little.")
+
 # %% ../nbs/403_blind_texts.ipynb #dd47081c
 @check("encoder", place=3, looks_at="whether the encoder can tell the texts apart", clean="texts apart",
        broken="texts that share vectors")
@@ -59,15 +69,19 @@ def blindness(
 ) -> Finding: # table: role, group, text, why
     "Which prompts and which queries the encoder cannot tell apart."
     reward.require_fitted()
-    found = getattr(reward, "alike_", None) or _indistinct_texts(reward)
+    return _blind_finding(reward, getattr(reward, "alike_", None) or _indistinct_texts(reward))
+
+# %% ../nbs/403_blind_texts.ipynb #6afe848d
+def _blind_finding(reward, found):
     alike = {role: float(len(t)) for role, t in found.items()}
     table, bars = _by_role(found), pd.DataFrame(dict(texts=alike.keys(), alike=alike.values()))
     verdict = "caution" if len(table) else "ok"
     return Finding(
-        "Can the encoder tell the texts of this log apart?", table, verdict, _blind_reading(reward, found),
+        "Does the encoder distinguish the texts of this log?", table, verdict, _blind_said(reward, found),
         _TOLD_APART, _blind_advice(reward, table),
         facts=dict(prompts=int(alike["prompt"]), queries=int(alike["query"]), names=reward.names_),
-        form=("bars", dict(label="texts", value="alike", xlabel="texts that share a vector")), data=bars)
+        form=("bars", dict(label="texts", value="alike", xlabel="texts that share a vector")), data=bars,
+        details=_blind_reading(reward, found))
 
 # %% ../nbs/403_blind_texts.ipynb #f8ceb5d9
 def _by_role(found):

@@ -90,7 +90,7 @@ def _calibration_verdict(b, margin):
     if b["hi"] < 1 - margin and b["lo"] <= 0: return "stop", "nothing held-out supports these effects", _NOT_THERE
     if b["hi"] < 1 - margin: return "caution", "effects are overstated", _TOO_LOUD.format(b["slope"])
     if b["lo"] > 1 / (1 - margin): return "caution", "effects are understated", _TOO_TIMID.format(b["slope"])
-    return "ok", "no sign of a wrong scale", ""
+    return "ok" if b["lo"] > 0 else "not shown", "no sign of a wrong scale", ""
 
 # %% ../nbs/806_calibration.ipynb #c234b533
 @check("calibration", place=6, looks_at="whether predicted effects come true",
@@ -121,7 +121,7 @@ def _refuse_wide(b):
 # %% ../nbs/806_calibration.ipynb #c7426c57
 def _calibration_reading(b, area, verdict, word, judge, folds, alpha):
     told = ""
-    if b["lo"] <= 0 and verdict == "ok":
+    if verdict == "not shown":
         told = " The interval holds 0: this log cannot show that single predictions mean anything."
     if judge.route.assumes_unconfounded:
         told += " Prompts are compared between queries here, so an imperfect adjustment pulls at this slope as well."
@@ -134,18 +134,30 @@ def _calibration_reading(b, area, verdict, word, judge, folds, alpha):
 _TOC_FORM = dict(x="share", y="gain", lo="lo", hi="hi", group="curve", ylabel="gain over the query's expected score",
                  xlabel="share of pairs of query and prompt, highest predicted gain first")
 
+# %% ../nbs/806_calibration.ipynb #9bc8db05
+def _calibration_said(b, verdict, word):
+    "The scale of the predictions in a sentence."
+    if verdict == "stop": return "Held-out scores do not support the predicted gains: do not choose by them."
+    if verdict == "not shown":
+        return "No effect could be shown: held-out scores cannot say whether predicted gains mean anything."
+    if word == "effects are overstated":
+        return f"Predicted gains are overstated: expect about {b['slope']:.0%} of them."
+    if word == "effects are understated":
+        return f"Predicted gains are understated: expect about {b['slope']:.1f} times as much."
+    return "Predicted gains are about as large as held-out scores show."
+
 # %% ../nbs/806_calibration.ipynb #b42aa136
 def _calibration_finding(reward, judge, s, folds, quantiles, alpha, margin):
     b, area = _slope(judge, s, alpha), _autoc(judge, s, alpha)
     _refuse_wide(b)
     verdict, word, advice = _calibration_verdict(b, margin)
-    if verdict != "ok" and not Route.declared_by(reward).adjusts: advice = _UNADJUSTED
-    reading = _calibration_reading(b, area, verdict, word, judge, folds, alpha)
+    if verdict in ("stop", "caution") and not Route.declared_by(reward).adjusts: advice = _UNADJUSTED
+    details = _calibration_reading(b, area, verdict, word, judge, folds, alpha)
     who = getattr(reward, "name", type(reward).__name__)
     return Finding(
         f"Are the effects that {who} predicts as large as held-out scores show?",
-        _by_quantile(judge, s, quantiles, alpha), verdict, reading,
+        _by_quantile(judge, s, quantiles, alpha), verdict, _calibration_said(b, verdict, word),
         threshold=f"ok: the {1 - alpha:.0%} interval of the slope reaches "
                   f"into {1 - margin:.3g} to {1 / (1 - margin):.3g}",
         advice=advice, facts=b | dict(autoc=area, folds=folds, route=judge.route, spread=float(s.std())),
-        data=_toc(judge, s, alpha), form=("lines", _TOC_FORM))
+        data=_toc(judge, s, alpha), form=("lines", _TOC_FORM), details=details)

@@ -251,8 +251,9 @@ def _raced(self: CausalReward, rows, m):
     return beside_naive(self, lambda: LEARNERS[self.learner_].of(self), rows, m)
 
 # %% ../nbs/410_causal.ipynb #84af9cef
+_ADAPTIVE = " A search chose these prompts by looking at earlier scores, so what each was scored on depends on luck."
+
 def _doubts(reward, rows):
-    "Reasons for caution that no held-out score shows."
     log, route, out = reward.log_, reward.route_, ""
     if route.assumes_unconfounded: out += " The assumption cannot be checked from the log."
     if route.weighs and ess(rows.w) < .3 * len(rows.w):
@@ -260,51 +261,52 @@ def _doubts(reward, rows):
                 f"(effective sample {ess(rows.w) / len(rows.w):.0%}), and intervals are then too short.")
     if route.within_query and rows.H is not None:
         out += levels_not_held(log.frame, varying_covariates(log, rows.g), most_levels(log.frame))
-    if log.adaptive:
-        out += " A search chose these prompts by looking at earlier scores, so what a prompt met depends on luck."
-    return out
+    return out + _ADAPTIVE if log.adaptive else out
 
 # %% ../nbs/410_causal.ipynb #5038a5e6
 def _blind_doubt(reward):
-    "Why a comparison says little where prompts share a vector."
     n, total = len(reward.alike_["prompt"]), reward.prompts_.prompt.nunique()
     if not n: return ""
     return (f" {n} of {total} prompts have the same vector as another, or nearly so: here they differ by an effect of "
             "each text's own, given to both models, and nothing is learned from what they say.")
 
+def _route_said(reward, nothing, gap):
+    said = reward.route_.sentence.rstrip(".")
+    if reward.disbelieved_: return f"The recorded propensities do not hold. {said}."
+    if nothing: return f"{said}; no effect could be shown on held-out queries."
+    return f"{said}." if gap["lo"] > 0 else f"{said}; it predicts no better than the naive model."
+
 # %% ../nbs/410_causal.ipynb #f34da08f
 _ABOUT_ROUTE = "What can this log identify, and by which route?"
 
 def _unraced_finding(reward, base, doubts):
-    "What was chosen, where nothing was held out."
     why = "folds=0" if not reward.folds_ else "fewer than ten queries"
     verdict = "caution" if doubts or reward.folds_ else "ok"
     return Finding(
         _ABOUT_ROUTE, pd.DataFrame(dict(learner=[reward.learner_], chosen=[True])),
-        "stop" if reward.disbelieved_ else verdict,
-        f"{base}; no comparison with the naive model was made ({why}).{doubts}",
-        facts=dict(route=reward.route_, learner=reward.learner_))
+        "stop" if reward.disbelieved_ else verdict, reward.route_.sentence,
+        facts=dict(route=reward.route_, learner=reward.learner_),
+        details=f"{base}; no comparison with the naive model was made ({why}).{doubts}")
 
 # %% ../nbs/410_causal.ipynb #3c0559dd
 def _identification_finding(reward, rows, table):
-    "What was chosen and why."
     doubts = _doubts(reward, rows) + _blind_doubt(reward)
     base = f"{reward.why_[0].upper()}{reward.why_[1:]}. Learner: {reward.learner_}"
     if table is None: return _unraced_finding(reward, base, doubts)
-    own, naive = [table.set_index("learner").loc[name] for name in (reward.learner_, "naive")]
-    gap, nothing = mean_interval(own.per_query - naive.per_query), own.explained < 2 * own.se
-    verdict = "caution" if nothing or doubts or gap["lo"] <= 0 else "ok"
+    own, naive = (table.set_index("learner").loc[name] for name in (reward.learner_, "naive"))
+    gap, null = mean_interval(own.per_query - naive.per_query), own.explained < 2 * own.se
+    verdict = "caution" if null or doubts or gap["lo"] <= 0 else "ok"
     return Finding(
         _ABOUT_ROUTE, race_shown(table, reward.learner_), "stop" if reward.disbelieved_ else verdict,
-        f"{base}. {race_said(own, naive, gap, rows.cluster.max() + 1)}.{doubts}", threshold=BEATS_NAIVE,
-        advice=race_advice(nothing, gap), form=RACE_FORM,
+        _route_said(reward, null, gap), threshold=BEATS_NAIVE,
+        advice=race_advice(null, gap), form=RACE_FORM,
         facts=dict(route=reward.route_, learner=reward.learner_, explained=own.explained,
-                   naive=naive.explained, gap=gap))
+                   naive=naive.explained, gap=gap),
+        details=f"{base}. {race_said(own, naive, gap, rows.cluster.max() + 1)}.{doubts}")
 
 # %% ../nbs/410_causal.ipynb #3f22b4f7
 @few_threads
 def _identified_by(reward, log):
-    "The finding, and the comparison made for it."
     rows, y = reward.residuals()
     return _identification_finding(reward, rows, reward._raced(rows, rows.y - y))
 
@@ -341,7 +343,6 @@ def effect_interval(
 # %% ../nbs/410_causal.ipynb #b4e8566d
 @patch
 def _pairs(self: CausalReward, prompts):
-    "Prompts and the baseline, each with its vectors."
     base = self.baseline_
     return prompts, self.encode(prompts, "prompt"), base, self.encode([base], "prompt")
 
@@ -370,7 +371,6 @@ def support(
     beyond = made_of.beyond(list(out["prompt"]))
     return out.assign(inside=out["inside"] | beyond.pop("tried"), **beyond)
 
-# %% ../nbs/410_causal.ipynb #5be6e57f
 @patch
 def refitted_rows(self: CausalReward, rows, m):
     "The same model with its learner alone fitted anew, to some rows and their expected scores."

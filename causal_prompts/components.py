@@ -271,17 +271,23 @@ def _dimensions_reading(table, facts, splits, bad, alpha):
             f"reaches {o['quality']:.3f}, {'clearly worse' if bad else 'not clearly worse'} "
             f"(paired by query, corrected for {len(table) - 1} looks: p = {o['worse_than_best']:.3f}).{shape}")
 
+# %% ../nbs/809_components.ipynb #24ee7a50
+def _components_said(best, bad):
+    "The sizes in a sentence."
+    if not bad: return "No number of components that was tried ranks prompts clearly better than the model's own."
+    return f"With {best[0]} components of the query and {best[1]} of the prompt the model would rank prompts better."
+
 # %% ../nbs/809_components.ipynb #ae65f968
 def _dimensions_said(table, facts, splits, alpha):
     route, best = facts["route"], facts["best"]
     bad = bool(table[table["own"]]["worse_than_best"].iloc[0] < alpha / 5)
-    reading = _dimensions_reading(table, facts, splits, bad, alpha)
+    details = _dimensions_reading(table, facts, splits, bad, alpha)
     quality = "tau_b" if route.within_query else "explained"
     table = table.rename(columns=dict(quality=quality))
     form = dict(x="d_t", y=quality, lo="lo", hi="hi", group="d_x", xlabel="prompt components d_t",
                 ylabel=_quality_name(route))
     return Finding(
-        "How many components should the model use?", table, "caution" if bad else "ok", reading,
+        "How many components should the model use?", table, "caution" if bad else "ok", _components_said(best, bad),
         threshold=f"ok: the model's own setting is not worse than the best at p < {alpha / 5:g}, paired by query",
         advice=f"Fit again with d_x={best[0]}, d_t={best[1]}." if bad else "", facts=facts,
-        data=table.assign(d_x="d_x = " + table["d_x"].astype(str)), form=("lines", form))
+        data=table.assign(d_x="d_x = " + table["d_x"].astype(str)), form=("lines", form), details=details)

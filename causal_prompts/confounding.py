@@ -123,7 +123,7 @@ def _balance_reading(route, pairs, n_traits, n_within, flagged):
         return (f"Prompts are compared within a query, so its {n_traits} traits are balanced by construction; "
                 f"before, the strongest correlation was {before}.")
     what = f"Of the {n_within} traits that differ within a query" if route.within_query else f"When {route.how}"
-    return f"{what}, the strongest correlation left is {after}, before {before}; {count}."
+    return f"{what}, the strongest residual correlation is {after}, before {before}; {count}."
 
 # %% ../nbs/501_confounding.ipynb #60a8cb36
 _BALANCE_ADVICE = {
@@ -168,19 +168,29 @@ def _balance_facts(res, pairs, flagged):
     return dict(route=res.route, before=pairs.before.abs().max(), after=pairs.after.abs().max(), flagged=flagged,
                 rows=len(res.y), queries=int(res.rows.cluster.max() + 1), pairs=pairs.to_dict("records"))
 
+# %% ../nbs/501_confounding.ipynb #df42f24d
+def _balance_said(route, n_within, flagged):
+    "The balance in a sentence."
+    if route.within_query and not n_within:
+        return "Prompts are compared within a query, so its traits are balanced by construction."
+    if not route.adjusts and flagged: return "Prompts follow the traits of their queries, and nothing is adjusted for."
+    after = "With nothing adjusted for" if not route.adjusts else "After adjusting"
+    if not flagged: return f"{after}, no recorded trait of the queries follows the choice of prompt beyond chance."
+    return f"{after}, recorded traits of the queries still follow the choice of prompt: effects may be biased."
+
 # %% ../nbs/501_confounding.ipynb #315d37a7
 def _balance_finding(res, traits, pairs, threshold):
-    "The finding about the balance of the traits."
     flagged = int(((pairs.after.abs() > threshold) & (pairs.p <= thresholds.level)).sum())
     alarm = "stop" if _imbalance_is_grave(res.route, res.rows.w) else "caution"
     return Finding(
         "Do the prompts follow the traits of their queries?", _by_trait(pairs, traits), alarm if flagged else "ok",
-        _balance_reading(res.route, pairs, traits.shape[1], _n_varying(res, traits), flagged),
+        _balance_said(res.route, _n_varying(res, traits), flagged),
         f"no correlation above {threshold:g} after adjusting that is also beyond chance "
         f"(p <= {thresholds.level:g} over all pairs)",
         res.route.choose(_BALANCE_ADVICE) if flagged else "", _balance_facts(res, pairs, flagged),
         ("love", dict(label="trait", threshold=threshold, title="Balance before and after adjusting",
-                      xlabel=f"largest correlation with one of {len(res.names)} prompt components")))
+                      xlabel=f"largest correlation with one of {len(res.names)} prompt components")),
+        details=_balance_reading(res.route, pairs, traits.shape[1], _n_varying(res, traits), flagged))
 
 # %% ../nbs/501_confounding.ipynb #8d75aeab
 __getattr__ = former_names(__name__, assignment="assignments", nuisance="nuisances")

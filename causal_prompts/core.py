@@ -135,7 +135,7 @@ def mean_interval(
     return dict(mean=mean, se=se, lo=mean - half, hi=mean + half, n=n, clusters=int(k))
 
 # %% ../nbs/003_core.ipynb #8eae2809
-VERDICTS = ("ok", "caution", "stop")
+VERDICTS = ("ok", "not shown", "caution", "stop") # "not shown": no effect could be shown
 
 # %% ../nbs/003_core.ipynb #0bcdf89e
 @dataclass(frozen=True)
@@ -143,16 +143,18 @@ class Finding:
     "One answer about a log or a model: table, verdict, reading, picture."
     question: str
     table: pd.DataFrame
-    verdict: str # "ok", "caution" or "stop"
-    reading: str # one sentence with the numbers in it
+    verdict: str # one of `VERDICTS`
+    reading: str # one sentence for everybody, at most 30 words
     threshold: str = "" # what the verdict was judged by
     advice: str = "" # what to do next
     facts: dict = field(default_factory=dict) # the same numbers for programs, JSON-able
     form: tuple | None = None # (name of a plot form, its keyword arguments)
     data: pd.DataFrame | None = None # what the picture shows, where that is not `table`
+    details: str = "" # the numbers behind the reading
 
     def __post_init__(self):
-        if self.verdict not in VERDICTS: raise ValueError(f"verdict must be one of {VERDICTS}, got {self.verdict!r}")
+        if self.verdict in VERDICTS: return
+        raise ValueError(f"verdict must be one of {VERDICTS}, got {self.verdict!r}")
 
 # %% ../nbs/003_core.ipynb #8824462b
 @patch
@@ -207,6 +209,7 @@ def markdown_table(
 def __str__(self: Finding):
     lines = [f"[{self.verdict}] {printable(self.question)}", printable(self.reading)]
     if self.advice: lines.append(f"Next: {printable(self.advice)}")
+    if self.details: lines.append(f"In numbers: {printable(self.details)}")
     shown = self.table.map(lambda v: plots.shorten(printable(v), 60) if isinstance(v, str) else v)
     shown.columns = shown.columns.map(printable)
     return "\n".join(lines) + "\n" + shown.to_string(index=False, float_format=lambda v: f"{v:.3g}")
@@ -214,11 +217,15 @@ def __str__(self: Finding):
 @patch
 def __repr__(self: Finding): return str(self)
 
+# %% ../nbs/003_core.ipynb #739df0df
 @patch
 def _repr_markdown_(self: Finding):
-    judged = f" ({as_markdown(self.threshold)})" if self.threshold else ""
-    out = f"**{as_markdown(self.question)}** — `{self.verdict}`{judged}\n\n{as_markdown(self.reading)}\n\n"
-    return out + (f"*Next: {as_markdown(self.advice)}*\n\n" if self.advice else "") + markdown_table(self.table)
+    parts = [f"**{as_markdown(self.question)}** — `{self.verdict}`", as_markdown(self.reading)]
+    if self.advice: parts.append(f"*Next: {as_markdown(self.advice)}*")
+    if self.details: parts.append(f"In numbers: {as_markdown(self.details)}")
+    parts.append(markdown_table(self.table))
+    if self.threshold: parts.append(f"*Judged by: {as_markdown(self.threshold)}*")
+    return "\n\n".join(parts)
 
 # %% ../nbs/003_core.ipynb #6b6aadbb
 def _jsonable(x):
@@ -236,7 +243,7 @@ def _jsonable(x):
 def to_dict(self: Finding) -> dict:
     "The finding as JSON-able data."
     def columns(t): return None if t is None else {c: _jsonable(t[c]) for c in t.columns}
-    texts = {k: getattr(self, k) for k in ("question", "verdict", "reading", "threshold", "advice")}
+    texts = {k: getattr(self, k) for k in ("question", "verdict", "reading", "threshold", "advice", "details")}
     form = _jsonable(self.form) if self.form else None
     return texts | dict(facts=_jsonable(self.facts), table=columns(self.table), data=columns(self.data), form=form)
 

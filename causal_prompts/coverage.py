@@ -251,6 +251,12 @@ def _coverage_reading(table, factors, folds):
 _COVERAGE_FORM = dict(x="nominal", y="y", lo="lo", hi="hi", group="intervals", ylabel="share of comparisons covered",
                       xlabel="nominal coverage, averages over all queries")
 
+# %% ../nbs/807_coverage.ipynb #f23ecbc3
+def _coverage_said(verdict, worst):
+    "The intervals in a sentence."
+    if verdict == "ok": return "The intervals cover held-out averages about as often as they say."
+    return f"The intervals are too narrow: make them {worst['factor']:.1f} times as wide before believing them."
+
 # %% ../nbs/807_coverage.ipynb #cec2c774
 def _coverage_finding(name, judge, found, alpha, folds):
     table, factors = _coverage_tables(found, alpha)
@@ -259,7 +265,8 @@ def _coverage_finding(name, judge, found, alpha, folds):
     advice = (f"Multiply half-widths by {worst['factor']:.2f}, "
               "or take average_effect, whose intervals need no model of the effects.")
     return Finding(
-        f"Do the intervals of {name} cover?", table, verdict, _coverage_reading(table, factors, folds),
+        f"Do the intervals of {name} cover?", table, verdict, _coverage_said(verdict, worst),
         threshold=f"ok: the interval ({1 - alpha:.0%}) of the factor on half-widths reaches down to 1",
         advice="" if verdict == "ok" else advice, facts=factors | dict(folds=folds, route=judge.route),
-        data=_coverage_picture(table), form=("lines", _COVERAGE_FORM))
+        data=_coverage_picture(table), form=("lines", _COVERAGE_FORM),
+        details=_coverage_reading(table, factors, folds))

@@ -65,6 +65,12 @@ def _winners_in_truth(found, world):
 _TRULY = "ok: the causal model's winners truly gain, and more than the naive one's"
 _SCORE_FIRST = "Score a winner beside the baseline on new queries before it is used."
 
+# %% ../nbs/917_demonstration.ipynb #1a035734
+def _gained_said(truth):
+    "What the prompts found bring, in a sentence."
+    return (f"The causal model's prompts truly gain {truth['causal']:+.3f} points of score, the naive one's "
+            f"{truth['naive']:+.3f}.")
+
 # %% ../nbs/917_demonstration.ipynb #d7da6602
 def better_in_truth(
     naive, causal, # fitted to the same log
@@ -79,9 +85,9 @@ def better_in_truth(
     outside = int((~table["inside"]).sum())
     good = mean["truth"]["causal"] > max(0, mean["truth"]["naive"])
     facts = dict(outside=outside, predicted=mean["predicted"].to_dict(), truth=mean["truth"].to_dict())
-    reading = _winners_said(found, mean, len(queries), outside, len(table))
-    return with_winners(found["causal"].finding(), table, world.baseline, reading, verdict="ok" if good else "caution",
-                        threshold=_TRULY, facts=facts, advice=_SCORE_FIRST)
+    details = _winners_said(found, mean, len(queries), outside, len(table))
+    return with_winners(found["causal"].finding(), table, world.baseline, details, verdict="ok" if good else "caution",
+                        threshold=_TRULY, facts=facts, advice=_SCORE_FIRST, reading=_gained_said(mean["truth"]))
 
 # %% ../nbs/917_demonstration.ipynb #669dc621
 def _who_won(versus):
@@ -89,7 +95,7 @@ def _who_won(versus):
     order, score = versus["all prompts"], versus["score"]
     if order["lo"] > 0 and score["lo"] > 0: return "the causal model did better", True
     if order["hi"] < 0 and score["hi"] < 0: return "the naive model did better", False
-    return "the models were not clearly told apart", False
+    return "no difference between the models could be shown", False
 
 def _both_in_truth(gains, ranks):
     "A row per model: what it recommends and claims, what is so, how it ranks and chooses."

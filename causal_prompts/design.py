@@ -19,7 +19,6 @@ from .predictability import predictability
 # %% ../nbs/106_design.ipynb #7f598d2c
 REPEATED = .2 # share of the queries with two different scored prompts from which a log counts as repeated
 
-# %% ../nbs/106_design.ipynb #7bbf03a4
 def prompts_offered(
     log, # `Triplets`
 ) -> int:
@@ -140,7 +139,6 @@ def _miscounted(frame, inclusion):
 _BEYOND, _SMALL = .005, .002 # level of the prediction after weighting, and R2 that is too small to matter
 
 def _check_claim(frame, permutations):
-    "Enough permutations, and probabilities to look at."
     if permutations < 199:
         raise ValueError(f"permutations must be at least 199 (fewer cannot reach p = {_BEYOND:g}), "
                          f"got {permutations!r}; pass e.g. permutations=199")
@@ -169,9 +167,7 @@ _LOG_THIS = (
     "Weighting by these numbers misleads. A router must log, at each choice, the probability with which the chosen "
     "prompt itself was drawn, given all that the router looked at: they sum to one over the prompts on offer, and are "
     "neither a prompt's share of the traffic nor the probability of the favourite.")
-_AGREE = ("Nothing in the choices contradicts the recorded probabilities ({}); "
-          "what text and covariates do not show could not be tested.")
-_DISAGREE = "The choices made contradict the recorded probabilities: {}."
+_AGREE = "Nothing contradicts them ({}); what text and covariates do not show could not be tested."
 _UNCOUNTED = (" The log holds only some of the prompts on offer, so how often each was chosen was not compared; "
               "for prompts drawn part by part inclusion_kept(log, bank) does.")
 
@@ -185,19 +181,22 @@ def _propensity_table(log):
     by = by.assign(prompt=names[by.prompt]).groupby("prompt", sort=False)
     return by[["chosen", "stands_for", "choices"]].sum().reset_index()
 
+_HOLD = "The recorded propensities agree with the choices made, as far as text and covariates show."
+_DO_NOT = "The recorded propensities contradict the choices made: do not weight by them."
+
 # %% ../nbs/106_design.ipynb #c0ffee09
 def _propensity_finding(log, against, r2, p):
-    "The finding from what the counts have against the probabilities, and from the prediction after weighting."
     measured = f"cross-fitted R2 {r2:.3f}, p = {p:.3g}"
     if p <= _BEYOND and r2 >= _SMALL:
         against = [*against, f"after weighting, a query's prompts can still be predicted from it ({measured})"]
     reading = _AGREE.format(f"predicting prompts after weighting: {measured}")
-    if against: reading = _DISAGREE.format("; and ".join(against))
+    if against: reading = f"The choices made contradict them: {'; and '.join(against)}."
     if not _holds_all(log): reading += _UNCOUNTED
     form = dict(label="prompt", value="stands_for", xlabel="choices that the recorded probabilities stand for")
     return Finding("Do the recorded propensities agree with the choices made?", _propensity_table(log),
-                   "stop" if against else "ok", reading, _CLAIM_THRESHOLD, _LOG_THIS if against else "",
-                   dict(contradicted=bool(against), r2=r2, p=p, against=against), ("bars", form))
+                   "stop" if against else "ok", _DO_NOT if against else _HOLD, _CLAIM_THRESHOLD,
+                   _LOG_THIS * bool(against), dict(contradicted=bool(against), r2=r2, p=p, against=against),
+                   ("bars", form), details=reading)
 
 # %% ../nbs/106_design.ipynb #80d3a2ce
 _IDENTIFIES = dict(
@@ -258,7 +257,6 @@ def _design_reading(facts, refusal):
 
 # %% ../nbs/106_design.ipynb #0f20f433
 def _count_rows(log, facts, per_group):
-    "Property and value of what can be counted."
     gone = log.frame["score"].isna().groupby(log.frame["prompt_id"]).mean()
     missing = f"{facts['n_missing'] / len(log):.1%}; by prompt {gone.min():.1%} to {gone.max():.1%}"
     each = f"{np.median(per_group):g} (from {per_group.min()} to {per_group.max()})" if len(per_group) else "0"
@@ -273,7 +271,6 @@ def _count_rows(log, facts, per_group):
 
 # %% ../nbs/106_design.ipynb #bee2df52
 def _choice_rows(facts, null):
-    "Property and value of how prompts were chosen."
     known = "contradicted by the choices" if facts["propensities"] else "known"
     least = f"{known}, from {facts['min_propensity']:.3g}" if facts["known_propensity"] else "not recorded"
     yield "propensities", least
@@ -287,7 +284,6 @@ def _choice_rows(facts, null):
 
 # %% ../nbs/106_design.ipynb #98ff8f3e
 def _covariate_rows(log):
-    "Property and value of the further columns."
     aside, names = columns_aside(log)
     coded = code_covariates(log.frame, log.named_covariates)
     unchecked = ""
@@ -299,7 +295,6 @@ def _covariate_rows(log):
     if names: yield "columns not used, as nearly every query has a value of its own", ", ".join(names)
 
 def _design_table(log, facts, per_group, null):
-    "Property and value, in words."
     rows = [*_count_rows(log, facts, per_group), *_choice_rows(facts, null), *_covariate_rows(log)]
     return pd.DataFrame(rows, columns=["property", "value"])
 
@@ -316,7 +311,6 @@ def _smallest_chances(log):
 
 # %% ../nbs/106_design.ipynb #19cb842a
 def _design_facts(log, counts, kind, predicted):
-    "The numbers of a design."
     frame, known, unit = log.frame, "propensity" in log.frame, unit_codes(log.frame)
     r2, p = predicted[:2] if predicted else (None, None)
     draws = np.bincount(row_codes(unit, frame["prompt_id"]))
@@ -329,7 +323,6 @@ def _design_facts(log, counts, kind, predicted):
 
 # %% ../nbs/106_design.ipynb #e3dd0a3e
 def _design_verdict(facts):
-    "ok, caution or stop, by `_THRESHOLD`."
     if facts["propensities"]: return "stop" if facts["kind"] == "single" else "caution"
     sound = not facts["rare"] if facts["known_propensity"] else facts["share_multi"] >= .5
     return "ok" if sound and not facts["adaptive"] and facts["n_missing"] <= .05 * facts["n_rows"] else "caution"
@@ -371,24 +364,36 @@ def assignment_design(
 
 # %% ../nbs/106_design.ipynb #6617b3e5
 def _why_no_effect(log):
-    "Why no effect can be asked of a log; None where one can."
     try: log.require_effects()
     except NotIdentifiedError as e: return e
 
 def _case(facts, refusal, wrong):
-    "What the design identifies, as a key of `_IDENTIFIES`."
     if refusal: return "none"
     if wrong or not facts["known_propensity"]: return facts["kind"]
     return "known" if facts["min_chance"] is None or facts["kind"] == "single" else "drawn"
+
+# %% ../nbs/106_design.ipynb #af011af4
+_CASE_SAID = dict(
+    known="Every choice has a recorded propensity: weighting identifies the effects of the logged prompts.",
+    crossed="Every query was scored under every prompt: comparisons within a query identify the effects.",
+    none="This log identifies no effect of a prompt: score the same queries under several prompts.",
+    drawn="Every part was drawn with a recorded probability: comparisons within a query identify its effect.",
+    single="A query was scored under one prompt: effects are right only without an unobserved confounder.")
+
+def _design_said(facts, case):
+    said = _CASE_SAID.get(case) or (f"{facts['share_multi']:.0%} of the queries were scored under several prompts: "
+                                    "comparisons within a query identify the effects.")
+    if facts["propensities"]: return f"The recorded propensities do not hold. {said}"
+    return f"{said} A search chose the prompts, so luck kept some." if facts["adaptive"] else said
 
 # %% ../nbs/106_design.ipynb #ee234fb3
 def _design_finding(log, facts, per_group, null, wrong):
     "The finding on a design from its numbers, and from the finding against its probabilities."
     refusal = _why_no_effect(log)
     case = _case(facts, refusal, wrong)
-    facts |= dict(propensities=wrong.reading if wrong else "", identifies=_IDENTIFIES[case])
+    facts |= dict(propensities=wrong.details if wrong else "", identifies=_IDENTIFIES[case])
     advice = wrong.advice if wrong else _ADVICE[case]
     form, data = _design_picture(facts, per_group, null)
     return Finding("How were the prompts of this log assigned?", _design_table(log, facts, per_group, null),
-                   "stop" if refusal else _design_verdict(facts), _design_reading(facts, refusal), _THRESHOLD,
-                   advice, facts, form, data)
+                   "stop" if refusal else _design_verdict(facts), _design_said(facts, case), _THRESHOLD,
+                   advice, facts, form, data, _design_reading(facts, refusal))

@@ -197,15 +197,23 @@ def _count_sentence(said: dict, about: str) -> str: # from what `by_verdict` say
     for verdict in ("stop", "caution"):
         names = said[verdict]
         if names: rang.append(f"{len(names)} {'says' if len(names) == 1 else 'say'} {verdict} ({', '.join(names)})")
-    n, fine = sum(len(said[v]) for v in VERDICTS), len(said["ok"])
-    return (f"Of {n} checks that apply to this log ({about}), {' and '.join(rang) if rang else 'none rings'}; "
-            f"{fine} {'is' if fine == 1 else 'are'} ok.")
+    n, fine, null = sum(len(said[v]) for v in VERDICTS), len(said["ok"]), len(said["not shown"])
+    shown = f", in {null} no effect could be shown" if null else ""
+    return (f"Of {n} checks that apply to this log ({about}), {' and '.join(rang) if rang else 'none is flagged'}; "
+            f"{fine} {'is' if fine == 1 else 'are'} ok{shown}.")
 
 def _chance_sentence() -> str:
-    "How often an alarm rings with nothing wrong."
+    "The false-positive rate."
     of_size = " and ".join(repr(c.name) for c in check_list() if c.about_size)
-    return (f" All but {of_size}, which speak of the log's size, are set to ring in about one of a hundred logs "
-            "with nothing wrong.")
+    return (f" All but {of_size}, which speak of the log's size, have a false-positive rate of about one in a "
+            "hundred logs.")
+
+# %% ../nbs/890_diagnostics.ipynb #8b28990e
+def _believed(flagged, n, broken) -> str: # names of the checks, worst first; how many ran; how many broke
+    "The whole in a sentence."
+    broke = f"; {broken} broke and {'says' if broken == 1 else 'say'} nothing" if broken else ""
+    if not flagged: return f"None of {n} checks flags a problem{broke}."
+    return f"Read the effects with care: {len(flagged)} of {n} checks flag a problem, first {flagged[0]!r}{broke}."
 
 # %% ../nbs/890_diagnostics.ipynb #ad989425
 @patch(as_prop=True)
@@ -214,23 +222,25 @@ def summary(self: Checkup) -> Finding:
     said = self.by_verdict()
     rang, broken = said["stop"] + said["caution"], said["broken"]
     worst = next((v for v in ("stop", "caution") if said[v]), "ok")
-    reading = _count_sentence(said, self.about)
-    if rang: reading += _chance_sentence()
+    details = _count_sentence(said, self.about)
+    if rang: details += _chance_sentence()
     if broken:
-        reading += f" {len(broken)} broke and say nothing: {', '.join(broken)}."
+        details += f" {len(broken)} broke and say nothing: {', '.join(broken)}."
         if worst == "ok": worst = "caution"
     advice = f"Begin with {rang[0]!r}: {self.findings[rang[0]].advice}" if rang else ""
-    return Finding("Can this be believed?", self.table[["check", "verdict", "looks_at"]], worst, reading,
-                   "the worst verdict of the checks that ran", advice, said)
+    return Finding("Can this be believed?", self.table[["check", "verdict", "looks_at"]], worst,
+                   _believed(rang, len(self), len(broken)), "the worst verdict of the checks that ran", advice, said,
+                   details=details)
 
 # %% ../nbs/890_diagnostics.ipynb #554a651b
-_BOLD = dict(stop="**stop**", caution="**caution**", ok="ok") # verdicts in a table of Markdown
+_BOLD = {"stop": "**stop**", "caution": "**caution**", "not shown": "not shown", "ok": "ok"} # in a table
 
 @patch
 def _repr_markdown_(self: Checkup) -> str:
     "The summary, the table and what did not run, for a notebook."
     whole = self.summary
-    parts = [f"**{as_markdown(whole.question)}** — `{whole.verdict}`", as_markdown(whole.reading)]
+    parts = [f"**{as_markdown(whole.question)}** — `{whole.verdict}`"]
+    parts += [as_markdown(whole.reading), as_markdown(whole.details)]
     rows = ["| check | verdict | reading | next |", "|---|---|---|---|"]
     for r in self.table.itertuples():
         said = as_markdown(r.reading), as_markdown(r.next)
@@ -245,7 +255,7 @@ def _repr_markdown_(self: Checkup) -> str:
 def __repr__(self: Checkup) -> str:
     "The same in plain text."
     whole = self.summary
-    lines = [f"[{whole.verdict}] {whole.question} {whole.reading}"]
+    lines = [f"[{whole.verdict}] {whole.question} {whole.reading}", whole.details]
     for r in self.table.itertuples():
         lines.append(f"[{r.verdict}] {r.check}: {r.reading}")
         if r.next: lines.append(f"    Next: {r.next}")
@@ -258,8 +268,8 @@ _NO_PROOF = ("No alarm is no proof: how often each check finds what it is there 
 @patch
 def sections(self: Checkup) -> list: # for report(sections, path, lead=checkup.summary)
     "The checkup as the report's sections: what rings, what is well, what did not run."
-    rang = [f for f in self.findings.values() if f.verdict != "ok"]
-    well = [f for f in self.findings.values() if f.verdict == "ok"]
+    rang = [f for f in self.findings.values() if f.verdict in ("stop", "caution")]
+    well = [f for f in self.findings.values() if f.verdict in ("ok", "not shown")]
     out = []
     if rang: out.append(("Believe with care", *rang))
     if well: out.append(("Checked, and nothing found", _NO_PROOF, *well))

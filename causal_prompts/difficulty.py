@@ -200,7 +200,7 @@ def _hard_reading(tau, facts, n, names, alpha):
     gap = tau.loc[(lead, "hardest minus rest")]
     if gap["lo"] > 0: word = "larger on hard queries"
     elif gap["hi"] < 0: word = "smaller on hard queries"
-    else: word = "not told apart between the two"
+    else: word = "not distinguishable between the two"
     return (f"On the hardest {facts['share']:.0%} of {n} queries (difficulty: {facts['difficulty']}; "
             f"mean score {facts['score_hard']:.3f} against {facts['score_rest']:.3f}) "
             f"tau-b of {names[0]} is {quoted(names[0], 'hardest')}, on the rest {quoted(names[0], 'rest')}; "
@@ -221,6 +221,17 @@ def _hard_finding(models, cells, score, source, share, alpha):
         rank_correlation_with_scores=float(_rank_correlation(level, mean_score)))
     return _hard_parts_finding(parts, facts, len(hard), names, alpha)
 
+# %% ../nbs/812_difficulty.ipynb #873a3767
+def _hard_said(tau, names, verdict, advice):
+    "The hardest queries in a sentence."
+    if verdict == "stop": return "On the hardest queries the model ranks prompts worse than chance."
+    if "made from the scores" in advice:
+        return "This difficulty is made from the scores that it is judged by, so it shows nothing."
+    if verdict == "ok": return "No loss of ranking could be shown on the hardest queries."
+    if tau.loc[(names[0], "hardest minus rest"), "hi"] < 0:
+        return "The model ranks prompts less well on the hardest queries: choose there by average effects."
+    return f"On the hardest queries {names[1]} ranks prompts better: use it there."
+
 # %% ../nbs/812_difficulty.ipynb #0b1fa873
 def _hard_parts_finding(parts, facts, n, names, alpha):
     own = parts[parts["measure"] == "tau-b"]
@@ -232,5 +243,6 @@ def _hard_parts_finding(parts, facts, n, names, alpha):
                for (what, part), row in tau.iterrows()}
     look = dict(label="part", value="value", group="what", xlabel="held-out tau-b")
     return Finding(
-        "Does the ranking hold on the hardest queries?", parts, verdict, _hard_reading(tau, facts, n, names, alpha),
-        rule, advice, facts | numbers, ("forest", look), own.reset_index(drop=True))
+        "Does the ranking hold on the hardest queries?", parts, verdict, _hard_said(tau, names, verdict, advice),
+        rule, advice, facts | numbers, ("forest", look), own.reset_index(drop=True),
+        _hard_reading(tau, facts, n, names, alpha))

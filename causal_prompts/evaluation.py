@@ -136,7 +136,7 @@ def _strongest_plain(gains):
 _RANKING_ADVICE = dict(
     worse="The model ranks worse than chance: do not use its choice. Check the route of the fit "
           "(reward.identification_) and whether both logs mean the same by a score.",
-    chance="Not told apart from chance: score more prompts per query, more queries, or more draws "
+    chance="Not distinguishable from chance: score more prompts per query, more queries, or more draws "
            "before you choose by this model.",
     plain="The ranking is real, but choosing per query is not shown to beat a plain choice: "
           "take that one, or test on more queries.",
@@ -146,7 +146,7 @@ _RANKING_ADVICE = dict(
 def _ranking_verdict(tau, chance, plain):
     "Verdict and advice from tau-b and the gains over a random prompt and over the strongest plain choice."
     if tau["hi"] < 0 or chance["hi"] < 0: return "stop", _RANKING_ADVICE["worse"]
-    if not (tau["lo"] > 0 and chance["lo"] > 0): return "caution", _RANKING_ADVICE["chance"]
+    if not (tau["lo"] > 0 and chance["lo"] > 0): return "not shown", _RANKING_ADVICE["chance"]
     if not plain["lo"] > 0: return "caution", _RANKING_ADVICE["plain"]
     return "ok", _RANKING_ADVICE["better"]
 
@@ -263,21 +263,34 @@ def _ranking_facts(table, score, counts, tau, own):
 
 _GAIN_FORM = dict(label="what", value="gain", lo="gain_lo", hi="gain_hi", xlabel="score gained by the model's choice")
 
+# %% ../nbs/804_evaluation.ipynb #d844ec73
+def _ranking_said(verdict, tau, gains, plain):
+    "The ranking in a sentence."
+    if verdict == "stop": return "On new queries the model ranks prompts worse than chance: do not use its choice."
+    if verdict == "ok":
+        return (f"On new queries the model's choice gains {gains[plain]['mean']:+.3f} points of score over the "
+                f"strongest plain choice ({plain}).")
+    if not (tau["lo"] > 0 and gains["random prompt"]["lo"] > 0):
+        return "On new queries no ranking above chance could be shown: take one prompt for all."
+    return "On new queries the model ranks prompts above chance, but no gain over one prompt for all could be shown."
+
 # %% ../nbs/804_evaluation.ipynb #bdfb9d0b
 _RANKS = ("ok: intervals of tau-b, of the gain over a random prompt "
           "and of that over the strongest plain choice above 0")
 
+# %% ../nbs/804_evaluation.ipynb #e6619bb5
 def _ranking_finding(reward, test, cells, per, table, counts, alpha):
     tau, own = (mean_interval(per[column], per["query_id"], alpha) for column in ("tau", "score"))
     score = table[(table["measure"] == "score") & table["gain"].notna()]
     facts, plain = _ranking_facts(table, score, counts, tau, own)
     gains, name = facts["gains"], getattr(reward, "name", type(reward).__name__)
     verdict, advice = _ranking_verdict(tau, gains["random prompt"], gains[plain])
-    reading = _ranking_reading(counts, tau, own, gains, plain, alpha) + _restricted(test, cells)
+    details = _ranking_reading(counts, tau, own, gains, plain, alpha) + _restricted(test, cells)
+    said = _ranking_said(verdict, tau, gains, plain)
     return Finding(
-        f"Does the model ({name}) rank prompts as held-out scores do?", table, verdict, reading, threshold=_RANKS,
+        f"Does the model ({name}) rank prompts as held-out scores do?", table, verdict, said, threshold=_RANKS,
         advice=advice, facts=facts, data=score.assign(what="over " + score["what"]).reset_index(drop=True),
-        form=("forest", _GAIN_FORM))
+        form=("forest", _GAIN_FORM), details=details)
 
 # %% ../nbs/804_evaluation.ipynb #4f3b87ea
 def _same_training(a, b):
@@ -345,16 +358,25 @@ def _compare_facts(table):
     numbers = lambda row: dict(mean=row.difference, se=row.se, lo=row.lo, hi=row.hi, n=row.n)
     return {row.what if row.measure == "tau-b" else "score": numbers(row) for row in table.itertuples()}
 
+# %% ../nbs/804_evaluation.ipynb #4cc69c13
+def _compared_said(tau, names):
+    "The comparison in a sentence."
+    a, b = names
+    if tau["lo"] <= 0 <= tau["hi"]:
+        return f"No difference between {a} and {b} could be shown in how they rank prompts for new queries."
+    return f"For new queries {a if tau['lo'] > 0 else b} ranks prompts better than {b if tau['lo'] > 0 else a}."
+
 # %% ../nbs/804_evaluation.ipynb #84747132
 def _compare_finding(table, names, alpha):
     tau, value = table.iloc[0], table.iloc[-1]
     told = tau["lo"] > 0 or tau["hi"] < 0
-    said = f"{_difference_said(tau, 'tau-b', names)}; {_difference_said(value, 'score of the chosen prompt', names)}"
+    details = f"{_difference_said(tau, 'tau-b', names)}; {_difference_said(value, 'score of the chosen prompt', names)}"
     return Finding(
-        f"Which ranks prompts better, {names[0]} or {names[1]}?", table, "ok" if told else "caution",
-        f"{names[0]} against {names[1]}, {1 - alpha:.0%} intervals paired by query: {said}.",
+        f"Which ranks prompts better, {names[0]} or {names[1]}?", table, "ok" if told else "not shown",
+        _compared_said(tau, names),
         threshold="ok: the interval of the difference in tau-b leaves out 0",
-        advice="" if told else "Not told apart on this log: take the simpler model, or test on more queries.",
+        advice="" if told else "Not distinguishable on this log: take the simpler model, or test on more queries.",
         facts=_compare_facts(table) | dict(names=list(names)),
         data=table.assign(what=table["measure"] + ", " + table["what"]),
-        form=("forest", dict(label="what", value="difference", xlabel=f"{names[0]} minus {names[1]}")))
+        form=("forest", dict(label="what", value="difference", xlabel=f"{names[0]} minus {names[1]}")),
+        details=f"{names[0]} against {names[1]}, {1 - alpha:.0%} intervals paired by query: {details}.")

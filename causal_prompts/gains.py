@@ -16,6 +16,7 @@ from .core import former_names, Finding, NotIdentifiedError
 from .evaluation import compare, ranking
 from .naive import NaiveReward
 from .plots import shorten
+from .text_names import in_brief
 from .treesearch import search
 from .triplets import Triplets
 
@@ -136,16 +137,22 @@ def _truth_said(best, n, held, corr, alpha):
     if held["causal"] >= .9 * n: return reading
     return reading + " All intervals share the noise of the one baseline, so they miss together."
 
+# %% ../nbs/912_gains.ipynb #63358823
+def _held_said(n, held):
+    "How often the intervals hold the truth, in a sentence."
+    return (f"Of {n} intervals {held['causal']} of the causal model and {held['naive']} of the naive one hold the "
+            "true gain over the baseline.")
+
 # %% ../nbs/912_gains.ipynb #48e196c1
 _TRUE = "ok: at least 85% of the causal intervals hold the truth, and its recommendation is truly the better one"
 
 def _in_truth(others, best, alpha):
-    "Reading, verdict, threshold and facts where the exact gains are known."
+    "Reading and details, verdict, threshold and facts where the exact gains are known."
     held = {m: others["truth"].between(others[f"{m}_lo"], others[f"{m}_hi"]).sum() for m in best}
     corr = {m: others[m].corr(others["truth"]) for m in best}
-    reading = _truth_said(best, len(others), held, corr, alpha)
+    said = _held_said(len(others), held), _truth_said(best, len(others), held, corr, alpha)
     good = held["causal"] >= .85 * len(others) and best["causal"]["truth"] > best["naive"]["truth"]
-    return reading, "ok" if good else "caution", _TRUE, dict(prompts=len(others), held=held, corr=corr)
+    return said, "ok" if good else "caution", _TRUE, dict(prompts=len(others), held=held, corr=corr)
 
 # %% ../nbs/912_gains.ipynb #11142c06
 def _counts_in_log(others):
@@ -186,13 +193,26 @@ def _to_recommend(others, best):
     row = best["causal"] if best["causal"]["significant"] == 1 else above.loc[above["causal"].idxmax()]
     return _best_facts(row, "causal")
 
+# %% ../nbs/912_gains.ipynb #a32ea671
+def _counted_said(facts):
+    "How many prompts differ from the baseline, in a sentence."
+    n, above, below = facts["prompts"], facts["significant_above"], facts["significant_below"]
+    if not above and not below:
+        return f"No effect could be shown: none of {n} prompts is distinguishable from the baseline."
+    if not above: return f"No prompt is shown to gain over the baseline; {below} of {n} lose."
+    best = facts["recommended"]
+    lose = f", {below} lose" if below else ""
+    return (f"{in_brief(best['name'])} gains {best['effect']:+.3f} points of score over the baseline; {above} of {n} "
+            f"prompts gain{lose}.")
+
 # %% ../nbs/912_gains.ipynb #66186770
 def _in_log(others, best, alpha):
-    "Reading, verdict, threshold and facts where they are not."
+    "Reading and details, verdict, threshold and facts where they are not."
     facts, apart = _counts_in_log(others), int(others["causal"].isna().sum())
-    good = (facts["significant_above"] or facts["significant_below"]) and apart < len(others) / 2
-    said, facts["recommended"] = _log_said(best, facts, apart, alpha), _to_recommend(others, best)
-    return said, "ok" if good else "caution", _SHOWN_IN_LOG, facts
+    facts["recommended"] = _to_recommend(others, best)
+    said = _counted_said(facts), _log_said(best, facts, apart, alpha)
+    if not (facts["significant_above"] or facts["significant_below"]): return said, "not shown", _SHOWN_IN_LOG, facts
+    return said, "ok" if apart < len(others) / 2 else "caution", _SHOWN_IN_LOG, facts
 
 # %% ../nbs/912_gains.ipynb #d5bac08c
 def gains_finding(
@@ -202,14 +222,13 @@ def gains_finding(
 ) -> Finding:
     "What each prompt brings on average, and whether both models agree."
     best = {model: recommended(table, model, baseline) for model in ("naive", "causal")}
-    judge, others = _in_truth if "truth" in table else _in_log, table[table["text"] != baseline]
-    reading, verdict, threshold, facts = judge(others, best, alpha)
-    facts |= dict(alpha=alpha)
-    facts |= {model: _best_facts(row, model) for model, row in best.items()}
+    others = table[table["text"] != baseline]
+    said, verdict, threshold, facts = (_in_truth if "truth" in table else _in_log)(others, best, alpha)
+    facts |= dict(alpha=alpha) | {model: _best_facts(row, model) for model, row in best.items()}
     shown = _deciding(table, baseline)
-    said = f"Gains over {shorten(baseline, 80)!r}. {reading}"
-    return Finding("What does each prompt bring on average?", _columns_shown(shown), verdict, said, threshold,
-                   facts=facts, data=_one_below_the_other(shown), form=_forest_of_both(shown, baseline))
+    return Finding("What does each prompt bring on average?", _columns_shown(shown), verdict, said[0], threshold,
+                   facts=facts, data=_one_below_the_other(shown), form=_forest_of_both(shown, baseline),
+                   details=f"Gains over {shorten(baseline, 80)!r}. {said[1]}")
 
 # %% ../nbs/912_gains.ipynb #d2765d3e
 def effects(
@@ -274,14 +293,14 @@ def with_winners(
     finding: Finding, # of a search
     winners: pd.DataFrame, # of `winners_of`
     baseline: str, # text of the baseline prompt
-    reading: str, **changes, # further fields of the finding
+    details: str, **changes, # further fields of the finding
 ) -> Finding:
     "A finding on winners, with their table and a picture of it."
     known = dict(truth="truth") if "truth" in winners else {}
     over = f"predicted gain over the baseline\n{shorten(baseline, 36)!r}"
     form = dict(label="for", value="predicted", xlabel=over, **known)
     data = winners.drop(columns=["prompt", "inside"])
-    return replace(finding, table=winners, reading=reading, data=data, form=("forest", form), **changes)
+    return replace(finding, table=winners, details=details, data=data, form=("forest", form), **changes)
 
 # %% ../nbs/912_gains.ipynb #50ba7d74
 _NOTHING_NEW = ("Recombining sentences brought nothing over the best logged prompt: score that one beside the baseline "
@@ -291,12 +310,12 @@ def _beside_logged(found, causal, logged):
     "The finding of a search beside the best logged prompts."
     finding = found.finding()
     table = winners_of({"search": found.winners(), "logged": logged}, causal.baseline_)
-    reading = (f"{finding.reading} The best of the {len(causal.prompts_)} logged prompts is predicted to gain "
+    details = (f"{finding.details} The best of the {len(causal.prompts_)} logged prompts is predicted to gain "
                f"{logged['effect'].mean():+.3f} on average. The search began with the baseline and the prompt of the "
                "largest average effect.")
     nothing = finding.verdict == "stop" and finding.facts["above"]
     changes = dict(verdict="caution", advice=_NOTHING_NEW) if nothing else {}
-    return with_winners(finding, table, causal.baseline_, reading, **changes)
+    return with_winners(finding, table, causal.baseline_, details, **changes)
 
 # %% ../nbs/912_gains.ipynb #54506683
 def better_in_log(

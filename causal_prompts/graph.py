@@ -17,6 +17,7 @@ from . import plots
 from .core import Finding, NotIdentifiedError, import_quietly
 from .dag import CausalGraph
 from .routes import Backdoor, Route, Weighted, Within
+from .text_names import in_brief
 from .triplets import Triplets
 from .two_prompts import (adjusted_row, column_name, default_modifiers, difference_row, fit_dowhy,
                                         made_estimator, not_held, quiet_dowhy, two_prompt_frame, within_row)
@@ -26,13 +27,11 @@ from .two_prompts import (adjusted_row, column_name, default_modifiers, differen
 class PromptGraph(CausalGraph):
     "The causal graph assumed behind a log of prompts, and what it identifies."
 
-# %% ../nbs/306_graph.ipynb #477f9240
 KNOWN, WITHIN, BACKDOOR, NONE = Weighted.title, Within.title, Backdoor.title, "not identified"
 _FEW_QUERIES = 20 # queries under two prompts that a within-query comparison needs
 
 def _routes(): return [route for route in Route.by_assumption() if route.adjusts]
 
-# %% ../nbs/306_graph.ipynb #e9ed9e36
 @patch
 def state_in(self: Route, graph: PromptGraph, facts: dict) -> tuple[str, str]: # facts of `log.design()`
     "Whether graph and log leave this route open, 'yes', 'if' or 'no', and why."
@@ -64,7 +63,6 @@ def _thin(facts): return facts["kind"] == "single" or facts["n_multi"] < _FEW_QU
 
 # %% ../nbs/306_graph.ipynb #c82efc73
 def _route_taken(states, facts):
-    "The route to take, given the state of each; None: there is none."
     usable = {route: state for route, (state, _) in states.items() if state != "no"}
     few = [route for route, state in usable.items() if route.within_query and state == "if" and _thin(facts)]
     others = [route for route in usable if route not in few] or few
@@ -73,7 +71,6 @@ def _route_taken(states, facts):
 # %% ../nbs/306_graph.ipynb #2952a3ed
 @patch
 def _open_path(self: PromptGraph, within=False):
-    "The shortest backdoor path that stays open; empty where none does."
     return next(iter(replace(self, propensity=False, within=within).open_paths), "")
 
 @patch
@@ -137,7 +134,6 @@ def settled_by(self: Within, facts):
 
 # %% ../nbs/306_graph.ipynb #61806f16
 def _what_settles(route, verdict, facts):
-    "What would settle it."
     if verdict == "ok": return ""
     if own := route and route.settled_by(facts): return own
     if not facts.get("predictable"): return _SETTLES
@@ -158,20 +154,24 @@ def identify(
     facts = (design or log.design()).facts
     return self._identified({route: route.state_in(self, facts) for route in _routes()}, facts)
 
+def _identified_said(route, state):
+    if route is None: return "The effect of a prompt cannot be identified from this log."
+    checked = "" if state == "yes" else ", on a condition that the log cannot check"
+    return f"The effect of a prompt is identified by this route: {route.title}{checked}."
+
 # %% ../nbs/306_graph.ipynb #98e7c437
 @patch
 def _identified(self: PromptGraph, states, facts):
-    "The finding, given the state of each route."
     route, held = _route_taken(states, facts), replace(self, propensity=False).backdoor_set()
     state = states[route][0] if route else "no"
     verdict = self._identified_verdict(route, state, facts)
     said = f"{route.said_in(self, state, facts, held)}{_granted(route, held)}" if route else self._say_none()
-    reading = f"Route: {_title(route)}. {said}"
+    details = f"Route: {_title(route)}. {said}"
     missing = [] if verdict == "ok" else [other.needs for other, (answer, _) in states.items() if answer != "yes"]
     told = self._identified_facts(route, state, facts, held) | dict(missing=missing)
-    return Finding(_WHAT_IS_IDENTIFIED, _route_table(states), verdict, reading,
+    return Finding(_WHAT_IS_IDENTIFIED, _route_table(states), verdict, _identified_said(route, state),
                    "a route is open without a condition that the log cannot check",
-                   _what_settles(route, verdict, facts), told)
+                   _what_settles(route, verdict, facts), told, details=details)
 
 # %% ../nbs/306_graph.ipynb #17a08488
 @patch
@@ -193,20 +193,17 @@ _WHAT_IS_IDENTIFIED = "Can this log identify the effect of a prompt?"
 def _title(route): return route.title if route else NONE
 
 def _granted(route, held):
-    "What a route estimates and takes for granted, in words."
     said = route.assumes_unconfounded and held is None # the first of them, already
     granted = route.assumptions[1:] if said else route.assumptions
     return f" It estimates {route.estimand}, {route.formula}, and takes for granted that {'; '.join(granted)}."
 
 def _route_table(states):
-    "The routes side by side."
     return pd.DataFrame([dict(route=route.title, open=state, why=why, needs=route.needs)
                          for route, (state, why) in states.items()])
 
 # %% ../nbs/306_graph.ipynb #7176edb3
 @patch
 def _match(self: PromptGraph, log):
-    "Refuse a graph that speaks of columns the log does not have."
     absent = [c for c in (*self.covariates, *self.draw, *self.after) if c not in log.frame.columns]
     if absent:
         raise ValueError(f"the graph's columns must stand in the log, got {absent}; "
@@ -221,12 +218,12 @@ def _match(self: PromptGraph, log):
 # %% ../nbs/306_graph.ipynb #219ebe9c
 @patch
 def _nothing(self: PromptGraph, refusal):
-    "The finding for a log in which no two prompts can be compared."
     states = {route: ("no", refusal.reason) for route in _routes()}
     facts = dict(route=NONE, identified="no", backdoor_set=None, open_paths=[],
                  missing=[route.needs for route in states])
-    return Finding(_WHAT_IS_IDENTIFIED, _route_table(states), "stop", f"Route: {NONE}. {refusal.reason}",
-                   "at least two prompts with scores that vary", f"This log still serves for {refusal.still}", facts)
+    return Finding(_WHAT_IS_IDENTIFIED, _route_table(states), "stop", _identified_said(None, "no"),
+                   "at least two prompts with scores that vary", f"This log still serves for {refusal.still}", facts,
+                   details=f"Route: {NONE}. {refusal.reason}")
 
 # %% ../nbs/306_graph.ipynb #16109635
 @patch
@@ -265,7 +262,6 @@ def dowhy(
 # %% ../nbs/306_graph.ipynb #1fbb064c
 @patch
 def _columns(self: PromptGraph, frame):
-    "Node -> the columns of the frame that stand for it."
     names = list(frame.columns)
     of = lambda column: [n for n in names if n == column or n.startswith(column + "__")]
     found = {node: of(column_name(node)) for node in self._adjusted_nodes()}
@@ -275,12 +271,10 @@ def _columns(self: PromptGraph, frame):
 # %% ../nbs/306_graph.ipynb #27efd915
 @patch
 def _adjusted_nodes(self: PromptGraph):
-    "The nodes besides the query's text that columns of a frame stand for."
     return [*self.covariates, *(["model"] if self.models else []), *self.draw]
 
 @patch
 def _assumed(self: PromptGraph, frame):
-    "The graph in which the contrast is estimated."
     has = self._columns(frame)
     return replace(self, hidden=False, propensity=False, models="model" in has,
                    covariates=[c for c in self.covariates if c in has], draw=[c for c in self.draw if c in has])
@@ -309,13 +303,12 @@ def estimate(
 def _left_out(self: PromptGraph, log, random_state):
     "What is not used, and why: weights that the choices contradict, and what of the covariates is not held fixed."
     found = self.propensity and log.propensity_check(random_state=random_state)
-    wrong = found.reading if found and found.verdict == "stop" else ""
+    wrong = found.details if found and found.verdict == "stop" else ""
     return dict(propensities=wrong, not_held=not_held(log, [*self.covariates, *self.draw]))
 
 # %% ../nbs/306_graph.ipynb #53f8848e
 @patch
 def _estimates(self: PromptGraph, frame, made, modifiers, alpha):
-    "The rows of the table by name, and what is known of the fit."
     weighted = self.propensity and "sample_weight" in inspect.signature(made.fit).parameters
     weight = frame.weight.to_numpy() if weighted else np.ones(len(frame))
     estimate = fit_dowhy(
@@ -329,7 +322,6 @@ def _estimates(self: PromptGraph, frame, made, modifiers, alpha):
 # %% ../nbs/306_graph.ipynb #29558292
 @patch
 def _rows_beside(self: PromptGraph, frame, adjusted, alpha):
-    "The adjusted estimate with those it should be read against."
     rows = dict(naive=difference_row(frame, np.ones(len(frame)), alpha))
     if self.propensity: rows["weighted"] = difference_row(frame, frame.weight.to_numpy(), alpha)
     rows["adjusted"] = adjusted
@@ -338,7 +330,6 @@ def _rows_beside(self: PromptGraph, frame, adjusted, alpha):
 
 # %% ../nbs/306_graph.ipynb #7bd248a6
 def _judged_within(adjusted, within):
-    "Verdict on the adjusted estimate by the one within a query."
     gap, se = adjusted["effect"] - within["effect"], np.hypot(adjusted["se"], within["se"])
     said = f"Within a query the difference is {within['effect']:+.3f}"
     if abs(gap) <= 2 * se: return "ok", said + ", which agrees."
@@ -349,7 +340,6 @@ def _judged_within(adjusted, within):
 # %% ../nbs/306_graph.ipynb #f9548635
 @patch
 def _verdict_of(self: PromptGraph, rows, worth):
-    "Verdict, and why."
     adjusted, within = rows["adjusted"], rows.get("within query")
     if worth: return "ok", "The weights 1/propensity stand for whatever the policy looked at."
     if within and not self.adaptive:
@@ -360,21 +350,31 @@ def _verdict_of(self: PromptGraph, rows, worth):
     if not self.hidden: return "ok", "This rests on your word that nothing unrecorded both chose and scored."
     return "caution", f"It is the effect only if {_CARRIES_ALL}."
 
-# %% ../nbs/306_graph.ipynb #f9c29d22
+# %% ../nbs/306_graph.ipynb #9a826262
+def _contrast_said(texts, adjusted, verdict):
+    treated, control = map(in_brief, texts)
+    said = f"{treated} scores {adjusted['effect']:+.3f} points over {control}"
+    if verdict == "stop": return f"{said}, but the comparison is confounded."
+    if adjusted["lo"] <= 0 <= adjusted["hi"]: return f"No effect could be shown between {treated} and {control}."
+    return f"{said}." if verdict == "ok" else f"{said}, if nothing unrecorded chose between them."
+
+_TRUSTED = "known propensities, or within 2 SE of the comparison inside a query"
+_NUMBERS, _DIFFERENCE = "effect se lo hi rows queries".split(), dict(label="estimate", xlabel="difference in score")
+
+# %% ../nbs/306_graph.ipynb #78de8fb4
 @patch
 def _estimated(self: PromptGraph, rows, facts, texts, alpha):
     verdict, why = self._verdict_with_doubts(rows, facts)
     treated, control = (f"“{plots.shorten(text, 60)}”" for text in texts)
     adjusted, naive = rows["adjusted"], rows["naive"]["effect"]
-    reading = (f"{treated} scores {adjusted['effect']:+.3f} over {control} ({_contrast_size(adjusted, facts, alpha)}); "
+    details = (f"{treated} scores {adjusted['effect']:+.3f} over {control} ({_contrast_size(adjusted, facts, alpha)}); "
                f"the naive difference is {naive:+.3f}. {why}")
-    numbers = {k: adjusted[k] for k in ("effect", "se", "lo", "hi", "rows", "queries")}
-    look = dict(label="estimate", xlabel="difference in score")
+    null = verdict == "ok" and adjusted["lo"] <= 0 <= adjusted["hi"]
     return Finding(
-        f"How much more does {treated} score than {control}?", _estimates_table(rows, facts), verdict, reading,
-        "known propensities, or within 2 SE of the comparison inside a query",
-        "" if verdict == "ok" else "Ask graph.identify(log) which column would settle it.",
-        numbers | dict(naive=naive) | facts, ("forest", look))
+        f"How much more does {treated} score than {control}?", _estimates_table(rows, facts),
+        "not shown" if null else verdict, _contrast_said(texts, adjusted, verdict),
+        _TRUSTED, "" if verdict == "ok" else "Ask graph.identify(log) which column would settle it.",
+        {k: adjusted[k] for k in _NUMBERS} | dict(naive=naive) | facts, ("forest", _DIFFERENCE), details=details)
 
 # %% ../nbs/306_graph.ipynb #7e9ad7c7
 @patch
@@ -388,7 +388,6 @@ def _verdict_with_doubts(self: PromptGraph, rows, facts):
 
 # %% ../nbs/306_graph.ipynb #269b76ed
 def _contrast_size(adjusted, facts, alpha):
-    "The interval, or why there is none; rows, queries and estimator."
     sure = f"{1 - alpha:.0%} interval {adjusted['lo']:+.3f} to {adjusted['hi']:+.3f}"
     if not np.isfinite(adjusted["lo"]): sure = f"no interval, as {facts['estimator']} gives none"
     worth = f" that weigh like {facts['worth']:.0f}" if facts["worth"] else ""

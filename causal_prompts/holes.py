@@ -69,6 +69,15 @@ def _missing_reading(table, by_prompt, share, p):
         reading += f"; {len(ungraded):,} answers could not be graded, most often because of {why!r}"
     return reading + "."
 
+# %% ../nbs/631_holes.ipynb #207a8391
+_SHARES_MISSING = "bars", dict(label="prompt", value="missing", xlabel="share of answers missing")
+
+def _holes_said(share, p):
+    "What is missing, in a sentence."
+    if not share: return "No answer is missing."
+    uneven = ", more under some prompts than under others" if p is not None and p <= .05 else ""
+    return f"{share:.1%} of the answers are missing{uneven}."
+
 # %% ../nbs/631_holes.ipynb #95af6f09
 def missing_answers(
     table: pd.DataFrame, # query_id, prompt_id, prompt, score (NaN: missing), status, why
@@ -79,9 +88,9 @@ def missing_answers(
     by_prompt = _shares_by_prompt(table)
     share, p = float(table["score"].isna().mean()), uneven_p(table, permutations, random_state)
     wrong = share > .05 or (p is not None and p <= .05)
-    form = "bars", dict(label="prompt", value="missing", xlabel="share of answers missing")
-    return Finding("Are answers missing under some prompts more than under others?", by_prompt, form=form,
-                   verdict="caution" if wrong else "ok", reading=_missing_reading(table, by_prompt, share, p),
+    return Finding("Are answers missing under some prompts more than under others?", by_prompt, form=_SHARES_MISSING,
+                   verdict="caution" if wrong else "ok", reading=_holes_said(share, p),
+                   details=_missing_reading(table, by_prompt, share, p),
                    threshold="ok: at most 5% missing, and not unevenly (p > 0.05)",
                    advice=_FILL if wrong else "", facts=dict(share=share, p=p))
 
@@ -134,13 +143,20 @@ def retried_answers(
     if facts is None: return Finding(_LIKE_OTHERS, means, "ok", same, _NONE_COMPARED)
     return _retried_finding(means, n, len(answers), queries, facts)
 
+# %% ../nbs/631_holes.ipynb #a4625fe1
+def _again_said(facts, alike):
+    "Retried answers in a sentence."
+    if alike: return "Retried answers score like the others, as far as this log can show."
+    return (f"Retried answers score {facts['effect']:+.3f} points against the others: a failing server changed the "
+            "answers.")
+
 # %% ../nbs/631_holes.ipynb #fb9ea63b
 def _retried_finding(means, n, n_answers, queries, facts):
     alike = facts["lo"] <= 0 <= facts["hi"]
-    reading = (f"{n:,} of {n_answers:,} answers took more than one request; "
+    details = (f"{n:,} of {n_answers:,} answers took more than one request; "
                f"in the {queries} queries that hold both kinds they score "
                f"{facts['effect']:+.3f} ({facts['lo']:+.3f} to {facts['hi']:+.3f}) against the others.")
     advice = "Something changed while the server was failing; look at the answers, or leave the retried ones out."
-    return Finding(_LIKE_OTHERS, means, verdict="ok" if alike else "caution", reading=reading,
+    return Finding(_LIKE_OTHERS, means, verdict="ok" if alike else "caution", reading=_again_said(facts, alike),
                    threshold="ok: fewer than 20 queries with both kinds, or the 95% interval holds 0",
-                   advice="" if alike else advice, facts=facts)
+                   advice="" if alike else advice, facts=facts, details=details)

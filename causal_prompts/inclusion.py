@@ -24,6 +24,11 @@ def factorial_rows(
                          f"{gone}; collecting.plan(task, bank, 'factorial') writes them")
     return frame[frame["inclusion"].fillna("").ne("")].reset_index(drop=True)
 
+# %% ../nbs/629_inclusion.ipynb #a3c7db4e
+_SHARES_OF_PROMPTS = ("bars", dict(label="part", value="seen", xlabel="share of prompts"))
+_INCLUSION_SAID = {False: "Parts stand in prompts as often as their recorded probabilities say.",
+                   True: "Parts do not stand in prompts as often as recorded: do not weight by these probabilities."}
+
 # %% ../nbs/629_inclusion.ipynb #f7bb5133
 def inclusion_kept(
     log, # `Triplets` or a table with prompt and inclusion, as collected from a factorial plan
@@ -36,9 +41,10 @@ def inclusion_kept(
     p = min(1., float(worst["p"]) * len(table))
     said = (f"{worst['part']!r} stood in {worst['held']:,.0f} of {worst['rows']:,.0f} prompts where "
             f"{worst['chance']:.0%} was recorded, the least likely of {len(table)} counts (p = {p:.2g}, corrected).")
-    form = ("bars", dict(label="part", value="seen", xlabel="share of prompts"))
-    return Finding("Do parts come as often as recorded?", table, "stop" if p < .001 else "ok", said,
-                   "stop: corrected p < 0.001", _NOT_DRAWN_SO if p < .001 else "", dict(p=p), form)
+    return Finding("Do parts come as often as recorded?", table, "stop" if p < .001 else "ok",
+                   _INCLUSION_SAID[bool(p < .001)],
+                   "stop: corrected p < 0.001", _NOT_DRAWN_SO if p < .001 else "", dict(p=p), _SHARES_OF_PROMPTS,
+                   details=said)
 
 # %% ../nbs/629_inclusion.ipynb #5be909c7
 _NOT_DRAWN_SO = "The prompts were not drawn with these probabilities; find those that were, or compare within queries."

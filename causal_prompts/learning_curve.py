@@ -283,6 +283,14 @@ def _size_reading(table, lead, names, cross, dropped, alpha):
                f"{_who_leads(table, names, cross, alpha)}")
     return reading + (f" {dropped} of the sizes were too small to fit and are left out." if dropped else "")
 
+# %% ../nbs/811_learning_curve.ipynb #3bf6d933
+def _size_said(last, names):
+    "The whole log in a sentence."
+    a, b = names
+    if last["p"] > thresholds.level: return f"With the whole log no difference between {a} and {b} could be shown."
+    return (f"With the whole log {a if last['difference'] > 0 else b} ranks prompts better than "
+            f"{b if last['difference'] > 0 else a}.")
+
 # %% ../nbs/811_learning_curve.ipynb #48a692ac
 def _size_finding(found, sizes, names, alpha, random_state):
     "The finding of `data_size` from its splits."
@@ -293,9 +301,10 @@ def _size_finding(found, sizes, names, alpha, random_state):
     verdict, advice = _size_verdict(table.iloc[-1], names)
     return Finding(
         "How much log does the ranking need?", table, verdict,
-        _size_reading(table, lead, names, cross, len(sizes) - len(kept), alpha),
+        _size_said(table.iloc[-1], names),
         f"caution: at the full size {names[1]} ranks better than {names[0]}, p <= {thresholds.level:g}", advice,
-        _size_facts(table, lead, cross), _CURVES, _size_curves(n, names, parts[:2], alpha))
+        _size_facts(table, lead, cross), _CURVES, _size_curves(n, names, parts[:2], alpha),
+        _size_reading(table, lead, names, cross, len(sizes) - len(kept), alpha))
 
 # %% ../nbs/811_learning_curve.ipynb #9867b01f
 _CURVES = ("lines", dict(x="triplets", y="tau", lo="lo", hi="hi", group="model", logx=True,

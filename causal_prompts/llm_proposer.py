@@ -337,6 +337,9 @@ def _counts_of(calls):
                   wanted=calls.loc[~calls["again"], "wanted"].sum(), kept=calls["kept"].sum())
     return {name: int(n) for name, n in counts.items()}
 
+# %% ../nbs/817_llm_proposer.ipynb #3868e05e
+def _written_said(facts): return f"{facts['kept']} of {facts['wanted']} variants of prompts were written and kept."
+
 # %% ../nbs/817_llm_proposer.ipynb #c5d8ff2d
 @patch
 def finding(self: LLMProposer) -> Finding:
@@ -346,6 +349,7 @@ def finding(self: LLMProposer) -> Finding:
     verdict = "stop" if not facts["kept"] else "ok" if enough else "caution"
     said = "{calls} calls ({again} of them second ones, {failed} failed) brought {kept} of {wanted} variants"
     lost = "".join(f"; {n} dropped: {why}" for why, n in zip(dropped["why"], dropped["variants"]))
-    return Finding("Did the writer write what was asked for?", dropped, verdict, f"{said.format(**facts)}{lost}.",
+    return Finding("Did the writer write what was asked for?", dropped, verdict, _written_said(facts),
                    threshold="ok: nine of ten variants, and no call failed; stop: no variant at all", facts=facts,
-                   advice="" if verdict == "ok" else "Look at .dropped, and at the errors in .calls.")
+                   advice="" if verdict == "ok" else "Look at .dropped, and at the errors in .calls.",
+                   details=f"{said.format(**facts)}{lost}.")

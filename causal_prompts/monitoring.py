@@ -192,13 +192,13 @@ def _drift_verdict(gain, gap, each, batches, alpha):
     if broken:
         return "caution", ("Less is gained than was promised: add these rows to the log and fit again "
                            "before relying on predicted gains.")
-    return "ok", ""
+    return "ok" if gain["lo"] > 0 else "not shown", ""
 
 # %% ../nbs/815_monitoring.ipynb #c8b918c9
 def _drift_reading(gain, gap, each, paired, alpha):
     if paired: how = f"paired within {gain['clusters']:,} queries"
     else:
-        how = (f"between queries, as too few met both ({gain['clusters']:,} queries), "
+        how = (f"between queries, as too few were scored under both ({gain['clusters']:,} queries), "
                "which is fair only if traffic was split at random")
     prompts = "prompt" if len(each) == 1 else "prompts"
     reading = (f"{len(each)} optimized {prompts} against the baseline, {how}: "
@@ -214,7 +214,7 @@ def _since(verdict, first):
 
 def _evidence_reading(table, since, verdict, alpha):
     reading = (f" Over {len(table)} batches the evidence of a loss reached {table['loss'].max():.3g} "
-               f"and that of a broken promise {table['broken'].max():.3g}, where {1 / alpha:.0f} rings")
+               f"and that of a broken promise {table['broken'].max():.3g}, where {1 / alpha:.0f} is flagged")
     what = dict(stop="a loss", caution="the shortfall").get(verdict)
     return reading + (f"; {what} most likely began with batch {since}." if what else ".")
 
@@ -231,9 +231,20 @@ _ONE_LOOK = ("forest", dict(label="what", value="gain", xlabel="gain in score ov
 _MANY_LOOKS = ("lines", dict(x="batch", y="gain", lo="lo", hi="hi", ylabel="gain over the baseline",
                              xlabel="batch, in order of time"))
 
+# %% ../nbs/815_monitoring.ipynb #5d401d24
+def _drift_said(gain, gap, each, verdict, advice):
+    "What became of the gain, in a sentence."
+    if verdict == "stop": return "The optimized prompts now score below the baseline: go back to it."
+    if advice.startswith("Withdraw"): return "One of the optimized prompts now scores below the baseline: withdraw it."
+    if verdict == "caution":
+        return (f"The optimized prompts gain {gain['mean']:+.3f} points of score, less than the promised "
+                f"{gain['mean'] - gap['mean']:+.3f}.")
+    if verdict == "ok":
+        return f"The optimized prompts still gain {gain['mean']:+.3f} points of score over the baseline."
+    return "No effect could be shown: neither a gain over the baseline nor a loss."
+
 # %% ../nbs/815_monitoring.ipynb #9b2e423a
 def _drift_finding(reward, frame, paired, names, span, alpha):
-    "The finding; with a span, batch by batch."
     whole = {column: _own_minus_baseline(frame, column, paired, alpha) for column in ("score", "over")}
     gain = whole["score"]
     _require_both(gain)
@@ -242,9 +253,9 @@ def _drift_finding(reward, frame, paired, names, span, alpha):
     batches = span and _over_time(frame, paired, whole, slack, alpha, span)
     verdict, advice = _drift_verdict(gain, gap, each, batches, alpha)
     facts = dict(gain=gain, gap=gap, paired=paired, worse=each["what"][each["p"] <= alpha].tolist())
-    now = Finding("Do the optimized prompts still beat the baseline?", _drift_table(gain, gap, each), verdict,
-                  _drift_reading(gain, gap, each, paired, alpha), _drift_rule(alpha, batches is not None), advice,
-                  facts, _ONE_LOOK)
+    now = Finding("Do optimized prompts still beat the baseline?", _drift_table(gain, gap, each), verdict,
+                  _drift_said(gain, gap, each, verdict, advice), _drift_rule(alpha, batches is not None), advice,
+                  facts, _ONE_LOOK, details=_drift_reading(gain, gap, each, paired, alpha))
     return now if batches is None else _with_evidence(now, *batches, alpha)
 
 # %% ../nbs/815_monitoring.ipynb #7c43dcbf
@@ -252,8 +263,8 @@ def _with_evidence(now, table, first, alpha):
     "The finding of one look, with what the batches say."
     since = _since(now.verdict, first)
     facts = now.facts | dict(loss=table["loss"].tolist(), broken=table["broken"].tolist(), since=since)
-    reading = now.reading + _evidence_reading(table, since, now.verdict, alpha)
-    return replace(now, reading=reading, facts=facts, form=_MANY_LOOKS, data=table)
+    details = now.details + _evidence_reading(table, since, now.verdict, alpha)
+    return replace(now, details=details, facts=facts, form=_MANY_LOOKS, data=table)
 
 # %% ../nbs/815_monitoring.ipynb #d16257f2
 def _drift_table(gain, gap, each):

@@ -160,9 +160,16 @@ def _nuisance_advice(missed, worse):
 # %% ../nbs/503_nuisances.ipynb #fa4d3b31
 def _nuisance_rule():
     "What the verdict is judged by."
-    return (f"rings if an expectation in use is below the plain mean (R2 < {thresholds.below_mean:.2f} "
+    return (f"flagged if an expectation in use is below the plain mean (R2 < {thresholds.below_mean:.2f} "
             f"and p <= {thresholds.level:g}), or a LightGBM beats ridge on score and prompt "
             f"(both p <= {thresholds.level:g}, paired by query)")
+
+# %% ../nbs/503_nuisances.ipynb #cee5e285
+def _nuisance_said(missed, worse):
+    "What was learned, in a sentence."
+    if missed: return "The adjustment misses a pattern that a flexible learner finds: effects may be biased."
+    if worse: return "What effects are adjusted by is predicted worse than by a plain mean: adjusting adds noise here."
+    return "No fault could be shown in what the effects are adjusted by."
 
 # %% ../nbs/503_nuisances.ipynb #818a6003
 def _nuisance_finding(res, table, p_score, p_prompt, alpha):
@@ -174,6 +181,7 @@ def _nuisance_finding(res, table, p_score, p_prompt, alpha):
                  rows=len(res.y), queries=int(res.rows.cluster.max() + 1))
     return Finding(
         "Were the expected score and prompt learned?", table.drop(columns="used").assign(chosen=table.used),
-        "caution" if missed or worse else "ok", _nuisance_reading(res, table, alpha), _nuisance_rule(),
+        "caution" if missed or worse else "ok", _nuisance_said(missed, worse), _nuisance_rule(),
         _nuisance_advice(missed, worse), facts,
-        ("forest", dict(label="target", value="R2", group="learner", xlabel="R2 on held-out queries")))
+        ("forest", dict(label="target", value="R2", group="learner", xlabel="R2 on held-out queries")),
+        details=_nuisance_reading(res, table, alpha))

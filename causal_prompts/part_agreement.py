@@ -225,7 +225,7 @@ def _agreement_reading(top, facts):
     n, differ = facts["parts"], facts["p"] <= facts["alpha"]
     test = (f"joint test: F = {facts['F']:.3g}, p = {facts['p']:.2g}" if np.isfinite(facts["F"]) else
             f"smallest of {n} p values, corrected: {facts['p']:.2g}")
-    verb = "differ from" if differ else "cannot be told apart from"
+    verb = "differ from" if differ else "are not distinguishable from"
     found = f"The observed effects of {n} part{'s' * (n > 1)} {verb} the randomised ones ({test})"
     shown = (f"With {facts['power']:.0%} power the comparison shows a bias of {facts['visible']:.3f} in a typical part "
              f"and of {facts['visible_most']:.3f} in the one it knows least")
@@ -279,13 +279,13 @@ def _agreement_advice(facts):
     "What to do next, and what was not compared."
     out = []
     if facts["p"] <= facts["level"]: out.append(_DISAGREE_ADVICE)
-    elif _rings(facts): out.append("That may be chance: deal more pairs before acting on it.")
+    elif _rings(facts): out.append("That may be chance: collect more pairs before acting on it.")
     if facts["visible"] > facts["bias"] and facts["p"] > facts["level"]: out.append(_unseen(facts))
     if facts["swapped"]: out.append(
         "The observed log records propensities and the randomised log none: are the two swapped? The randomised one "
         "comes second.")
     elif not facts["recorded"]: out.append(
-        "No propensity is recorded in the randomised log: that chance dealt its prompts is your word.")
+        "No propensity is recorded in the randomised log: that its prompts were assigned at random is your word.")
     if facts["aside"]: out.append(f"Not compared: {_said_aside(facts['aside'])}.")
     return " ".join(out)
 
@@ -307,6 +307,16 @@ def _agreement_picture(table, alpha, most=15):
                 xlabel=f"effect on the score, {1 - alpha:.0%} intervals{_for_many(len(table))}")
     return dict(form=("forest", form), data=pd.concat(rows, ignore_index=True))
 
+# %% ../nbs/415_part_agreement.ipynb #72114b3b
+def _agreement_said(facts):
+    "The comparison in a sentence."
+    if facts["p"] <= facts["level"]:
+        return "Observed effects of parts differ from the randomized ones: act on the randomized ones."
+    if _rings(facts):
+        return "Observed effects of parts may differ from the randomized ones: collect more before acting on them."
+    if facts["visible"] <= facts["bias"]: return "Observed effects of parts agree with the randomized ones."
+    return f"No difference could be shown, but a bias below {facts['visible']:.2g} points of score would be missed."
+
 # %% ../nbs/415_part_agreement.ipynb #ddf0685e
 def _agreement_finding(table, facts):
     "The finding, the clearest difference on top."
@@ -315,7 +325,8 @@ def _agreement_finding(table, facts):
     order = (-table["difference"].abs() / table["se"]).sort_values(kind="stable").index
     table = table.loc[order].reset_index(drop=True)
     return Finding("Do observed effects of parts agree with randomised ones?", table[_AGREEMENT_COLUMNS],
-                   reading=_agreement_reading(table.iloc[0], facts), advice=_agreement_advice(facts), facts=facts,
+                   reading=_agreement_said(facts),
+                   details=_agreement_reading(table.iloc[0], facts), advice=_agreement_advice(facts), facts=facts,
                    **_agreement_verdict(facts), **_agreement_picture(table, facts["alpha"]))
 
 _AGREEMENT_COLUMNS = ["part", "observed", "randomised", "difference", "se", "lo", "hi", "wide_lo", "wide_hi", "df",

@@ -69,19 +69,28 @@ def _part_said(row, by):
     return f"{name} ({beside})" if beside else name
 
 # %% ../nbs/413_part_findings.ipynb #2c9f7e2e
-def _parts_reading(table, shown, by, digits, alpha):
+def _leading(shown):
+    "The part that helps most; where none helps, the one that harms most."
+    return shown.loc[shown["effect"].idxmax() if shown["effect"].max() > 0 else shown["effect"].idxmin()]
+
+def _parts_in_numbers(table, shown, by, digits, alpha):
+    "The leading estimate with its interval."
+    if table["effect"].isna().all(): return ""
+    row = _leading(shown) if len(shown) else table.iloc[0]
+    return f"{_part_said(row, by)}: {_points_said(row, table, digits, alpha)}."
+
+# %% ../nbs/413_part_findings.ipynb #47e48190
+def _parts_reading(table, shown, by, digits):
     "What the parts do, in one sentence."
     n, known = table["id"].nunique(), table.loc[table["effect"].notna(), "id"].nunique()
     if not len(shown):
         if known < n / 2: return f"No effect could be shown: the log cannot separate {n - known} of its {n} parts."
-        row = table.iloc[0]
-        points = _points_said(row, table, digits, alpha)
-        return f"No effect could be shown; the clearest part is {_few_of(row['text'])!r}: {points}."
-    helps = shown["effect"].max() > 0
-    row = shown.loc[shown["effect"].idxmax() if helps else shown["effect"].idxmin()]
-    said = f"{_part_said(row, by)} {'helps' if helps else 'harms'} most: {_points_said(row, table, digits, alpha)}"
+        return f"No effect of a part could be shown; the clearest estimate is that of {_few_of(table['text'][0])!r}."
+    row = _leading(shown)
+    most = f"{'helps' if row['effect'] > 0 else 'harms'} most: {row['effect']:+.{digits}f} points of score"
+    said = f"{_part_said(row, by)} {most}"
     if by: return f"{said}."
-    return f"{said}; {f'effects shown for {len(shown)}' if helps else 'none shown to help'}."
+    return f"{said}; {f'effects shown for {len(shown)}' if row['effect'] > 0 else 'none shown to help'}."
 
 # %% ../nbs/413_part_findings.ipynb #a5135165
 _FEW_PROMPTS = 5 # that hold a part, below which its effect rests on few
@@ -145,8 +154,8 @@ def _map_of(table, by):
 # %% ../nbs/413_part_findings.ipynb #def2e08d
 def _verdict_on(shown, alpha):
     "What the false discovery rates come to."
-    rule = f"ok: an effect is shown with a false discovery rate below {alpha:.0%}; caution: no effect could be shown"
-    return dict(verdict="ok" if len(shown) else "caution", threshold=rule)
+    rule = f"ok: an effect is shown with a false discovery rate below {alpha:.0%}"
+    return dict(verdict="ok" if len(shown) else "not shown", threshold=rule)
 
 def _decimals(reward):
     "As many as the score needs."
@@ -166,17 +175,22 @@ def _why_none(every, n):
             f"differ only {' and '.join(ways) or 'in wording or layout'}; log prompts that leave parts out")
 
 # %% ../nbs/413_part_findings.ipynb #c7e10d96
+_IN_FACTS = ["part", "text", "effect", "wide_lo", "wide_hi", "q"]
+
+# %% ../nbs/413_part_findings.ipynb #ccb0f8e4
 def _parts_found(reward, effects, by, alpha):
     "The finding on effects of parts, of which there is at least one."
     table = part_table(effects, by, alpha)
     shown, untold = table[table["q"] < alpha], _untold(table) | dict(merged=_merged(table, reward.parts_))
-    reading = _parts_reading(table, shown, by, _decimals(reward), alpha)
+    reading = _parts_reading(table, shown, by, _decimals(reward))
+    details = _parts_in_numbers(table, shown, by, _decimals(reward), alpha)
     advice = _parts_advice(untold, len(shown), getattr(reward.route_, "assumes_unconfounded", False))
-    rows = shown[[by] * bool(by) + ["part", "text", "effect", "wide_lo", "wide_hi", "q"]].to_dict("records")
+    rows = shown[[by] * bool(by) + _IN_FACTS].to_dict("records")
     facts = dict(alpha=alpha, by=by, route=reward.route_, parts=table["id"].nunique(), shown=rows, **untold)
     over = "effect on the score, the other parts held fixed"
     return Finding("What does each part of the prompts do?", table, reading=reading, advice=advice, facts=facts,
-                   **_verdict_on(shown, alpha), **(_map_of(table, by) if by else _forest_of(table, over)))
+                   details=details, **_verdict_on(shown, alpha),
+                   **(_map_of(table, by) if by else _forest_of(table, over)))
 
 # %% ../nbs/413_part_findings.ipynb #9775bc4d
 def what_parts_do(
@@ -222,14 +236,14 @@ def _pair_table(pairs, alpha):
     return pd.DataFrame(dict(pair=distinct(called))).join(_with_wide_ends(pairs, alpha))
 
 # %% ../nbs/413_part_findings.ipynb #17cb7950
-def _pairs_reading(table, shown, digits, alpha):
+def _pairs_reading(table, shown, digits):
     "What pairs do, in one sentence."
     n = len(table)
     if table["effect"].isna().all(): return f"No effect could be shown: the log cannot separate its {n} pairs."
     row = (shown if len(shown) else table).iloc[0]
-    points = _points_said(row, table, digits, alpha)
-    if not len(shown): return f"No effect could be shown beyond the sum of two parts; the clearest is {points}."
+    if not len(shown): return "No effect of two parts could be shown beyond the sum of both."
     together = "together add" if row["company"] == "" else "(or others) add"
+    points = f"{row['effect']:+.{digits}f} points of score"
     return f"{_few_of(row['first'])!r} and {_few_of(row['second'])!r} {together} {points} beyond their sum."
 
 # %% ../nbs/413_part_findings.ipynb #8a3fa4dd
@@ -246,8 +260,11 @@ def _pairs_found(reward, table, alpha):
     shown = table[table["q"] < alpha]
     picture = _forest_of(table.rename(columns=dict(pair="part")), "effect beyond the sum of both parts")
     facts = dict(alpha=alpha, route=reward.route_, pairs=len(table), shown=shown.to_dict("records"))
-    reading = _pairs_reading(table, shown, _decimals(reward), alpha)
+    reading = _pairs_reading(table, shown, _decimals(reward))
+    row = (shown if len(shown) else table).iloc[0]
+    points = _points_said(row, table, _decimals(reward), alpha)
     return Finding("What do two parts do together?", table, reading=reading, advice=_pairs_advice(shown), facts=facts,
+                   details=f"{row['pair']}: {points}.",
                    **_verdict_on(shown, alpha), **picture)
 
 # %% ../nbs/413_part_findings.ipynb #f2c1ce8d

@@ -38,7 +38,7 @@ FAMILIES["constraint"] = {
         r"|\blabell?ed line\b|\b(?:end|begin|start|finish) with (?:an?|the)\b"
         r"|\b(?:enclosed?|wrap(?:ped)?)\b.{0,30}\b(?:tags?|brackets|quotes)\b|</\w+>|\{\{?\w*\}?\}",
     "output type or length":
-        r"(?i)\b(?:brief(?:ly)?|concise(?:ly)?|shortly|short (?:answers?|reply|replies|responses?)"
+        r"(?i)\b(?:in_brief(?:ly)?|concise(?:ly)?|shortly|short (?:answers?|reply|replies|responses?)"
         r"|detailed)\b|\b(?:at most|at least|no more than|up to|exactly|within|in"
         r"|few) (?:as )?(?:[\w-]+ )?(?:words?|sentences?|lines?|characters?|paragraphs?|digits?)\b"
         r"|\b(?:only|just) (?:the|a|one|with)\b|\b(?:result|answer|number|label) only\b|\bas few words\b",
@@ -245,6 +245,13 @@ def _latent_reading(correlations, worth, facts, asked, alpha):
 _UNNAMED = ("Leave the components unnamed: what looks like a name may be chance. "
             "More different prompts would tell.")
 
+# %% ../nbs/810_patterns.ipynb #a5542070
+def _latent_said(facts):
+    "What was found, in a sentence."
+    if not facts["holm"]: return "No component of the prompts could be named by a pattern of wording."
+    effects = f"; {facts['effects']} patterns have an effect of their own" if facts["effects"] else ""
+    return f"Some components of the prompts go with patterns of wording{effects}."
+
 # %% ../nbs/810_patterns.ipynb #1dbbb815
 def _latent_finding(correlations, effects, prompts, asked, alpha):
     table = _latent_table(correlations, effects)
@@ -254,7 +261,8 @@ def _latent_finding(correlations, effects, prompts, asked, alpha):
                  effects=len(worth), patterns=len(effects), prompts=prompts)
     form = dict(row="pattern", col="component", value="r", centre=True, title="correlation of patterns with components")
     return Finding(
-        "Do the components of the prompts have names?", table, "ok",
-        _latent_reading(correlations, worth, facts, asked, alpha),
+        "Do the components of the prompts have names?", table, "ok" if facts["holm"] else "not shown",
+        _latent_said(facts),
         threshold=f"a description, not an alarm: a name counts where Holm's p < {alpha:g}",
-        advice="" if facts["holm"] else _UNNAMED, facts=facts, data=correlations, form=("heat", form))
+        advice="" if facts["holm"] else _UNNAMED, facts=facts, data=correlations, form=("heat", form),
+        details=_latent_reading(correlations, worth, facts, asked, alpha))

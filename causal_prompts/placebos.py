@@ -18,6 +18,7 @@ from .checks import check, thresholds
 from .core import former_names, as_texts, Finding, NotIdentifiedError, plain_words
 from .inference import contrasts, holm, queries_met, reachable_prompts
 from .plots import shorten
+from .text_names import in_brief
 from .residuals import joint_test, learned_direction, looks_at_part, prompt_slopes, Residuals
 from .residuals import residuals, slopes
 from .routes import Backdoor, Nothing, usable_covariates, Weighted, Within
@@ -172,6 +173,11 @@ def _twin_reading(worst, m, rings, alpha):
     return (f"{pairs} of prompts should not differ; the clearest difference is {worst.effect:+.3f} "
             f"({1 - alpha:.0%} interval {worst.lo:+.3f} to {worst.hi:+.3f}, Holm p = {worst.p_holm:.2g}): {pair}.{so}")
 
+# %% ../nbs/506_placebos.ipynb #12ca1b20
+_TWINS_SAID = {
+    False: "Prompts that should not differ have effects that are not distinguishable, as it should be.",
+    True: "Prompts that should not differ get different effects: read every effect of this size as noise."}
+
 # %% ../nbs/506_placebos.ipynb #50a6f53e
 def _twin_finding(r, table, m, wanted, alpha):
     "The finding about placebo prompts."
@@ -181,10 +187,11 @@ def _twin_finding(r, table, m, wanted, alpha):
                  clusters=len(np.unique(r.rows.cluster)))
     return Finding(
         "Do prompts that differ in nothing that matters get the same effect?", table, "stop" if rings else "ok",
-        _twin_reading(worst, m, rings, alpha),
+        _TWINS_SAID[bool(rings)],
         f"Holm p >= {alpha:g} for every pair{' and their mean' if len(table) > m else ''}",
         f"{r.route.choose(_TWIN_ADVICE)} Until then read every effect of this size as noise." if rings else "", facts,
-        ("forest", dict(label="pair", xlabel="effect of what cannot matter")))
+        ("forest", dict(label="pair", xlabel="effect of what cannot matter")),
+        details=_twin_reading(worst, m, rings, alpha))
 
 # %% ../nbs/506_placebos.ipynb #23381a59
 class Recorded(NamedTuple):
@@ -345,9 +352,15 @@ _OUTCOME_ADVICE = {
 def _outcome_reading(worst, table, r, rings):
     "The sentence, with its numbers; worst: the row of the clearest trait."
     return (f"{int(table.alarm.sum())} of {len(table)} traits that no prompt can change seem to respond; clearest is "
-            f"“{worst.trait}”: prompts explain {max(worst.explained, 0):.1%} of what is left of it "
+            f"“{worst.trait}”: prompts explain {max(worst.explained, 0):.1%} of its residual "
             f"(Holm p = {worst.p_holm:.2g}, {len(np.unique(r.rows.cluster)):,} queries)."
             + (f" {r.route.choose(_OUTCOME_MEANS)}" if rings else ""))
+
+# %% ../nbs/506_placebos.ipynb #ca62b534
+def _outcome_said(worst, flagged):
+    "The placebo outcomes in a sentence."
+    if not flagged: return "Prompts do not seem to change what was fixed before them, as it should be."
+    return f"Prompts seem to change {in_brief(worst.trait)}, which was fixed before them: effects may be biased."
 
 # %% ../nbs/506_placebos.ipynb #473ce967
 def _outcome_finding(table, r, alpha):
@@ -359,11 +372,12 @@ def _outcome_finding(table, r, alpha):
     facts = dict(p=worst.p_holm, explained=worst.explained, trait=worst.trait, route=r.route, traits=len(table))
     return Finding(
         "Do prompts seem to change what was fixed before them?", table, alarm if rings else "ok",
-        _outcome_reading(worst, table, r, rings),
+        _outcome_said(worst, rings),
         f"Holm p >= {alpha:g}, or less than {thresholds.placebo_explains:.1%} explained, for every trait",
         r.route.choose(_OUTCOME_ADVICE) if rings else "", facts,
         ("bars", dict(label="trait", value="explained", mark="alarm",
-                      xlabel="share of the trait explained by the prompt")))
+                      xlabel="share of the trait explained by the prompt")),
+        details=_outcome_reading(worst, table, r, rings))
 
 # %% ../nbs/506_placebos.ipynb #e1b4896b
 __getattr__ = former_names(__name__, shuffled_prompts="shuffles")

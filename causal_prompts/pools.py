@@ -97,18 +97,25 @@ class Pool:
     @property
     def prompts(self) -> list: return list(self.table["prompt"])
 
+# %% ../nbs/624_pools.ipynb #a152f821
+def _counted_rows(pool):
+    kept, why = pool.table["depth"].value_counts().sort_index(), pool.dropped["why"].value_counts()
+    rows = [(f"kept, level {d}", n) for d, n in kept.items()] + [(f"dropped: {w}", n) for w, n in why.items()]
+    return pd.DataFrame(rows, columns=["what", "prompts"])
+
 # %% ../nbs/624_pools.ipynb #cf7cd0ba
 @patch
 def finding(self: Pool) -> Finding:
     "How the pool came about."
-    why, depths = self.dropped["why"].value_counts(), self.table["depth"].value_counts().sort_index()
-    rows = [(f"kept, level {d}", n) for d, n in depths.items()] + [(f"dropped: {w}", n) for w, n in why.items()]
+    why, rows = self.dropped["why"].value_counts(), _counted_rows(self)
     short, reasons = len(self) < self.wanted, ", ".join(f"{n} for {w}" for w, n in why.items())
+    made = f"{len(self)} of {self.wanted} prompts"
     return Finding(
-        "Did the writer make the prompts that were asked for?", pd.DataFrame(rows, columns=["what", "prompts"]),
+        "Did the writer make the prompts that were asked for?", rows,
         verdict="caution" if short or len(self.dropped) > len(self) else "ok",
-        reading=f"{len(self)} of {self.wanted} prompts, in {self.table['depth'].max()} levels below the baseline; "
-                f"{len(self.dropped)} more were dropped{': ' + reasons if reasons else ''}.",
+        reading=f"{made} were written; {len(self.dropped)} more were dropped.",
+        details=f"{made}, in {self.table['depth'].max()} levels below the baseline; "
+                f"{len(self.dropped)} dropped{': ' + reasons if reasons else ''}.",
         threshold="ok: as many as wanted, and no more dropped than kept",
         advice="Look at .dropped, and at the writer's replies in its record." if short else "")
 

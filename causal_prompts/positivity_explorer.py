@@ -15,7 +15,8 @@ import pandas as pd
 
 from . import plots
 from .core import Finding
-from .positivity import extrapolation, gaps, overlap, residual_variance
+from .extrapolation import extrapolation
+from .positivity import gaps, overlap, residual_variance
 from .propensities import conditioned_rows, learned_propensities
 from .residuals import residuals
 from .views import control, Evidence, FORMS, in_a_row, numbered_choices, quoted, settled_control, Shell

@@ -142,7 +142,7 @@ def _with_sample(found, log_or_reward):
     if not said: return found
     of_all = "This is for all rows, which average_effect rests on, scaled up from the sample"
     if log_or_reward.logged_ is None: of_all = "This is of the sample"
-    return replace(found, reading=f"{found.reading} {of_all}: {said}.")
+    return replace(found, details=f"{found.details} {of_all}: {said}.")
 
 # %% ../nbs/512_power_analysis.ipynb #8c3c9cdd
 def _visible_effects(log_or_reward, alpha, power, baseline):
@@ -167,7 +167,7 @@ def _power_facts(table, span):
 def _power_reading(facts, prompts):
     points = lambda k: f"{100 * facts[k] / facts['score_range']:.1f} points"
     needed = ", ".join(f"{n:,}" for n in facts["needed"].values())
-    return (f"Comparing {Route.of(facts['route']).compared}, a typical prompt met {facts['queries']:,.0f} queries, "
+    return (f"Comparing {Route.of(facts['route']).compared}, a typical prompt has {facts['queries']:,.0f} queries, "
             f"and its effect over the baseline is found with probability {facts['power']:.0%} "
             f"if it is at least {points('visible')} (hundredths of the score range), "
             f"or {points('corrected')} when all {prompts} prompts are tested at once; all tested at once, "
@@ -182,13 +182,20 @@ def _power_advice(points):
             "so a difference that is not shown is no sign of equality; judge those that are shown by their intervals. "
             "Score more queries per prompt, or try fewer prompts.")
 
+# %% ../nbs/512_power_analysis.ipynb #ec230c73
+def _power_said(facts):
+    "The power in a sentence."
+    share = facts["corrected"] / facts["score_range"]
+    return f"With this log, effects smaller than {share:.1%} of the score range will mostly be missed."
+
 # %% ../nbs/512_power_analysis.ipynb #918d5809
 def _power_finding(facts, table, caution, stop):
     corrected, span = facts["corrected"], facts["score_range"]
     verdict = "ok" if corrected <= caution * span else "caution" if corrected <= stop * span else "stop"
     return Finding(
-        "How small an effect could be seen with this log?", table, verdict, _power_reading(facts, len(table)),
+        "How small an effect could be seen with this log?", table, verdict, _power_said(facts),
         f"typical corrected smallest visible effect: ok to {caution:.0%} of the score range, stop beyond {stop:.0%}",
         "" if verdict == "ok" else _power_advice(100 * corrected / span), facts,
         ("lines", _POWER_FORM | dict(level=100 * caution)),
-        _curve({"one prompt": facts["visible"], "all prompts": corrected}, facts["queries"], span))
+        _curve({"one prompt": facts["visible"], "all prompts": corrected}, facts["queries"], span),
+        _power_reading(facts, len(table)))

@@ -18,6 +18,7 @@ from .core import former_names, Finding, import_quietly, NotIdentifiedError, rng
 from .graph import PromptGraph
 from .inference import contrasts, residual_indicators, sparse_indicators
 from .plots import shorten
+from .text_names import in_brief
 from .residuals import looks_at_part, Residuals, residuals, slopes
 from .routes import Weighted
 from .rows import expected
@@ -249,7 +250,7 @@ def _refute_reading(bad, table, facts, alpha):
     return (f"{_UNCLEAR if unclear else ''}“{shorten(facts['prompt'], 70)}” is worth {facts['effect']:+.3f} "
             f"over the baseline ({1 - alpha:.0%} interval {facts['lo']:+.3f} to {facts['hi']:+.3f}, "
             f"{facts['clusters']:,} queries); {_among_shuffles(facts)}. {objections}"
-            + (" One prompt a query: none of this can see a hidden cause." if blind else ""))
+            + (" One prompt a query: none of this can see an unobserved confounder." if blind else ""))
 
 # %% ../nbs/507_refutation.ipynb #3e727b3b
 def _refute_verdict(bad):
@@ -258,20 +259,29 @@ def _refute_verdict(bad):
     if bad.index[0] < 3: return "stop", "Compare prompts within a query, or record what chose them."
     return "caution", "Give rows that came from one query one query_id, and fit again."
 
+# %% ../nbs/507_refutation.ipynb #aba5317c
+def _survives_said(bad, n, facts, unclear):
+    "The refuters in a sentence."
+    if len(bad):
+        return f"{len(bad)} of {n} attempts refute the effect of {in_brief(facts['prompt'])}: do not rely on it."
+    if unclear: return "No effect could be shown that would need refuting."
+    return f"The effect of {in_brief(facts['prompt'])} survives {n} attempts to refute it."
+
 # %% ../nbs/507_refutation.ipynb #1139358d
 def _refute_finding(table, facts, null, alpha):
-    "The finding about one contrast."
     bad = table[table.alarm]
     verdict, advice = _refute_verdict(bad)
+    unclear = facts["p"] > thresholds.no_effect and not facts["named"]
+    if unclear and verdict == "ok": verdict = "not shown"
     which = "this effect" if facts["named"] else "the clearest effect"
     form = dict(value="effect", mark=float(facts["effect"]), mark_label="estimate",
                 xlabel="effect with prompts shuffled")
     return Finding(
-        f"Does {which} survive attempts to refute it?", table, verdict, _refute_reading(bad, table, facts, alpha),
+        f"Does {which} survive attempts to refute it?", table, verdict, _survives_said(bad, len(table), facts, unclear),
         f"placebo effects within {thresholds.placebo_bias:g} standard errors of 0; a random cause moves the estimate "
         "by less than half its standard error; "
         f"halves scatter at most {thresholds.halves_scatter:g} times as much as it says",
-        advice, facts, ("hist", form), pd.DataFrame(dict(effect=null)))
+        advice, facts, ("hist", form), pd.DataFrame(dict(effect=null)), _refute_reading(bad, table, facts, alpha))
 
 # %% ../nbs/507_refutation.ipynb #df8640b2
 __getattr__ = former_names(

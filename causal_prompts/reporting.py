@@ -159,6 +159,7 @@ def _text_item(item, width):
     said = f"[{item.verdict}] {_joined_lines(item.question)}\n{reading}"
     parts = [said, _text_table(item.table, width)]
     if item.advice: parts.append(_wrap(f"Next: {item.advice}", width))
+    if item.details: parts.append(_wrap(f"In numbers: {item.details}", width))
     return "\n\n".join(parts)
 
 # %% ../nbs/908_reporting.ipynb #d64437b0
@@ -207,11 +208,18 @@ def _html_figure(finding, dpi=180):
     width, height = (round(96 * inches) for inches in fig.get_size_inches())
     source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
     size = f'width="{width}" height="{height}"'
-    return f'<figure><img src="{source}" {size} alt="{escape(finding.reading)}"></figure>'
+    alt = escape(f"{finding.question} {finding.reading}")
+    return f'<figure><img src="{source}" {size} alt="{alt}"></figure>'
 
 # %% ../nbs/908_reporting.ipynb #a5994bfd
-def _badge(verdict): return f'<span class="badge {verdict}">{verdict}</span>'
+_SHOWN_AS = {"not shown": "no effect could be shown"} # a verdict in words
 
+def _verdict_class(verdict): return verdict.replace(" ", "-")
+
+def _badge(verdict):
+    return f'<span class="badge {_verdict_class(verdict)}">{_SHOWN_AS.get(verdict, verdict)}</span>'
+
+# %% ../nbs/908_reporting.ipynb #67ffc306
 def _html_paragraphs(text): return "\n".join(f"<p>{escape(p)}</p>" for p in text.split("\n\n") if p.strip())
 
 def _html_item(item):
@@ -219,41 +227,59 @@ def _html_item(item):
     if isinstance(item, str): return _html_paragraphs(item)
     if isinstance(item, pd.DataFrame): return _html_table(item)
     out = [f"<h3>{_badge(item.verdict)} {escape(item.question)}</h3>", f"<p>{escape(item.reading)}</p>"]
+    if item.advice: out.append(f"<p><strong>Next:</strong> {escape(item.advice)}</p>")
     if item.form is not None: out.append(_html_figure(item))
     out.append(_html_table(item.table))
-    if item.advice: out.append(f"<p><strong>Next:</strong> {escape(item.advice)}</p>")
+    if item.details: out.append(f'<p class="small">In numbers: {escape(item.details)}</p>')
     if item.threshold: out.append(f'<p class="small">Judged by: {escape(item.threshold)}</p>')
-    return f'<article class="{item.verdict}">' + "\n".join(out) + "</article>"
+    return f'<article class="{_verdict_class(item.verdict)}">' + "\n".join(out) + "</article>"
 
 # %% ../nbs/908_reporting.ipynb #de906fce
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: #1c1c1c; background: #fff;
+_COLOURS = """
+:root { color-scheme: light dark; --ink: #1c1c1c; --page: #fff; --soft: #595959; --tint: #f6f6f6; --rule: #ddd;
+  --link: #0072B2; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --page: #161616; --soft: #a8a8a8; --tint: #242424;
+  --rule: #444; --link: #6cb8e6; } img { border-radius: .4rem; } }
+.ok { border-color: #1a7f37; } .caution { border-color: #b35900; } .stop { border-color: #b3261e; }
+.not-shown { border-color: #595959; }
+.badge.ok { background: #1a7f37; } .badge.caution { background: #b35900; } .badge.stop { background: #b3261e; }
+.badge.not-shown { background: #595959; }
+"""
+
+# %% ../nbs/908_reporting.ipynb #7b160c8f
+_STYLE = _COLOURS + """
+body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Noto Sans CJK SC",
+  "Noto Sans Arabic", "Noto Sans Devanagari", sans-serif; color: var(--ink); background: var(--page);
   max-width: 60rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: .5rem 0 1rem; }
-h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; border-top: 1px solid #ddd; padding-top: 1rem; }
+h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; border-top: 1px solid var(--rule); padding-top: 1rem; }
 h3 { font-size: 1rem; margin: 0 0 .25rem; }
-nav { font-size: .9rem; } nav a { margin-right: 1rem; white-space: nowrap; } a { color: #0072B2; }
+nav { font-size: .9rem; } nav a { margin-right: 1rem; white-space: nowrap; } a { color: var(--link); }
 article, .lead { border-left: 4px solid #999; padding: .25rem 0 .25rem 1rem; margin: 1rem 0; }
-.lead { font-size: 1.1rem; background: #f6f6f6; padding: .75rem 1rem; } .lead p { margin: 0; }
+.lead { font-size: 1.1rem; background: var(--tint); padding: .75rem 1rem; } .lead p { margin: 0; }
 figure { margin: .75rem 0; } img { max-width: 100%; height: auto; }
-.small, footer { font-size: .85rem; color: #595959; }
+.small, footer { font-size: .85rem; color: var(--soft); }
 """
 
 # %% ../nbs/908_reporting.ipynb #6cbc1846
 _PARTS_STYLE = """
-.ok { border-color: #1a7f37; } .caution { border-color: #b35900; } .stop { border-color: #b3261e; }
 .badge { color: #fff; font: 600 .8rem system-ui, sans-serif; padding: .1rem .5rem; border-radius: .6rem;
   margin-right: .3rem; }
-.badge.ok { background: #1a7f37; } .badge.caution { background: #b35900; } .badge.stop { background: #b3261e; }
 .scroll { overflow-x: auto; margin: .75rem 0; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums;
   overflow-wrap: break-word; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid #e5e5e5;
+th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--rule);
   max-width: 24rem; }
-th { border-bottom: 2px solid #bbb; vertical-align: bottom; }
+th { border-bottom: 2px solid var(--rule); vertical-align: bottom; }
 .long { min-width: 15rem; } .mid { min-width: 8rem; } .n { text-align: right; white-space: nowrap; }
-details { white-space: pre-wrap; } summary { cursor: pointer; white-space: normal; }
+td details { white-space: pre-wrap; } summary { cursor: pointer; white-space: normal; }
+"""
+
+# %% ../nbs/908_reporting.ipynb #133acade
+_FOLD_STYLE = """
+.fold { border-top: 1px solid var(--rule); padding: .5rem 0; }
+.fold > summary h2 { display: inline; font-size: 1.05rem; border: 0; margin: 0; padding: 0; }
+@media print { details::details-content { content-visibility: visible; block-size: auto; } }
 """
 
 # %% ../nbs/908_reporting.ipynb #b452645a
@@ -285,19 +311,30 @@ def _html_lead(lead, shown=()):
     lines = "</p>\n<p>".join(escape(line) for line in lead.reading.splitlines())
     again = lead.form is None or any(item is lead for item in shown)
     picture = "" if again else "\n" + _html_figure(lead)
-    return f'<div class="lead {lead.verdict}"><p>{_badge(lead.verdict)} {lines}</p></div>{picture}'
+    return f'<div class="lead {_verdict_class(lead.verdict)}"><p>{_badge(lead.verdict)} {lines}</p></div>{picture}'
+
+# %% ../nbs/908_reporting.ipynb #c210dd10
+def _html_beside(findings):
+    "Pictures under the lead, each with its reading."
+    return "".join(f'\n<p>{_badge(f.verdict)} {escape(f.reading)}</p>{_html_figure(f)}' for f in findings)
+
+def _html_section(i, heading, items, folds):
+    "A section, folded under its heading or open."
+    body = "\n".join(_html_item(item) for item in items)
+    if not heading and folds: heading = items[0].question
+    if not heading: return body
+    head = f'<h2 id="s{i}">{escape(heading)}</h2>'
+    return f'<details class="fold"><summary>{head}</summary>\n{body}\n</details>' if folds else f"{head}\n{body}"
 
 # %% ../nbs/908_reporting.ipynb #0f10aa9b
-def _html(sections, title, lead):
-    "The page as text."
-    parts, body = _checked_sections(sections), []
+def _html(sections, title, lead, beside):
+    "The page as text; under the lead of a finding its sections are folded."
+    parts, folds = _checked_sections(sections), isinstance(lead, Finding)
     links = [f'<a href="#s{i}">{escape(heading)}</a>' for i, (heading, _) in enumerate(parts) if heading]
-    nav = "<nav>" + "\n".join(links) + "</nav>" if len(links) > 2 else ""
-    for i, (heading, items) in enumerate(parts):
-        if heading: body.append(f'<h2 id="s{i}">{escape(heading)}</h2>')
-        body += [_html_item(item) for item in items]
-    opening = _html_lead(lead, [item for _, items in parts for item in items])
-    return _PAGE.format(title=escape(title), style=_STYLE + _PARTS_STYLE, lead=opening, nav=nav,
+    nav = "<nav>" + "\n".join(links) + "</nav>" if len(links) > 2 and not folds else ""
+    body = [_html_section(i, *part, folds) for i, part in enumerate(parts)]
+    opening = _html_lead(lead, [item for _, items in parts for item in items]) + _html_beside(beside)
+    return _PAGE.format(title=escape(title), style=_STYLE + _PARTS_STYLE + _FOLD_STYLE, lead=opening, nav=nav,
                         body="\n".join(body), version=__version__, footer=_FOOTER)
 
 # %% ../nbs/908_reporting.ipynb #6e082b54
@@ -305,14 +342,15 @@ def report(
     sections, # a list of (heading, *items); items are texts, Findings, DataFrames; a bare Finding is a section
     path, # file to write, e.g. "report.html"; its folder is made where it is missing
     title: str = "What a log says of its prompts",
-    lead=None, # a text or a Finding whose reading opens the page
+    lead=None, # a text or a Finding whose reading opens the page; a Finding folds the sections
+    beside: list = (), # Findings whose pictures stand under the lead
 ) -> Path: # where it was written
     "Write sections as one self-contained page."
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"path must name a file, got the folder {str(path)!r}; pass e.g. "
             f"{str(path / 'report.html')!r}")
-    text = _html(sections, title, lead)
+    text = _html(sections, title, lead, beside)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part: part.write_bytes(text.encode("utf-8", "replace"))
     return path
@@ -324,6 +362,7 @@ def print_and_write(
     title: str,
     notes: list = (), # warnings that stand before the conclusion
     shown=lambda section: section, # a section as a terminal shows it
+    beside=list, # gives the findings whose pictures stand under the conclusion
 ) -> str: # the conclusion's verdict
     "Print each section as it comes, write all of them; the conclusion opens the page."
     width, done = min(100, max(80, shutil.get_terminal_size((96, 24)).columns)), []
@@ -332,7 +371,7 @@ def print_and_write(
         done.append(section)
     if notes: done.insert(-1, ("Warnings", *notes))
     conclusion = done[-1][-1]
-    path = report(done[:-1], folder/"report.html", title, lead=conclusion)
+    path = report(done[:-1], folder/"report.html", title, conclusion, beside())
     print(f"Report: {path}")
     return conclusion.verdict
 
@@ -345,6 +384,6 @@ def plain_rows(table):
 # %% ../nbs/908_reporting.ipynb #2f2739ca
 def findings_table(findings):
     "A row per finding, each text on one line."
-    fields = ("question", "verdict", "reading", "advice", "threshold")
+    fields = ("question", "verdict", "reading", "advice", "details", "threshold")
     texts = lambda finding: {k: " ".join(getattr(finding, k).split()) for k in fields}
     return pd.DataFrame([dict(name=name) | texts(finding) for name, finding in findings.items()])

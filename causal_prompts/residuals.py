@@ -147,7 +147,7 @@ def _asked_saying(ask, said, facts):
     "What a check finds, saying as well what was looked at; so do its errors."
     try: found = ask()
     except ValueError as e: raise _also_said(e, said).with_traceback(e.__traceback__) from None
-    return replace(found, reading=found.reading + said, facts=found.facts | facts)
+    return replace(found, details=found.details + said, facts=found.facts | facts)
 
 # %% ../nbs/412_residuals.ipynb #47d6d6ed
 def looks_at_part(

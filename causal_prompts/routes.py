@@ -21,7 +21,7 @@ from .triplets import Triplets
 # %% ../nbs/301_routes.ipynb #ec254001
 class Route(str):
     "What an effect holds fixed. A route is also its own name."
-    name = "" # the word that stands for it
+    name = sentence = "" # its word; how it compares prompts
     declarable = True # whether a reward model may declare it
     adjusts = True # whether anything is held fixed
     within_query = False # prompts are compared inside a query
@@ -49,6 +49,7 @@ class Nothing(Route):
     name, title = "naive", "plain averages"
     adjusts = False
     held, how = "nothing", "nothing is adjusted for"
+    sentence = "Prompts are compared by plain averages, and nothing is adjusted for."
     compared, unseen = "between queries", "a cause that was not held fixed"
     estimand = "the mean of the scores that met t, less the mean of those that met t₀"
     formula = "E[Y | T=t] − E[Y | T=t₀]"
@@ -62,7 +63,8 @@ class Within(Route):
     within_query = conditions = True
     assumes = 2
     held, how = "the query itself", "prompts are compared within a query"
-    compared, unseen = "within queries", "an unseen cause that differs between draws of one query"
+    sentence = "Prompts are compared within the same query, so its difficulty cannot bias the effects."
+    compared, unseen = "within queries", "an unobserved confounder that differs between draws of one query"
     estimand = "the mean gain of t over t₀ on queries that met several prompts"
     formula = "E{ E[Y | query, t] − E[Y | query, t₀] }"
     assumptions = (
@@ -78,6 +80,7 @@ class Weighted(Route):
     weighs = learns_score = True
     assumes = 1
     held, how = "recorded propensities", "rows are weighted by their recorded propensities"
+    sentence = "Rows are weighted by recorded propensities, so what chose the prompts cannot bias the effects."
     compared, unseen = "between queries", "a cause that the recorded propensities leave out"
     estimand = "the mean score if every query got t, less the mean score if every query got t₀"
     formula = "E[Y·1(T=t)/π(t)] − E[Y·1(T=t₀)/π(t₀)]"
@@ -94,7 +97,8 @@ class Backdoor(Route):
     conditions = learns_score = learns_prompt = assumes_unconfounded = True
     assumes = 3
     held, how = "query traits (text, covariates)", "text and covariates of the query are adjusted for"
-    compared, unseen = "between queries that look alike", "an unseen cause"
+    sentence = "Prompts are compared between similar queries, assuming no unobserved confounder."
+    compared, unseen = "between queries that look alike", "an unobserved confounder"
     estimand = "the mean gain of t over t₀ over the log's queries"
     formula = "E{ E[Y | x, w, t] − E[Y | x, w, t₀] }"
     assumptions = (
@@ -262,7 +266,7 @@ def open_for(
     facts = log.design(permutations=0).facts
     if wrong is None:
         found = contradiction(log, random_state)
-        wrong = "" if found is None else found.reading
+        wrong = "" if found is None else found.details
     openings = [Opening(route, route.opens(log, facts, wrong)) for route in Route.by_assumption()]
     return [opening for opening in openings if opening.why]
 

@@ -222,7 +222,7 @@ def _needed_words(facts, alpha):
     "What it would take to explain the contrast drawn away."
     said = (f"To take the effect of “{shorten(facts['prompt'], 70)}” ({facts['effect']:+.3f}, {1 - alpha:.0%} interval "
             f"{facts['lo']:+.3f} to {facts['hi']:+.3f}, {facts['clusters']:,} queries) to 0, {facts['route'].unseen} "
-            f"would have to explain {facts['rv']:.1%} of what is left of both its choice and the score")
+            f"would have to explain {facts['rv']:.1%} of the residual of both its choice and the score")
     if facts["rv_alpha"] > 0: return f"{said}, and {facts['rv_alpha']:.1%} for the interval to cover 0"
     return f"{said}, and its interval covers 0 as it is"
 
@@ -255,15 +255,33 @@ def _short_yardstick(table, facts):
 def _standing_words(table, facts):
     "How many effects stand out, and how many of them a cause could explain away."
     if not facts["standing"]:
-        return f"None of {facts['contrasts']} average effects stands out, so there is nothing to explain away. "
-    said = (f"{facts['fragile']} of {facts['standing']} effects that stand out could be explained away "
-            "by a cause once as strong as the strongest trait on record. ")
+        return (f"None of {facts['contrasts']} average effects is distinguishable from zero, so there is nothing to "
+                "explain away. ")
+    said = (f"{facts['fragile']} of {facts['standing']} effects distinguishable from zero could be explained away "
+            "by a confounder once as strong as the strongest trait on record. ")
     if not facts["benchmarks"]:
-        said += "No trait is on record to measure an unseen cause by, so this check cannot ring here. "
+        said += "No trait is on record to measure an unobserved confounder by, so this check flags nothing here. "
     if _short_yardstick(table, facts):
         said += ("But no recorded trait goes with both choice and score, so this yardstick is short: "
                  "what chose the prompts may be on no record. ")
     return said
+
+# %% ../nbs/508_sensitivity_analysis.ipynb #6b9f786d
+def _fragile_said(facts):
+    "The strength that a confounder would need, in a sentence."
+    standing, fragile = facts["standing"], facts["fragile"]
+    if not standing:
+        return "No effect could be shown, so there is none that an unobserved confounder could explain away."
+    if fragile:
+        return (f"{fragile} of {standing} effects could be explained away by an unobserved confounder as strong as the "
+                "strongest recorded trait.")
+    if not facts["benchmarks"]:
+        return "No recorded trait shows how strong an unobserved confounder could be, so this check flags nothing."
+    return "No effect would be explained away by an unobserved confounder as strong as the strongest recorded trait."
+
+# %% ../nbs/508_sensitivity_analysis.ipynb #5612fe14
+_RECORD_MORE = ("Score some queries under several prompts or record the propensity; "
+                "else name what the policy could have looked at, and record it.")
 
 # %% ../nbs/508_sensitivity_analysis.ipynb #9a74ca92
 _CONTOUR = dict(x="r2_prompt", y="r2_score", value="left", level=0., title="what is left of the effect",
@@ -271,12 +289,10 @@ _CONTOUR = dict(x="r2_prompt", y="r2_score", value="left", level=0., title="what
                 ylabel="share of the score explained (partial R²)")
 
 def _sensitivity_finding(table, data, facts, alpha):
-    "The finding about unseen causes."
-    advice = ("Score some queries under several prompts or record the propensity; "
-              "else name what the policy could have looked at, and record it.")
     return Finding(
-        "How strong would an unseen cause have to be?", table, "caution" if facts["fragile"] else "ok",
-        _standing_words(table, facts) + _needed_words(facts, alpha) + _measured_words(facts),
-        f"a cause once as strong as the strongest recorded trait leaves the {1 - alpha:.0%} interval of every effect "
-        "that stands out (p x contrasts < .05) clear of 0",
-        advice if facts["fragile"] else "", facts, ("contour", _CONTOUR), data)
+        "How strong would an unobserved confounder have to be?", table,
+        "caution" if facts["fragile"] else "ok" if facts["standing"] else "not shown", _fragile_said(facts),
+        f"a confounder as strong as the strongest recorded trait leaves the {1 - alpha:.0%} interval of every effect "
+        "distinguishable from zero (p x contrasts < .05) clear of 0",
+        _RECORD_MORE if facts["fragile"] else "", facts, ("contour", _CONTOUR), data,
+        _standing_words(table, facts) + _needed_words(facts, alpha) + _measured_words(facts))

@@ -120,12 +120,21 @@ def foresight(
     verdict = "stop" if worst > stop else "caution" if facts["inseparable"] or worst > caution else "ok"
     return _plan_finding(facts, table, verdict, caution, stop)
 
+# %% ../nbs/627_separation.ipynb #d72bdb16
+def _design_shows(facts):
+    "The design in a sentence."
+    lost, n = len(facts["inseparable"]), facts["parts"]
+    if lost == n: return "This design can show no effect of a part: none varies by itself within a query."
+    of = f"{n - lost} of {n} parts" if lost else f"all {n} parts"
+    return f"This design separates {of}, and mostly finds effects of at least {facts['corrected']:.3f} points of score."
+
 # %% ../nbs/627_separation.ipynb #f5348f2b
 def _plan_finding(facts, table, verdict, caution, stop):
     form = ("bars", dict(label="part", value="visible", xlabel="smallest visible effect", level=caution))
-    return Finding("What will this design show?", table, verdict, _plan_reading(facts),
+    return Finding("What will this design show?", table, verdict, _design_shows(facts),
                    f"smallest visible effect with all parts tested: ok to {caution:g} if all can be separated, stop "
-                   f"beyond {stop:g}", "" if verdict == "ok" else _plan_advice(facts), facts, form)
+                   f"beyond {stop:g}", "" if verdict == "ok" else _plan_advice(facts), facts, form,
+                   details=_plan_reading(facts))
 
 # %% ../nbs/627_separation.ipynb #936be370
 def _plan_facts(table, pairs, calls, sd, alpha, power):

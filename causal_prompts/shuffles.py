@@ -140,18 +140,24 @@ def _shuffle_alarm(facts):
             "Give rows that came from one query one query_id "
             "(or leave query_id out: equal texts then make one query), and fit again.", False)
 
+# %% ../nbs/505_shuffles.ipynb #49a6b80e
+def _shuffled_said(flagged, biased):
+    "The shuffles in a sentence."
+    if not flagged: return "Effects vanish once prompts are shuffled, as they should."
+    if biased: return "Effects remain once prompts are shuffled: what makes a query hard also chose its prompts."
+    return "The standard errors are too small: rows that depend on each other may count as separate queries."
+
 # %% ../nbs/505_shuffles.ipynb #e3103d59
 def _shuffle_finding(table, t, facts, alpha):
-    "The finding about shuffled prompts."
-    verdict, why, advice = "ok", "", ""
+    verdict, why, advice, biased = "ok", "", "", False
     if facts["p"] < thresholds.level:
         why, advice, biased = _shuffle_alarm(facts)
         verdict = "stop" if biased or facts["coverage"] < 1 - 4 * alpha else "caution"
-    reading = (f"With prompts shuffled {facts['shuffles']} times {_SWAPPED[facts['where']]}, {facts['coverage']:.1%} "
+    details = (f"With prompts shuffled {facts['shuffles']} times {_SWAPPED[facts['where']]}, {facts['coverage']:.1%} "
                f"of {facts['intervals']:,} intervals that should cover 0 in {1 - alpha:.0%} did "
                f"({facts['clusters']:,} queries; one-sided p = {facts['p']:.2g}).{why}")
     return Finding(
-        "Do the intervals cover 0 once prompts are shuffled?", table, verdict, reading,
+        "Do the intervals cover 0 once prompts are shuffled?", table, verdict, _shuffled_said(verdict != "ok", biased),
         f"share of intervals missing 0 not above {alpha:.0%}, one-sided p >= .01 over shuffles", advice, facts,
         ("hist", dict(value="t", xlabel="estimate / standard error, prompts shuffled")),
-        pd.DataFrame(dict(t=t[~np.isnan(t)])))
+        pd.DataFrame(dict(t=t[~np.isnan(t)])), details)

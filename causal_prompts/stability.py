@@ -244,6 +244,14 @@ def _stability_threshold(least):
             "with 20 prompts or more, alike vectors go with alike effects, "
             f"or new prompts are ranked with at least {least:g} once noise is taken off")
 
+# %% ../nbs/808_stability.ipynb #f2739d7b
+_RANKING_SAID = dict(
+    noise="No effect could be shown: prompts may not differ at all, and their ranking may be noise.",
+    encoder="Prompts differ, but prompts with alike vectors do not: the encoder loses what matters.",
+    truncation="Prompts differ in ways that the components of the model cannot express.",
+    rows="Prompts differ, but another log of this size would rank them in another order.",
+    stable="Another log of this size would broadly repeat this ranking of prompts.")
+
 # %% ../nbs/808_stability.ipynb #91060168
 def _stability_finding(reward, table, p, n, queries, least, splits):
     cause = _stability_cause(reward, table, p, n, least)
@@ -255,5 +263,6 @@ def _stability_finding(reward, table, p, n, queries, least, splits):
                 xlabel="tau-b between two disjoint halves")
     return Finding(
         "Does the ranking of prompts survive retraining?", table, "ok" if cause == "stable" else "caution",
-        _stability_reading(word, cause, table, p, n, queries, splits), threshold=_stability_threshold(least),
-        advice=_REMEDIES[cause], facts=facts, form=("bars", form))
+        _RANKING_SAID[cause], threshold=_stability_threshold(least),
+        advice=_REMEDIES[cause], facts=facts, form=("bars", form),
+        details=_stability_reading(word, cause, table, p, n, queries, splits))

@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from . import __version__
 from .blind_texts import blindness
 from .causal import CausalReward
-from .conclusions import conclusion
+from .conclusions import choices_finding, conclusion
 from .core import as_markdown, as_texts, Finding, markdown_table, NotIdentifiedError, whole_file
 from .diagnostics import Checkup, checkup as check_reward
 from .embeddings import TextEncoder
@@ -87,15 +87,25 @@ class _Results(_Models):
         self._say(f"ranking the prompts of {len(self._tested.queries):,} held-out queries")
         return both_rankings(*trained, self._tested)
     @cached_property
-    def _averages(self): return both_averages(*self._models, self._names)
+    def _averages(self): return _believed_averages(self)
     @cached_property
     def _gains(self): return gains_finding(self._averages, self.baseline)
     @cached_property
     def _on_parts(self): return parts_if_shared(self._models[1])
     @cached_property
+    def _told_of_parts(self): # a finding or none
+        return [parts_to_read(self._on_parts)] if self._on_parts and self.answer.facts["sound"] else []
+    @cached_property
     def _searched(self): return _three_queries(self)
     @cached_property
     def _checked(self): return _check_model(self)
+
+# %% ../nbs/916_studies.ipynb #fe4e1d9f
+def _believed_averages(study):
+    "Both averages; what contradicts its own propensities shows no effect."
+    table, checked = both_averages(*study._models, study._names), (study._models[1].identification_, study.design)
+    if "stop" not in [found.verdict for found in checked]: return table
+    return table.assign(significant=0)
 
 # %% ../nbs/916_studies.ipynb #4502fa59
 class Study(_Results):
@@ -159,7 +169,7 @@ def effects(self: Study) -> pd.DataFrame: # prompt, name, n, effect and naive wi
 def ranking(self: Study) -> Finding:
     "How the causal model ranks prompts on the queries that were held out."
     if len(self._held_out) == 3: return self._held_out[1]
-    why = self._held_out[0] if self._held_out else "Fewer than 30 queries met two different prompts."
+    why = self._held_out[0] if self._held_out else "Fewer than 30 queries were scored under two prompts."
     raise NotIdentifiedError(f"Nothing was held out to rank on: {why}", "effects, of the whole log.")
 
 @patch(as_prop=True)
@@ -189,26 +199,6 @@ def _why_no_interval(choices, study):
     own, without = choices["prompt"] == study.baseline, choices["lo"].isna() | choices["hi"].isna()
     why = np.select([own, without], ["it is the baseline itself", none], "")
     return pd.Series(why, choices.index, object).where(own | without)
-
-# %% ../nbs/916_studies.ipynb #a11c2657
-def _times_chosen(choices):
-    counts = choices.groupby("name", sort=False).agg(queries=("effect", "size"), effect=("effect", "mean"))
-    return counts.sort_values("queries", ascending=False, kind="stable").reset_index()
-
-_WORTH = "ok: on held-out queries the choice per query gains over the strongest plain choice"
-
-# %% ../nbs/916_studies.ipynb #6d1e0f6e
-def _choices_finding(study):
-    "What the choices come to, and whether they were worth it on held-out queries."
-    choices, base = study.choices, shorten(study.baseline, 70)
-    other, without = choices["prompt"] != study.baseline, choices["no_interval"].value_counts()
-    reading = (f"Over the baseline {base!r}, {other.sum():,} of {len(choices):,} queries are predicted to gain by "
-               f"another prompt, {choices.loc[other, 'effect'].mean() if other.any() else 0:+.3f} on average.")
-    for why, n in without.items(): reading += f" No interval for {n:,} of them: {why}."
-    worth = study.answer.facts["choosing"]
-    advice = "" if worth else "Choosing query by query is not shown to be worth it: take the answer for all queries."
-    verdict = "ok" if worth else "caution"
-    return Finding("Which prompt for which query?", _times_chosen(choices), verdict, reading, _WORTH, advice)
 
 # %% ../nbs/916_studies.ipynb #17c082fe
 def _three_queries(study):
@@ -266,32 +256,33 @@ def _split_said(train, test, tested):
     return (f"Trained on {len(train.queries):,} queries and {len(train.prompts):,} prompts; tested on "
             f"{other} under {len(test.prompts):,} prompts{fresh}.")
 
-_NOT_HELD_OUT = ("Fewer than 30 queries met two different prompts, so nothing was held out to rank; the models are "
+_NOT_HELD_OUT = ("Fewer than 30 queries were scored under two prompts, so nothing was held out to rank; the models are "
                  "compared on cross-fitted folds.")
 
 # %% ../nbs/916_studies.ipynb #ac5bf6ff
 def _effect_sections(study):
     "What the prompts bring, what their parts do, what is predicted of the texts to try."
-    yield "What the prompts bring, by the whole log", study._gains, recommendations(study._gains)
-    if study._on_parts: yield "What the parts do", parts_to_read(study._on_parts)
+    in_full = [recommendations(study._gains)] if study.answer.facts["recommended"] else []
+    yield "What does each prompt bring?", study._gains, *in_full
+    yield from (("What does each part of the prompts do?", part) for part in study._told_of_parts)
     over = f"Predicted average gains over the baseline {shorten(study.baseline, 200)!r}."
-    if study._prompts: yield "The prompts to try", over, study.proposed
+    if study._prompts: yield "What would the prompts to try bring?", over, study.proposed
 
 # %% ../nbs/916_studies.ipynb #7c861933
 @patch
 def sections(self: Study):
     "(heading, *items) one by one, each computed when it is asked for; the last one holds the conclusion."
     yield _opening(self)
-    yield "What this log can tell", self.design
+    yield "What can this log tell?", self.design
     if self._split:
-        yield "The route of the causal model", self._trained[1].identification_
-        yield "On held-out queries", _split_said(*self._split, self._tested), *self._held_out
-    else: yield "The route of the causal model", _NOT_HELD_OUT, self._models[1].identification_
+        yield "How are prompts compared?", self._trained[1].identification_
+        yield "How does the model rank new queries?", _split_said(*self._split, self._tested), *self._held_out
+    else: yield "How are prompts compared?", _NOT_HELD_OUT, self._models[1].identification_
     seen = blindness(self._models[1])
-    if seen.verdict != "ok": yield "What the encoder cannot tell apart", seen
+    if seen.verdict != "ok": yield "Which texts does the encoder not distinguish?", seen
     yield from _effect_sections(self)
-    yield "A better prompt for three queries", *self._searched
-    yield "Behind the answer", *self.answer.facts["details"]
+    if self.answer.facts["recommended"]: yield "Is there a better prompt for single queries?", *self._searched
+    if self.answer.facts["details"]: yield "What stands behind the answer?", *self.answer.facts["details"]
     yield "The answer", self.answer
 
 # %% ../nbs/916_studies.ipynb #1c0a6bb2
@@ -300,16 +291,22 @@ def checkup_sections(
 ):
     "The same of a checkup: the log, the route, the effects, every check that applies."
     yield _opening(study)
-    yield "What this log can tell", study.design
+    yield "What can this log tell?", study.design
     reward, found = study._checked
-    yield "The route of the causal model", reward.identification_
+    yield "How are prompts compared?", reward.identification_
     average = reward.average_effect().drop(columns="se")
     others = average[average["prompt"] != study.baseline].sort_values("effect", ascending=False, kind="stable")
     over = (f"Average gain over the baseline {shorten(study.baseline, 200)!r}, by this route; below stands "
             "whether to believe it.")
-    yield "What the prompts bring", over, others.reset_index(drop=True)
+    yield "What does each prompt bring?", over, others.reset_index(drop=True)
     yield from (section for section in found.sections() if section[0] != "Warnings")
     yield "In one sentence", found.summary
+
+# %% ../nbs/916_studies.ipynb #035695ff
+@patch
+def pictured(self: Study) -> list: # of Findings
+    "What a report draws beside the answer: the effects of parts, where there are any to draw."
+    return [found for found in self._told_of_parts if found.form is not None]
 
 # %% ../nbs/916_studies.ipynb #befdfd39
 @patch
@@ -318,10 +315,10 @@ def report(self: Study,
     title: str = "What a log says of its prompts",
     checkup: bool = False, # with every check that applies
 ) -> Path: # where it was written
-    "The study as one self-contained page, the answer and its effects on top."
+    "The study as one self-contained page: the answer, its effects, the rest folded by question."
     *parts, (_, answer) = self.sections()
     if checkup: parts += self.checkup().sections()
-    return write_report(parts, path, title, lead=answer)
+    return write_report(parts, path, title, answer, self.pictured())
 
 # %% ../nbs/916_studies.ipynb #79764fa2
 @patch
@@ -331,9 +328,9 @@ def findings(self: Study,
     "The findings of the study by name."
     out = dict(answer=self.answer, design=self.design, route=self._models[1].identification_, effects=self._gains)
     if len(self._held_out) == 3: out |= dict(zip(("comparison", "ranking", "naive ranking"), self._held_out))
-    if self._on_parts: out["parts"] = self._on_parts
-    out["choices"] = _choices_finding(self)
-    out |= {"search": item for item in self._searched if isinstance(item, Finding)}
+    out |= {"parts": self._on_parts for _ in self._told_of_parts}
+    out["choices"] = choices_finding(self.choices, self.baseline, self.answer.facts["choosing"])
+    if self.answer.facts["recommended"]: out |= {"search": f for f in self._searched if isinstance(f, Finding)}
     return out | ({f"checkup: {name}": f for name, f in self.checkup().findings.items()} if checkup else {})
 
 # %% ../nbs/916_studies.ipynb #ca0e737d

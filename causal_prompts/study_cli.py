@@ -73,7 +73,7 @@ def brief(
     return section[0], *items
 
 # %% ../nbs/920_study_cli.ipynb #d1e2f306
-_EXIT = dict(ok=0, caution=3, stop=4) # with --strict
+_EXIT = {"ok": 0, "caution": 3, "not shown": 4, "stop": 4} # with --strict
 
 def _asked_log(a, say):
     "The log, and what its study is told; first whether the report can be written."
@@ -96,8 +96,9 @@ def print_study(
 ) -> int: # 0; with --strict 3: caution, 4: stop
     "The verb run: the main job on a log."
     log, given = _asked_log(a, say)
-    sections = study(log, a.baseline, **given).sections()
-    return _shown_study(a, sections, f"What {Path(a.log).name} says of its prompts", notes)
+    made = study(log, a.baseline, **given)
+    title = f"What {Path(a.log).name} says of its prompts"
+    return _shown_study(a, made.sections(), title, notes, beside=made.pictured)
 
 # %% ../nbs/920_study_cli.ipynb #d1e2f308
 def print_checkup(

@@ -128,7 +128,7 @@ def _require_linked(least_squares, a):
 
 # %% ../nbs/814_transport.ipynb #50705018
 def _queries_differ(queries, alpha):
-    "Whether the fresh queries are clearly not those of the log: told apart, or outside its support."
+    "Whether the fresh queries are clearly not those of the log: separable from them, or outside its support."
     apart = queries["p"] <= alpha and queries["auc"] >= thresholds.clear_auc
     return apart or (queries["outside_p"] <= alpha and queries["outside"] >= thresholds.clear_outside)
 
@@ -145,7 +145,7 @@ def _shift_verdict(gains, differ):
     if differ:
         return "caution", ("The gain was measured here and may be used; predictions for single queries of this kind "
                            "are extrapolation until some are in the log.")
-    return "ok", ""
+    return "ok" if gains["gain"]["lo"] > 0 else "not shown", ""
 
 # %% ../nbs/814_transport.ipynb #7f70dc93
 def _shift_table(gains, level, n, base, alpha):
@@ -164,19 +164,37 @@ def _shift_table(gains, level, n, base, alpha):
 
 # %% ../nbs/814_transport.ipynb #201666a3
 def _apart_reading(queries):
-    return (f"Fresh and training queries are told apart with AUC {queries['auc']:.2f} "
+    return (f"A classifier separates fresh from training queries with AUC {queries['auc']:.2f} "
             f"(permutation p = {queries['p']:.3g}); {queries['outside']:.0%} of the fresh ones lie outside "
             "the training support, where 5% are expected.")
 
 # %% ../nbs/814_transport.ipynb #81b21045
 def _shift_reading(gains, level, queries, n, base, within):
     over = "the baseline" if base else "the mean prompt (the baseline was not scored here)"
-    how = "compared within queries" if within else "compared between queries, as queries met one prompt each"
+    how = "compared within queries" if within else "compared between queries, as queries were assigned one prompt each"
     return (f"On {queries['fresh']:,} fresh queries the reward's top {n} prompts score {level['top']:.3f}, "
             f"{with_interval(gains['gain'])} over {over} ({level['reference']:.3f}), {how}; "
             f"promised were {gains['promise']['mean']:+.3f}, the difference is {with_interval(gains['gap'])}. "
             f"Over a random prompt they gain {with_interval(gains['over_random'])}, "
             f"and {with_interval(gains['over_best'])} over the best {n} of this set. {_apart_reading(queries)}")
+
+# %% ../nbs/814_transport.ipynb #e645178b
+def _gain_look(over): return dict(label="what", value="value", xlabel=f"gain in score over the {over}, or difference")
+
+# %% ../nbs/814_transport.ipynb #2ef3536a
+def _promise_said(gains, verdict):
+    "What became of the promise, in a sentence."
+    gain, promised = gains["gain"]["mean"], gains["promise"]["mean"]
+    if verdict == "stop": return "On fresh queries the model's best prompts score below the baseline: go back to it."
+    if gains["gap"]["hi"] < 0:
+        return f"On fresh queries the best prompts gain {gain:+.3f} points of score, not the promised {promised:+.3f}."
+    if gains["random_gap"]["hi"] < 0:
+        return "On fresh queries the best prompts lead random ones by less than was promised."
+    if verdict == "caution":
+        return "These queries differ from those of the log: rely on the gain measured here, not on predictions."
+    if gains["gain"]["lo"] > 0:
+        return f"On fresh queries the best prompts gain {gain:+.3f} points of score over the baseline."
+    return "No effect could be shown: on fresh queries the best prompts are not distinguishable from the baseline."
 
 # %% ../nbs/814_transport.ipynb #49a4f3fd
 def _shift_finding(reward, log, least_squares, top, alpha, random):
@@ -187,11 +205,10 @@ def _shift_finding(reward, log, least_squares, top, alpha, random):
     verdict, advice = _shift_verdict(gains, differ)
     facts = gains | dict(score=level, queries=queries, queries_differ=differ, top=top, baseline=base, within=within)
     over = "baseline" if base else "mean prompt"
-    look = dict(label="what", value="value", xlabel=f"gain in score over the {over}, or difference")
     return Finding(
         "Do the best prompts keep their promise on fresh queries?", _shift_table(gains, level, len(top), base, alpha),
-        verdict, _shift_reading(gains, level, queries, len(top), base, within), _shift_rule(alpha), advice, facts,
-        ("forest", look))
+        verdict, _promise_said(gains, verdict), _shift_rule(alpha), advice, facts, ("forest", _gain_look(over)),
+        details=_shift_reading(gains, level, queries, len(top), base, within))
 
 # %% ../nbs/814_transport.ipynb #3dda9dad
 def _shift_rule(alpha):

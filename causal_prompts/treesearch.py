@@ -214,36 +214,54 @@ def winners(
 def _tree_of(candidates): return candidates["id"].str.split(".").str[0].astype(int)
 
 # %% ../nbs/802_treesearch.ipynb #062f7bd6
+_NOTHING_SHOWN = ("Keep the baseline: no winner is shown to beat it. "
+                  "As candidates they may be scored beside it on new queries.")
 _NEXT_STEP = dict(
     ok="Score the winners beside the baseline on new queries before they are used.",
     caution="Score the winners beside the baseline on new queries; "
             "where a winner lies outside the support, try .winners(inside=True) first.",
-    stop="Keep the baseline: no winner is shown to beat it. "
-         "As candidates they may be scored beside it on new queries.")
+    stop=_NOTHING_SHOWN) | {"not shown": _NOTHING_SHOWN}
+
+# %% ../nbs/802_treesearch.ipynb #eaa4fe36
+def _found_said(facts, intervals):
+    "What was found, in a sentence."
+    n, what = facts["queries"], "groups" if facts["grouped"] else "queries"
+    if facts["unchanged"] == n: return "No other prompt is predicted to gain over the one the search began with."
+    gain = f"{facts['gain']:+.3f} points of score"
+    if not intervals:
+        return f"The prompts found are predicted to gain {gain} on average; this model cannot say how surely."
+    if not facts["above"]: return "No effect could be shown: no prompt found surely gains over the baseline."
+    far = f"; {facts['outside']} are unlike any in the log" if facts["outside"] else ""
+    return f"For {facts['above']} of {n} {what} a prompt found surely gains over the baseline, on average {gain}{far}."
+
+# %% ../nbs/802_treesearch.ipynb #d75f29bc
+def _counts_found(search):
+    best = search.best
+    return dict(
+        queries=len(best), gain=float(best["effect"].mean()), above=int((best["lo"] > 0).sum()),
+        outside=int((~best["inside"]).sum()), unchanged=int((best["round"] == 0).sum()),
+        duplicates=sum(search.duplicates), grouped=any(len(own) > 1 for _, own in search.groups))
 
 # %% ../nbs/802_treesearch.ipynb #4f117c64
 @patch
 def finding(self: Search) -> Finding:
     "What was found, and how far to trust it."
-    best = self.best
-    facts = dict(
-        queries=len(best), gain=float(best["effect"].mean()), above=int((best["lo"] > 0).sum()),
-        outside=int((~best["inside"]).sum()), unchanged=int((best["round"] == 0).sum()),
-        duplicates=sum(self.duplicates), grouped=any(len(own) > 1 for _, own in self.groups))
+    best, facts = self.best, _counts_found(self)
     verdict = _winners_verdict(facts, best["lo"].notna().all())
-    rule = "ok: no winner outside the support, and intervals above 0 for at least half of the queries; stop: for none"
+    rule = "ok: no winner outside the support, and intervals above 0 for at least half of them; not shown: for none"
     look = dict(value="effect", xlabel="predicted gain of the winner over the baseline", bins=20)
     return Finding(
         "Which prompt would do better on these queries?", best, verdict,
-        _winners_reading(best, facts, self.settings["alpha"]),
-        threshold=rule, advice=_NEXT_STEP[verdict], facts=facts, form=("hist", look))
+        _found_said(facts, best["lo"].notna().all()), threshold=rule,
+        details=_winners_reading(best, facts, self.settings["alpha"]),
+        advice=_NEXT_STEP[verdict], facts=facts, form=("hist", look))
 
 # %% ../nbs/802_treesearch.ipynb #689fbd29
 def _winners_verdict(facts, has_intervals):
-    "ok, caution or stop, from what is known of the winners."
+    "The verdict, from what is known of the winners."
     if facts["unchanged"] == facts["queries"]: return "stop"
     if not has_intervals: return "caution"
-    if not facts["above"]: return "stop"
+    if not facts["above"]: return "not shown"
     return "ok" if facts["above"] >= facts["queries"] / 2 and not facts["outside"] else "caution"
 
 # %% ../nbs/802_treesearch.ipynb #9c911d7e

@@ -115,7 +115,7 @@ def quoted(
 
 # %% ../nbs/901_views.ipynb #1d083615
 _CELL_STYLE = "padding:.15rem .8rem .15rem 0;border-bottom:1px solid #8884;text-align:left;vertical-align:top"
-_VERDICT_COLOUR = dict(ok="#1a7f37", caution="#b35900", stop="#b3261e") # the word always stands beside the colour
+_VERDICT_COLOUR = {"ok": "#1a7f37", "not shown": "#595959", "caution": "#b35900", "stop": "#b3261e"} # beside the word
 
 def _number_cell(v):
     if not np.isfinite(v): return "–"

@@ -10,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 import causal_prompts as cp
 from causal_prompts import meetings, positivity as ps, power_analysis, propensities
 from causal_prompts.core import NotIdentifiedError, rng
+from causal_prompts.extrapolation import extrapolation
 from causal_prompts.inference import contrasts
 from causal_prompts.rows import expected
 from fakes import Words
@@ -264,32 +265,32 @@ def test_prompts_of_the_same_making_are_inside_and_strange_ones_outside():
     for seed in range(4):
         reward = fit(random_log(seed, 200, 24))
         fresh = [p for p in cp.World.preset("randomised", seed=seed).prompts(40, 77) if p not in set(reward.prompts_.prompt)][:4]
-        assert ps.extrapolation(reward, fresh).verdict == "ok"
-        f = ps.extrapolation(reward, fresh + FOREIGN)
+        assert extrapolation(reward, fresh).verdict == "ok"
+        f = extrapolation(reward, fresh + FOREIGN)
         assert f.verdict == "caution" and f.facts["outside"] and set(f.facts["outside"]) <= set(FOREIGN) and f.advice
         assert f.table.prompt.tolist() == fresh + FOREIGN # in the order given, never ranked
-    assert ps.extrapolation(reward, FOREIGN[:1]).verdict == "stop"
+    assert extrapolation(reward, FOREIGN[:1]).verdict == "stop"
 
 
 def test_a_known_prompt_is_outside_for_queries_that_never_met_it():
     for seed in range(3):
         q, pool, log = follows(seed, slip=.005)
         reward = fit(log)
-        ask = lambda d: ps.extrapolation(reward, pool[-1:], queries=q[q.difficulty == d]["query"].tolist()).table.iloc[0]
+        ask = lambda d: extrapolation(reward, pool[-1:], queries=q[q.difficulty == d]["query"].tolist()).table.iloc[0]
         assert ask(1).verdict == "inside" and ask(1).inside_share > .9
         assert ask(0).verdict == "extrapolation" and ask(0).distance == 0
 
 
 def test_extrapolation_refuses(clean):
-    with pytest.raises(NotIdentifiedError, match="at least 4"): ps.extrapolation(fit(random_log(0, 100, 3, prompts_per_query=1)), ["New."])
-    with pytest.raises(ValueError, match="prompts must hold at least one"): ps.extrapolation(clean, [])
+    with pytest.raises(NotIdentifiedError, match="at least 4"): extrapolation(fit(random_log(0, 100, 3, prompts_per_query=1)), ["New."])
+    with pytest.raises(ValueError, match="prompts must hold at least one"): extrapolation(clean, [])
 
 
 # ---- all of them
 
 def test_every_finding_draws_stores_and_repeats(clean, torn):
     for reward in (clean, torn):
-        for make in (power_analysis.power, ps.overlap, ps.gaps, ps.residual_variance, lambda r: ps.extrapolation(r, FOREIGN)):
+        for make in (power_analysis.power, ps.overlap, ps.gaps, ps.residual_variance, lambda r: extrapolation(r, FOREIGN)):
             f = make(reward)
             back = cp.Finding.from_dict(json.loads(json.dumps(f.to_dict())))
             assert back.plot() is not None and f.threshold and f.reading.count(".") and (f.verdict == "ok" or f.advice)
