@@ -2,7 +2,7 @@
 
     python benchmarks/alarms.py [--logs 200] [--only balance overlap] [--family 50] [--jobs 2] [--seed 0] [--keep runs.jsonl]
 
-An alarm is a verdict other than "ok". Every check in the list (`causal_prompts.checks`) is run in the clean worlds it names (prompts given at
+An alarm is the verdict "caution" or "stop". Every check in the list (`causal_prompts.checks`) is run in the clean worlds it names (prompts given at
 random, or confounded in a way its route is made for) and in the broken ones, at the strength stated in the table; beside them the check of
 recorded propensities. Goals: at most 5% false alarms, at least 90% power. Intervals are Wilson's, over logs. A row misses a goal only where its
 interval lies wholly on the wrong side ("misses"); where it holds the goal and the share does not, the row says "unclear". `--family` runs the
@@ -47,7 +47,7 @@ def table(runs):
         for world in ("clean", "broken"):
             v = [r["verdict"] for r in runs if r["alarm"] == a["alarm"] and r["world"] == world]
             if not v: continue
-            k, n = sum(x not in ("ok", "raised") for x in v), sum(x != "raised" for x in v)
+            k, n = sum(x not in ("ok", "not shown", "raised") for x in v), sum(x != "raised" for x in v)
             lo, hi = wilson(k, n)
             share = k / max(n, 1)
             found = dict(rang=k, logs=n, raised=len(v) - n, share=share, lo=lo, hi=hi, goal=against(world, lo, hi, share))

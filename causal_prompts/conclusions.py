@@ -185,7 +185,7 @@ _CHOOSING_SAID = { # is it worth it?
 # %% ../nbs/914_conclusions.ipynb #41444b1d
 def choices_finding(
     choices: pd.DataFrame, # of `Study.choices`
-    baseline: str, # text of the baseline prompt
+    baseline: str, # its text
     worth: bool | None, # whether they gained on held-out queries; None: that is open
 ) -> Finding:
     "What the choices per query come to."

@@ -178,8 +178,7 @@ def _why_none(every, n):
 _IN_FACTS = ["part", "text", "effect", "wide_lo", "wide_hi", "q"]
 
 # %% ../nbs/413_part_findings.ipynb #ccb0f8e4
-def _parts_found(reward, effects, by, alpha):
-    "The finding on effects of parts, of which there is at least one."
+def _parts_found(reward, effects, by, alpha): # of at least one
     table = part_table(effects, by, alpha)
     shown, untold = table[table["q"] < alpha], _untold(table) | dict(merged=_merged(table, reward.parts_))
     reading = _parts_reading(table, shown, by, _decimals(reward))

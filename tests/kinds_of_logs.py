@@ -15,7 +15,7 @@ def quietly(make):
         return make()
 
 
-def recorded(name, queries=90, prompts=8, k=4, seed=0):
+def recorded(name, queries=70, prompts=6, k=4, seed=0):
     "Some queries of a recorded grid, each under some of its prompts, drawn at random."
     random, frame = np.random.default_rng(seed), load_dataset(name).frame
     texts = list(frame["prompt"].unique()[:prompts])
@@ -45,14 +45,14 @@ def of_world(name, seed, *given, **settings):
 
 
 LOGS = { # name -> how it is made
-    "better prompts went to harder queries": lambda: of_world("confounded-hidden", 1, 220, prompts_per_query=5, n_prompts=10),
-    "parts drawn at random": lambda: of_world("compositional", 2, 150, prompts_per_query=4, n_prompts=24),
-    "one prompt a query": lambda: of_world("confounded-visible", 3, 300, prompts_per_query=1, n_prompts=6, covariates=True),
-    "recorded propensities": lambda: of_world("randomised", 5, 250, prompts_per_query=1, n_prompts=6, propensities=True),
+    "better prompts went to harder queries": lambda: of_world("confounded-hidden", 1, 120, prompts_per_query=4, n_prompts=8),
+    "parts drawn at random": lambda: of_world("compositional", 2, 120, prompts_per_query=4, n_prompts=12),
+    "one prompt a query": lambda: of_world("confounded-visible", 3, 200, prompts_per_query=1, n_prompts=6, covariates=True),
+    "recorded propensities": lambda: of_world("randomised", 5, 200, prompts_per_query=1, n_prompts=6, propensities=True),
     "propensities that do not hold": false_propensities,
     "no effect": lambda: plain(60, 6, 3, 0.),
     "two prompts, points from 0 to 100": lambda: plain(50, 2, 2, -.5, scale=100.),
-    "prompts as names": lambda: plain(80, 5, 3, .6, names=True),
+    "prompts as names": lambda: plain(60, 5, 3, .6, names=True),
     "a sentiment task of a real model": lambda: recorded("smol-sentiment"),
     "a place task of a real model": lambda: recorded("smol-place"),
 }

@@ -115,7 +115,7 @@ def test_queries_with_one_vector_are_named_with_their_share():
 
 def test_the_finding_names_texts_and_stands_in_the_checkup(blind):
     f = blindness(blind)
-    assert f.verdict == "caution" and list(f.table["text"]) == CASES and "only case" in f.reading and f.advice
+    assert f.verdict == "caution" and list(f.table["text"]) == CASES and "only case" in f.details and f.advice
     found = checkup(blind, only=["encoder"])
     assert found["encoder"].reading == f.reading and found.summary.verdict == "caution"
     with warnings.catch_warnings():
@@ -143,7 +143,7 @@ def test_an_average_of_an_untried_prompt_with_a_tried_ones_vector_says_so(blind)
 def test_no_claim_is_won_by_sight_alone(blind):
     f = blind.identification_.facts
     assert f["naive"] > .01, "the rival sees which text it was too"
-    assert blind.identification_.verdict == "caution" and "4 of 4 prompts have the same vector" in blind.identification_.reading
+    assert blind.identification_.verdict == "caution" and "4 of 4 prompts have the same vector" in blind.identification_.details
 
 
 def test_the_naive_model_sees_texts_that_share_a_vector():
@@ -181,7 +181,7 @@ def test_names_have_effects_of_their_own_and_nothing_is_said_of_others(named, tm
     assert list(s["inside"]) == [True, False, False] and s["distance"].isna().tolist() == [False, True, True]
     tau = named.effect(["How many apples?"], ["v2", "v2_short", "v2_shorter"])[0]
     assert tau[0] > .1 > tau[2] > tau[1], "a like name lends nothing"
-    assert "names, not texts" in blindness(named).reading and "--prompts names.csv" in blindness(named).advice
+    assert "names, not texts" in blindness(named).details and "--prompts names.csv" in blindness(named).advice
     named.save(tmp_path/"reward.zip")
     again = load_reward(tmp_path/"reward.zip", encoder=Words())
     np.testing.assert_allclose(again.effect(["How many apples?"], ["v2", "cot"]), named.effect(["How many apples?"], ["v2", "cot"]))

@@ -121,12 +121,12 @@ def test_the_cost_is_said_before_and_holds_after():
         llm = LLM("world", server.base_url, SETTINGS, price=(1., 4.), record=Record())
         before = p.cost(llm, answer=25)
         got = run(p, llm, show=False)
-        assert list(before.table["calls"]) == [90, 90] and before.verdict == "ok" and "90 calls" in before.reading
+        assert list(before.table["calls"]) == [90, 90] and before.verdict == "ok" and "90 calls" in before.details
         assert got.table["cost"].sum() <= before.table["money"][1] and .3 < got.table["cost"].sum() / before.table["money"][0] < 3
         after = p.cost(llm)
-        assert after.table["calls"][0] == 0 and "90 more are in the record already" in after.reading
+        assert after.table["calls"][0] == 0 and "90 more are in the record already" in after.details
     capped = p.cost(LLM("world", "http://127.0.0.1:1/v1", SETTINGS, record=Record(calls=10)))
-    assert capped.verdict == "caution" and "cap on calls" in capped.advice and "unknown" in capped.reading
+    assert capped.verdict == "caution" and "cap on calls" in capped.advice and "unknown" in capped.details
 
 
 # ---- the log
@@ -209,7 +209,7 @@ def test_a_grader_that_cannot_work_ends_the_run_soon_and_says_why():
     def grade(reply, item): raise ValueError("the reference must be a letter")
     with stub([answer("x")]) as server, pytest.warns(UserWarning, match="10 answers in a row could not be graded, the last because of 'error: ValueError: the reference must be a letter'"):
         got = run(plan(toy(200, grade), ["A"], "cross"), model(server, concurrency=2), show=False)
-        assert len(server.seen) < 60 and "could not be graded, most often because of" in got.missing().reading
+        assert len(server.seen) < 60 and "could not be graded, most often because of" in got.missing().details
 
 def test_a_judge_without_a_budget_stops_the_run_and_leaves_no_holes():
     judge_record = Record(calls=5)
@@ -419,7 +419,7 @@ def test_missing_under_one_prompt_rings_and_missing_at_random_does_not():
     lost = lambda share, s: collected(lambda *_: 1., lambda q, p: "error" if chance(s, q, p) < share(p) else "ok").missing()
     even, uneven = [lost(lambda p: .03, s) for s in range(20)], [lost(lambda p: .12 * (p == "C"), s) for s in range(20)]
     assert sum(f.verdict != "ok" for f in even) <= 3 and sum(f.verdict != "ok" for f in uneven) >= 18
-    assert uneven[0].table["prompt"][0] == "C" and "by prompt" in uneven[0].reading
+    assert uneven[0].table["prompt"][0] == "C" and "by prompt" in uneven[0].details
 
 def test_much_missing_rings_even_if_evenly():
     f = collected(lambda *_: 1., lambda q, p: "error" if chance(q, p) < .2 else "ok").missing()
@@ -427,7 +427,7 @@ def test_much_missing_rings_even_if_evenly():
 
 def test_nothing_missing_is_said():
     f = collected(lambda *_: 1.).missing()
-    assert f.verdict == "ok" and f.facts["p"] is None and "No answer is missing" in f.reading
+    assert f.verdict == "ok" and f.facts["p"] is None and "No answer is missing" in f.details
 
 def test_retried_answers_that_score_worse_ring_and_like_ones_do_not():
     def judged(harm, s):
@@ -455,8 +455,8 @@ def test_hard_cells_that_are_retried_more_often_do_not_ring_where_there_are_repe
 def test_retries_in_a_handful_of_queries_are_not_judged():
     stormy = set(plan(toy(300), [*"ABCDE"], "cross", baseline=False).cells["query_id"].unique()[:6])
     f = collected(lambda q, p: float(chance(q, p) < .5), tries=lambda q, p: 1 + (q in stormy and chance("t", q, p) < .5), n=300, prompts="ABCDE").retries()
-    assert f.verdict == "ok" and "queries hold both kinds, too few to compare" in f.reading
+    assert f.verdict == "ok" and "queries hold both kinds, too few to compare" in f.details
 
 def test_few_retries_are_not_judged():
     f = collected(lambda *_: 1.).retries()
-    assert f.verdict == "ok" and "too few to compare" in f.reading
+    assert f.verdict == "ok" and "too few to compare" in f.details

@@ -77,7 +77,7 @@ def test_balance_before_is_the_plain_correlation_and_naive_adjusts_nothing(rewar
 
 def test_balance_is_exact_within_queries_and_says_so(rewards):
     f = cf.balance(rewards["visible"][0])
-    assert f.verdict == "ok" and f.facts["after"] < 1e-12 and f.facts["before"] > .2 and "by construction" in f.reading
+    assert f.verdict == "ok" and f.facts["after"] < 1e-12 and f.facts["before"] > .2 and "by construction" in f.details
 
 
 def test_balance_returns_after_adjusting_for_the_text(rewards):
@@ -116,7 +116,7 @@ def test_balance_within_sees_what_differs_between_the_draws_of_a_query(logs):
     model = causal(cp.Triplets(f))
     assert cf.balance(model).verdict == "ok"
     g = cf.balance(model, also=["shift", "when"])
-    assert g.verdict == "caution" and "differ within a query" in g.reading
+    assert g.verdict == "caution" and "differ within a query" in g.details
 
 
 def test_weighting_balances_and_wrong_propensities_stop():
@@ -147,11 +147,11 @@ def test_sign_flips_keep_their_level_over_many_looks():
 def test_assignment_by_route(rewards):
     assert assignments.assignment(rewards["visible"][1]).verdict == "stop"
     within = assignments.assignment(rewards["visible"][0])
-    assert within.verdict == "ok" and within.facts["p_raw"] <= .01 and "does no harm" in within.reading
+    assert within.verdict == "ok" and within.facts["p_raw"] <= .01 and "does no harm" in within.details
     left = assignments.assignment(rewards["single"][0])
-    assert left.verdict == "ok" and left.facts["p_raw"] <= .01 < left.facts["p_left"] and "can no longer" in left.reading
+    assert left.verdict == "ok" and left.facts["p_raw"] <= .01 < left.facts["p_left"] and "can no longer" in left.details
     hidden = assignments.assignment(rewards["hidden"][1])
-    assert hidden.verdict == "ok" and "does not make the choice random" in hidden.reading
+    assert hidden.verdict == "ok" and "does not make the choice random" in hidden.details
     with pytest.raises(ValueError, match="permutations must be a whole number >= 99"): assignments.assignment(rewards["hidden"][0], permutations=20)
 
 
@@ -173,7 +173,7 @@ def test_ridge_predictions_and_auc_are_those_of_sklearn():
 
 def test_a_crossed_log_has_no_choice_to_predict(crossed):
     f = assignments.assignment(crossed)
-    assert f.verdict == "ok" and "same prompts" in f.reading and f.plot() is not None
+    assert f.verdict == "ok" and "same prompts" in f.details and f.plot() is not None
     for check in (ag.fold_gap, ag.within_between):
         with pytest.raises(NotIdentifiedError, match="Every query met the same prompts"): check(crossed)
     assert ag.naive_gap(crossed).verdict == "ok"

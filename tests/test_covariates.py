@@ -172,7 +172,7 @@ def test_rows_that_are_not_adjusted_for_are_counted():
     log = cp.Triplets(f.assign(user=name), covariates=["user"])
     m, _ = effect(f.assign(user=name), ["user"])
     said = f"{code_covariate(log.frame['user']).left:.1%} of the rows have a value of their own and are not adjusted for"
-    assert said in m.identification_.reading and m.identification_.verdict == "caution" and said in " ".join(log.design(permutations=0).table["value"])
+    assert said in m.identification_.details and m.identification_.verdict == "caution" and said in " ".join(log.design(permutations=0).table["value"])
 
 @pytest.mark.parametrize("levels", [False, True])
 def test_what_differs_between_the_draws_of_a_query_is_adjusted_for_within_it(levels):
@@ -193,7 +193,7 @@ def test_design_graph_model_and_checks_see_the_same_time():
     log = cp.Triplets(f, covariates=["when"])
     m, _ = effect(f, ["when"])
     design, assignment = log.design(), cp.assignments.assignment(m)
-    assert design.facts["predictable"] and assignment.facts["p_raw"] <= .01 and "can no longer be predicted" in assignment.reading and "when (time: trend, bends, hour)" in " ".join(design.table["value"])
+    assert design.facts["predictable"] and assignment.facts["p_raw"] <= .01 and "can no longer be predicted" in assignment.details and "when (time: trend, bends, hour)" in " ".join(design.table["value"])
     bare = cp.Triplets(f, covariates=[])
     assert not bare.design().facts["predictable"] and cp.assignments.assignment(effect(f, [])[0]).facts["p_raw"] > .01, "the text does not show the time"
     found = PromptGraph.from_log(log).estimate(log, CAREFUL, PLAIN, encoder=Words())
@@ -252,7 +252,7 @@ def test_levels_beyond_the_columns_within_a_query_and_in_the_graph_are_told():
     node, q = np.repeat(np.arange(350), 4), r.permutation(1400) % 350
     f = pd.DataFrame(dict(query=[f"Ticket {i} about {i % 17}" for i in q], prompt=np.where(r.random(1400) < .5, CAREFUL, PLAIN), score=r.random(1400), node=[f"node {i}" for i in node]))
     m, _ = effect(f, ["node"])
-    assert m.route_ == "within" and "Levels beyond the 280 commonest are not held fixed within a query: node (20% of the rows)" in m.identification_.reading
+    assert m.route_ == "within" and "Levels beyond the 280 commonest are not held fixed within a query: node (20% of the rows)" in m.identification_.details
     log = cp.Triplets(f, covariates=["node"])
     assert "14.3% of the rows lie beyond its 300 commonest levels" in not_held(log, ["node"])
 

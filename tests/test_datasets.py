@@ -74,7 +74,7 @@ def test_a_sample_of_queries_stands_for_the_log_and_the_effects_do_not_change(lo
     assert (size == whole.groupby("query_id").size()[size.index]).all(), "queries are whole"
     again = fitted(folder, sample=300, partition_rows=77)
     assert sorted(again.log_.frame["query_id"].unique()) == sorted(held["query_id"].unique())
-    assert f"{len(whole):,} rows of 900 queries" in reward.identification_.reading and f"sample, {len(held):,} rows" in reward.identification_.reading
+    assert f"{len(whole):,} rows of 900 queries" in reward.identification_.details and f"sample, {len(held):,} rows" in reward.identification_.details
 
 def test_processes_of_this_machine(log, folder, in_memory):
     assert most_apart(in_memory, fitted(folder, workers=2, partition_rows=500), log) < 1e-8
@@ -130,17 +130,17 @@ def test_what_rests_on_the_sample_says_so(log, folder, tmp_path):
     reward.save(tmp_path/"reward.zip")
     loaded = load_reward(tmp_path/"reward.zip", encoder=Ideas())
     assert loaded.dataset_ == reward.dataset_
-    for each in (reward, loaded): assert f"log_ is a sample of {held} of {rows:,} rows" in checkup(each, only="power").summary.reading
-    assert "sample" not in checkup(whole, only="power").summary.reading
+    for each in (reward, loaded): assert f"log_ is a sample of {held} of {rows:,} rows" in checkup(each, only="power").summary.details
+    assert "sample" not in checkup(whole, only="power").summary.details
     found, of_all = power(reward), power(whole)
-    assert "for all rows, which average_effect rests on" in found.reading and "sample" not in of_all.reading
+    assert "for all rows, which average_effect rests on" in found.details and "sample" not in of_all.details
     assert abs(found.facts["queries"] / of_all.facts["queries"] - 1) < .25 and abs(found.facts["corrected"] / of_all.facts["corrected"] - 1) < .35
     for ask in (lambda r: r.part_effects(), lambda r: r.interactions()):
         with pytest.warns(UserWarning, match=f"parts are over {held} rows, the sample"): ask(reward)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         whole.part_effects(), whole.interactions(), whole.average_effect(), reward.average_effect()
-    assert reward.fit(log).dataset_ is None and "sample" not in checkup(reward, only="power").summary.reading
+    assert reward.fit(log).dataset_ is None and "sample" not in checkup(reward, only="power").summary.details
 
 def test_a_fit_that_fails_leaves_the_reward_as_it_was(log, folder, tmp_path):
     reward = CausalReward(encoder=Ideas(), folds=0).fit(log)

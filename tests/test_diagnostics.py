@@ -49,7 +49,7 @@ def test_the_worst_comes_first():
 
 def test_summary_counts_what_rang(clean):
     f = clean.summary.facts
-    assert len(f["stop"]) + len(f["caution"]) + len(f["ok"]) == len(clean) and str(len(clean)) in clean.summary.reading
+    assert len(f["stop"]) + len(f["caution"]) + len(f["ok"]) == len(clean) and str(len(clean)) in clean.summary.details
 
 def test_a_check_that_breaks_is_said_and_the_rest_goes_on(monkeypatch):
     def broken(reward, random_state=0): raise ZeroDivisionError("by nothing")

@@ -370,7 +370,7 @@ def test_route_by_design(log, route):
 
 def test_unwanted_weights_are_named():
     m = kernel().fit(_log(k=2, propensity=np.r_[np.full(116, .9), np.full(4, .001)]))
-    assert "effective sample" in m.identification_.reading and "not used" in m.identification_.reading
+    assert "effective sample" in m.identification_.details and "not used" in m.identification_.details
 
 
 def test_a_race_that_is_asked_for_meets_all_rivals_and_the_naive_model(hidden):
@@ -378,7 +378,7 @@ def test_a_race_that_is_asked_for_meets_all_rivals_and_the_naive_model(hidden):
     m = cp.CausalReward(learner="race", folds=3, encoder=Words(), baseline=world.baseline).fit(log.take(np.arange(4800)))
     assert set(m.identification_.table.learner) == {"kernel", "forest", "ranker", "naive"} and m.identification_.table.chosen.sum() == 1
     assert m.identification_.facts["gap"]["lo"] > 0, "on a confounded log the causal choice must beat naive boosting out of fold"
-    assert "naive boosting" in m.identification_.reading and m.identification_.plot() is not None
+    assert "naive boosting" in m.identification_.details and m.identification_.plot() is not None
 
 
 def test_race_admits_when_there_is_nothing():
@@ -441,7 +441,7 @@ def _tall(n=200, prompts=4, k=2, effect=(), noise=.1, query_sd=.2, seed=0, **kw)
 def test_two_open_routes_take_the_sharper():
     hard = kernel().fit(_tall(n=300, prompts=6, k=3, query_sd=1., propensity=.5))
     flat = kernel().fit(_tall(n=300, prompts=6, k=2, query_sd=0., propensity=1 / 3))
-    assert (hard.route_, flat.route_) == ("within", "weighted") and "less sharp" in hard.identification_.reading
+    assert (hard.route_, flat.route_) == ("within", "weighted") and "less sharp" in hard.identification_.details
 
 
 def test_refitting_forgets_the_earlier_log():
@@ -529,7 +529,7 @@ def test_caveats_of_the_route_are_said():
     assert "search chose" in kernel().fit(cp.Triplets(_log().frame, adaptive=True)).identification_.reading
     f = _log(n=200, k=1, propensity=np.r_[np.full(196, .98), np.full(4, .001)])
     thin = kernel().fit(f).identification_
-    assert thin.verdict == "caution" and "Few rows carry most of the weight" in thin.reading
+    assert thin.verdict == "caution" and "Few rows carry most of the weight" in thin.details
 
 
 def test_baseline_outside_the_log_is_said():
@@ -540,7 +540,7 @@ def test_baseline_outside_the_log_is_said():
 def test_few_queries_skip_the_race_and_say_so():
     f = pd.DataFrame([(f"query {i}", f"prompt {j} {'ab'[j] * 3}", k, float((i + j + k) % 2)) for i in range(5) for j in range(2) for k in range(5)], columns=["query", "prompt", "repeat", "score"])
     with pytest.warns(UserWarning): m = cp.CausalReward(encoder=Words()).fit(cp.Triplets(f))
-    assert "fewer than ten queries" in m.identification_.reading and m.identification_.verdict == "caution"
+    assert "fewer than ten queries" in m.identification_.details and m.identification_.verdict == "caution"
 
 
 def test_ids_that_hide_repeated_queries_are_noticed():
@@ -766,7 +766,7 @@ def test_the_finding_of_a_fit_is_of_that_fit_and_not_of_parameters_set_later(hid
     log = hidden[1].take(np.arange(800))
     first = cp.CausalReward(encoder=Words(), folds=3).fit(log)
     later = cp.CausalReward(encoder=Words(), folds=3).fit(log).set_params(learner="forest", folds=0)
-    assert later.identification_.reading == first.identification_.reading and "naive boosting" in first.identification_.reading
+    assert later.identification_.reading == first.identification_.reading and "naive boosting" in first.identification_.details
     with pytest.raises(ValueError, match="folds must be 0 .no comparison, no race. or at least 2, got 0"):
         cp.CausalReward(learner="race", folds=0, encoder=Words()).fit(log)
 

@@ -92,7 +92,7 @@ def test_left_out_queries_are_counted_and_the_mean_is_over_the_others():
     taus = [kendalltau([.3, .2, .1], s).statistic for s in scores[[0, 1, 5]]]
     assert found.facts["tau"]["mean"] == pytest.approx(np.mean(taus)) and found.facts["tau"]["n"] == 3
     assert (found.facts["flat"], found.facts["single"], found.facts["ranked"], found.facts["groups"]) == (2, 1, 3, 6)
-    assert "2 left out because all their scores are equal" in found.reading and "1 because they were scored under one prompt" in found.reading
+    assert "2 left out because all their scores are equal" in found.details and "1 because they were scored under one prompt" in found.details
     assert found.facts["score"]["n"] == 5, "a query with equal scores still has a choice"
 
 
@@ -100,7 +100,7 @@ def test_a_model_that_cannot_tell_prompts_apart_counts_as_zero_and_chooses_at_ra
     r = np.random.default_rng(1)
     found = ranking(known(lambda q, p: np.zeros((len(q), len(p)))), log_of(r.integers(0, 2, (40, 4))))
     k = found.facts
-    assert k["tau"]["mean"] == 0 and k["tied"] == k["ranked"] > 20 and "equal predictions count as 0" in found.reading
+    assert k["tau"]["mean"] == 0 and k["tied"] == k["ranked"] > 20 and "equal predictions count as 0" in found.details
     assert k["gains"]["random prompt"]["mean"] == 0 and found.verdict == "caution"
 
 
@@ -122,7 +122,7 @@ def test_models_and_tasks_are_groups_of_their_own_clustered_by_query():
     both = pd.concat([f.assign(model="m1"), f.assign(model="m2", score=1 - f["score"])])
     found = ranking(known(ABC), Triplets(both))
     assert found.facts["ranked"] == 24 and found.facts["tau"]["clusters"] == 12 and abs(found.facts["tau"]["mean"]) < 1e-12
-    assert "groups (query, model, task)" in found.reading
+    assert "groups (query, model, task)" in found.details
 
 
 def test_seen_and_new_prompts_are_told_apart():
@@ -190,11 +190,11 @@ def test_an_incomplete_log_is_said_to_be_one():
     assert "scored for" in rows.loc["best single prompt", "note"] and rows.loc["one order for all queries", "gain"] == pytest.approx(0)
     at = np.isfinite(scores[:, 0]) & scored
     assert rows.loc["best single prompt", "value"] == pytest.approx(scores[at, 0].mean()), "only the queries where it was scored"
-    assert "restricted to the prompts each query was scored under" in found.reading and "nothing is said of prompts a query did not meet" in found.reading
-    drawn = ranking(known(ABC), log_of(scores, propensity=.7)).reading
+    assert "restricted to the prompts each query was scored under" in found.details and "nothing is said of prompts a query did not meet" in found.details
+    drawn = ranking(known(ABC), log_of(scores, propensity=.7)).details
     assert "recorded probabilities." in drawn and "nothing is said" not in drawn
     searched = Triplets(log_of(scores).frame, adaptive=True)
-    assert "chosen by a search" in ranking(known(ABC), searched).reading
+    assert "chosen by a search" in ranking(known(ABC), searched).details
     assert "restricted" not in ranking(known(ABC), log_of(r.random((60, 3)))).reading
 
 
@@ -244,7 +244,7 @@ def test_the_truth_ranks_better_than_the_naive_model_on_a_confounded_log(confoun
     assert t.facts["tau"]["lo"] > 0 and t.facts["tau"]["mean"] > n.facts["tau"]["mean"] + .05 and t.facts["gains"]["random prompt"]["lo"] > 0
     assert t.facts["gains"]["best single prompt, raw mean"]["lo"] > 0, "the raw means were misled by the policy"
     found = compare(truth, naive, test)
-    assert found.verdict == "ok" and found.facts["all prompts"]["lo"] > 0 and "truth better" in found.reading
+    assert found.verdict == "ok" and found.facts["all prompts"]["lo"] > 0 and "truth better" in found.details
     assert compare(causal, naive, test).facts["all prompts"]["mean"] > 0
 
 
@@ -305,7 +305,7 @@ def test_queries_of_the_training_log_are_a_warning_or_an_error(confounded):
     cols = ["query", "prompt", "score"]
     mixed = Triplets(pd.concat([test.frame[cols], causal.log_.frame[cols].head(40)]))
     with pytest.warns(UserWarning, match=r"10 of 130 test queries are in the training log"): found = ranking(causal, mixed)
-    assert found.facts["known"] == 10 and "10 of the queries were in the training log" in found.reading
+    assert found.facts["known"] == 10 and "10 of the queries were in the training log" in found.details
     with pytest.warns(UserWarning, match="partly memory"): compare(causal, naive, mixed)
 
 

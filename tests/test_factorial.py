@@ -225,7 +225,7 @@ def test_the_smallest_visible_effect_against_a_simulation():
 
 def test_the_finding_says_what_will_be_seen_and_at_how_many_calls():
     small, large = (factorial(BANK, [f"q{i}" for i in range(n)], 4 * n, "halves").finding(sd=.4) for n in (20, 800))
-    assert small.verdict == "stop" and large.verdict == "ok" and "separate 5 of 5 parts and 9 of 9 pairs" in large.reading and "3,200 calls on 800 queries" in large.reading
+    assert small.verdict == "stop" and large.verdict == "ok" and "separate 5 of 5 parts and 9 of 9 pairs" in large.details and "3,200 calls on 800 queries" in large.details
     needed = small.facts["needed"][10]
     f = factorial(BANK, [f"q{i}" for i in range(needed // 4)], needed, "halves").finding(sd=.4)
     assert f.facts["corrected"] == pytest.approx(.1, rel=.15) and f"{needed:,} calls for 10 points" in small.advice
@@ -250,7 +250,7 @@ def test_a_plan_of_parts_is_asked_recorded_and_resumed(tmp_path):
     assert len(p) == 12 * 4 * 2 and p.design == "factorial" and p.parts.bank.base == "Answer." and not p.cells.duplicated(["query_id", "prompt_id", "repeat"]).any()
     with stub([answer("1")]) as server:
         price = p.cost(replace(model(server), price=(1, 2)))
-        assert price.table.loc[0, "calls"] == len(p) and price.table.loc[0, "money"] > 0 and "about" in price.reading
+        assert price.table.loc[0, "calls"] == len(p) and price.table.loc[0, "money"] > 0 and "about" in price.details
         record = Record(tmp_path/"r.jsonl", calls=40)
         with pytest.warns(UserWarning, match="stopped with"): first = run(p, model(server, record), show=False)
         record.close()
@@ -301,7 +301,7 @@ def test_the_design_page_knows_a_log_of_parts_as_randomised(parts, calls):
     assert p.parts.design == calls
     log = scored(p, lambda cells: (rng(0, "s").random(len(cells)) < .5).astype(float))
     d = log.design()
-    assert d.facts["known_propensity"] and d.facts["kind"] == "repeated" and not d.facts["predictable"] and d.facts["propensities"] == "" and "Every choice has a recorded probability" in d.reading
+    assert d.facts["known_propensity"] and d.facts["kind"] == "repeated" and not d.facts["predictable"] and d.facts["propensities"] == "" and "Every choice has a recorded probability" in d.details
     assert inclusion_kept(log, p.parts.bank).verdict == "ok"
     read = Triplets(log.frame, covariates=[]) # as from a table: what could be drawn is told by the rows alone
     assert read.propensity_check().verdict == "ok" and read.design().facts["propensities"] == ""
@@ -351,10 +351,10 @@ def test_a_dishonest_probability_is_found_out():
     lie.__dict__.update(_offered=32)
     assert honest.design().facts["propensities"] == ""
     found = lie.design()
-    assert found.facts["propensities"] and "contradict" in found.reading
+    assert found.facts["propensities"] and "contradict" in found.details
     biased = Triplets(scored(plan(task, factorial(bank, items, 1200, "halves", tilt=dict(steps=.7)), "factorial", baseline=False), lambda c: .5 + 0 * c["propensity"]).frame.assign(inclusion=said), covariates=[])
     f = inclusion_kept(biased, bank)
-    assert f.verdict == "stop" and "'steps' stood in" in f.reading and inclusion_kept(honest, bank).verdict == "ok"
+    assert f.verdict == "stop" and "'steps' stood in" in f.details and inclusion_kept(honest, bank).verdict == "ok"
 
 def test_weights_by_recorded_probabilities_undo_a_tilt_that_follows_the_query():
     "Long queries are hard and get the part that helps: raw means blame it, one over its recorded probability does not."
@@ -437,7 +437,7 @@ def test_stages_are_joined_into_a_log_that_says_it_is_adaptive():
         assert len(server.seen) == 2 * 150 # no answer of the first stage serves in the second
     assert not logs[0].adaptive and logs[1].adaptive
     both = join_stages(*logs)
-    assert both.adaptive and len(both) == 300 and set(both.frame["stage"]) == {1, 2} and "A search chose the prompts" in both.design(permutations=0).reading
+    assert both.adaptive and len(both) == 300 and set(both.frame["stage"]) == {1, 2} and "A search chose the prompts" in both.design(permutations=0).details
     again = Triplets(logs[0].frame.assign(stage=2), covariates=[]) # every prompt meets its query again: a second draw
     twice = join_stages(logs[0], again).frame
     assert len(twice) == 300 and not twice.duplicated(["query_id", "prompt_id", "repeat"]).any()

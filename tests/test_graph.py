@@ -111,8 +111,8 @@ def test_one_prompt_a_query_is_identified_only_on_a_condition():
     log = made()
     f = PromptGraph.from_log(log).identify(log)
     assert f.verdict == "caution" and f.facts["route"] == BACKDOOR and f.facts["identified"] == "if" and f.facts["backdoor_set"] is None
-    assert "finds no backdoor set: prompt ← logging policy ← hidden difficulty → score stays open" in f.reading
-    assert "only if the query's embedding and the recorded covariates carry everything that both chose the prompt and moved the score" in f.reading
+    assert "finds no backdoor set: prompt ← logging policy ← hidden difficulty → score stays open" in f.details
+    assert "only if the query's embedding and the recorded covariates carry everything that both chose the prompt and moved the score" in f.details
     assert all(s in f.advice for s in ("propensity", "same query under at least two prompts", "covariate the policy used")) and len(f.facts["missing"]) == 3
     assert f.table.open.tolist() == ["no", "no", "if"]
 
@@ -120,7 +120,7 @@ def test_nothing_hidden_is_the_readers_word():
     log = made()
     f = PromptGraph.from_log(log, hidden=False).identify(log)
     assert (f.verdict, f.facts["route"], f.facts["backdoor_set"], f.facts["missing"]) == ("ok", BACKDOOR, ["query embedding", "difficulty"], [])
-    assert "on your word" in f.reading and "E{ E[Y | x, w, t]" in f.facts["formula"] and len(f.facts["assumptions"]) == 3
+    assert "on your word" in f.details and "E{ E[Y | x, w, t]" in f.facts["formula"] and len(f.facts["assumptions"]) == 3
 
 def test_a_policy_known_to_have_used_something_unrecorded():
     log = made(keep=())
@@ -132,34 +132,34 @@ def test_a_policy_known_to_have_used_something_unrecorded():
 def test_known_propensities(hidden):
     log = made(keep=("propensity",))
     f = PromptGraph.from_log(log, hidden=hidden).identify(log)
-    assert (f.verdict, f.facts["route"], f.advice) == ("ok", KNOWN, "") and "weighting by 1/propensity" in f.reading and "every prompt compared could be drawn" in f.reading
+    assert (f.verdict, f.facts["route"], f.advice) == ("ok", KNOWN, "") and "weighting by 1/propensity" in f.details and "every prompt compared could be drawn" in f.details
 
 def test_a_tiny_propensity_is_named():
     frame = made(keep=("propensity",)).frame
     log = Triplets(frame.assign(propensity=np.where(np.arange(len(frame)) == 5, .0004, frame.propensity)))
     f = PromptGraph.from_log(log).identify(log)
-    assert (f.verdict, f.facts["route"]) == ("caution", KNOWN) and "the smallest is 0.0004" in f.reading
+    assert (f.verdict, f.facts["route"]) == ("caution", KNOWN) and "the smallest is 0.0004" in f.details
 
 @pytest.mark.parametrize("hidden", [True, "used"])
 def test_within_query(hidden):
     log = made(300, per=3, keep=())
     f = PromptGraph.from_log(log, hidden=hidden).identify(log)
-    assert (f.verdict, f.facts["route"]) == ("ok", WITHIN) and f"{f.facts['n_multi']} queries" in f.reading
-    assert all(s in f.reading for s in ("adds the same to the score", "does not spill over", "luck of that query's other draws"))
+    assert (f.verdict, f.facts["route"]) == ("ok", WITHIN) and f"{f.facts['n_multi']} queries" in f.details
+    assert all(s in f.details for s in ("adds the same to the score", "does not spill over", "luck of that query's other draws"))
 
 def test_what_differs_between_draws_must_be_held_fixed_inside_a_query():
     frame = made(300, per=3, keep=()).frame
     log = Triplets(frame.assign(day=np.arange(len(frame)) % 7), covariates=["day"])
     f = PromptGraph.from_log(log).identify(log)
-    assert (f.verdict, f.facts["route"]) == ("ok", WITHIN) and "(day must be held fixed as well" in f.reading
+    assert (f.verdict, f.facts["route"]) == ("ok", WITHIN) and "(day must be held fixed as well" in f.details
 
 def test_an_adaptive_log_breaks_the_within_query_route():
     log = made(300, per=3, keep=(), adaptive=True)
     f = PromptGraph.from_log(log).identify(log)
-    assert (f.verdict, f.facts["route"]) == ("caution", WITHIN) and "prompt ← logging policy ← earlier scores → score stays open inside a query" in f.reading and "before any of them is scored" in f.advice
+    assert (f.verdict, f.facts["route"]) == ("caution", WITHIN) and "prompt ← logging policy ← earlier scores → score stays open inside a query" in f.details and "before any of them is scored" in f.advice
     log = made(300, per=3, keep=("propensity",), adaptive=True)
     f = PromptGraph.from_log(log).identify(log)
-    assert (f.verdict, f.facts["route"]) == ("caution", KNOWN) and "given the history" in f.reading
+    assert (f.verdict, f.facts["route"]) == ("caution", KNOWN) and "given the history" in f.details
 
 def test_a_few_repeated_queries_do_not_speak_for_a_log():
     single = made(500, keep=()).frame
@@ -168,18 +168,18 @@ def test_a_few_repeated_queries_do_not_speak_for_a_log():
     f = PromptGraph.from_log(log).identify(log)
     assert f.facts["route"] == BACKDOOR and f.facts["n_multi"] == 40 and f.verdict == "caution"
     f = PromptGraph.from_log(log, hidden="used").identify(log)
-    assert f.facts["route"] == WITHIN and f.verdict == "caution" and "these are few" in f.reading
+    assert f.facts["route"] == WITHIN and f.verdict == "caution" and "these are few" in f.details
 
 def test_nothing_to_compare():
     log = Triplets(made(60).frame.assign(prompt=PLAIN)[["query", "prompt", "score"]])
     f = PromptGraph.from_log(log).identify(log)
-    assert (f.verdict, f.facts["route"]) == ("stop", NONE) and "one prompt only" in f.reading and "still serves for" in f.advice
+    assert (f.verdict, f.facts["route"]) == ("stop", NONE) and "one prompt only" in f.details and "still serves for" in f.advice
 
 def test_a_design_asked_before_is_used():
     log = made()
     facts = log.design(permutations=19).facts
     faked = Finding("d", pd.DataFrame(), "ok", "", facts=facts | dict(kind="repeated", n_multi=333, share_multi=.555))
-    assert "333 queries (56%)" in PromptGraph.from_log(log).identify(log, design=faked).reading
+    assert "333 queries (56%)" in PromptGraph.from_log(log).identify(log, design=faked).details
 
 def test_graph_and_log_must_match():
     log = made(60)
@@ -284,12 +284,12 @@ def test_known_propensities_recover_it_with_difficulty_hidden():
 def test_the_comparison_within_a_query_judges_the_adjusted_one():
     log = made(600, per=3, keep=())
     f = PromptGraph.from_log(log, hidden=False).estimate(log, STEPS, PLAIN, query_features=noise(log))
-    assert f.verdict == "stop" and "believe the comparison within a query" in f.reading
+    assert f.verdict == "stop" and "believe the comparison within a query" in f.details
     within = f.table.set_index("estimate").loc["within query"]
     assert abs(within.effect - GAIN) < 3 * within.se
     log = made(600, per=3)
     f = PromptGraph.from_log(log).estimate(log, STEPS, PLAIN, query_features=noise(log))
-    assert f.verdict == "ok" and "which agrees" in f.reading
+    assert f.verdict == "ok" and "which agrees" in f.details
     log = made(600, per=3, adaptive=True)
     assert PromptGraph.from_log(log).estimate(log, STEPS, PLAIN, query_features=noise(log)).verdict == "caution"
 
@@ -322,8 +322,8 @@ def test_estimators_by_class_and_instance():
         f = say(e)
         assert abs(f.facts["effect"] - GAIN) < .04 and f.facts["estimator"] == type(e).__name__
         if isinstance(e, CausalForestDML): forest = f
-    assert "no interval" in f.reading and np.isnan(f.facts["lo"]) and f.verdict == "caution" # the T-learner has none
-    assert "no interval, as TLearner gives none" in f.reading, "and the reader learns why"
+    assert "no interval" in f.details and np.isnan(f.facts["lo"]) and f.verdict == "caution" # the T-learner has none
+    assert "no interval, as TLearner gives none" in f.details, "and the reader learns why"
     said = lambda f: f.table.set_index("estimate")["interval"]
     assert said(f)["adjusted"] == "none: TLearner gives none" and said(f)["naive"] == "clustered by query"
     assert said(forest)["adjusted"] == "takes rows as independent" and said(say(mine))["adjusted"] == "clustered by query"

@@ -185,7 +185,7 @@ def test_seven_calls_a_query_and_35_candidates():
     calls = p.calls
     assert calls.groupby("query").size().to_dict() == dict.fromkeys(QUERIES, 7) and not calls["again"].any()
     assert (study.candidates.groupby("query").size() == 1 + 35).all() and (calls["kept"] == 5).all() and p.dropped.empty
-    assert p.finding().verdict == "ok" and "21 calls (0 of them second ones, 0 failed) brought 105 of 105 variants" in p.finding().reading
+    assert p.finding().verdict == "ok" and "21 calls (0 of them second ones, 0 failed) brought 105 of 105 variants" in p.finding().details
 
 @pytest.mark.parametrize("rounds, keep, children, calls", [(1, 3, 5, 1), (2, 2, 5, 1 + 2), (3, 3, 2, 1 + 2 + 3), (4, 2, 5, 1 + 2 + 2 + 2), (3, 3, 1, 1 + 1 + 1)])
 def test_one_call_for_each_parent_and_no_other(rounds, keep, children, calls):

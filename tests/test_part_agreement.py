@@ -74,9 +74,9 @@ def test_a_route_that_leaves_the_confounder_open_is_found_out(route):
 
 def test_it_says_so_in_a_sentence_with_numbers_and_a_picture():
     found = effects_agree(opened(confounded(1), "naive"), opened(dealt(1, n=400)))
-    assert found.verdict == "stop" and found.reading.startswith("The observed effects of 6 parts differ from the randomised ones (joint test: F = ")
+    assert found.verdict == "stop" and found.details.startswith("The observed effects of 6 parts differ from the randomised ones (joint test: F = ")
     top = found.table.iloc[0]
-    assert f"{top['observed']:+.3f} observed, {top['randomised']:+.3f} randomised" in found.reading and "With 80% power" in found.reading and "take the randomised ones" in found.advice
+    assert f"{top['observed']:+.3f} observed, {top['randomised']:+.3f} randomised" in found.details and "With 80% power" in found.details and "take the randomised ones" in found.advice
     assert found.form[0] == "forest" and set(found.data["group"]) == {"observed", "randomised"} and found.plot()
     again = Finding.from_dict(json.loads(json.dumps(found.to_dict())))
     assert again.reading == found.reading and again.plot() and "stop: differences jointly not zero (p <= 0.01)" in found.threshold
@@ -95,7 +95,7 @@ def test_two_tables_by_hand():
     chi2 = (t["difference"]**2 / se**2).sum()
     assert found.facts["F"] == pytest.approx(chi2 / 3) and found.facts["p"] == pytest.approx(stats.chi2.sf(chi2, 3), rel=1e-3)
     assert np.allclose(t["p"], 2 * stats.norm.sf(np.abs(t["difference"]) / se), rtol=1e-3) and t["holm"].iloc[0] == pytest.approx(min(1, 3 * t["p"].iloc[0]))
-    assert "came without covariances or rows: estimates are taken as independent" in found.reading and found.facts["tables"] == ["observed", "randomised"]
+    assert "came without covariances or rows: estimates are taken as independent" in found.details and found.facts["tables"] == ["observed", "randomised"]
     few = effects_agree(a.assign(df=8), b.assign(df=8), bias=.1).table.set_index("text").loc[SENTENCES[:3]]
     assert np.allclose(few["df"], se**4 / (a["se"]**4 / 8 + b["se"]**4 / 8)) and (few["p"] >= t["p"]).all()
 
@@ -115,7 +115,7 @@ def test_covariances_come_from_queries_and_leave_the_errors_as_they_are():
     own, other = (side.part_effects().set_index("text") for side in (a, b))
     t = found.table.set_index("text")
     assert np.allclose(t["se"], np.sqrt(own["se"]**2 + other["se"]**2).loc[t.index]) and np.allclose(t["observed"], own["effect"].loc[t.index])
-    assert found.facts["by"] == "part" and found.facts["shared_queries"] == 0 and "independent" not in found.reading
+    assert found.facts["by"] == "part" and found.facts["shared_queries"] == 0 and "independent" not in found.details
     plain = effects_agree(a.part_effects(), b.part_effects(), score_range=(-9, 9))
     assert np.allclose(plain.table.set_index("text")["se"].loc[t.index], t["se"]) and plain.facts["F"] != pytest.approx(found.facts["F"], rel=1e-6)
 
@@ -141,7 +141,7 @@ def test_the_covariance_of_estimates_is_that_of_repeated_logs():
 
 def test_where_queries_are_hardly_more_than_parts_the_smallest_p_value_decides():
     small = effects_agree(opened(confounded(0, n=10, prompts=16, k=6)), effects(TRUTH))
-    assert np.isnan(small.facts["F"]) and small.facts["p"] == pytest.approx(small.table["holm"].min()) and "p values, corrected" in small.reading and np.isfinite(small.table["visible"]).all()
+    assert np.isnan(small.facts["F"]) and small.facts["p"] == pytest.approx(small.table["holm"].min()) and "p values, corrected" in small.details and np.isfinite(small.table["visible"]).all()
 
 
 # ---- what is not compared is said, and what may not be is refused
@@ -173,7 +173,7 @@ def test_rows_of_one_log_are_not_held_against_themselves():
 
 def test_queries_in_both_logs_are_counted_once():
     found = effects_agree(opened(confounded(5)), opened(dealt(5, first=0)))
-    assert found.facts["shared_queries"] == 120 and "120 queries stand in both logs" in found.reading
+    assert found.facts["shared_queries"] == 120 and "120 queries stand in both logs" in found.details
     apart = np.sqrt(sum(opened(log).part_effects().set_index("text")["se"]**2 for log in (confounded(5), dealt(5, first=0))))
     t = found.table.set_index("text")
     assert not np.allclose(t["se"], apart.loc[t.index]) and np.allclose(t["se"], apart.loc[t.index], rtol=.4)
@@ -305,8 +305,8 @@ def test_no_interval_of_the_reading_or_the_picture_contradicts_the_test():
     "One difference of five times two errors: its own interval excludes 0, the widened one does not, and neither does the picture."
     found = effects_agree(effects(TRUTH), effects(TRUTH + .03 * np.sqrt(2) * np.array([2.1, 0, 0, 0, 0, .1])), bias=.1)
     top = found.table.iloc[0]
-    assert top["lo"] * top["hi"] > 0 > top["wide_lo"] * top["wide_hi"] and "cannot be told apart" in found.reading
-    assert "1 of 6 intervals that are not widened exclude 0, as about 5% do by chance, and none that are" in found.reading
+    assert top["lo"] * top["hi"] > 0 > top["wide_lo"] * top["wide_hi"] and "are not distinguishable" in found.details
+    assert "1 of 6 intervals that are not widened exclude 0, as about 5% do by chance, and none that are" in found.details
     z = stats.norm.ppf(1 - .05 / 2 / 6)
     assert np.allclose(found.table["wide_hi"] - found.table["difference"], z * found.table["se"], rtol=1e-3)
     assert np.allclose(found.data["hi"] - found.data["effect"], z * .03, rtol=1e-3) and "widened for 6 comparisons" in found.form[1]["xlabel"]
@@ -314,9 +314,9 @@ def test_no_interval_of_the_reading_or_the_picture_contradicts_the_test():
 def test_a_part_that_differs_by_itself_is_said_where_the_test_of_all_is_silent():
     found = effects_agree(effects(TRUTH, se=.01), effects(TRUTH + .01 * np.sqrt(2) * np.array([2.8, .1, .1, .1, .1, .1]), se=.01), bias=.1)
     assert found.facts["p"] > .05 >= found.table["holm"].min() and found.verdict == "caution"
-    assert "cannot be told apart" in found.reading and "but by itself a part does differ, 'Think step by step.' most clearly" in found.reading and "may be chance" in found.advice
+    assert "are not distinguishable" in found.details and "but by itself a part does differ, 'Think step by step.' most clearly" in found.details and "may be chance" in found.advice
     many = effects_agree(effects(TRUTH), effects(TRUTH + .03 * np.sqrt(2) * np.array([1.9, -1.9, 1.9, -1.9, 1.9, 1.9])), bias=.1)
-    assert many.facts["p"] <= .05 < many.table["holm"].min() and "; no part differs clearly by itself" in many.reading
+    assert many.facts["p"] <= .05 < many.table["holm"].min() and "; no part differs clearly by itself" in many.details
 
 def test_scores_of_two_ranges_are_refused():
     other = Triplets(dealt(0).frame, score_range=(-10, 10))

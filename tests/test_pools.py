@@ -96,7 +96,7 @@ def test_copies_are_dropped_counted_and_a_dry_level_ends_it():
     pool = expand("Go.", Writer(lambda p, draw: blocks("Go!", "Come.")), n=50, show=False)
     assert pool.prompts == ["Go.", "Come."] and Counter(pool.dropped["why"]) == {"near copy of another": 3}
     f = pool.finding()
-    assert f.verdict == "caution" and "2 of 50 prompts" in f.reading and "3 for near copy" in f.reading
+    assert f.verdict == "caution" and "2 of 50 prompts" in f.details and "3 for near copy" in f.details
 
 def test_no_answer_is_no_prompt():
     pool = expand("Go.", Writer(lambda p, draw: Reply("k", "", "error", 3, error="503")), n=5, show=False)

@@ -148,7 +148,7 @@ def test_propensities_follow_the_truth():
     truth = world.propensity([rows.queries[i] for i in rows.q], rows.prompts)
     assert np.allclose(E.sum(1), 1) and np.corrcoef(E[inv].ravel(), truth.ravel())[0, 1] > .7
     f = ps.overlap(reward)
-    assert f.facts["recorded"] and {"kept", "kept recorded"} <= set(f.table) and "recorded propensities" in f.reading
+    assert f.facts["recorded"] and {"kept", "kept recorded"} <= set(f.table) and "recorded propensities" in f.details
     w = 1 / reward.log_.frame.propensity.to_numpy()
     first = f.table.iloc[0]
     mine = w[(reward.log_.frame.prompt == first.prompt).to_numpy()]

@@ -111,7 +111,7 @@ def test_lost_clusters_make_intervals_too_short():
     log = world_log("randomised", prompts_per_query=1, n_queries=400)
     rows = lambda k: Triplets(pd.concat([log.frame.assign(query_id=log.frame.query_id + f"-{i}") for i in range(k)])[["query_id", "query", "prompt", "score"]])
     ok, bad = shuffled_prompts(fit(rows(1), "naive")), shuffled_prompts(fit(rows(3), "naive"))
-    assert ok.verdict == "ok" and bad.verdict != "ok" and "too small" in bad.reading
+    assert ok.verdict == "ok" and bad.verdict != "ok" and "too small" in bad.details
     assert bad.facts["spread"] == pytest.approx(np.sqrt(3), rel=.2) and "query_id" in bad.advice
 
 def test_the_test_of_coverage_keeps_its_level():
@@ -181,7 +181,7 @@ def test_covariates_are_outcomes_too_and_a_leak_is_named():
     assert ok.verdict == "ok" and {"difficulty", "kind", "query length"} <= set(ok.table.trait)
     leak = log.frame.assign(cost=log.frame.prompt.str.len() / 100 + np.random.default_rng(0).normal(size=500))[["query", "prompt", "score", "cost"]]
     bad = placebo_outcomes(fit(Triplets(leak, covariates=["cost"])))
-    assert bad.verdict == "caution" and bad.facts["trait"] == "cost" and "does not stand for it" in bad.reading
+    assert bad.verdict == "caution" and bad.facts["trait"] == "cost" and "does not stand for it" in bad.details
 
 def test_inside_a_query_traits_are_constant(within):
     with pytest.raises(NotIdentifiedError, match="Inside a query all its traits are constant"): placebo_outcomes(within)
@@ -192,7 +192,7 @@ def test_inside_a_query_draw_level_covariates_serve():
     f = log.frame[["query", "prompt", "score"]].assign(hour=r.random(len(log)), after=log.frame.prompt.str.len() / 50 + r.normal(size=len(log)))
     out = placebo_outcomes(fit(Triplets(f, covariates=["hour", "after"])))
     t = out.table.set_index("trait")
-    assert out.verdict == "stop" and t.alarm["after"] and not t.alarm["hour"] and "written after the prompt" in out.reading
+    assert out.verdict == "stop" and t.alarm["after"] and not t.alarm["hour"] and "written after the prompt" in out.details
 
 
 # --- one contrast
@@ -210,7 +210,7 @@ def test_the_scalar_contrast_is_the_average_effect(name, request):
 
 def test_refute_quiet_and_ringing(within, hidden_naive):
     ok, bad = refute(within), refute(hidden_naive)
-    assert ok.verdict == "ok" and bad.verdict == "stop" and abs(bad.facts["off"]) > 3 and "not centred" in bad.reading
+    assert ok.verdict == "ok" and bad.verdict == "stop" and abs(bad.facts["off"]) > 3 and "not centred" in bad.details
     assert ok.facts["dowhy"] == pytest.approx(ok.facts["effect"], abs=1e-6) and .7 < ok.facts["ratio"] < 1.3
     sound(ok), sound(bad)
     assert len(ok.data) == 100 and np.ptp(ok.data.effect) > 0
@@ -225,7 +225,7 @@ def test_halves_see_rows_that_travel_together():
     log = world_log("randomised", prompts_per_query=1, n_queries=400)
     rows = Triplets(pd.concat([log.frame.assign(query_id=log.frame.query_id + f"-{i}") for i in range(3)])[["query_id", "query", "prompt", "score"]])
     f = refute(fit(rows, "naive"))
-    assert f.verdict != "ok" and f.facts["ratio"] == pytest.approx(np.sqrt(3), rel=.25) and "halves" in f.reading
+    assert f.verdict != "ok" and f.facts["ratio"] == pytest.approx(np.sqrt(3), rel=.25) and "halves" in f.details
 
 def test_a_placebo_that_does_not_vary_is_not_a_pass():
     row = pd.Series(dict(effect=.1, se=.05))
@@ -333,10 +333,10 @@ def test_sensitivity_quiet_and_ringing(chosen):
 
 def test_sensitivity_where_queries_are_held_fixed_and_where_propensities_are_known(within):
     f = sensitivity(within)
-    assert f.verdict == "ok" and "differs between draws of one query" in f.reading and f.facts["benchmarks"] == {}
+    assert f.verdict == "ok" and "differs between draws of one query" in f.details and f.facts["benchmarks"] == {}
     f.plot()
     w = sensitivity(fit(world_log("confounded-hidden", prompts_per_query=1, n_queries=500, n_prompts=6, propensities=True)))
-    assert w.verdict == "ok" and w.facts["route"] == "weighted" and "no such cause" in w.reading
+    assert w.verdict == "ok" and w.facts["route"] == "weighted" and "no such cause" in w.details
 
 def test_a_draw_level_covariate_is_a_measure_within_queries():
     log = world_log("randomised", n_prompts=4)
@@ -351,7 +351,7 @@ def test_nothing_to_explain_away():
     q = world.queries(300)["query"]
     frame = pd.DataFrame(dict(query=q, prompt=np.array(["Answer now.", "Think first.", "Explain it."])[np.arange(300) % 3], score=np.random.default_rng(0).integers(0, 2, 300).astype(float)))
     f = sensitivity(CausalReward(learner="kernel", folds=0, encoder=Words(), baseline="Answer now.").fit(Triplets(frame)))
-    assert f.verdict == "ok" and "nothing to explain away" in f.reading
+    assert f.verdict == "ok" and "nothing to explain away" in f.details
     with pytest.raises(ValueError, match="strengths must be numbers > 0"): sensitivity(fit(four_prompts(0, n=200)), strengths=())
 
 def test_the_papers_estimator_is_checked_by_the_dml_route():

@@ -85,7 +85,7 @@ def test_missing_texts_are_a_dash_and_the_table_is_left_alone(table):
 def test_page_is_self_contained(tmp_path, finding, table):
     page = written(tmp_path, [("One", "Prose.", table), ("Two", finding), ("Three", "See https://example.org for more."), finding], lead=finding)
     assert page.open == []
-    assert {t for t, _, _ in page.tags} <= {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "nav", "a", "p", "div", "span", "article", "figure", "img", "table", "thead", "tbody", "tr", "th", "td", "footer", "strong"}
+    assert {t for t, _, _ in page.tags} <= {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "nav", "a", "p", "div", "span", "article", "figure", "img", "table", "thead", "tbody", "tr", "th", "td", "footer", "strong", "details", "summary"}
     assert all(a["src"].startswith("data:image/png;base64,") for a, _ in page.all("img")) and len(page.all("img")) == 2
     assert all(a["href"].startswith("#") for a, _ in page.all("a"))
     assert not any(k.startswith("on") or k in ("srcset", "background", "style") for _, attrs, _ in page.tags for k in attrs)
@@ -108,7 +108,7 @@ def test_everything_of_a_log_is_escaped(tmp_path):
     f = Finding(EVIL, t, "stop", EVIL, threshold=EVIL, advice=EVIL, form=("forest", dict(label="label")))
     page = written(tmp_path, [(EVIL, EVIL, f, t), ("a", "b"), ("c", "d")], title=EVIL, lead=f)
     assert not {t for t, _, _ in page.tags} & {"script", "b"} and len(page.all("img")) == 1
-    assert page.all("img")[0][0]["alt"] == EVIL
+    assert page.all("img")[0][0]["alt"] == f"{EVIL} {EVIL}"
     assert page.text.count(EVIL) >= 10 and page.open == []
     assert not any(k.startswith("on") for _, attrs, _ in page.tags for k in attrs)
 
@@ -120,14 +120,14 @@ def test_a_finding_is_shown_whole(tmp_path, finding):
     for said in (finding.reading, "Next: Score both.", "Judged by: ok: all", "+0.120 [+0.031, +0.209]", "A title", "A sentence."): assert said in page.text
     img, up = page.all("img")[0]
     png = base64.b64decode(img["src"].split(",")[1])
-    assert img["alt"] == finding.reading and png[:8] == b"\x89PNG\r\n\x1a\n" and up[-1][0] == "figure"
+    assert img["alt"] == f"{finding.question} {finding.reading}" and png[:8] == b"\x89PNG\r\n\x1a\n" and up[-1][0] == "figure"
     assert int.from_bytes(png[16:20], "big") == pytest.approx(int(img["width"]) * 180 / 96, abs=2)
 
 
 def test_every_verdict_has_a_colour_and_a_word(tmp_path, table):
-    for v in ("ok", "caution", "stop"):
-        page = written(tmp_path, [Finding("q", table, v, "r")])
-        assert f"badge {v}" in page.source and f".badge.{v} {{ background: #" in page.source and page.text.count(v) >= 1
+    for v, word in (("ok", "ok"), ("not shown", "no effect could be shown"), ("caution", "caution"), ("stop", "stop")):
+        page, name = written(tmp_path, [Finding("q", table, v, "r")]), v.replace(" ", "-")
+        assert f"badge {name}" in page.source and f".badge.{name} {{ background: #" in page.source and word in page.text
 
 
 def test_pictures_of_strange_texts(tmp_path):

@@ -184,7 +184,7 @@ def test_up_to_the_threshold_a_check_sees_the_reward_itself(reward):
         seen.append(reward)
         return refute.__wrapped__(reward, simulations=20)
     found = look(reward)
-    assert seen == [reward] and "Looked at" not in found.reading and "looked_at" not in found.facts
+    assert seen == [reward] and "Looked at" not in found.details and "looked_at" not in found.facts
 
 
 def test_every_check_that_refits_or_shuffles_looks_at_a_part(large):
@@ -199,8 +199,8 @@ def test_every_check_that_refits_or_shuffles_looks_at_a_part(large):
     found = look(large, random_state=3)
     part = seen[3]
     assert len(part.log_) == LOOKED_AT and len(large.log_) == 40_000 and large.residuals()[0] is not part.residuals()[0]
-    assert found.reading.endswith("Looked at 5,000 of 10,000 queries, drawn at random (20,000 of 40,000 rows); the numbers are theirs.")
-    assert found.facts["looked_at"] == dict(rows=20_000, of_rows=40_000) and "5,000 queries)" in found.reading
+    assert found.details.endswith("Looked at 5,000 of 10,000 queries, drawn at random (20,000 of 40,000 rows); the numbers are theirs.")
+    assert found.facts["looked_at"] == dict(rows=20_000, of_rows=40_000) and "5,000 queries)" in found.details
     look(large, random_state=3)
     assert seen[3] is part, "the rows of a part are made once"
     look(large)
@@ -250,13 +250,13 @@ def test_a_part_holds_the_baseline_and_says_how(rare):
     part, whole = found.facts, table.loc[found.facts["prompt"]]
     assert (what_is_judged(rare).facts["reward"].log_.frame["prompt"] == LATIN).sum() == 60
     assert abs(part["effect"] - whole.effect) < 3.3 * whole.se, "over the same baseline"
-    assert found.reading.endswith("Looked at 5,060 of 10,000 queries, drawn at random but for 60 that met the baseline or the prompt asked for "
+    assert found.details.endswith("Looked at 5,060 of 10,000 queries, drawn at random but for 60 that met the baseline or the prompt asked for "
                                   "(20,240 of 40,000 rows); the numbers are theirs.")
 
 
 def test_a_part_holds_a_prompt_that_was_asked_for(rare):
     found, whole = refute(rare, prompt=GREEK, simulations=20), rare.average_effect().set_index("prompt").loc[GREEK]
-    assert found.facts["prompt"] == GREEK and "but for 120 that met" in found.reading
+    assert found.facts["prompt"] == GREEK and "but for 120 that met" in found.details
     assert abs(found.facts["effect"] - whole.effect) < 3.3 * whole.se
     assert what_is_judged(rare, prompt=GREEK).facts["reward"] is what_is_judged(rare, prompt=GREEK).facts["reward"] is not what_is_judged(rare).facts["reward"]
 
@@ -281,7 +281,7 @@ def test_a_log_that_is_a_sample_of_files_is_said_to_be_one(reward, large):
         few.dataset_ = dict(rows=rows, queries=1)
         assert what_is_judged(few).reading == what_is_judged(model).reading, "a log of all rows is no sample"
         few.dataset_ = dict(rows=10 * rows, queries=1)
-        assert what_is_judged(few).reading == what_is_judged(model).reading + f" log_ is a sample of {rows:,} of {10 * rows:,} rows."
+        assert what_is_judged(few).details == what_is_judged(model).details + f" log_ is a sample of {rows:,} of {10 * rows:,} rows."
 
 
 def _agree(part, se_part, full, se_full):

@@ -167,18 +167,18 @@ def test_stable_where_there_are_effects_and_the_vectors_carry_them(wide):
     t = f.table.set_index("ranking")
     assert f.verdict == "ok" and f.facts["p"]["effects"] <= .05 and f.facts["p"]["alike"] <= .05 and f.facts["new_prompts"] > .2
     assert (t["nine_tenths"] > t["halves"]).all() and t["new_prompts"].isna().sum() == 1
-    assert "p = " in f.reading and stability.embedding_stability(wide).table.equals(f.table)
+    assert "p = " in f.details and stability.embedding_stability(wide).table.equals(f.table)
 
 @pytest.mark.parametrize("encoder", [Dice, Same])
 def test_the_encoder_is_blamed_where_vectors_say_nothing(encoder, recwarn):
     f = stability.embedding_stability(fitted(n=800, prompts=40, encoder=encoder, seed=2))
-    assert f.verdict == "caution" and f.facts["cause"] == "encoder" and "encoder" in f.reading
+    assert f.verdict == "caution" and f.facts["cause"] == "encoder" and "encoder" in f.details
     assert f.table["halves"].iloc[-1] > .1 # tried prompts keep their own effects
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_noise_is_called_noise_and_no_encoder_is_blamed(seed):
     f = stability.embedding_stability(fitted(n=300, noise=1., seed=seed))
-    assert f.facts["cause"] == "noise" and f.verdict == "caution" and "may be noise" in f.reading
+    assert f.facts["cause"] == "noise" and f.verdict == "caution" and "may be noise" in f.details
     assert f.table["nine_tenths"].min() > .5 # what a rule on nine tenths would have passed
 
 def test_the_truncation_is_blamed_where_few_components_are_kept():
@@ -202,7 +202,7 @@ def test_dimensions_hold_the_own_setting_and_clip_the_rest(clean):
     t = f.table
     assert f.verdict == "ok" and t["own"].sum() == 1 and t["d_t"].max() == 8 and t["d_x"].max() == 359
     assert t["kept_t"].between(0, 1 + 1e-9).all() and t["treatment_left"].between(.5, 1).all() and set(f.facts["inverted_u"]) == {"d_x", "d_t"}
-    assert "inverted U" in f.reading and t["worse_than_best"].min() >= 0
+    assert "inverted U" in f.details and t["worse_than_best"].min() >= 0
 
 def test_dimensions_of_a_log_with_the_kernel(clean):
     f = components.dimensions(clean.log_, d_x=(3,), d_t=(2, 6), splits=1, encoder=clean.encoder)
@@ -255,7 +255,7 @@ def test_patterns_read_the_ideas_of_the_world():
 def test_names_are_corrected_for_every_look(wide):
     f = patterns.latent_treatments(wide)
     k = f.facts
-    assert k["tests"] == k["patterns"] * 8 == len(f.data) and k["holm"] <= k["bh"] <= k["plain"] and str(k["tests"]) in f.reading
+    assert k["tests"] == k["patterns"] * 8 == len(f.data) and k["holm"] <= k["bh"] <= k["plain"] and str(k["tests"]) in f.details
     assert (f.data["holm"] >= f.data["p"]).all() and (f.data["bh"] <= f.data["holm"] + 1e-12).all() and k["holm"] >= 1
     chance = patterns.latent_treatments(fitted(n=300, prompts=40, encoder=Dice))
     assert chance.facts["holm"] == 0 and "unnamed" in chance.advice

@@ -80,7 +80,7 @@ def test_a_crossover_is_found_where_there_is_one_and_in_its_direction(flat_log):
     models = dict(causal=StandIn(shrinks=3.), naive=StandIn(stays=.4))
     f = drawn(data_size(flat_log, sizes=(.02, .1, 1.), splits=5, models=models))
     c = f.facts["crossover"]
-    assert c and c["first_ahead_above"] and c["lo"] <= c["at"] <= c["hi"] and "naive leads on few triplets and causal on many" in f.reading
+    assert c and c["first_ahead_above"] and c["lo"] <= c["at"] <= c["hi"] and "naive leads on few triplets and causal on many" in f.details
     assert f.table["difference"].iloc[0] < 0 < f.table["difference"].iloc[-1] and f.verdict == "ok"
     assert set(f.data["model"]) == {"causal", "naive"} and (f.data["lo"] < f.data["hi"]).all()
     g = data_size(flat_log, sizes=(.02, .1, 1.), splits=5, models=dict(reversed(models.items())))
@@ -90,9 +90,9 @@ def test_a_crossover_is_found_where_there_is_one_and_in_its_direction(flat_log):
 
 def test_no_crossover_is_said_plainly(flat_log):
     f = data_size(flat_log, sizes=(.1, 1.), splits=3, models=dict(good=StandIn(), bad=StandIn(stays=.5)))
-    assert f.facts["crossover"] is None and "No crossover is shown: good leads at" in f.reading and "at every size" in f.reading
+    assert f.facts["crossover"] is None and "No crossover is shown: good leads at" in f.details and "at every size" in f.details
     f = data_size(flat_log, sizes=(.1, 1.), splits=3, models=dict(a=StandIn(), b=StandIn()))
-    assert "at no size are the two told apart" in f.reading and f.verdict == "ok"
+    assert "at no size are the two told apart" in f.details and f.verdict == "ok"
 
 
 def test_one_sign_change_of_a_noisy_curve_is_no_crossover():
@@ -190,7 +190,7 @@ def test_hard_subset_is_quiet_on_equal_effects_and_rings_where_hard_queries_diff
     hard = lambda q, p: np.where(level(q)[:, None] > .6, inverted(q, p), WORLD.value(q, p))
     diff = dict(difficulty=lambda i: np.round(level(list(WORLD.queries(400, 107)["query"])), 3)[i])
     f = drawn(hard_subset(reward, scored(seed=7, k=12, **diff)))
-    assert f.verdict == "ok" and "the column 'difficulty'" in f.reading and .2 < f.facts["share"] < .5
+    assert f.verdict == "ok" and "the column 'difficulty'" in f.details and .2 < f.facts["share"] < .5
     assert f.facts["score_hard"] < f.facts["score_rest"]
     g = hard_subset(reward, scored(seed=7, k=12, value=hard, **diff))
     assert g.verdict == "stop" and g.facts["causal hardest minus rest"]["hi"] < 0
@@ -281,7 +281,7 @@ def test_the_best_of_the_fresh_set_is_not_flattered():
 
 def test_shift_without_the_baseline_compares_with_the_mean_prompt(reward):
     f = shift(reward, scored(300, seed=12, base=False))
-    assert f.facts["baseline"] is None and "the mean prompt" in f.reading and "random prompt" not in set(f.table["what"])
+    assert f.facts["baseline"] is None and "the mean prompt" in f.details and "random prompt" not in set(f.table["what"])
 
 
 def test_shift_refuses(reward):
@@ -323,7 +323,7 @@ def test_where_no_query_met_both_they_are_compared_between_queries(reward):
     half = set(f["query"].unique()[:400])
     split = Triplets(f[(f["prompt"] == np.where(f["query"].isin(half), POOL[0], new))])
     d = drift(reward, split)
-    assert not d.facts["paired"] and "traffic was split at random" in d.reading
+    assert not d.facts["paired"] and "traffic was split at random" in d.details
     y = [split.frame.loc[split.frame["prompt"] == p, "score"] for p in (new, POOL[0])]
     assert np.isclose(d.facts["gain"]["mean"], y[0].mean() - y[1].mean())
     assert np.isclose(d.facts["gain"]["se"], np.sqrt(sum(v.var() / len(v) for v in y)))

@@ -105,7 +105,7 @@ def test_duplicates_are_dropped_and_counted():
     study = search(Numbers(), ["one"], some, rounds=2, keep=1)
     t = study.candidates
     assert t["prompt"].is_unique and t.groupby("round").size().to_dict() == {0: 1, 1: 3, 2: 1}
-    assert study.duplicates == [2 + 4] and "6 proposals were duplicates" in study.finding().reading
+    assert study.duplicates == [2 + 4] and "6 proposals were duplicates" in study.finding().details
 
 
 def test_a_proposer_that_runs_dry_ends_the_tree():
@@ -131,7 +131,7 @@ def test_candidates_outside_the_support_are_flagged_and_can_be_left_out():
     assert inside["inside"].all() and (inside["effect"] <= best["effect"]).all()
     long = lambda query, prompt, n, rng: [f"{'x' * 61} {k} {prompt}" for k in range(n)]
     finding = search(Numbers(), QUERIES, long).finding()
-    assert finding.facts["outside"] == 3 - finding.facts["unchanged"] > 0 and "outside what the log has tried" in finding.reading and finding.verdict == "caution"
+    assert finding.facts["outside"] == 3 - finding.facts["unchanged"] > 0 and "outside what the log has tried" in finding.details and finding.verdict == "caution"
 
 
 def test_another_score_ranks_and_the_effect_stays_beside_it(reward, queries, world):
@@ -164,7 +164,7 @@ def test_all_new_texts_of_a_round_are_embedded_in_one_call(world, log):
     model.calls.clear()
     study = search(fit, queries, EditProposer(world.rephrasings))
     assert len(model.calls) == 3 and sum(model.calls) <= study.candidates["prompt"].nunique() and study.candidates["lo"].isna().all()
-    assert "gives no intervals" in study.finding().reading and study.finding().verdict == "caution"
+    assert "gives no intervals" in study.finding().details and study.finding().verdict == "caution"
 
 
 # truth

@@ -459,7 +459,7 @@ def test_what_a_log_cannot_answer(make, reason, still):
     log = Triplets(make())
     with pytest.raises(NotIdentifiedError, match=f"{reason}(.|\n)*still serves for: .*{still}"): log.require_effects()
     f = log.design()
-    assert f.verdict == "stop" and "still serves for" in f.reading
+    assert f.verdict == "stop" and "still serves for" in f.details
     f.plot()
 
 
@@ -503,7 +503,7 @@ def test_a_hidden_difficulty_leaves_no_trace_and_the_reading_says_so():
     found = [Triplets(simulated(s, n=150, confounded=2., hidden=True)).design(permutations=39) for s in range(10)]
     assert sum(f.facts["predictable"] for f in found) <= 3
     quiet = next(f for f in found if not f.facts["predictable"])
-    assert "does not make the choice random" in quiet.reading and quiet.verdict == "caution" and "hidden difficulty" in quiet.reading
+    assert "does not make the choice random" in quiet.details and quiet.verdict == "caution" and "hidden difficulty" in quiet.details
 
 
 def test_features_passed_in_show_what_words_do_not():
@@ -585,7 +585,7 @@ def test_many_prompts_dealt_evenly_are_not_rare_and_a_rare_one_among_few_is(k):
 
 def test_the_finding_speaks_and_is_stored():
     f = Triplets(simulated(0, n=100).assign(propensity=.25), adaptive=True).design(permutations=19)
-    assert isinstance(f, Finding) and "recorded probability" in f.reading and "A search chose the prompts" in f.reading and f.facts["known_propensity"] is True
+    assert isinstance(f, Finding) and "recorded probability" in f.details and "A search chose the prompts" in f.details and f.facts["known_propensity"] is True
     assert list(f.table.columns) == ["property", "value"] and len(f.data) == 19
     for key in ("kind", "n_rows", "n_missing", "n_queries", "n_prompts", "n_multi", "share_multi", "known_propensity", "adaptive", "predictable", "predict_r2", "predict_p"): assert key in f.facts
     again = Finding.from_dict(json.loads(json.dumps(f.to_dict())))
@@ -598,7 +598,7 @@ def test_a_design_repeats_with_its_seed_and_says_when_it_cannot_judge():
     assert log.design(permutations=39).facts == log.design(permutations=39).facts
     assert log.design(permutations=39, random_state=1).data["R2"].tolist() != log.design(permutations=39).data["R2"].tolist()
     few = Triplets(simulated(0, n=15)).design()
-    assert few.facts["predictable"] is None and "was not judged" in few.reading and few.facts["predict_p"] is None
+    assert few.facts["predictable"] is None and "was not judged" in few.details and few.facts["predict_p"] is None
     with pytest.raises(ValueError, match="permutations must be 0 or a whole number >= 19"): log.design(permutations=5)
     with pytest.raises(ValueError, match="random_state must be a whole number"): log.design(random_state=-1)
 
@@ -690,7 +690,7 @@ WRONG = dict(share=(dict(n=900), lambda p, j: 1 / len(p)), share_of_greedy=(dict
 @pytest.mark.parametrize("name", HONEST)
 def test_true_propensities_are_left_in_peace(name):
     found = [routed(seed, **HONEST[name]).propensity_check() for seed in range(4)]
-    assert sum(f.verdict != "ok" for f in found) <= 1 and "could not be tested" in found[0].reading
+    assert sum(f.verdict != "ok" for f in found) <= 1 and "could not be tested" in found[0].details
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_propensities_are_contradicted(name):
@@ -701,14 +701,14 @@ def test_wrong_propensities_are_contradicted(name):
 @pytest.mark.parametrize("name, said", dict(share="can still be predicted", half="too small: .*do not sum to one", favourite="probability of the favourite", certain="too large", favourite_of_greedy="probability of the favourite").items())
 def test_the_contradiction_is_named(name, said):
     how, stated = WRONG[name]
-    assert re.search(said, routed(1, stated=stated, **how).propensity_check().reading)
+    assert re.search(said, routed(1, stated=stated, **how).propensity_check().details)
 
 def test_a_design_stops_on_contradicted_propensities_and_is_ok_with_true_ones():
     log = routed(0, n=900, sharp=2.)
     even = Triplets(log.frame.assign(propensity=1 / 6))
     assert log.design().verdict == "ok" and not log.design().facts["propensities"]
     f = even.design()
-    assert f.verdict == "stop" and "contradict" in f.reading and "weighting identifies" not in f.reading and "A router must log" in f.advice and "contradicted" in " ".join(f.table["value"])
+    assert f.verdict == "stop" and "contradict" in f.details and "weighting identifies" not in f.details and "A router must log" in f.advice and "contradicted" in " ".join(f.table["value"])
     both = pd.concat([even.frame, even.frame.assign(prompt=lambda t: t["prompt"].iloc[::-1].to_numpy())]).drop(columns=["prompt_id", "repeat"])
     assert Triplets(both).design().verdict == "caution", "comparisons within a query still stand"
 
@@ -759,4 +759,4 @@ def test_one_prompt_that_was_chosen_too_often_is_what_the_finding_says():
     j = r.choice(4, 600, p=[.4, .2, .2, .2])
     log = Triplets(pd.DataFrame(dict(query=[f"question {i} about {i * 7 % 31}" for i in range(600)], prompt=[f"Prompt {'abcd'[k]}." for k in j], score=r.random(600), propensity=.25)))
     found, n = log.propensity_check(), (j == 0).sum()
-    assert found.verdict == "stop" and f"the {n} rows of one prompt stand for {4 * n} choices, and there were 600" in found.reading
+    assert found.verdict == "stop" and f"the {n} rows of one prompt stand for {4 * n} choices, and there were 600" in found.details
