@@ -15,7 +15,7 @@ from .columns import NAMES
 from .core import Finding
 from .flags import named_values, number_pair, try_out
 from .reporting import print_and_write
-from .studies import checkup_sections, study
+from .studies import checkup_sections, pictured, study
 from .triplets import Triplets
 
 # %% ../nbs/920_study_cli.ipynb #1e541fbb
@@ -98,7 +98,7 @@ def print_study(
     log, given = _asked_log(a, say)
     made = study(log, a.baseline, **given)
     title = f"What {Path(a.log).name} says of its prompts"
-    return _shown_study(a, made.sections(), title, notes, beside=made.pictured)
+    return _shown_study(a, made.sections(), title, notes, beside=lambda: pictured(made))
 
 # %% ../nbs/920_study_cli.ipynb #d1e2f308
 def print_checkup(

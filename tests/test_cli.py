@@ -109,7 +109,7 @@ def test_demo_conclusion_quotes_the_findings(sections):
 def stub(**facts): return Finding("q", pd.DataFrame(), "ok", "r", facts=facts)
 
 
-@pytest.mark.parametrize("lo, hi, said, verdict", [(.1, .3, "the causal model did better", "ok"), (-.1, .1, "not clearly told apart", "caution"), (-.3, -.1, "the naive model did better", "caution")])
+@pytest.mark.parametrize("lo, hi, said, verdict", [(.1, .3, "the causal model did better", "ok"), (-.1, .1, "no difference between the models could be shown", "caution"), (-.3, -.1, "the naive model did better", "caution")])
 def test_demo_conclusion_says_who_won_whoever_it_is(lo, hi, said, verdict):
     gap = dict(mean=(lo + hi) / 2, lo=lo, hi=hi)
     one = dict(tau=dict(mean=.2), score=dict(mean=.5), gains={"random prompt": dict(mean=.1), "oracle": dict(mean=-.1)}, queries=9)
@@ -157,13 +157,13 @@ def test_run_finds_the_effect_that_is_there(tmp_path):
 def test_run_says_what_a_log_without_effects_cannot_tell():
     for seed in range(4):
         end = list(studies.study(Triplets(log_frame(n=60, effect=0., seed=seed)), encoder=Hashed()).sections())[-1][-1]
-        assert end.verdict == "stop" and "no effect could be shown" in end.reading and " 0 of 4 prompts are better" in end.facts["details"][0] and end.facts["choosing"] is not True
+        assert end.verdict == "not shown" and "no effect could be shown" in end.reading and " 0 of 4 prompts are better" in end.facts["details"][0] and end.facts["choosing"] is not True
 
 
 def test_run_on_one_prompt_a_query_names_the_assumption():
     secs = list(studies.study(Triplets(log_frame(n=200, k=1)), encoder=Hashed()).sections())
     end = secs[-1][-1]
-    assert end.verdict in ("caution", "stop") and "assuming no unobserved confounder" in end.reading and "assumes that the query's text" in end.facts["details"][-1] and "cannot tell" in end.facts["details"][1]
+    assert end.verdict in ("caution", "not shown") and "assuming no unobserved confounder" in end.reading and "assumes that the query's text" in end.facts["details"][-1] and "cannot tell" in end.facts["details"][1]
     assert not any("held-out queries" in s[0] for s in secs) and any("nothing was held out" in str(s[1]) for s in secs)
 
 

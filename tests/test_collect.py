@@ -121,12 +121,12 @@ def test_the_cost_is_said_before_and_holds_after():
         llm = LLM("world", server.base_url, SETTINGS, price=(1., 4.), record=Record())
         before = p.cost(llm, answer=25)
         got = run(p, llm, show=False)
-        assert list(before.table["calls"]) == [90, 90] and before.verdict == "ok" and "90 calls" in before.details
+        assert list(before.table["calls"]) == [90, 90] and before.verdict == "ok" and "90 calls" in before.reading
         assert got.table["cost"].sum() <= before.table["money"][1] and .3 < got.table["cost"].sum() / before.table["money"][0] < 3
         after = p.cost(llm)
-        assert after.table["calls"][0] == 0 and "90 more are in the record already" in after.details
+        assert after.table["calls"][0] == 0 and "90 more are in the record already" in after.reading
     capped = p.cost(LLM("world", "http://127.0.0.1:1/v1", SETTINGS, record=Record(calls=10)))
-    assert capped.verdict == "caution" and "cap on calls" in capped.advice and "unknown" in capped.details
+    assert capped.verdict == "caution" and "cap on calls" in capped.advice and "unknown" in capped.reading
 
 
 # ---- the log
@@ -455,8 +455,8 @@ def test_hard_cells_that_are_retried_more_often_do_not_ring_where_there_are_repe
 def test_retries_in_a_handful_of_queries_are_not_judged():
     stormy = set(plan(toy(300), [*"ABCDE"], "cross", baseline=False).cells["query_id"].unique()[:6])
     f = collected(lambda q, p: float(chance(q, p) < .5), tries=lambda q, p: 1 + (q in stormy and chance("t", q, p) < .5), n=300, prompts="ABCDE").retries()
-    assert f.verdict == "ok" and "queries hold both kinds, too few to compare" in f.details
+    assert f.verdict == "ok" and "queries hold both kinds, too few to compare" in f.reading
 
 def test_few_retries_are_not_judged():
     f = collected(lambda *_: 1.).retries()
-    assert f.verdict == "ok" and "too few to compare" in f.details
+    assert f.verdict == "ok" and "too few to compare" in f.reading

@@ -72,7 +72,7 @@ def test_it_is_ranked_searched_checked_and_reported(reward, world, tmp_path):
     ranks = ranking(reward, fresh)
     study = search(reward, ["one query"], proposer=examples()["politer"], rounds=1, children=2)
     found = checkup(reward, only=["balance", "assignment", "placebo prompts", "encoder"])
-    assert ranks.verdict in ("ok", "caution", "stop") and len(study.candidates)
+    assert ranks.verdict in ("ok", "not shown", "caution", "stop") and len(study.candidates)
     assert not found.skipped.why.str.startswith("FAILED").any() if len(found.skipped) else True
     path = report(found.sections(), tmp_path/"report.html", lead=found.summary)
     assert "own mean" in Path(path).read_text(encoding="utf-8")
@@ -298,7 +298,7 @@ def test_a_model_that_can_be_fitted_to_rows_is_and_another_to_a_part_of_the_log(
 
 def test_the_intervals_of_a_posterior_are_held_against_other_queries(able):
     found = coverage(able)
-    assert found.verdict in ("ok", "caution", "stop") and np.isfinite(found.table.select_dtypes(float).to_numpy()).any()
+    assert found.verdict in ("ok", "not shown", "caution", "stop") and np.isfinite(found.table.select_dtypes(float).to_numpy()).any()
 
 def test_a_model_that_takes_routes_stands_for_itself_where_routes_are_tried(able, plain):
     assert row_source(able) is able and isinstance(row_source(plain), cp.CausalReward)

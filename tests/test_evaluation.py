@@ -101,7 +101,7 @@ def test_a_model_that_cannot_tell_prompts_apart_counts_as_zero_and_chooses_at_ra
     found = ranking(known(lambda q, p: np.zeros((len(q), len(p)))), log_of(r.integers(0, 2, (40, 4))))
     k = found.facts
     assert k["tau"]["mean"] == 0 and k["tied"] == k["ranked"] > 20 and "equal predictions count as 0" in found.details
-    assert k["gains"]["random prompt"]["mean"] == 0 and found.verdict == "caution"
+    assert k["gains"]["random prompt"]["mean"] == 0 and found.verdict == "not shown"
 
 
 def test_missing_scores_are_missing_not_zero():
@@ -285,7 +285,7 @@ def test_compare_pairs_by_query_and_is_antisymmetric(confounded):
     assert ab.facts["all prompts"]["mean"] == pytest.approx(d.mean()) and ab.facts["all prompts"]["n"] == len(d)
     assert ab.facts["all prompts"]["se"] == pytest.approx(d.std(ddof=1) / np.sqrt(len(d)), rel=1e-6)
     same = compare(causal, causal, test)
-    assert same.verdict == "caution" and same.facts["names"] == ["causal (first)", "causal (second)"] and same.facts["all prompts"]["mean"] == 0 and same.plot().axes
+    assert same.verdict == "not shown" and same.facts["names"] == ["causal (first)", "causal (second)"] and same.facts["all prompts"]["mean"] == 0 and same.plot().axes
 
 
 def test_compare_says_when_the_training_logs_differ(confounded):

@@ -250,7 +250,7 @@ def test_a_plan_of_parts_is_asked_recorded_and_resumed(tmp_path):
     assert len(p) == 12 * 4 * 2 and p.design == "factorial" and p.parts.bank.base == "Answer." and not p.cells.duplicated(["query_id", "prompt_id", "repeat"]).any()
     with stub([answer("1")]) as server:
         price = p.cost(replace(model(server), price=(1, 2)))
-        assert price.table.loc[0, "calls"] == len(p) and price.table.loc[0, "money"] > 0 and "about" in price.details
+        assert price.table.loc[0, "calls"] == len(p) and price.table.loc[0, "money"] > 0 and "about" in price.reading
         record = Record(tmp_path/"r.jsonl", calls=40)
         with pytest.warns(UserWarning, match="stopped with"): first = run(p, model(server, record), show=False)
         record.close()

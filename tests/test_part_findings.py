@@ -78,7 +78,7 @@ def test_a_null_log_says_that_no_effect_could_be_shown():
     quiet = 0
     for seed in range(20):
         found = what_parts_do(fitted(permuted(shared(n=80, seed=seed), seed)))
-        quiet += found.verdict == "caution" and "no effect could be shown" in found.reading.lower()
+        quiet += found.verdict == "not shown" and "no effect could be shown" in found.reading.lower()
     assert quiet >= 18
 
 
@@ -159,7 +159,7 @@ def test_pairs():
     assert found.verdict == "ok" and {found.table["first"][0], found.table["second"][0]} == set(SENTENCES[:2]) and found.table["pair"].is_unique
     assert "beyond their sum" in found.reading and found.plot()
     null = what_pairs_do(fitted(permuted(frame, 1)))
-    assert null.verdict == "caution" and "No effect could be shown" in null.reading
+    assert null.verdict == "not shown" and "No effect could be shown" in null.reading
 
 
 def test_pairs_that_the_log_cannot_tell_apart_are_said_to_be():
@@ -232,8 +232,8 @@ def test_a_study_shows_the_parts_under_the_prompts(tmp_path):
     assert list(made.parts) == PART_COLUMNS and made.parts["text"][0] == "Think step by step." and made.parts["q"][0] < .05
     assert made.parts is made.parts and "parts" in dir(made) and ".parts" in repr(made) and made.findings()["parts"].verdict == "ok"
     shown = headings(made)
-    assert shown.index("What the parts do") == shown.index("What the prompts bring, by the whole log") + 1
-    assert "What the parts do" in made.report(tmp_path/"a.html").read_text(encoding="utf-8")
+    assert shown.index("What does each part of the prompts do?") == shown.index("What does each prompt bring?") + 1
+    assert "What does each part of the prompts do?" in made.report(tmp_path/"a.html").read_text(encoding="utf-8")
     folder = made.export(tmp_path/"out")
     back = pd.read_csv(folder/"parts.csv", keep_default_na=False)
     pd.testing.assert_frame_equal(back, made.parts, check_dtype=False)

@@ -210,7 +210,7 @@ def test_the_scalar_contrast_is_the_average_effect(name, request):
 
 def test_refute_quiet_and_ringing(within, hidden_naive):
     ok, bad = refute(within), refute(hidden_naive)
-    assert ok.verdict == "ok" and bad.verdict == "stop" and abs(bad.facts["off"]) > 3 and "not centred" in bad.details
+    assert ok.verdict in ("ok", "not shown") and bad.verdict == "stop" and abs(bad.facts["off"]) > 3 and "not centred" in bad.details
     assert ok.facts["dowhy"] == pytest.approx(ok.facts["effect"], abs=1e-6) and .7 < ok.facts["ratio"] < 1.3
     sound(ok), sound(bad)
     assert len(ok.data) == 100 and np.ptp(ok.data.effect) > 0
@@ -333,10 +333,10 @@ def test_sensitivity_quiet_and_ringing(chosen):
 
 def test_sensitivity_where_queries_are_held_fixed_and_where_propensities_are_known(within):
     f = sensitivity(within)
-    assert f.verdict == "ok" and "differs between draws of one query" in f.details and f.facts["benchmarks"] == {}
+    assert f.verdict == ("ok" if f.facts["standing"] else "not shown") and "differs between draws of one query" in f.details and f.facts["benchmarks"] == {}
     f.plot()
     w = sensitivity(fit(world_log("confounded-hidden", prompts_per_query=1, n_queries=500, n_prompts=6, propensities=True)))
-    assert w.verdict == "ok" and w.facts["route"] == "weighted" and "no such cause" in w.details
+    assert w.verdict == ("ok" if w.facts["standing"] else "not shown") and w.facts["route"] == "weighted" and "no such cause" in w.details
 
 def test_a_draw_level_covariate_is_a_measure_within_queries():
     log = world_log("randomised", n_prompts=4)
@@ -351,7 +351,7 @@ def test_nothing_to_explain_away():
     q = world.queries(300)["query"]
     frame = pd.DataFrame(dict(query=q, prompt=np.array(["Answer now.", "Think first.", "Explain it."])[np.arange(300) % 3], score=np.random.default_rng(0).integers(0, 2, 300).astype(float)))
     f = sensitivity(CausalReward(learner="kernel", folds=0, encoder=Words(), baseline="Answer now.").fit(Triplets(frame)))
-    assert f.verdict == "ok" and "nothing to explain away" in f.details
+    assert f.verdict == "not shown" and f.reading.startswith("No effect could be shown") and "nothing to explain away" in f.details
     with pytest.raises(ValueError, match="strengths must be numbers > 0"): sensitivity(fit(four_prompts(0, n=200)), strengths=())
 
 def test_the_papers_estimator_is_checked_by_the_dml_route():

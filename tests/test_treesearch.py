@@ -183,7 +183,7 @@ def test_shuffled_scores_give_nothing(world, log, queries):
         fit = CausalReward(learner="kernel", folds=0, encoder=Ideas(), baseline=world.baseline).fit(shuffled)
         study = search(fit, queries, EditProposer(world.rephrasings))
         assert (study.best["lo"] <= 0).mean() >= .9 and abs(true_gain(world, study.best).mean() - true_gain(world, study.candidates).mean()) < .08
-        assert study.finding().verdict in ("stop", "caution") and study.finding().facts["above"] <= 2
+        assert study.finding().verdict in ("stop", "not shown", "caution") and study.finding().facts["above"] <= 2
 
 
 def test_by_default_the_sentences_of_the_log_are_the_ideas(reward, queries, world):
