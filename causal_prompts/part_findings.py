@@ -85,7 +85,7 @@ def _parts_reading(table, shown, by, digits):
     n, known = table["id"].nunique(), table.loc[table["effect"].notna(), "id"].nunique()
     if not len(shown):
         if known < n / 2: return f"No effect could be shown: the log cannot separate {n - known} of its {n} parts."
-        return f"No effect of a part could be shown; the clearest estimate is that of {_few_of(table['text'][0])!r}."
+        return f"No effect could be shown; the clearest estimate is that of {_few_of(table['text'][0])!r}."
     row = _leading(shown)
     most = f"{'helps' if row['effect'] > 0 else 'harms'} most: {row['effect']:+.{digits}f} points of score"
     said = f"{_part_said(row, by)} {most}"
@@ -240,7 +240,7 @@ def _pairs_reading(table, shown, digits):
     n = len(table)
     if table["effect"].isna().all(): return f"No effect could be shown: the log cannot separate its {n} pairs."
     row = (shown if len(shown) else table).iloc[0]
-    if not len(shown): return "No effect of two parts could be shown beyond the sum of both."
+    if not len(shown): return "No effect could be shown beyond the sum of two parts."
     together = "together add" if row["company"] == "" else "(or others) add"
     points = f"{row['effect']:+.{digits}f} points of score"
     return f"{_few_of(row['first'])!r} and {_few_of(row['second'])!r} {together} {points} beyond their sum."

@@ -158,8 +158,9 @@ def text_html(view: View) -> str:
         fails = f'<div style="border-left:5px solid {_VERDICT_COLOUR[view.verdict]};padding-left:.7em">{fails}</div>'
     advice = f"<p><strong>Next:</strong> {escape(view.advice)}</p>" if view.advice else ""
     small = "opacity:.75;font-size:.85em"
+    numbers = f'<p style="{small}">In numbers: {escape(view.details)}</p>' if view.details else ""
     judged = f'<p style="{small}">Judged by: {escape(view.threshold)}</p>' if view.threshold else ""
-    return f'<div style="line-height:1.4;max-width:60em"><p>{escape(view.reading)}</p>{advice}{fails}{judged}</div>'
+    return f'<div style="line-height:1.4;max-width:60em"><p>{escape(view.reading)}</p>{advice}{fails}{numbers}{judged}</div>'
 
 # %% ../nbs/901_views.ipynb #4b9d02cb
 def figure_html(

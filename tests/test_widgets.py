@@ -370,7 +370,7 @@ def test_every_page_of_the_explorer(thin):
     views = [positivity_view(thin, Positivity(page=i, proposed="Sing a song about whales.")) for i in range(1, 6)]
     assert [v.place for v in views] == [f"Page {i} of 5: {PAGES[i - 1][0]}" for i in range(1, 6)] and len({png(v) for v in views}) == 5
     assert views[0].verdict != "ok" and views[2].verdict != "ok", "half of the pairs could never meet"
-    assert views[4].verdict == "stop" and "extrapolation" in views[4].reading
+    assert views[4].verdict == "stop" and "unlike any in the log" in views[4].reading
 
 
 def test_a_known_prompt_is_no_extrapolation_and_a_randomised_log_has_no_gaps(world):
