@@ -160,7 +160,8 @@ def text_html(view: View) -> str:
     small = "opacity:.75;font-size:.85em"
     numbers = f'<p style="{small}">In numbers: {escape(view.details)}</p>' if view.details else ""
     judged = f'<p style="{small}">Judged by: {escape(view.threshold)}</p>' if view.threshold else ""
-    return f'<div style="line-height:1.4;max-width:60em"><p>{escape(view.reading)}</p>{advice}{fails}{numbers}{judged}</div>'
+    said = f"<p>{escape(view.reading)}</p>{advice}{fails}{numbers}{judged}"
+    return f'<div style="line-height:1.4;max-width:60em">{said}</div>'
 
 # %% ../nbs/901_views.ipynb #4b9d02cb
 def figure_html(
