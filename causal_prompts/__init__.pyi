@@ -195,7 +195,7 @@ class _OnDatasets:
 
 class Finding:
     'One answer about a log or a model: table, verdict, reading, picture.'
-    def __init__(self, question: str, table: _pd.DataFrame, verdict: str, reading: str, threshold: str = ..., advice: str = ..., facts: dict = ..., form: tuple | None = ..., data: _pd.DataFrame | None = ..., details: str = ...) -> None: ...
+    def __init__(self, question: str, table: _pd.DataFrame, verdict: str, reading: str, threshold: str = ..., advice: str = ..., facts: dict = ..., form: tuple | None = ..., data: _pd.DataFrame | None = ..., *, details: str = ...) -> None: ...
     advice: str
     data: _pd.DataFrame | None
     details: str

@@ -324,18 +324,18 @@ _UNCONFOUNDED = "This test shows no unobserved confounder of the choice of promp
 # %% ../nbs/504_agreement.ipynb #445020af
 def _fold_finding(table, one, r2, facts, alpha):
     by_query, by_row = r2
-    rang = _looks_ring(table, facts)
-    verdict, advice = Route.of(facts["route"]).choose(_HIDDEN) if rang else ("ok", "")
+    bad = _looks_ring(table, facts)
+    verdict, advice = Route.of(facts["route"]).choose(_HIDDEN) if bad else ("ok", "")
     facts |= dict(gap=-one.gap, R2_score=[by_query[0], by_row[0]], R2_prompt=[by_query[1], by_row[1]])
     return Finding(
         "Does a query's own level, beyond its text, drive both score and choice?", _fold_table(table, by_query, by_row),
-        verdict, _CONFOUNDED if rang else _UNCONFOUNDED,
+        verdict, _CONFOUNDED if bad else _UNCONFOUNDED,
         f"the effects under both kinds of folds do not differ by more than {thresholds.effect_gap:g} "
         f"(p > {thresholds.level:g} over two looks)", advice, facts,
         ("forest", dict(label="what", group="group", xlabel="score per standard deviation of the prompt",
                         title="Effects by kind of folds")),
         _forest_rows(table, table.what, ("folds by query", "folds by row"), "what"),
-        _fold_reading(one, by_query, by_row, facts, rang, alpha))
+        details=_fold_reading(one, by_query, by_row, facts, bad, alpha))
 
 # %% ../nbs/504_agreement.ipynb #6e2a90e5
 def _left_between(reward, F, g):
@@ -384,16 +384,16 @@ def _hausman_advice(route):
 
 # %% ../nbs/504_agreement.ipynb #11e71c78
 def _hausman_finding(table, one, facts, alpha):
-    rang = _looks_ring(table, facts)
-    verdict, advice = _hausman_advice(facts["route"]) if rang else ("ok", "")
+    bad = _looks_ring(table, facts)
+    verdict, advice = _hausman_advice(facts["route"]) if bad else ("ok", "")
     columns = ["direction", "within", "between", "gap", "lo", "hi", "p"]
     return Finding(
         "Do comparisons within queries and between queries agree?",
         table.rename(columns=dict(a="within", b="between", gap_lo="lo", gap_hi="hi"))[columns], verdict,
-        _CONFOUNDED if rang else _BOTH_AGREE,
+        _CONFOUNDED if bad else _BOTH_AGREE,
         f"no difference above {thresholds.effect_gap:g} along the learned direction or the prompt components "
         f"(p > {thresholds.level:g} over two looks)", advice, facts | dict(gap=one.gap),
         ("forest", dict(label="direction", group="group", xlabel="score per standard deviation of the prompt",
                         title="Within queries, between queries")),
         _forest_rows(table, table.direction, ("within", "between"), "direction"),
-        _hausman_reading(one, facts, rang, alpha))
+        details=_hausman_reading(one, facts, bad, alpha))

@@ -273,4 +273,4 @@ def _choice_finding(res, choices, raw, left, alpha):
     return Finding("Can the choice of prompt be predicted from the query?", table, verdict,
                    _predicted_said(res.route, raw, left),
                    f"naive: not predictable; dml, weighted: the residual is not ({rings}); within: always fine",
-                   advice, facts, form, data, _choice_reading(res.route, raw, left))
+                   advice, facts, form, data, details=_choice_reading(res.route, raw, left))

@@ -150,7 +150,7 @@ class Finding:
     facts: dict = field(default_factory=dict) # the same numbers for programs, JSON-able
     form: tuple | None = None # (name of a plot form, its keyword arguments)
     data: pd.DataFrame | None = None # what the picture shows, where that is not `table`
-    details: str = "" # the numbers behind the reading
+    details: str = field(default="", kw_only=True) # the numbers behind the reading
 
     def __post_init__(self):
         if self.verdict in VERDICTS: return

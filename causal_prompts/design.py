@@ -396,4 +396,4 @@ def _design_finding(log, facts, per_group, null, wrong):
     form, data = _design_picture(facts, per_group, null)
     return Finding("How were the prompts of this log assigned?", _design_table(log, facts, per_group, null),
                    "stop" if refusal else _design_verdict(facts), _design_said(facts, case), _THRESHOLD,
-                   advice, facts, form, data, _design_reading(facts, refusal))
+                   advice, facts, form, data, details=_design_reading(facts, refusal))

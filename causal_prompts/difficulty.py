@@ -245,4 +245,4 @@ def _hard_parts_finding(parts, facts, n, names, alpha):
     return Finding(
         "Does the ranking hold on the hardest queries?", parts, verdict, _hard_said(tau, names, verdict, advice),
         rule, advice, facts | numbers, ("forest", look), own.reset_index(drop=True),
-        _hard_reading(tau, facts, n, names, alpha))
+        details=_hard_reading(tau, facts, n, names, alpha))

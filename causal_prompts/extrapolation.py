@@ -164,4 +164,4 @@ def _extrapolation_finding(reward, rows, table, own, edge, limit, share, level):
         _extrapolation_threshold(edge, limit, share, level), _FAR_ADVICE if n_out else "",
         dict(outside=table.prompt[outside].tolist(), edge=edge, limit=limit, n=len(table)),
         ("points", _DISTANCES_FORM), _over_limits(table, rows, own, reward, edge, limit),
-        _extrapolation_reading(table, n_out, edge, share, Route.declared_by(reward)))
+        details=_extrapolation_reading(table, n_out, edge, share, Route.declared_by(reward)))

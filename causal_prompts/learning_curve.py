@@ -304,7 +304,7 @@ def _size_finding(found, sizes, names, alpha, random_state):
         _size_said(table.iloc[-1], names),
         f"caution: at the full size {names[1]} ranks better than {names[0]}, p <= {thresholds.level:g}", advice,
         _size_facts(table, lead, cross), _CURVES, _size_curves(n, names, parts[:2], alpha),
-        _size_reading(table, lead, names, cross, len(sizes) - len(kept), alpha))
+        details=_size_reading(table, lead, names, cross, len(sizes) - len(kept), alpha))
 
 # %% ../nbs/811_learning_curve.ipynb #9867b01f
 _CURVES = ("lines", dict(x="triplets", y="tau", lo="lo", hi="hi", group="model", logx=True,

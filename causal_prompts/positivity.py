@@ -150,7 +150,7 @@ def _overlap_finding(facts, table, data, route, least, wished, kept):
         f"ok: at least {wished:.0%} of pairs above {floor:g} x fair share "
         f"and {kept:.0%} of the rows left by weighting; stop: below {least:.0%} of pairs",
         "" if verdict == "ok" else _overlap_advice(lacking), facts, _overlap_form(floor), data,
-        _overlap_reading(facts, worst, own, lacking, route))
+        details=_overlap_reading(facts, worst, own, lacking, route))
 
 # %% ../nbs/511_positivity.ipynb #bdc7b0d2
 @check("gaps", place=2, looks_at="which kinds of queries never met which prompts",
@@ -205,7 +205,7 @@ def _gaps_finding(cells, shown, level, empty):
         "stop" if lost > thresholds.lost else "caution" if holes else "ok", _gaps_said(table, holes),
         f"hole: at most {empty:g} of the expected meetings, Holm p <= {level:g}; stop: holes over half of all pairs",
         _GAPS_ADVICE if holes else "", dict(holes=holes, cells=len(cells), lost=lost, expected=expected),
-        ("heat", _GAPS_FORM), shown, _gaps_reading(table, holes, lost, expected))
+        ("heat", _GAPS_FORM), shown, details=_gaps_reading(table, holes, lost, expected))
 
 # %% ../nbs/511_positivity.ipynb #069ae9f7
 def _predicted_components(reward, rows, T, random_state):

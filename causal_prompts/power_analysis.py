@@ -198,4 +198,4 @@ def _power_finding(facts, table, caution, stop):
         "" if verdict == "ok" else _power_advice(100 * corrected / span), facts,
         ("lines", _POWER_FORM | dict(level=100 * caution)),
         _curve({"one prompt": facts["visible"], "all prompts": corrected}, facts["queries"], span),
-        _power_reading(facts, len(table)))
+        details=_power_reading(facts, len(table)))

@@ -281,7 +281,8 @@ def _refute_finding(table, facts, null, alpha):
         f"placebo effects within {thresholds.placebo_bias:g} standard errors of 0; a random cause moves the estimate "
         "by less than half its standard error; "
         f"halves scatter at most {thresholds.halves_scatter:g} times as much as it says",
-        advice, facts, ("hist", form), pd.DataFrame(dict(effect=null)), _refute_reading(bad, table, facts, alpha))
+        advice, facts, ("hist", form), pd.DataFrame(dict(effect=null)),
+        details=_refute_reading(bad, table, facts, alpha))
 
 # %% ../nbs/507_refutation.ipynb #df8640b2
 __getattr__ = former_names(

@@ -295,4 +295,4 @@ def _sensitivity_finding(table, data, facts, alpha):
         f"a confounder as strong as the strongest recorded trait leaves the {1 - alpha:.0%} interval of every effect "
         "distinguishable from zero (p x contrasts < .05) clear of 0",
         _RECORD_MORE if facts["fragile"] else "", facts, ("contour", _CONTOUR), data,
-        _standing_words(table, facts) + _needed_words(facts, alpha) + _measured_words(facts))
+        details=_standing_words(table, facts) + _needed_words(facts, alpha) + _measured_words(facts))

@@ -160,4 +160,4 @@ def _shuffle_finding(table, t, facts, alpha):
         "Do the intervals cover 0 once prompts are shuffled?", table, verdict, _shuffled_said(verdict != "ok", biased),
         f"share of intervals missing 0 not above {alpha:.0%}, one-sided p >= .01 over shuffles", advice, facts,
         ("hist", dict(value="t", xlabel="estimate / standard error, prompts shuffled")),
-        pd.DataFrame(dict(t=t[~np.isnan(t)])), details)
+        pd.DataFrame(dict(t=t[~np.isnan(t)])), details=details)
