@@ -326,7 +326,7 @@ def _fold_finding(table, one, r2, facts, alpha):
     by_query, by_row = r2
     bad = _looks_ring(table, facts)
     verdict, advice = Route.of(facts["route"]).choose(_HIDDEN) if bad else ("ok", "")
-    facts |= dict(gap=-one.gap, R2_score=[by_query[0], by_row[0]], R2_prompt=[by_query[1], by_row[1]])
+    facts |= dict(gap=-one.gap, R2_score=[by_query[0], by_row[0]], R2_prompt=[k[1] for k in r2])
     return Finding(
         "Does a query's own level, beyond its text, drive both score and choice?", _fold_table(table, by_query, by_row),
         verdict, _CONFOUNDED if bad else _UNCONFOUNDED,
