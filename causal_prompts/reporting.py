@@ -332,6 +332,7 @@ def _html(sections, title, lead, beside):
     parts, folds = _checked_sections(sections), isinstance(lead, Finding)
     links = [f'<a href="#s{i}">{escape(heading)}</a>' for i, (heading, _) in enumerate(parts) if heading]
     nav = "<nav>" + "\n".join(links) + "</nav>" if len(links) > 2 and not folds else ""
+    if folds and lead.details: parts.append(("What stands behind the answer?", [lead.details]))
     body = [_html_section(i, *part, folds) for i, part in enumerate(parts)]
     opening = _html_lead(lead, [item for _, items in parts for item in items]) + _html_beside(beside)
     return _PAGE.format(title=escape(title), style=_STYLE + _PARTS_STYLE + _FOLD_STYLE, lead=opening, nav=nav,

@@ -282,7 +282,6 @@ def sections(self: Study):
     if seen.verdict != "ok": yield "Which texts does the encoder not distinguish?", seen
     yield from _effect_sections(self)
     if self.answer.facts["recommended"]: yield "Is there a better prompt for single queries?", *self._searched
-    if self.answer.facts["details"]: yield "What stands behind the answer?", *self.answer.facts["details"]
     yield "The answer", self.answer
 
 # %% ../nbs/916_studies.ipynb #1c0a6bb2
