@@ -16,6 +16,8 @@ Peers run in a virtual environment under FOLDER, from `constraints.txt` beside t
 | promptolution 2.3.0 (CAPO, EvoPrompt, OPRO) | Apache-2.0 | yes | scikit-learn, hydra-core, fastparquet |
 | litellm 1.110.2 | MIT | yes | 200 MB by itself, boto3, tokenizers; releases 1.82.7 and 1.82.8 stole credentials (March 2026), so the version is pinned far from them and the environment holds no key |
 
+The language model that ships (SmolLM2-135M) is not among the worlds: of the answer forms that dspy asks for it met one in three in a trial, so a comparison on it would measure the form of answers.
+
 Other methods and ours (`own.py`) run in this environment. Prints a table and writes benchmarks/results/peers.json."""
 import argparse, hashlib, json, os, subprocess, sys, time
 from pathlib import Path
