@@ -6,11 +6,12 @@
 __all__ = ['LEAST_CALLS', 'LEAST_QUERIES', 'CallShares', 'call_shares', 'different_queries', 'split_queries']
 
 # %% ../nbs/821_call_shares.ipynb #a05bc4ea
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
-from .core import rng, whole_number
+from .core import plain_words, rng, whole_number
 from .tasks import Task
 
 # %% ../nbs/821_call_shares.ipynb #3144f6e6
@@ -70,8 +71,9 @@ LEAST_QUERIES = 8 # of a task
 def different_queries(
     task: Task,
 ) -> Task:
-    "The first of the queries that have one text: the same question cannot stand in a log and be fresh."
-    task = task.take(~task.items["query"].duplicated().to_numpy())
+    "The first of the queries that differ in nothing but their id: one cannot stand in a log and be fresh."
+    said = task.items.drop(columns="query_id").astype(str)
+    task = task.take(~said.assign(query=said["query"].map(plain_words)).duplicated().to_numpy())
     if len(task) >= LEAST_QUERIES: return task
     raise ValueError(f"the task must have at least {LEAST_QUERIES} different queries, some for the log and others to "
                      f"confirm on, got {len(task)}; add queries")
@@ -83,7 +85,10 @@ def split_queries(
     random_state: int = 0,
 ) -> tuple[list[Task], Task]: # queries of each stage of the log; fresh ones
     "The queries of the log, and others for the confirmation."
-    task = different_queries(task)
+    given, task = len(task), different_queries(task)
+    if len(task) < given:
+        warnings.warn(f"{given - len(task)} of {given} queries repeat another one in everything but the id; each "
+                      "counts once", stacklevel=2)
     ids = np.sort(task.items["query_id"].to_numpy(str))
     ids = ids[rng(random_state, "queries of a search").permutation(len(ids))]
     n_fresh = min(max(shares.fresh // 2, 2), len(ids) // 2)

@@ -6,7 +6,7 @@
 __all__ = ['callable_name', 'callable_id', 'as_llm']
 
 # %% ../nbs/819_callables.ipynb #c506d020
-import asyncio, inspect, json
+import asyncio, inspect, json, weakref
 from dataclasses import replace
 from functools import lru_cache, partial
 
@@ -25,49 +25,55 @@ def callable_name(
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
 
-# %% ../nbs/819_callables.ipynb #17e63f7a
-def _settings_of(instance):
-    "What of an instance does not change from call to call."
-    held = sorted(getattr(instance, "__dict__", {}).items())
-    return [[name, _setting(value)] for name, value in held if _setting(value)]
+# %% ../nbs/819_callables.ipynb #a12f6436
+_DEEPEST, _LONGEST = 6, 100 # of values within values
 
-def _setting(value, depth=2):
-    if value is None or isinstance(value, (str, bytes, float, bool)): return repr(value)
-    if isinstance(value, tuple): return [_setting(v, depth) for v in value]
-    return _what_it_does(value, depth - 1) if depth and inspect.isfunction(value) else ""
+def _what_it_is(value, depth=_DEEPEST):
+    "A value in texts and lists, the same in every process."
+    if value is None or isinstance(value, (str, bytes, int, float)): return repr(value)
+    if depth == 0: return type(value).__qualname__
+    if isinstance(value, (dict, list, tuple, set, frozenset)) and len(value) > _LONGEST: return type(value).__qualname__
+    if isinstance(value, dict): return [[_what_it_is(part, depth - 1) for part in pair] for pair in value.items()]
+    if isinstance(value, (list, tuple)): return [_what_it_is(part, depth - 1) for part in value]
+    if isinstance(value, (set, frozenset)): return sorted(json.dumps(_what_it_is(part, depth - 1)) for part in value)
+    return _callable_or_instance(value, depth)
 
-def _code_in_words(code):
-    "What Python compiled, of nested functions too."
-    consts = [_code_in_words(c) if inspect.iscode(c) else _constant(c) for c in code.co_consts]
-    return [code.co_code.hex(), consts, [*code.co_names]]
-
-def _constant(value): return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
-
-# %% ../nbs/819_callables.ipynb #090995b2
-def _what_it_does(function, depth=2):
-    "Code, defaults and settings of a function; of one in C nothing but its name."
-    if not inspect.isfunction(function): return [getattr(function, "__qualname__", "")]
-    held = [_setting(_content(cell), depth) for cell in function.__closure__ or ()]
-    defaults = [_setting(value, depth) for value in function.__defaults__ or ()]
-    named = [[k, _setting(value, depth)] for k, value in (function.__kwdefaults__ or {}).items()]
-    return [_code_in_words(function.__code__), held, defaults, named]
+# %% ../nbs/819_callables.ipynb #1f397143
+def _callable_or_instance(value, depth):
+    "The same of a function, a method, a partial, code, or an instance."
+    deeper = lambda *parts: [_what_it_is(part, depth - 1) for part in parts]
+    if inspect.iscode(value): return deeper(value.co_code, value.co_consts, value.co_names)
+    if isinstance(value, partial): return deeper(value.func, value.args, value.keywords)
+    if inspect.ismethod(value): return deeper(value.__self__, value.__func__)
+    if not inspect.isfunction(value): return [type(value).__qualname__, *deeper(getattr(value, "__dict__", None))]
+    held = [_content(cell) for cell in value.__closure__ or ()]
+    return deeper(value.__code__, value.__defaults__, value.__kwdefaults__, held)
 
 def _content(cell):
     try: return cell.cell_contents
-    except ValueError: return "" # nothing is in it yet
+    except ValueError: return None # nothing is in it yet
 
-# %% ../nbs/819_callables.ipynb #a3c1b766
+# %% ../nbs/819_callables.ipynb #0afd55b0
+_first_seen = {} # id of an object -> (weak reference, its hash then)
+
+def _hash_once(thing, own):
+    "The hash of an object when it was first seen."
+    held = _first_seen.get(id(thing))
+    if held and held[0]() is thing: return held[1]
+    found = content_id(json.dumps(_what_it_is(own)))
+    try: _first_seen[id(thing)] = weakref.ref(thing), found
+    except TypeError: pass # no weak reference to it is possible
+    return found
+
 def callable_id(
     function, # as in `callable_name`
 ) -> str: # hex
-    "A hash of a callable's code and settings."
-    held = []
-    while isinstance(function, partial):
-        held.append([repr(function.args), repr(sorted(function.keywords.items()))])
-        function = function.func
-    if inspect.ismethod(function): held, function = [*held, _settings_of(function.__self__)], function.__func__
-    if not inspect.isroutine(function): held, function = [*held, _settings_of(function)], type(function).__call__
-    return content_id(json.dumps([held, _what_it_does(function)]))
+    "A hash of a callable's code and settings, or of its `version`."
+    if isinstance(named := getattr(function, "version", None), str): return content_id(named)
+    if inspect.ismethod(function):
+        return content_id(_hash_once(function.__self__, function.__self__), function.__name__)
+    whole = [function, type(function).__call__] if not inspect.isroutine(function) else function
+    return _hash_once(function, whole)
 
 # %% ../nbs/819_callables.ipynb #87037524
 _NO_MODEL = ("{} must be a cp.LLM or a callable that takes messages (a list of dicts with role and content) and "

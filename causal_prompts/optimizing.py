@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from .banks import Bank
 from .call_shares import call_shares, CallShares, different_queries, split_queries
 from .callables import as_llm
 from .collecting import plan
-from .core import as_texts, content_id, rng, shows_bars, whole_file
+from .core import as_texts, content_id, plain_words, rng, shows_bars, whole_file
 from .fresh_gains import chosen_finalist, finalist_table, Gain
 from .llm import LLM
 from .plots import shorten
@@ -53,7 +54,8 @@ def _check_parts_to_try(parts, baseline):
     texts = [text for own in Bank.of(parts).parts["wordings"] for text in own]
     if held := [text for text in texts if placeholders_in(text)]:
         raise ValueError(f"parts must hold no placeholders, got {held[0]!r}; these belong into the task's baseline")
-    if said := [text for text in texts if text not in new_sentences([text], [baseline])]:
+    own = {plain_words(text) for text in sentences_of([baseline])}
+    if said := [text for text in texts if text in baseline or plain_words(text) in own]:
         raise ValueError(f"parts must say what the baseline does not, got {said[0]!r}; take it out of the baseline, or "
                          "of the parts")
 
@@ -277,7 +279,7 @@ def go(self: _UnderWay, parts, start) -> Result:
 
 # %% ../nbs/925_optimizing.ipynb #da163202
 _OTHER_SEARCH = ("folder must hold no other search, got {!r} with another {}; run with the same arguments to go on, or "
-                 "give another folder")
+                 "give another folder (a function is known by its code and settings, or by its attribute version)")
 
 def _claim_folder(folder, about):
     "Make the folder, or refuse it where it belongs to another search."
@@ -330,7 +332,7 @@ def _checked_split(task, per, calls, confirm, parts, start):
 def _checked_spending(**caps):
     "The caps that are given."
     for unit, cap in caps.items():
-        if cap is not None and (isinstance(cap, bool) or not (isinstance(cap, (int, float)) and cap > 0)):
+        if cap is not None and (isinstance(cap, bool) or not (isinstance(cap, Real) and cap > 0)):
             raise ValueError(f"{unit} must be above 0, or None for no cap, got {cap!r}")
     return {unit: cap for unit, cap in caps.items() if cap is not None}
 

@@ -165,11 +165,13 @@ def choices(self: Router,
 def kind_name(
     kind, # a value of a column
 ) -> str: # 1, 1.0 and "1" are one kind, True is another
-    "What a router knows a kind of queries by."
+    "What a router knows a kind of queries by; of one that is missing, whatever stands for it, \"missing\"."
+    if np.ndim(kind) == 0 and pd.isna(kind): return "missing"
     whole = isinstance(kind, (float, np.floating)) and float(kind).is_integer()
     return str(int(kind) if whole else kind)
 
-_NEEDS_KINDS = "kinds must give the kind of each of {} queries, as the router goes by {}, got {}"
+_NEEDS_KINDS = ("kind must be given, for each of {} queries, as the router goes by {}, got {}; float('nan') where it "
+                "is not known")
 
 def _kinds_given(router, queries, kinds):
     "The kinds as texts; None where it goes by queries."

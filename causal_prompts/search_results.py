@@ -103,12 +103,12 @@ def _how_sure_that_is(result):
     several = f", widened for {len(table)} finalists" if len(table) > 1 else ""
     return (f"On {row['n']} fresh queries the {'best finalist' if result.is_baseline else 'prompt'} gains "
             f"{row['gain']:+.2f} (95% interval {row['lo']:+.2f} to {row['hi']:+.2f}{several}); the log had predicted "
-            f"{row['predicted']:+.2f}.{_missing_said(result, row)}")
+            f"{row['predicted']:+.2f}.{_missing_said(result, row['n'])}")
 
 # %% ../nbs/924_search_results.ipynb #783fb5ff
-def _missing_said(result, row):
-    "How many fresh queries were asked in vain."
-    missing = 0 if result.fresh is None else result.fresh["query_id"].nunique() - row["n"]
+def _missing_said(result, n):
+    "How many fresh queries but these n were asked in vain."
+    missing = 0 if result.fresh is None else result.fresh["query_id"].nunique() - n
     if not missing: return ""
     return (f" {missing} more have no answer under one of the two and count for neither: where that depends on the "
             "prompt, the gain is wrong.")
@@ -120,7 +120,8 @@ def _of_the_router(result):
     routed, over = result.routed, result.routed.over_single
     verb = "gains" if routed.shown else "is not shown to be better: it gains"
     return [f"The router ({result.router.rule}) {verb} {over.estimate:+.2f} over the best single prompt (95% interval "
-            f"{over.lo:+.2f} to {over.hi:+.2f}) on {routed.n} queries; it changes the prompt on {routed.changed}."]
+            f"{over.lo:+.2f} to {over.hi:+.2f}) on {routed.n} queries; it changes the prompt on {routed.changed}."
+            f"{_missing_said(result, routed.n)}"]
 
 def _routing(result):
     "What a report shows of the router."

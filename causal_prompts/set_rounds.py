@@ -99,26 +99,33 @@ def reward_of_sets(
 # %% ../nbs/823_set_rounds.ipynb #5b2d0320
 _RATIOS, _SIZES = (0., .1, .3, 1.), np.geomspace(.0003, .3, 13) # variances of queries, of effects, over that of chance
 
-def _freed(F, query, ratio):
-    "Rows freed of what the answers to one query share, and of the mean."
+def _freed(F, query, ratio, levels):
+    "Rows freed of what the answers to one query share, and of the levels."
     left = 1 / np.sqrt(1 + ratio * np.bincount(query)[query])
     F = F - (1 - left)[:, None] * group_means(F, query)
-    unit = left / np.sqrt(left @ left)
-    return F - np.outer(unit, unit @ F)
+    own, _ = np.linalg.qr(levels * left[:, None])
+    return F - own @ (own.T @ F)
 
 # %% ../nbs/823_set_rounds.ipynb #8be41d80
-def _fits(X, y, query, typical):
-    "Log likelihood, means and covariance of the effects for each pair of variances."
+def _fits(X, y, query, typical, levels=None):
+    "For each pair of variances the log likelihood, and what makes means and covariance of the effects."
+    levels = np.ones((len(y), 1)) if levels is None else levels
     for ratio in _RATIOS:
-        Z, shared = _freed(np.c_[y, X], query, ratio), np.log1p(ratio * np.bincount(query)).sum()
+        Z, shared = _freed(np.c_[y, X], query, ratio, levels), np.log1p(ratio * np.bincount(query)).sum()
         U, s, V = np.linalg.svd(Z[:, 1:], full_matrices=False)
-        u, n = U.T @ Z[:, 0], len(y) - 1
+        u, n = U.T @ Z[:, 0], len(y) - levels.shape[1]
         for size in _SIZES:
             kept = size * s**2 / (1 + size * s**2)
             var = max(Z[:, 0] @ Z[:, 0] - kept @ u**2, 1e-9) / n
             prior = np.log(size * var / typical**2)**2
             fit = -(n * np.log(var) + np.log1p(size * s**2).sum() + shared + prior) / 2
-            yield fit, V.T @ (size * s / (1 + size * s**2) * u), size * var * (np.eye(len(V.T)) - (V.T * kept) @ V)
+            yield fit, (V, s, u, size, var)
+
+# %% ../nbs/823_set_rounds.ipynb #12a88c7f
+def _posterior(V, s, u, size, var):
+    "Means and covariance of the effects, the variances known."
+    kept = size * s**2 / (1 + size * s**2)
+    return V.T @ (size * s / (1 + size * s**2) * u), size * var * (np.eye(len(V.T)) - (V.T * kept) @ V)
 
 # %% ../nbs/823_set_rounds.ipynb #7603b6fd
 def shrunk_effects(
@@ -127,8 +134,8 @@ def shrunk_effects(
     typical: float = .05, # size of an effect, about
 ) -> tuple[np.ndarray, np.ndarray]: # (k,) means, (k, k) covariance
     "Effects of what prompts hold, drawn towards zero as far as the scores ask for it."
-    _, mean, cov = max(_fits(X, y, query, typical), key=lambda fit: fit[0])
-    return mean, cov
+    _, best = max(_fits(X, y, query, typical), key=lambda fit: fit[0])
+    return _posterior(*best)
 
 # %% ../nbs/823_set_rounds.ipynb #8acf1f01
 def option_rows(
@@ -144,8 +151,14 @@ def options_held(
     "Which of these options each prompt holds."
     columns, texts = option_rows(bank), bank.parts["wordings"].tolist()
     parts = bank.presence(prompts).to_numpy()
-    said = lambda at, k: len(texts[at]) == 1 or np.array([texts[at][k] in prompt for prompt in prompts])
-    return np.array([parts[:, at] & said(at, k) for at, k in columns], float).reshape(len(columns), -1).T
+    said = {at: np.array([_wording_in(prompt, texts[at]) for prompt in prompts]) for at, _ in columns}
+    return np.array([parts[:, at] & (said[at] == k) for at, k in columns], float).reshape(len(columns), -1).T
+
+# %% ../nbs/823_set_rounds.ipynb #07f872b2
+def _wording_in(prompt, wordings):
+    "The number of the wording that a prompt holds: the longest, as one may hold another; -1: none."
+    order = sorted(range(len(wordings)), key=lambda k: -len(wordings[k]))
+    return next((k for k in order if wordings[k] in prompt), -1)
 
 # %% ../nbs/823_set_rounds.ipynb #4e551f3d
 def _coded_log(log, bank, baseline):
@@ -189,11 +202,11 @@ def kind_values(
     at, names = pd.factorize(frame["query_id"].map(kinds), sort=True)
     own = (at[:, None] == np.arange(len(names))) * 1.
     both = (X[:, :, None] * own[:, None]).reshape(len(X), -1) # an effect a kind
-    fits = ((share, fit) for share in _OWN_SHARES
-            for fit in _fits(np.c_[X, share * both], *_answers_of(log, frame)))
-    share, (_, mean, cov) = max(fits, key=lambda found: found[1][0])
-    coded = lambda k: np.c_[A, share * np.kron(A, np.eye(len(names))[k])]
-    return {name: _set_values(bank, coded(k), mean, cov) for k, name in enumerate(names)}
+    fits = ((share, *fit) for share in _OWN_SHARES
+            for fit in _fits(np.c_[X, share * both], *_answers_of(log, frame), own))
+    share, _, best = max(fits, key=lambda fit: fit[1])
+    (mean, cov), at_kind = _posterior(*best), share * np.eye(len(names))
+    return {name: _set_values(bank, np.c_[A, np.kron(A, at_kind[k])], mean, cov) for k, name in enumerate(names)}
 
 # %% ../nbs/823_set_rounds.ipynb #b1556f30
 def sets_to_confirm(

@@ -1,5 +1,5 @@
 "`cp.optimize`: calls never passed, the truth within its interval, the baseline where nothing is better, stop and resume, and the pages that it is made of."
-import json, multiprocessing, os, re, signal, time, warnings
+import json, multiprocessing, os, re, signal, subprocess, sys, time, warnings
 from collections import Counter
 from contextlib import closing
 from functools import partial
@@ -16,7 +16,7 @@ from causal_prompts.core import rng
 from causal_prompts.fresh_gains import chosen_finalist, finalist_table, Gain, paired_interval
 from causal_prompts.record import Record
 from causal_prompts.sentence_parts import bank_of, frame_of, gathered_sentences, new_sentences, read_sentences, sentences_of, written_sentences
-from causal_prompts.set_rounds import additive_values, first_chances, round_plan, sets_to_confirm, shrunk_effects
+from causal_prompts.set_rounds import additive_values, first_chances, options_held, round_plan, sets_to_confirm, shrunk_effects
 from causal_prompts.tasks import Task, world_task
 from causal_prompts.world_answers import asked, solve
 from causal_prompts.world_texts import IDEAS
@@ -96,11 +96,51 @@ def test_callables_of_one_name_that_differ_in_code_or_settings_are_two_models():
     assert callable_id(wrapped(a)) != callable_id(wrapped(b)) # what a decorator hides
     assert as_llm(a).url != as_llm(b).url and callable_id(len) == callable_id(len)
 
-def test_counters_and_caches_of_a_callable_are_none_of_its_settings():
+def test_what_a_callable_holds_may_change_from_call_to_call():
     for model in (model_named("a"), Served("a")):
         before = callable_id(model)
         model([]); model([])
         assert callable_id(model) == before
+
+class Holds:
+    def __init__(self, **held): self.__dict__ |= held
+    def __call__(self, messages): return "1"
+
+@pytest.mark.parametrize("one, other", [
+    (dict(temperature=0), dict(temperature=1)), (dict(settings={"model": "a"}), dict(settings={"model": "b"})), (dict(stops=["a"]), dict(stops=["b"])),
+    (dict(inner=Holds(name="a")), dict(inner=Holds(name="b"))), (dict(lines={"a", "b"}), dict(lines={"a", "c"}))])
+def test_settings_of_every_plain_kind_count(one, other):
+    assert callable_id(Holds(**one)) == callable_id(Holds(**one)) != callable_id(Holds(**other))
+
+def named(messages, n=3): return "1"
+def named_too(messages, n=4): return "1"
+def inner(messages): return (lambda: [c for c in "ab"])()
+def inner_too(messages): return (lambda: [c for c in "ac"])()
+
+def test_defaults_and_functions_within_functions_count_and_a_version_stands_for_all():
+    assert callable_id(named) != callable_id(named_too) and callable_id(inner) != callable_id(inner_too)
+    one, other = Holds(clock=time.time(), version="2"), Holds(clock=0., version="2")
+    assert callable_id(one) == callable_id(other) != callable_id(Holds(clock=0., version="3"))
+
+def test_a_callable_is_the_same_in_another_process():
+    code = "from functools import partial; import test_optimize as t; h = t.Holds(a=object(), b={3, 'x', (1, 2)}, c=t.answers); print(t.callable_id(partial(t.named, h, f=t.answers)), t.callable_id(h), t.callable_id(t.answers))"
+    path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+    said = {subprocess.run([sys.executable, "-c", code], env=os.environ | dict(PYTHONHASHSEED=seed, PYTHONPATH=path), capture_output=True, text=True, check=True).stdout for seed in ("1", "2")}
+    assert len(said) == 1 and len(said.pop().split()) == 3
+
+def test_a_model_that_is_loaded_at_the_first_call_goes_on_in_its_folder(tmp_path):
+    class Lazy:
+        model, asked = None, 0
+        def __init__(self): self.model = None
+        def __call__(self, messages):
+            self.model = "loaded"
+            Lazy.asked += 1
+            return answers(messages)
+    llm = Lazy()
+    first = search(llm, calls=40, folder=tmp_path)
+    asked = Lazy.asked
+    assert search(llm, calls=40, folder=tmp_path).prompt == first.prompt and Lazy.asked == asked # the same object, later
+    assert search(Lazy(), calls=40, folder=tmp_path).prompt == first.prompt and Lazy.asked == asked # as after a kill
 
 
 # ---- sentences
@@ -170,6 +210,8 @@ def test_the_gain_of_a_set_is_over_the_baseline_with_the_sentences_that_it_has()
     values = additive_values(log, bank, base)
     gain, se = values.rate(values.columns_of([[0, 0], [0, 1], [1, 0], [2, 0]])) # nothing, bad, the wordings of good
     assert (np.abs(gain - [.15, 0, .3, .3]) < 3 * se + 1e-6).all() and se[1] < 1e-4 and (se[[0, 2, 3]] < .08).all()
+    inside = bank_of(frame_of("Solve it."), {"a": ["Think.", "Think. Check it."]}) # a wording that holds another
+    assert options_held(inside, ["Solve it.", "Solve it. Think.", "Solve it. Think. Check it."]).tolist() == [[0, 0], [1, 0], [0, 1]]
     found = sets_to_confirm(log, bank, base, 1)
     assert list(found["parts"].iloc[0]) == ["good"] and abs(found["effect"].iloc[0] - .3) < 3 * found["se"].iloc[0]
 
@@ -200,11 +242,21 @@ def test_shares_refuse_what_cannot_be_split():
     with pytest.raises(ValueError, match="at least 8 different queries, .* got 7"): split_queries(repeated(TASK.head(7)), call_shares(100))
 
 def repeated(task):
-    "The task with every query under two ids."
-    return Task("twice", pd.concat([task.items, task.items.assign(query_id=[f"again {i}" for i in range(len(task))])], ignore_index=True), task.grade, task.baseline)
+    "The task with every query under two ids, once with other white space."
+    again = task.items.assign(query_id=[f"again {i}" for i in range(len(task))], query=task.items["query"] + "  ")
+    return Task("twice", pd.concat([task.items, again], ignore_index=True), task.grade, task.baseline)
+
+def test_one_question_over_many_passages_is_many_queries():
+    items = pd.DataFrame(dict(query_id=[str(i) for i in range(60)], query="What is said?", passage=[f"Passage {i}." for i in range(60)], reference="1"))
+    task = Task("passages", items, TASK.grade, "Read this. {passage}\n\n{query}", fields=("query", "passage"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        logs, fresh = split_queries(task, call_shares(120, n_queries=60))
+    assert len(fresh) + sum(map(len, logs)) > 30 and not {*fresh.items["passage"]} & {p for part in logs for p in part.items["passage"]}
 
 def test_a_question_that_stands_there_twice_is_not_in_the_log_and_fresh_too():
-    logs, fresh = split_queries(repeated(TASK), call_shares(600, n_queries=120), 1)
+    with pytest.warns(UserWarning, match="120 of 240 queries repeat another one in everything but the id; each counts once"):
+        logs, fresh = split_queries(repeated(TASK), call_shares(600, n_queries=120), 1)
     assert not {*fresh.items["query"]} & {q for part in logs for q in part.items["query"]} and not fresh.items["query"].duplicated().any()
 
 @pytest.mark.parametrize("n", [8, 30, 120])
@@ -366,6 +418,17 @@ def test_tokens_are_one_budget_of_both_models():
     spent = got.ledger.loc[got.ledger["paid"] == "once", ["tokens_in", "tokens_out"]].sum().sum()
     assert "tokens spent" in got.unfinished and 0 < spent <= 15_000 and got.ledger.set_index("use").at["writer", "tokens_in"] > 0
     assert "Its answers were kept nowhere" in repr(got)
+
+def test_a_named_sentence_may_stand_within_a_longer_one_of_the_baseline():
+    task = Task("t", TASK.items, TASK.grade, "Answer the question. Do not explain.")
+    got = cp.optimize(task, answers, parts=["Explain.", SENTENCES["steps"]], calls=40, show=False)
+    held = ["Explain." in text for text in got.log.prompts["prompt"]]
+    assert any(held) and not all(held)
+    for said in ("Do not explain.", "do  not explain.", "the question"):
+        with pytest.raises(ValueError, match="parts must say what the baseline does not"): cp.optimize(task, answers, parts=[said], calls=40)
+
+def test_caps_may_be_numbers_of_numpy():
+    assert not search(calls=40, tokens=np.int64(10**6), money=np.float32(5)).unfinished
 
 def test_what_is_lacking_is_said():
     few = cp.optimize(TASK.head(10), answers, parts=SENTENCES, calls=200, show=False)
