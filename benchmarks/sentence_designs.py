@@ -8,6 +8,7 @@ The worlds are those of `optimize.py` with effect size 1.7, their seeds from 100
 `frontier`: share of the best set's gain against idle sentences, where a sentence is left out unless it is k standard errors above nothing.
 `limits`: what an analyst could choose who knows the twelve effects of the world and only not which sentence has which, from all calls, without confirmation.
 `losses`: the present rule with one of its settings changed, on the same worlds.
+`confirm`: other shares of the calls for the confirmation, also in worlds of effect size 1.
 `each`: shares of the gain of the best set of each query, of one prompt and of routers.
 All but `present` and `each` draw the log as arrays: what sentences a prompt holds, drawn as `factorial` does, and scores by the world's exact chances; the effects are those of `shrunk_effects`. Writes benchmarks/results/sentence_designs.json."""
 import argparse, json, time, warnings
@@ -22,23 +23,25 @@ import pandas as pd
 import causal_prompts as cp
 from causal_prompts.call_shares import call_shares, split_queries
 from causal_prompts.core import rng
-from causal_prompts.fresh_gains import chosen_finalist, finalist_table
+from causal_prompts.fresh_gains import chosen_finalist, finalist_table, paired_interval
 from causal_prompts.routed_gains import routed_gains, routed_plan, router_choices, router_for
-from causal_prompts.sentence_parts import bank_of, frame_of, gathered_sentences
+from causal_prompts.sentence_parts import bank_of, frame_of, gathered_sentences, new_sentences
 from causal_prompts.set_rounds import finalist_sets, reward_of_sets, round_plan, shrunk_effects
 from causal_prompts.stages import join_stages
 from causal_prompts.tasks import world_task
+from causal_prompts.world_answers import prompt_variants
 from causal_prompts.world_texts import BASELINE, IDEAS, KINDS
 from causal_prompts.worlds import World
-from optimize import NAMED, one_run, scored, sentences, summary
+from optimize import NAMED, one_run, scored, summary
 
 OUT = Path(__file__).parent/"results"/"sentence_designs.json"
 FIRST = 1000 # seed of the first world
 EFFECT = 1.7
 WAYS = ("named", "writer")
-WORLDS = dict(present=48, losses=240, frontier={600: 240, 1200: 96, 2400: 96, 5000: 48, 10_000: 48, 20_000: 24, 40_000: 24},
-              limits=dict(named={600: 96, 1200: 48, 2400: 24, 5000: 24}, writer={600: 48, 2400: 24}), each={600: 24, 2400: 8, 10_000: 4})
+WORLDS = dict(present=36, losses=240, confirm=240, frontier={600: 240, 1200: 96, 2400: 96, 5000: 48, 10_000: 48, 20_000: 24, 40_000: 24},
+              limits=dict(named={600: 96, 1200: 24, 2400: 24}, writer={600: 48, 2400: 24}), each={600: 24, 2400: 8, 10_000: 4})
 LEAST = (-.5, 0., .5, 1., 2., 3.) # standard errors above nothing
+TO_CONFIRM = (.1, .2, .3, .4, .5) # of the calls
 EYE = np.eye(12)
 KNOWS = ("apart", "ideas", "chances") # how much the best analyst knows: the sizes of the twelve effects; that each idea has its size and rewordings bring nothing; the chances of each kind of query at its difficulty
 PRICES = (0., .1, .3, 1.) # of an idle sentence in the prompt, in gains of the best set
@@ -50,9 +53,9 @@ SHARED = .03 # variance of queries over that of answers, as in these worlds
 Truth = namedtuple("Truth", "effects extra pair base idle harmful best each") # (5, 12) and (5,) gains by kind of query, (5, 6) base chances, (12,) flags, gains of the best set and of the best set of each kind
 
 @lru_cache
-def truth() -> Truth:
+def truth(effect=EFFECT) -> Truth:
     "The effects of a world, the same for all seeds."
-    world = World.preset("compositional", effect_size=EFFECT)
+    world = World.preset("compositional", effect_size=effect)
     ideas, both = world.ideas, world.interaction.iloc[0]
     pair = [list(IDEAS).index(idea) for idea in both["ideas"].split(" + ")]
     base = world.expected_scores(np.repeat(np.arange(5), 6), np.tile(np.arange(6) / 5, 5), world.parse([BASELINE])).reshape(5, 6)
@@ -71,9 +74,9 @@ def held_ideas(X, ideas) -> np.ndarray: # (n, 12) of zeros and ones
     return np.minimum(X @ EYE[ideas], 1.)
 
 
-def judged_set(chosen, ideas) -> dict:
+def judged_set(chosen, ideas, effect=EFFECT) -> dict:
     "A set of sentences, judged."
-    known, has = truth(), held_ideas(chosen[None] * 1., ideas)[0]
+    known, has = truth(effect), held_ideas(chosen[None] * 1., ideas)[0]
     useful = np.isin(np.arange(12), ideas) & (known.effects.mean(0) > 1e-9)
     share, reachable = (float(gains_by_kind(h, known).mean() / known.best) for h in (has, useful * 1.))
     return dict(share=share, reachable=reachable, idle=float(has @ known.idle), harmful=float(has @ known.harmful), again=float(chosen.sum() - has.sum()), some_idle=float(has @ known.idle > 0))
@@ -85,12 +88,11 @@ Log = namedtuple("Log", "X y query kind base") # (n, k) sentences, (n,) scores, 
 
 @lru_cache(4096)
 def writer_ideas(seed, n=24, more=4) -> tuple: # (n,), (more,) ideas of the sentences
-    "What the served world's writer proposes before the first half of the log, and after it."
-    world = World.preset("compositional", seed=seed, effect_size=EFFECT)
-    task, where = world_task(world, n=8, seed=seed), {text: i for i, own in enumerate(IDEAS.values()) for text in own}
-    texts = gathered_sentences(lambda known, draw: sentences(world, task, seed, 8, draw, known), n)
-    new = sentences(world, task, seed, more, 99, texts) if more else []
-    return np.array([where[t] for t in texts]), np.array([where[t] for t in new], int)
+    "What the served world's writer proposes before the first half of the log, and after it; as `optimize.sentences`, without its texts."
+    where = {text: i for i, own in enumerate(IDEAS.values()) for text in own}
+    write = lambda n, draw: [text.replace(BASELINE, "").strip() for text in prompt_variants(BASELINE, n, rng(seed, "writer", draw, n))]
+    texts = gathered_sentences(lambda known, draw: write(8, draw), n)
+    return np.array([where[t] for t in texts]), np.array([where[t] for t in new_sentences(write(more, 99), texts)] if more else [], int)
 
 
 def drawn_sets(n_queries, per_query, chances, random) -> np.ndarray: # (n_queries * per_query, k)
@@ -99,23 +101,23 @@ def drawn_sets(n_queries, per_query, chances, random) -> np.ndarray: # (n_querie
     return (U < chances).reshape(-1, len(chances)) * 1.
 
 
-def log_of(X, ideas, per_query, random) -> Log:
+def log_of(X, ideas, per_query, random, effect=EFFECT) -> Log:
     "Scores of sets, each query asked `per_query` times in a row."
-    known, n = truth(), len(X) // per_query
+    known, n = truth(effect), len(X) // per_query
     kind, level, query = random.integers(5, size=n), random.integers(6, size=n), np.repeat(np.arange(n), per_query)
     base = known.base[kind, level][query]
     chance = base + gains_by_kind(held_ideas(X, ideas), known)[np.arange(len(X)), kind[query]]
     return Log(X, (random.random(len(X)) < chance) * 1., query, kind[query], base)
 
 
-def simulated(seed, way="named", calls=600, cells=None, per_query=8, on_average=7., sentences=24, more=4, share=.5) -> tuple: # Log, ideas
+def simulated(seed, way="named", calls=600, cells=None, per_query=8, on_average=7., sentences=24, more=4, share=.5, effect=EFFECT) -> tuple: # Log, ideas
     "The log of a search: two halves, the second with the sentences that the writer has added. cells: None as `call_shares` splits; on_average: sentences of a prompt where there are more than twice as many, else the share."
     random, cells = rng(seed, "designs", way, calls), sum(call_shares(calls).logs) if cells is None else cells
     first, new = (np.arange(12), np.zeros(0, int)) if way == "named" else writer_ideas(seed, sentences, more)
     ideas, n = np.r_[first, new], cells // per_query
     halves = [(n // 2, len(first)), (n - n // 2, len(ideas))]
     X = [np.pad(drawn_sets(m, per_query, np.full(k, share if k <= 14 else min(on_average / k, .9)), random), ((0, 0), (0, len(ideas) - k))) for m, k in halves]
-    return log_of(np.vstack(X), ideas, per_query, random), ideas
+    return log_of(np.vstack(X), ideas, per_query, random, effect), ideas
 
 
 def effects_of(log, ideas, typical=.05, grouped=False, around_mean=False) -> tuple: # (k,) means, (k,) standard errors
@@ -176,7 +178,7 @@ def moved(now, i, j, idea, apart) -> tuple: # the guess, log of the prior's rati
     return new, np.log(left / (4 - (now == now[i]).sum())) if left > 0 else -np.inf
 
 
-def possible_ideas(log, ideas, way, knows, seed, steps=2400, keep=120) -> np.ndarray: # (keep, k)
+def possible_ideas(log, ideas, way, knows, seed, steps=1800, keep=100) -> np.ndarray: # (keep, k)
     "Draws of which idea each sentence is. Under the prior the truth is such a draw itself, so the chain starts there; the first third is left out."
     random, k, apart = rng(seed, "chain", way, knows), len(ideas), knows == "apart"
     value, now, kept = by_chances(log) if knows == "chances" else by_means(log, apart), ideas.copy(), []
@@ -277,6 +279,27 @@ def losses(quick):
             yield spread(found, way=way, what=what) | dict(more=float((shares - base).mean()), more_se=float((shares - base).std(ddof=1) / len(base)**.5))
 
 
+def confirmed(seed, way, effect, calls, fresh) -> dict:
+    "The present rule with so many calls for the confirmation: the set that looks best, and what is returned."
+    cells, random = calls - fresh - int(np.ceil(.02 * calls)), rng(seed, "confirmed", calls, fresh)
+    log, ideas = simulated(seed, way, calls, cells=cells, per_query=8 if cells >= 96 else 4, effect=effect)
+    chosen = effects_of(log, ideas)[0] > 0
+    row = judged_set(chosen, ideas, effect)
+    pairs = log_of(np.repeat([chosen * 0., chosen * 1.], fresh // 2, 0)[np.arange(fresh // 2 * 2).reshape(2, -1).T.ravel()], ideas, 2, random, effect)
+    shown = bool(chosen.any() and paired_interval(pairs.y[1::2] - pairs.y[::2])["lo"] > 0)
+    return dict(promising=row["share"], shown=float(shown), returned=row["share"] * shown)
+
+
+def confirm(quick):
+    "Shares of the calls for the confirmation: promising, shown and returned; and more than with the present share on the same worlds."
+    for way, effect, calls in product(WAYS, (EFFECT, 1.), (120, 300, 600)):
+        present = call_shares(calls).fresh
+        tables = {fresh: pd.DataFrame([confirmed(seed, way, effect, calls, fresh) for seed in seeds(WORLDS["confirm"], quick)]) for fresh in sorted({present, *(int(calls * s) // 2 * 2 for s in TO_CONFIRM)})}
+        for fresh, f in tables.items():
+            more = f["returned"] - tables[present]["returned"]
+            yield spread(f, way=way, effect_size=effect, calls=calls, fresh=fresh, present=fresh == present) | dict(more=float(more.mean()), more_se=float(more.std() / len(more)**.5))
+
+
 # ---- each query
 
 def learned(calls, seed) -> dict:
@@ -328,7 +351,7 @@ def each(quick):
         yield spread([each_query(calls, seed) for seed in seeds(n, quick)], calls=calls)
 
 
-PARTS = dict(present=present, frontier=frontier, limits=limits, losses=losses, each=each)
+PARTS = dict(present=present, frontier=frontier, limits=limits, losses=losses, confirm=confirm, each=each)
 
 def main():
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -234,6 +234,66 @@ def searches(found) -> str:
         table(["sentences", "effect size", "calls", "reachable", "promising", "returned", "a prompt taken", "intervals that hold the truth", "taken without a gain", "taken ones with an idle sentence"], rows)])
 
 
+def share_of(row, name="share") -> str: return f"{row[name]:.2f} ± {row[f'{name}_se']:.2f}"
+
+
+def by_settings(rows, across, head, cell, names=str) -> str:
+    "A table with a row for each way, number of calls (and what is known), and a column for each value of a setting."
+    keys = list(dict.fromkeys((row["way"], row["calls"], row.get("knows")) for row in rows))
+    at = {(row["way"], row["calls"], row.get("knows"), row[across]): row for row in rows}
+    values = list(dict.fromkeys(row[across] for row in rows))
+    known = ([(lambda key: KNOWN[key[2]])] if any(key[2] for key in keys) else [])
+    return table([*head, *map(names, values)], [[SENTENCES[key[0]], f"{key[1]:,}", *(f(key) for f in known), *(cell(at[*key, v]) if (*key, v) in at else "" for v in values)] for key in keys])
+
+
+SENTENCES = dict(named="twelve named", writer="the writer's")
+KNOWN = dict(apart="the twelve sizes", ideas="and what says the same", chances="and each kind of query")
+
+def designs(found) -> str:
+    "Why a search does not find the whole gain."
+    both = lambda row: f"{share_of(row)} ({row['some_idle']:.0%})"
+    limits = [row for row in found["limits"] if row["price"] is not None]
+    text = (f"`python benchmarks/sentence_designs.py`: worlds of effect size 1.7, seeds from 1000 on, on which no setting was chosen; shares of the gain of the best set ({found['best']:.3f}) ± standard errors over worlds. "
+            f"Logs are drawn as the package draws them; the effects are those of `shrunk_effects`. In brackets how many of the sets hold an idle sentence.")
+    return "\n\n".join(["## What `cp.optimize` loses, and why", text, "**Were the settings lucky on the seeds they were chosen on?** Returned share on 24 worlds from seed 0 on (above) and on others:", fresh_seeds(found["present"]),
+        "**Share against idle sentences**, where a sentence is left out unless its effect is k standard errors above nothing; the package has k = 0. Logs have what `call_shares` leaves to them.",
+        by_settings(found["frontier"], "k", ["sentences", "calls"], both, lambda k: f"k = {k:g}"),
+        "**What could be found.** An analyst who knows the world's twelve effects (the twelve sizes alone; and which sentences say the same, and that two ideas help each other; and the chances of each kind of query at its difficulty), and only not which sentence has which, has all calls for one log and confirms nothing. "
+        "It takes the set with the largest expected gain less a price for holding any idle sentence, in gains of the best set. No analysis that does not know more finds more on such logs.",
+        by_settings(limits, "price", ["sentences", "calls", "known"], both, lambda v: f"price {v:g}"),
+        "**What each setting costs** at 600 calls: share of the gain of the set that looks best (before it is confirmed), and how it differs from the present rule on the same worlds.", changes(found["losses"]),
+        f"**Each query.** Shares of the gain of the best set of each query ({found['each_best']:.3f}; a set a kind of query has all of it), on 400 new queries. One prompt: the finalist. Routers: taken whether shown or not. Returned: what `cp.optimize(..., per=...)` gives back. The analyst: as above, with a set for each kind, from all calls.", each_query(found),
+        "**What came out.** " + designs_said(found)])
+
+
+def fresh_seeds(rows) -> str:
+    "The rows of `optimize.py` on the seeds that settings were chosen on, and on others."
+    before = {(row["way"], row["calls"]): row for row in result("optimize")["rows"] if row["effect_size"] == 1.7}
+    def less(row, name): # and its standard error
+        old = before[row["way"], row["calls"]]
+        return f"{row[name] - old[name]:+.2f} ± {(row[f'{name}_se']**2 + old[f'{name}_se']**2)**.5:.2f}"
+    return table(["sentences", "calls", "worlds", "promising, others", "less those before", "returned, others", "less those before", "a prompt taken", "intervals that hold the truth", "taken ones with an idle sentence"],
+        [[SENTENCES[row["way"]], str(row["calls"]), str(row["worlds"]), share_of(row, "promising"), less(row, "promising"), share_of(row, "returned"), less(row, "returned"), f"{row['shown']:.0%}", f"{row['held']:.0%}", "" if row["idle_runs"] is None else f"{row['idle_runs']:.0%}"] for row in rows])
+
+
+def changes(rows) -> str:
+    "One setting changed at a time."
+    return table(["sentences", "setting", "share", "more than as it is", "reachable", "idle", "harmful", "said again"],
+        [[SENTENCES[row["way"]], row["what"], share_of(row), "" if row["what"] == "as it is" else f"{row['more']:+.3f} ± {row['more_se']:.3f}", f"{row['reachable']:.2f}", *(f"{row[name]:.1f}" for name in ("idle", "harmful", "again"))] for row in rows])
+
+
+def each_query(found) -> str:
+    "One prompt and routers beside the best set of each query."
+    top = {row["calls"]: row for row in found["limits"] if row["price"] is None and row["way"] == "named"}
+    rows = [[f"{row['calls']:,}", str(row["worlds"]), share_of(row, "one"), f"{found['best'] / found['each_best']:.2f}", *(text for per in ("query", "kind") for text in (share_of(row, f"router_{per}"), f"{share_of(row, f'returned_{per}')} ({row[f'shown_{per}']:.0%})")), share_of(top[row["calls"]]) if row["calls"] in top else ""] for row in found["each"]]
+    return table(["calls", "worlds", "one prompt", "best single set", "router by query", "returned (a router shown)", "router by kind", "returned (a router shown)", "the analyst"], rows)
+
+
+def designs_said(found) -> str:
+    "What came out, in sentences with numbers."
+    return ""
+
+
 def peers() -> str:
     "Prompt optimizers side by side."
     if not (HERE/"results"/"peers.json").exists(): return ""
@@ -275,9 +335,10 @@ def page() -> str:
     "The whole page."
     found = result("speed")
     parts = dict(fit=fits, dataset=datasets, averages=averages, run=runs, score=scoring, embed=embedding)
-    head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py`, `collect.py`, `local_runtimes.py`, `local_limits.py`, `real.py`, `choice.py` and `optimize.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
+    head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py`, `collect.py`, `local_runtimes.py`, `local_limits.py`, `real.py`, `choice.py`, `optimize.py` and `sentence_designs.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
     local = [make(result(name)) for name, make in dict(local_runtimes=runtimes, local_limits=limits).items() if (HERE/"results"/f"{name}.json").exists()]
     searched = [searches(result("optimize"))] if (HERE/"results"/"optimize.json").exists() else []
+    if (HERE/"results"/"sentence_designs.json").exists(): searched.append(designs(result("sentence_designs")))
     return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), *local, real_model(), *filter(None, [choices()]), *searched, peers()]) + "\n"
 
 

@@ -8,11 +8,11 @@ import pytest
 
 from causal_prompts.call_shares import call_shares, split_queries
 from causal_prompts.core import rng
-from causal_prompts.sentence_parts import bank_of, frame_of
+from causal_prompts.sentence_parts import bank_of, frame_of, gathered_sentences
 from causal_prompts.set_rounds import round_plan, sets_to_confirm
 from causal_prompts.stages import join_stages
 from causal_prompts.tasks import world_task
-from causal_prompts.world_texts import BASELINE, KINDS
+from causal_prompts.world_texts import BASELINE, IDEAS, KINDS
 from causal_prompts.worlds import World
 
 sys.path.insert(0, str(Path(__file__).parents[1]/"benchmarks"))
@@ -36,6 +36,14 @@ def test_a_set_is_judged_by_its_ideas_and_a_rewording_adds_nothing():
     assert (row["idle"], row["harmful"], row["again"], row["some_idle"]) == (1, 1, 1, 1)
     one = designs.judged_set(np.array([True, False, False, False]), ideas)
     assert one["share"] == one["reachable"] > row["share"] and one["idle"] == one["again"] == 0
+
+
+def test_the_writers_sentences_are_those_of_the_served_world():
+    task, where = world_task(WORLD, n=8, seed=1003), {text: i for i, own in enumerate(IDEAS.values()) for text in own}
+    texts = gathered_sentences(lambda known, draw: optimize.sentences(WORLD, task, 1003, 8, draw, known), 24)
+    new = optimize.sentences(WORLD, task, 1003, 4, 99, texts)
+    first, more = designs.writer_ideas(1003)
+    assert list(first) == [where[t] for t in texts] and list(more) == [where[t] for t in new] and len(more)
 
 
 def test_each_sentence_stands_in_as_even_a_share_of_a_querys_prompts_as_can_be():
