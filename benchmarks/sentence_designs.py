@@ -39,7 +39,7 @@ FIRST = 1000 # seed of the first world
 EFFECT = 1.7
 WAYS = ("named", "writer")
 WORLDS = dict(present=36, losses=240, confirm=240, frontier={600: 240, 1200: 96, 2400: 96, 5000: 48, 10_000: 48, 20_000: 24, 40_000: 24},
-              limits=dict(named={600: 96, 1200: 24, 2400: 24}, writer={600: 48, 2400: 24}), each={600: 24, 2400: 8, 10_000: 4})
+              limits=dict(named={600: 96, 1200: 24, 2400: 24}, writer={600: 48, 2400: 24}), each={600: 24, 2400: 8, 10_000: 3})
 LEAST = (-.5, 0., .5, 1., 2., 3.) # standard errors above nothing
 TO_CONFIRM = (.1, .2, .3, .4, .5) # of the calls
 EYE = np.eye(12)
@@ -141,11 +141,16 @@ def freed(F, query) -> np.ndarray:
     return F - F.mean(0)
 
 
-def by_chances(log):
-    "Log likelihood of a guess at the ideas by the chances of each kind of query at its difficulty."
+def chances_of(log) -> tuple: # (n, 12) effects, (n,) of the two together, (n,) without any
+    "What ideas add to the chance of what was scored, right or wrong, by the kind and difficulty of each query."
     known, right = truth(), log.y > 0
-    sign, start = np.where(right, 1., -1.)[:, None], np.where(right, log.base, 1 - log.base)
-    effects, extra, (i, j) = sign * known.effects[log.kind], sign[:, 0] * known.extra[log.kind], known.pair
+    sign = np.where(right, 1., -1.)
+    return sign[:, None] * known.effects[log.kind], sign * known.extra[log.kind], np.where(right, log.base, 1 - log.base)
+
+
+def by_chances(log):
+    "Log likelihood of a guess at the ideas by the chances of each query."
+    (effects, extra, start), (i, j) = chances_of(log), truth().pair
     def value(guess):
         H = held_ideas(log.X, guess)
         return np.log(start + np.einsum("ij,ij->i", H, effects) + H[:, i] * H[:, j] * extra).sum()
@@ -153,43 +158,62 @@ def by_chances(log):
 
 
 def by_means(log, apart):
-    "Log likelihood by mean effects with normal errors of the log's own size. apart: effects of sentences add up, whatever they say."
-    known, Z = truth(), freed(np.c_[log.y, log.X], log.query)
-    left = Z[:, 0] - Z[:, 1:] @ np.linalg.lstsq(Z[:, 1:], Z[:, 0], rcond=None)[0]
-    var, means, extra, (i, j) = left @ left / (len(left) - Z.shape[1]), known.effects.mean(0), known.extra.mean(), known.pair
-    if apart:
-        G, b = Z[:, 1:].T @ Z[:, 1:], Z[:, 1:].T @ Z[:, 0]
-        return lambda guess: (means[guess] @ b - means[guess] @ G @ means[guess] / 2) / var
+    "Log likelihood by mean effects with normal errors of the log's own size. apart: every sentence has one of the twelve effects for itself; else one each, and two of them help each other."
+    known, (a, b), k = truth(), np.triu_indices(log.X.shape[1], 1), log.X.shape[1]
+    Z = freed(np.c_[log.y, log.X, log.X[:, a] * log.X[:, b]], log.query)
+    left = Z[:, 0] - Z[:, 1:k + 1] @ np.linalg.lstsq(Z[:, 1:k + 1], Z[:, 0], rcond=None)[0]
+    var, means, extra, G = left @ left / (len(left) - k - 1), known.effects.mean(0), known.extra.mean(), Z.T @ Z
+    where = np.zeros((k, k), int)
+    where[a, b] = where[b, a] = np.arange(len(a)) + k + 1
     def value(guess):
-        H = held_ideas(log.X, guess)
-        return -((Z[:, 0] - freed((H @ means + extra * H[:, i] * H[:, j])[:, None], log.query)[:, 0])**2).sum() / var / 2
+        w, at = means[guess], [*range(1, k + 1)]
+        if not apart:
+            w, at = np.r_[w, extra], [*at, where[guess.argsort()[known.pair[0]], guess.argsort()[known.pair[1]]]]
+        return (w @ G[at, 0] - w @ G[np.ix_(at, at)] @ w / 2) / var
     return value
 
 
-def moved(now, i, j, idea, apart) -> tuple: # the guess, log of the prior's ratio
-    "A guess in which two sentences have changed places or, where an idea is given, the first is this idea."
-    new = now.copy()
-    if idea is None:
-        new[[i, j]] = now[[j, i]]
-        return new, 0.
-    new[i] = idea
-    if idea == now[i] or apart: return new, 0.
-    left = 3 - (now == idea).sum() # of an idea's three wordings
-    return new, np.log(left / (4 - (now == now[i]).sum())) if left > 0 else -np.inf
-
-
-def possible_ideas(log, ideas, way, knows, seed, steps=1800, keep=100) -> np.ndarray: # (keep, k)
-    "Draws of which idea each sentence is. Under the prior the truth is such a draw itself, so the chain starts there; the first third is left out."
-    random, k, apart = rng(seed, "chain", way, knows), len(ideas), knows == "apart"
+def named_ideas(log, ideas, knows, random, steps=5000, keep=250) -> np.ndarray: # (keep, k)
+    "Draws of which idea each named sentence is: two change places, or where each has an effect for itself one gets another."
+    apart, k = knows == "apart", len(ideas)
     value, now, kept = by_chances(log) if knows == "chances" else by_means(log, apart), ideas.copy(), []
     first, further, other, chance = random.integers(k, size=steps), random.integers(1, k, size=steps), random.integers(12, size=steps), np.log(random.random(steps))
-    at, wanted = value(now), set(np.linspace(steps // 3, steps - 1, keep).astype(int))
+    at, wanted = value(now), set(np.linspace(steps // 5, steps - 1, keep).astype(int))
     for step, (i, j) in enumerate(zip(first, (first + further) % k)):
-        swap = step % 2 or (way == "named" and not apart) # named sentences are one an idea
-        new, prior = moved(now, i, j, None if swap else other[step], apart)
-        if (new != now).any() and prior > -np.inf and chance[step] < (then := value(new)) - at + prior: now, at = new, then
+        new = now.copy()
+        if apart and step % 2: new[i] = other[step]
+        else: new[[i, j]] = now[[j, i]]
+        if chance[step] < (then := value(new)) - at: now, at = new, then
         if step in wanted: kept.append(now)
     return np.array(kept)
+
+
+def written_ideas(log, ideas, random, sweeps=200) -> np.ndarray: # (draws, k)
+    "Draws of which idea each of a writer's sentences is, one sentence after the other given the rest; an idea has three wordings."
+    (effects, extra, start), (a, b), now, kept = chances_of(log), truth().pair, ideas.copy(), []
+    rows = [np.flatnonzero(x) for x in log.X.T]
+    counts = log.X @ EYE[now] # of sentences that say an idea
+    for _ in range(sweeps):
+        for j, at in enumerate(rows):
+            counts[at, now[j]] -= 1
+            held, own, both = counts[at] > .5, effects[at], extra[at]
+            more = ~held * own
+            more[:, a] += ~held[:, a] * held[:, b] * both
+            more[:, b] += ~held[:, b] * held[:, a] * both
+            without = start[at] + (held * own).sum(1) + held[:, a] * held[:, b] * both
+            left = 3. - np.bincount(np.delete(now, j), minlength=12)
+            fit = np.log(without[:, None] + more).sum(0) + np.log(np.maximum(left, 1e-300))
+            chance = np.exp(fit - fit.max()).cumsum()
+            now[j] = np.searchsorted(chance, random.random() * chance[-1])
+            counts[at, now[j]] += 1
+        kept.append(now.copy())
+    return np.array(kept[sweeps // 5:])
+
+
+def possible_ideas(log, ideas, way, knows, seed) -> np.ndarray: # (draws, k)
+    "Draws of which idea each sentence is. Under the prior the truth is such a draw itself, so the chain starts there."
+    random = rng(seed, "chain", way, knows)
+    return written_ideas(log, ideas, random) if way == "writer" else named_ideas(log, ideas, knows, random)
 
 
 def expected(sets, one_hot, known, apart, kind) -> tuple: # (n, draws) gains, (n, draws) is an idle idea held?
@@ -240,7 +264,7 @@ def frontier(quick):
 def limits(quick):
     "What could be chosen from all calls."
     for way, knows in product(WAYS, KNOWS):
-        if way == "writer" and knows == "apart": continue # that the effects of rewordings do not add up has to be known
+        if way == "writer" and knows != "chances": continue # the effects of rewordings do not add up
         for calls, n in WORLDS["limits"][way].items():
             found, apart = [], knows == "apart"
             for seed in seeds(n, quick):

@@ -77,17 +77,42 @@ def test_the_truth_is_more_likely_than_other_guesses_and_idle_sentences_look_ali
     i, j = np.flatnonzero(ideas == 0)[0], np.flatnonzero(ideas == 7)[0]
     other = ideas.copy()
     other[[i, j]] = ideas[[j, i]]
-    for value in (designs.by_chances(log), designs.by_means(log, False)): assert value(ideas) > value(other) + 10
+    for value in (designs.by_chances(log), *([designs.by_means(log, apart) for apart in (False, True)] if way == "named" else [])): assert value(ideas) > value(other) + 10
     idle = np.where(ideas == 8, 9, np.where(ideas == 9, 8, ideas))
     assert designs.by_chances(log)(idle) == pytest.approx(designs.by_chances(log)(ideas))
 
 
+def test_the_likelihood_by_means_is_that_of_freed_scores():
+    log, ideas = designs.simulated(1002, "named", 240)
+    value, k = designs.by_means(log, False), designs.truth()
+    def squares(guess):
+        H = designs.held_ideas(log.X, guess)
+        return (designs.freed((log.y - H @ k.effects.mean(0) - k.extra.mean() * H[:, k.pair].prod(1))[:, None], log.query)**2).sum()
+    guesses = [rng(i, "guess").permutation(12) for i in range(3)]
+    one, two = (np.diff([f(g) for g in guesses]) for f in (value, squares))
+    assert one / two == pytest.approx(one[0] / two[0]) and one[0] / two[0] < 0
+
+
 def test_named_sentences_stay_one_an_idea_and_no_idea_has_more_than_three_wordings():
     log, ideas = designs.simulated(1001, "named", 120)
-    assert (np.sort(designs.possible_ideas(log, ideas, "named", "chances", 0, steps=300, keep=20), axis=1) == np.arange(12)).all()
+    assert (np.sort(designs.named_ideas(log, ideas, "chances", rng(0), steps=300, keep=20), axis=1) == np.arange(12)).all()
     log, ideas = designs.simulated(1001, "writer", 120)
-    draws = designs.possible_ideas(log, ideas, "writer", "ideas", 0, steps=600, keep=20)
-    assert (designs.EYE[draws].sum(1) <= 3).all() and len(np.unique(draws, axis=0)) > 1
+    draws = designs.written_ideas(log, ideas, rng(0), 20)
+    assert (designs.EYE[draws].sum(1) <= 3).all() and len(np.unique(draws, axis=0)) > 10
+
+
+def test_draws_of_a_writers_ideas_follow_their_likelihood():
+    random, ideas = rng(3), np.array([0, 7, 8])
+    log = designs.log_of(designs.drawn_sets(12, 8, np.full(3, .5), random), ideas, 8, random)
+    value, every = designs.by_chances(log), np.array(list(product(range(12), repeat=3)))
+    wordings = {3: 27., 2: 18., 1: 6.} # ways to take wordings of so many different ideas, three each
+    exact = np.array([value(guess) + np.log(wordings[len(set(guess))]) for guess in every])
+    chance = np.exp(exact - exact.max())
+    chance /= chance.sum()
+    draws = designs.written_ideas(log, ideas, random, 4000)
+    for j in range(3):
+        expected = np.bincount(every[:, j], chance, 12)
+        assert np.bincount(draws[:, j], minlength=12) / len(draws) == pytest.approx(expected, abs=.04)
 
 
 def test_the_best_guess_is_the_best_set_where_all_is_known_and_a_price_keeps_idle_sentences_out():
