@@ -38,8 +38,8 @@ OUT = Path(__file__).parent/"results"/"sentence_designs.json"
 FIRST = 1000 # seed of the first world
 EFFECT = 1.7
 WAYS = ("named", "writer")
-WORLDS = dict(present=36, losses=240, confirm=240, frontier={600: 240, 1200: 96, 2400: 96, 5000: 48, 10_000: 48, 20_000: 24, 40_000: 24},
-              limits=dict(named={600: 96, 1200: 24, 2400: 24}, writer={600: 48, 2400: 24}), each={600: 24, 2400: 8, 10_000: 3})
+WORLDS = dict(present=24, losses=240, confirm=120, frontier={600: 240, 1200: 96, 2400: 96, 5000: 48, 10_000: 24, 20_000: 24, 40_000: 24},
+              limits=dict(named={408: 48, 600: 96, 1200: 24, 2400: 24}, writer={600: 48, 2400: 24}), each={600: 24, 2400: 6, 10_000: 2})
 LEAST = (-.5, 0., .5, 1., 2., 3.) # standard errors above nothing
 TO_CONFIRM = (.1, .2, .3, .4, .5) # of the calls
 EYE = np.eye(12)
@@ -385,13 +385,13 @@ def main():
     asked = ask.parse_args()
     warnings.filterwarnings("ignore")
     found = json.loads(asked.out.read_text(encoding="utf-8")) if asked.out.exists() else {}
-    found |= dict(version=cp.__version__, best=truth().best, each_best=truth().each)
+    found |= dict(version=cp.__version__, best=truth().best, each_best=truth().each, effects=dict(zip(IDEAS, truth().effects.mean(0).tolist())))
     for part in asked.parts:
         start, found[part] = time.process_time(), []
         for row in PARTS[part](asked.quick):
             found[part].append(row)
+            asked.out.write_text(json.dumps(found, indent=0), encoding="utf-8")
             print(part, {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, f"{time.process_time() - start:.0f} s", flush=True)
-        asked.out.write_text(json.dumps(found, indent=0), encoding="utf-8")
 
 
 if __name__ == "__main__": main()
