@@ -305,7 +305,7 @@ def losses(quick):
 
 def confirmed(seed, way, effect, calls, fresh) -> dict:
     "The present rule with so many calls for the confirmation: the set that looks best, and what is returned."
-    cells, random = calls - fresh - int(np.ceil(.02 * calls)), rng(seed, "confirmed", calls, fresh)
+    cells, random = calls - fresh - int(np.ceil(.02 * calls)), rng(seed, "confirmed", way, calls, fresh)
     log, ideas = simulated(seed, way, calls, cells=cells, per_query=8 if cells >= 96 else 4, effect=effect)
     chosen = effects_of(log, ideas)[0] > 0
     row = judged_set(chosen, ideas, effect)
@@ -315,10 +315,10 @@ def confirmed(seed, way, effect, calls, fresh) -> dict:
 
 
 def confirm(quick):
-    "Shares of the calls for the confirmation: promising, shown and returned; and more than with the present share on the same worlds."
+    "Shares of the calls for the confirmation: promising, shown and returned; and more than with the present share on the same worlds, others for each effect size."
     for way, effect, calls in product(WAYS, (EFFECT, 1.), (120, 300, 600)):
         present = call_shares(calls).fresh
-        tables = {fresh: pd.DataFrame([confirmed(seed, way, effect, calls, fresh) for seed in seeds(WORLDS["confirm"], quick)]) for fresh in sorted({present, *(int(calls * s) // 2 * 2 for s in TO_CONFIRM)})}
+        tables = {fresh: pd.DataFrame([confirmed(seed + 500 * (effect != EFFECT), way, effect, calls, fresh) for seed in seeds(WORLDS["confirm"], quick)]) for fresh in sorted({present, *(int(calls * s) // 2 * 2 for s in TO_CONFIRM)})}
         for fresh, f in tables.items():
             more = f["returned"] - tables[present]["returned"]
             yield spread(f, way=way, effect_size=effect, calls=calls, fresh=fresh, present=fresh == present) | dict(more=float(more.mean()), more_se=float(more.std() / len(more)**.5))
