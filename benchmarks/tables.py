@@ -234,6 +234,106 @@ def searches(found) -> str:
         table(["sentences", "effect size", "calls", "reachable", "promising", "returned", "a prompt taken", "intervals that hold the truth", "taken without a gain", "taken ones with an idle sentence"], rows)])
 
 
+def share_of(row, name="share") -> str: return f"{row[name]:.2f} ± {row[f'{name}_se']:.2f}"
+
+
+def by_settings(rows, across, head, cell, names=str) -> str:
+    "A table with a row for each way, number of calls (and what is known), and a column for each value of a setting."
+    keys = list(dict.fromkeys((row["way"], row["calls"], row.get("knows")) for row in rows))
+    at = {(row["way"], row["calls"], row.get("knows"), row[across]): row for row in rows}
+    values = list(dict.fromkeys(row[across] for row in rows))
+    known = ([(lambda key: KNOWN[key[2]])] if any(key[2] for key in keys) else [])
+    return table([*head, *map(names, values)], [[SENTENCES[key[0]], f"{key[1]:,}", *(f(key) for f in known), *(cell(at[*key, v]) if (*key, v) in at else "" for v in values)] for key in keys])
+
+
+SENTENCES = dict(named="twelve named", writer="the writer's")
+KNOWN = dict(apart="the twelve sizes", ideas="and what says the same", chances="and each kind of query")
+
+def designs(found) -> str:
+    "Why a search does not find the whole gain."
+    both = lambda row: f"{share_of(row)} ({row['some_idle']:.0%})"
+    limits = [row for row in found["limits"] if row["price"] is not None]
+    text = (f"`python benchmarks/sentence_designs.py`: worlds of effect size 1.7, seeds from 1000 on, on which no setting was chosen; shares of the gain of the best set ({found['best']:.3f}) ± standard errors over worlds. "
+            f"Logs are drawn as the package draws them; the effects are those of `shrunk_effects`. In brackets how many of the sets hold an idle sentence.")
+    return "\n\n".join(["## What `cp.optimize` loses, and why", text, "**Were the settings lucky on the seeds they were chosen on?** Returned share on 24 worlds from seed 0 on (above) and on others:", fresh_seeds(found["present"]),
+        "**Share against idle sentences**, where a sentence is left out unless its effect is k standard errors above nothing; the package has k = 0. Logs have what `call_shares` leaves to them.",
+        by_settings(found["frontier"], "k", ["sentences", "calls"], both, lambda k: f"k = {k:g}"),
+        "**What could be found.** An analyst who knows the world's twelve effects (the twelve sizes alone; and which sentences say the same, and that two ideas help each other; and the chances of each kind of query at its difficulty), and only not which sentence has which, has all calls for one log and confirms nothing. "
+        "It takes the set with the largest expected gain less a price for holding any idle sentence, in gains of the best set. On average over worlds no analysis that does not know more, e.g. by reading the sentences, finds more on such logs. 408 calls are those of a log of 600.",
+        by_settings(limits, "price", ["sentences", "calls", "known"], both, lambda v: f"price {v:g}"),
+        "**What each setting costs** at 600 calls: share of the gain of the set that looks best (before it is confirmed), and how it differs from the present rule on the same worlds.", changes(found["losses"]),
+        "**What the confirmation costs and brings**: other shares of the calls, the present one in bold. Share returned, which is nothing where the gain is not shown (share of the set that looks best; how many are shown).", confirmations(found["confirm"]),
+        f"**Each query.** Shares of the gain of the best set of each query ({found['each_best']:.3f}; a set a kind of query has all of it), on 400 new queries. One prompt: the finalist. Routers: taken whether shown or not. Returned: what `cp.optimize(..., per=...)` gives back. The analyst: as above, with a set for each kind, from all calls.", each_query(found),
+        "**What came out.** " + designs_said(found)])
+
+
+def fresh_seeds(rows) -> str:
+    "The rows of `optimize.py` on the seeds that settings were chosen on, and on others."
+    before = {(row["way"], row["calls"]): row for row in result("optimize")["rows"] if row["effect_size"] == 1.7}
+    def less(row, name): # and its standard error
+        old = before[row["way"], row["calls"]]
+        return f"{row[name] - old[name]:+.2f} ± {(row[f'{name}_se']**2 + old[f'{name}_se']**2)**.5:.2f}"
+    return table(["sentences", "calls", "worlds", "promising, others", "less those before", "returned, others", "less those before", "a prompt taken", "intervals that hold the truth", "taken ones with an idle sentence"],
+        [[SENTENCES[row["way"]], str(row["calls"]), str(row["worlds"]), share_of(row, "promising"), less(row, "promising"), share_of(row, "returned"), less(row, "returned"), f"{row['shown']:.0%}", f"{row['held']:.0%}", "" if row["idle_runs"] is None else f"{row['idle_runs']:.0%}"] for row in rows])
+
+
+def changes(rows) -> str:
+    "One setting changed at a time."
+    return table(["sentences", "setting", "share", "more than as it is", "reachable", "idle", "harmful", "said again"],
+        [[SENTENCES[row["way"]], row["what"], share_of(row), "" if row["what"] == "as it is" else f"{row['more']:+.3f} ± {row['more_se']:.3f}", f"{row['reachable']:.2f}", *(f"{row[name]:.1f}" for name in ("idle", "harmful", "again"))] for row in rows])
+
+
+def each_query(found) -> str:
+    "One prompt and routers beside the best set of each query."
+    top = {row["calls"]: row for row in found["limits"] if row["price"] is None and row["way"] == "named"}
+    rows = [[f"{row['calls']:,}", str(row["worlds"]), share_of(row, "one"), f"{found['best'] / found['each_best']:.2f}", *(text for per in ("query", "kind") for text in (share_of(row, f"router_{per}"), f"{share_of(row, f'returned_{per}')} ({row[f'shown_{per}']:.0%})")), share_of(top[row["calls"]]) if row["calls"] in top else ""] for row in found["each"]]
+    return table(["calls", "worlds", "one prompt", "best single set", "router by query", "returned (a router shown)", "router by kind", "returned (a router shown)", "the analyst"], rows)
+
+
+def confirmations(rows) -> str:
+    "Other shares of the calls for the confirmation."
+    share = lambda row: round(row["fresh"] / row["calls"], 1)
+    keys, shares = (list(dict.fromkeys(map(f, rows))) for f in (lambda row: (row["way"], row["effect_size"], row["calls"]), share))
+    at = {(row["way"], row["effect_size"], row["calls"], share(row)): row for row in rows}
+    cell = lambda row: f"{'**' * row['present']}{share_of(row, 'returned')}{'**' * row['present']} ({row['promising']:.2f}; {row['shown']:.0%})"
+    return table(["sentences", "effect size", "calls", *(f"{s:.0%}" for s in shares)], [[SENTENCES[key[0]], f"{key[1]:g}", str(key[2]), *(cell(at[*key, s]) for s in shares)] for key in keys])
+
+
+def designs_said(found) -> str:
+    "What came out, in sentences with numbers."
+    pick = lambda part, **how: next(row for row in found[part] if all(row.get(k) == v for k, v in how.items()))
+    def best(rows, idle=.1): # of those whose sets rarely hold an idle sentence
+        return max((row for row in rows if row["some_idle"] <= idle), key=lambda row: row["share"])
+    before = {(row["way"], row["calls"]): row for row in result("optimize")["rows"] if row["effect_size"] == 1.7}
+    off = [abs(row["returned"] - (old := before[row["way"], row["calls"]])["returned"]) / (row["returned_se"]**2 + old["returned_se"]**2)**.5 for row in found["present"]]
+    analyst = lambda way, calls: best([row for row in found["limits"] if (row["way"], row["calls"]) == (way, calls) and row.get("knows") == "chances" and row["price"] is not None])
+    enough = [min(row["calls"] for row in found["frontier"] if row["way"] == way and row["share"] >= .95 and row["some_idle"] <= .1) if any(row["way"] == way and row["share"] >= .95 and row["some_idle"] <= .1 for row in found["frontier"]) else None for way in SENTENCES]
+    most = lambda way, knows, calls=600: share_of(pick("limits", way=way, calls=calls, knows=knows, price=0.))
+    lost = lambda way, what: (lambda row: f"{row['more']:.3f} ± {row['more_se']:.3f}")(pick("losses", way=way, what=what))
+    helped = [f"{row['what']} ({SENTENCES[row['way']]}: {row['more']:+.3f} ± {row['more_se']:.3f})" for row in found["losses"] if row["more"] > 2 * row["more_se"] > 0 and not any(word in row["what"] for word in ("all calls", "known"))]
+    shared = [f"{share:.0%} of {calls} calls: {mean:+.3f} ± {se:.3f}" for calls, share, mean, se in pooled(found["confirm"]) if abs(mean) > 2 * se]
+    help = sorted((v for v in found["effects"].values() if v > 0), reverse=True)
+    return " ".join([
+        f"The settings were not lucky on their seeds: on others the returned shares differ by at most {max(off):.1f} standard errors of the difference.",
+        f"The ideas that help bring {', '.join(f'{v:.3f}' for v in help)} by themselves; 408 answers tell one effect to about ±.05, so that the smallest are a matter of luck.",
+        f"Named sentences, 600 calls: the rule finds {share_of(pick('losses', way='named', what='as it is'))}; {lost('named', 'all calls to the log')} more if the calls of the confirmation went to the log, which is {share_of(pick('losses', way='named', what='all calls to the log'))}. With all calls, the analyst who knows the sizes of the effects finds {most('named', 'apart')}, the one who knows all but which sentence has which {most('named', 'chances')}. With the 408 calls that the confirmation leaves to the log these two find {most('named', 'apart', 408)} and {most('named', 'chances', 408)}. What the rule loses to the analyst who knows the sizes is small: it is the calls that are missing.",
+        f"But nobody finds it without idle sentences: where at most a tenth of the sets may hold one, the best-informed analyst reaches {analyst('named', 600)['share']:.2f} with 600 calls, {analyst('named', 1200)['share']:.2f} with 1,200 and {analyst('named', 2400)['share']:.2f} with 2,400. The present rule, with another k, needs about {enough[0]:,} for both.",
+        f"The writer's sentences: the best-informed analyst finds {most('writer', 'chances')} with all 600 calls, so .95 cannot be reached by an analysis that does not read the sentences. The rule finds {share_of(pick('losses', way='writer', what='as it is'))}; the confirmation costs {lost('writer', 'all calls to the log')}, that rewordings are counted apart {lost('writer', 'rewordings known')}, both {lost('writer', 'all calls, rewordings known')}.",
+        f"One setting changed: {'; '.join(helped) if helped else 'none'} of those tried finds more by over two standard errors. Another share of the calls for the confirmation changes what is returned, over both kinds of sentences and effect sizes, by more than two standard errors with {'; '.join(shared) if shared else 'none'}.",
+        f"Each query: the best single set has {found['best'] / found['each_best']:.2f} of what a set a query could have, so .98 takes more than one prompt. The best-informed analyst reaches {share_of(pick('limits', way='named', calls=600, price=None))} with all 600 calls and a set for each kind. The routers have {', '.join(f'{row_share} with {calls}' for calls, row_share in routed_shares(found['each']))} calls (by query, by kind)."])
+
+
+def pooled(rows) -> list: # calls, share, more returned than with the present share, its standard error
+    "Shares for the confirmation, over all worlds with so many calls."
+    groups = {}
+    for row in rows:
+        if not row["present"]: groups.setdefault((row["calls"], round(row["fresh"] / row["calls"], 2)), []).append(row)
+    return [(*key, statistics.mean(r["more"] for r in own), sum(r["more_se"]**2 for r in own)**.5 / len(own)) for key, own in groups.items()]
+
+
+def routed_shares(rows) -> list: return [(f"{row['calls']:,}", f"{row['router_query']:.2f} and {row['router_kind']:.2f}") for row in rows]
+
+
 def peers() -> str:
     "Prompt optimizers side by side."
     if not (HERE/"results"/"peers.json").exists(): return ""
@@ -294,9 +394,10 @@ def page() -> str:
     "The whole page."
     found = result("speed")
     parts = dict(fit=fits, dataset=datasets, averages=averages, run=runs, score=scoring, embed=embedding)
-    head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py`, `collect.py`, `local_runtimes.py`, `local_limits.py`, `real.py`, `choice.py` and `optimize.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
+    head = "# Benchmarks\n\nMade by `python benchmarks/tables.py` from benchmarks/results; every figure comes from a script that anyone can run. The tables below are of `python benchmarks/speed.py`, `collect.py`, `local_runtimes.py`, `local_limits.py`, `real.py`, `choice.py`, `optimize.py` and `sentence_designs.py`; where time goes within a fit and a study stands in [CONTRIBUTING](../CONTRIBUTING.md)."
     local = [make(result(name)) for name, make in dict(local_runtimes=runtimes, local_limits=limits).items() if (HERE/"results"/f"{name}.json").exists()]
     searched = [searches(result("optimize"))] if (HERE/"results"/"optimize.json").exists() else []
+    if (HERE/"results"/"sentence_designs.json").exists(): searched.append(designs(result("sentence_designs")))
     return "\n\n".join([head, scripts(), *(make(found[name]) for name, make in parts.items()), collecting(), *local, real_model(), *filter(None, [choices()]), *searched, peers()]) + "\n"
 
 
