@@ -371,7 +371,7 @@ def peers_compared(groups) -> str:
     above = sum(gap((600, "ours"), (600, m))[0] > gap((600, "ours"), (600, m))[1] for m in others)
     held = [r["held"] for rows in groups.values() for r in rows if r.get("held") is not None]
     said = (f"At 600 calls ours lies above each of the {len(others)} others, {above} of them by more than its 95% interval (of five seeds, for one comparison). At 120 calls it is not ahead of what others return after 600. Its own 95% intervals hold the truth in {sum(held)} of {len(held)} runs that took a prompt. "
-            "Single sentences: what it returns carries more idle and harmful ones than others do, since it tries many at once; why, and what it would take to leave them out, stands [above](#what-a-log-of-so-many-calls-can-tell).")
+            "Single sentences: what it returns carries more idle and harmful ones than others do, since it tries many at once; why, and what it would take to leave them out, stands [above](#what-cpoptimize-loses-and-why).")
     return said + "\n\n" + table(["ours less", "600 calls of both", "ours with 120, the other with 600", "the same, finalist whether shown or not"], rows)
 
 
