@@ -66,6 +66,8 @@ def main(to: Path):
     write(source)
     done = subprocess.run([sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-j", "auto", "-b", "html", "-d", str(source/".doctrees"), str(source), str(to)])
     if done.returncode: sys.exit(done.returncode)
+    read = [f.relative_to(source).with_suffix(".html") for f in source.rglob("*") if f.suffix in (".md", ".ipynb")]
+    if missing := [str(f) for f in read if not (to/f).exists()]: sys.exit(f"Sphinx has ended without a word and left out {len(missing)} pages, {missing[0]} among them; run it on one core (without -j) to see why")
     print(f"{to}/index.html: {len(list(to.rglob('*.html')))} pages")
 
 

@@ -1,5 +1,9 @@
 "What Sphinx is told; .ci/site.py lays out what it reads."
-from docutils.utils.math import latex2mathml
+import re
+
+from docutils.nodes import SkipNode
+from docutils.utils.math import MathError, latex2mathml
+from sphinx.util import logging
 
 project, author, copyright = "causal_prompts", "The causal_prompts developers", "the causal_prompts developers"
 extensions = ["myst_nb"]
@@ -21,27 +25,26 @@ html_theme_options = dict(navbar_persistent=["search-button-field"], navbar_end=
 html_sidebars = {"index": [], "docs/glossary": []}
 
 
+SIZES = re.compile(r"\\[Bb]igg?[lr]?(?![A-Za-z])") # of brackets; MathML stretches them by itself
+
+
 def as_mathml(text: str, block: bool) -> str:
     "MathML, which browsers draw without a script: formulas are there without a network."
-    return latex2mathml.tex2mathml(text, as_block=block)
+    try: return latex2mathml.tex2mathml(SIZES.sub("", text), as_block=block)
+    except MathError as error: logging.getLogger(__name__).warning("formula %r: %s", text, error)
+    return f"<code>{text}</code>"
 
 
-def inline(translator, node):
-    translator.body.append(as_mathml(node.astext(), False))
-    raise_skip()
-
-
-def block(translator, node):
-    translator.body.append(f'<div class="math">{as_mathml(node.astext(), True)}</div>')
-    raise_skip()
-
-
-def raise_skip():
-    from docutils.nodes import SkipNode
-    raise SkipNode
+def drawn(block: bool):
+    "What Sphinx calls at a formula."
+    def visit(translator, node):
+        made = as_mathml(node.astext(), block)
+        translator.body.append(f'<div class="math">{made}</div>' if block else made)
+        raise SkipNode
+    return visit, None
 
 
 html_math_renderer = "mathml"
 
 
-def setup(app): app.add_html_math_renderer("mathml", (inline, None), (block, None))
+def setup(app): app.add_html_math_renderer("mathml", drawn(False), drawn(True))
