@@ -1,6 +1,6 @@
 """The reference of the site: every public name with its parameters, from signatures, docstrings and the comments beside parameters (docments).
 
-`entries()` is one entry a name of `causal_prompts.__all__`; `pages()` is what .ci/site.py writes. Nothing here needs what builds the site."""
+`entries()` is one entry a name of `causal_prompts.__all__`; `pages()` is what .ci/docs.py writes. Nothing here needs what builds the site."""
 import inspect, re, sys
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def cell(text) -> str: return " ".join(str(text or "").split()).replace("|", "\\
 def default_said(value) -> str:
     if value in (inspect.Parameter.empty, empty): return ""
     text = value.__name__ if inspect.isfunction(value) or inspect.isclass(value) else repr(value)
-    return "" if " at 0x" in text else text
+    return "..." if " at 0x" in text or text.startswith("_") else text
 
 
 def signature(f) -> str:
@@ -52,22 +52,23 @@ def signature(f) -> str:
         if p.kind is p.KEYWORD_ONLY and not star: parts.append("*")
         star = star or p.kind in (p.KEYWORD_ONLY, p.VAR_POSITIONAL)
         mark, default = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, ""), default_said(p.default)
-        parts.append(f"{mark}{p.name}" + (f"={default or '...'}" if p.default is not p.empty else ""))
+        parts.append(f"{mark}{p.name}" + (f"={default}" if p.default is not p.empty else ""))
     return f"({', '.join(parts)})"
 
 
 def parameters(f) -> str:
     "A table of the parameters with type, default and meaning, and of what is returned."
-    try: found = docments(f, full=True)
+    try: found, given = docments(f, full=True), inspect.signature(f)
     except (TypeError, ValueError, OSError): return ""
     rows = []
-    for name, p in found.items():
+    for name, p in given.parameters.items():
         if name in ("self", "cls"): continue
-        kind, default = type_said(p.anno), default_said(p.default)
-        if name == "return":
-            if kind or p.docment: rows.append(["*returns*", f"`{kind}`" if kind else "", "", cell(p.docment)])
-        else: rows.append([f"`{name}`", f"`{cell(kind)}`" if kind else "", f"`{cell(default)}`" if default else "", cell(p.docment)])
-    lines = ["| parameter | type | default | meaning |", "|---|---|---|---|", *("| " + " | ".join(row) + " |" for row in rows)]
+        kind, default = cell(type_said(p.annotation)), cell(default_said(p.default))
+        about = " = ".join(f"`{text}`" for text in (kind, default) if text)
+        rows.append([f"`{name}`", about if kind or not default else f"= {about}", cell(found[name].docment if name in found else "")])
+    kind, meaning = type_said(given.return_annotation), found["return"].docment if "return" in found else ""
+    if kind or meaning: rows.append(["*returns*", f"`{cell(kind)}`" if kind else "", cell(meaning)])
+    lines = ["| parameter | type and default | meaning |", "|---|---|---|", *("| " + " | ".join(row) + " |" for row in rows)]
     return "\n".join(lines) + "\n" if rows else ""
 
 

@@ -1,4 +1,4 @@
-"What Sphinx is told; .ci/site.py lays out what it reads."
+"What Sphinx is told; .ci/docs.py lays out what it reads."
 import re
 
 from docutils.nodes import SkipNode
@@ -22,6 +22,7 @@ html_static_path, html_css_files = ["_static"], ["site.css"]
 html_show_sourcelink = html_copy_source = False
 html_theme_options = dict(navbar_persistent=["search-button-field"], navbar_end=["theme-switcher"], show_prev_next=True, header_links_before_dropdown=7,
                           show_toc_level=2, footer_start=[], footer_end=[], pygments_light_style="tango", pygments_dark_style="github-dark")
+html_context = dict(default_mode="auto")
 html_sidebars = {"index": [], "docs/glossary": []}
 
 

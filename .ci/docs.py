@@ -1,12 +1,13 @@
-"""The documentation as pages with a search box, from the notebooks as they are stored: `python .ci/site.py [folder]` (build/site). Nothing is run. Needs the extra docs."""
+"""The documentation as pages with a search box, from the notebooks as they are stored: `python .ci/docs.py [folder]` (build/site). Nothing is run. Needs the extra docs."""
 import json, re, shutil, subprocess, sys
 from pathlib import Path
 
 import reference
-from readme import ROOMS
+from readme import ROOMS, subtitle
 
 ROOT = Path(__file__).resolve().parents[1]
 DROPPED = re.compile(r"^#\|\s*(hide|default_exp)\b", re.MULTILINE)
+LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 DIRECTIVE = re.compile(r"^#\|.*\n?", re.MULTILINE)
 PLACE = re.compile(r"(\]\([^)\s]*#)([^)\s]+)") # JupyterLab's names of headings keep capitals
 
@@ -27,7 +28,15 @@ def copy_notebook(source: Path, to: Path):
     to.write_text(json.dumps(nb), encoding="utf-8")
 
 
-def tree(caption: str, names, depth: int = 1) -> str: return "\n".join(["```{toctree}", f":caption: {caption}", f":maxdepth: {depth}", "", *names, "```", ""])
+def listed(folder: Path, caption: str, pages) -> str:
+    "A table of pages with what each is about, and the same for the sidebar."
+    rows = []
+    for page in pages:
+        file = next(f for end in (".ipynb", ".md") if (f := folder/f"{page}{end}").exists())
+        opening = "".join(json.loads(file.read_text(encoding="utf-8"))["cells"][0]["source"]) if file.suffix == ".ipynb" else file.read_text(encoding="utf-8")
+        title = opening.splitlines()[0].lstrip("# ")
+        rows.append(f"| [{title}]({page}{file.suffix}) | {LINK.sub(lambda m: m[1], subtitle(opening)) if file.suffix == '.ipynb' else ''} |")
+    return "\n".join([f"## {caption}", "", "| page | |", "|---|---|", *rows, "", "```{toctree}", ":hidden:", f":caption: {caption}", "", *(f"/{page}" for page in pages), "```", ""])
 
 
 def write(folder: Path):
@@ -46,17 +55,18 @@ def write(folder: Path):
 
 
 def lists(folder: Path):
-    "The pages that hold lists of pages."
-    at = lambda pattern: [f"/{f.relative_to(folder).with_suffix('').as_posix()}" for f in sorted(folder.glob(pattern))]
+    "The pages that hold lists of pages, and the first page."
+    at = lambda pattern: [f.relative_to(folder).with_suffix("").as_posix() for f in sorted(folder.glob(pattern))]
+    walk = "nbs/explain/a_log_step_by_step"
     texts = dict(
-        lessons=("Lessons", "One idea each; every page runs, without keys, in a few minutes. `jupyter lab nbs/tutorials` opens them.", [tree("Lessons", at("nbs/tutorials/*.ipynb"))]),
-        guide=("Guide", "How to do a thing, and what stands behind it.", [tree("How to", ["/docs/how_to", "/docs/install", "/nbs/explain/a_log_step_by_step"]),
-            tree("Background", [f for f in at("nbs/explain/*.ipynb") if "a_log_step_by_step" not in f])]),
-        pages=("Pages", "The package is written as notebooks. Each page makes one module, uses only pages before it, and shows what it does.", [tree(f"{i}: {room}", at(f"nbs/{i}*.ipynb")) for i, room in enumerate(ROOMS)]),
-        project=("Project", "How the package is measured and made.", [tree("Project", ["/benchmarks/README", "/CONTRIBUTING", "/CHANGELOG"])]))
-    for name, (title, said, parts) in texts.items(): (folder/f"{name}.md").write_text("\n".join([f"# {title}", "", said, "", *parts]), encoding="utf-8")
-    top = "\n".join(["", "```{toctree}", ":hidden:", "", *texts, "reference/index", "docs/glossary", "```", ""]).replace("project\n", "").replace("docs/glossary\n", "docs/glossary\nproject\n")
-    (folder/"index.md").write_text((ROOT/"README.md").read_text(encoding="utf-8") + top, encoding="utf-8")
+        lessons=("Lessons", "One idea each; every page runs, without keys, in a few minutes. `jupyter lab nbs/tutorials` opens them.", {"In this order": at("nbs/tutorials/*.ipynb")}),
+        guide=("Guide", "How to do a thing, and what stands behind it.", {"How to": ["docs/how_to", "docs/install", walk], "Background": [f for f in at("nbs/explain/*.ipynb") if f != walk]}),
+        pages=("Pages", "The package is written as notebooks. Each page makes one module, uses only pages before it, and shows what it does.", {f"{i}: {room}": at(f"nbs/{i}*.ipynb") for i, room in enumerate(ROOMS)}),
+        project=("Project", "How the package is measured and made.", {"Project": ["benchmarks/README", "CONTRIBUTING", "CHANGELOG"]}))
+    for name, (title, said, parts) in texts.items():
+        (folder/f"{name}.md").write_text("\n".join([f"# {title}", "", said, "", *(listed(folder, *part) for part in parts.items())]), encoding="utf-8")
+    top = ["", "```{toctree}", ":hidden:", "", "lessons", "guide", "pages", "reference/index", "docs/glossary", "project", "```", ""]
+    (folder/"index.md").write_text((ROOT/"README.md").read_text(encoding="utf-8") + "\n".join(top), encoding="utf-8")
 
 
 def main(to: Path):
