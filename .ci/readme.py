@@ -6,10 +6,6 @@ import json, re, shutil, sys
 from pathlib import Path
 from posixpath import join, normpath
 
-import nbformat
-from nbconvert import MarkdownExporter
-from traitlets.config import Config
-
 LINK = re.compile(r"(\]\()(?![a-z]+:|[#/])([^)\s]+)")
 ALT = re.compile(r"^#\| alt: (.*)\n", re.MULTILINE)
 DIRECTIVE = re.compile(r"^#\|.*\n", re.MULTILINE)
@@ -41,6 +37,9 @@ def in_readme(cell):
 
 
 def build(root: Path):
+    import nbformat
+    from nbconvert import MarkdownExporter
+    from traitlets.config import Config
     nb = nbformat.read(root/"nbs"/"index.ipynb", as_version=4)
     nb.metadata["language_info"] = dict(name="python")
     shown = [c for c in nb.cells if not c.source.startswith("#| hide")]
