@@ -46,10 +46,10 @@ def _callable_or_instance(value, depth):
     if isinstance(value, partial): return deeper(value.func, value.args, value.keywords)
     if inspect.ismethod(value): return deeper(value.__self__, value.__func__)
     if not inspect.isfunction(value): return [type(value).__qualname__, *deeper(getattr(value, "__dict__", None))]
-    held = [_content(cell) for cell in value.__closure__ or ()]
+    held = [_cell_content(cell) for cell in value.__closure__ or ()]
     return deeper(value.__code__, value.__defaults__, value.__kwdefaults__, held)
 
-def _content(cell):
+def _cell_content(cell):
     try: return cell.cell_contents
     except ValueError: return None # nothing is in it yet
 
