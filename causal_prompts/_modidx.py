@@ -3529,6 +3529,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'causal_prompts/optimizing.py'),
                                            'causal_prompts.optimizing._own_sentences': ( 'optimizing.html#_own_sentences',
                                                                                          'causal_prompts/optimizing.py'),
+                                           'causal_prompts.optimizing._searched': ( 'optimizing.html#_searched',
+                                                                                    'causal_prompts/optimizing.py'),
                                            'causal_prompts.optimizing._why_nothing': ( 'optimizing.html#_why_nothing',
                                                                                        'causal_prompts/optimizing.py'),
                                            'causal_prompts.optimizing.optimize': ( 'optimizing.html#optimize',

@@ -65,11 +65,13 @@ def _hash_once(thing, own):
     except TypeError: pass # no weak reference to it is possible
     return found
 
+# %% ../nbs/819_callables.ipynb #216658f3
 def callable_id(
     function, # as in `callable_name`
 ) -> str: # hex
     "A hash of a callable's code and settings, or of its `version`."
-    if isinstance(named := getattr(function, "version", None), str): return content_id(named)
+    owner = function.__self__ if inspect.ismethod(function) else function
+    if isinstance(named := getattr(owner, "version", None), str): return content_id(named)
     if inspect.ismethod(function):
         return content_id(_hash_once(function.__self__, function.__self__), function.__name__)
     whole = [function, type(function).__call__] if not inspect.isroutine(function) else function

@@ -318,7 +318,7 @@ def _check_per(task, per):
                          "ones, or take per='query'")
 
 # %% ../nbs/925_optimizing.ipynb #2726746f
-def _checked_split(task, per, calls, confirm, parts, start):
+def _checked_split(task, per, calls, confirm, parts, start, **_):
     "How the calls are split, after all arguments are checked."
     if not isinstance(task, Task):
         raise TypeError(f"task must be a cp.Task, got {type(task).__name__}; it holds the queries, the grader and the "
@@ -346,23 +346,30 @@ def _clients(task, llm, writer, folder, caps, about):
     with closing(record("calls", calls=about["calls"])) as own, closing(record("writer")) as other:
         yield as_llm(llm, own), None if writer is None else as_llm(writer, other, "writer")
 
+# %% ../nbs/925_optimizing.ipynb #89bc32c7
+def _searched(task, llm, writer, about, caps, folder, **how):
+    "The whole search, after all arguments are checked."
+    shares, caps = _checked_split(task, **about), _checked_spending(**caps)
+    more = dict(per=about["per"], folder=folder, **how)
+    with _clients(task, llm, writer, folder, caps, about) as both:
+        return _UnderWay(task, *both, shares, caps, about["seed"], **more).go(about["parts"], about["start"])
+
 # %% ../nbs/925_optimizing.ipynb #fea0488b
 def optimize(
     task: Task,
     llm, # a `cp.LLM`, or a callable: messages -> text
-    writer=None, # same
-    parts=None, # sentences, for `Bank.of`
-    start=None, # or prompts that have some
-    calls: int = 600, # of the task model
-    money: float | None = None, tokens: int | None = None, # of both
+    writer=None, # the same, for sentences
+    parts=None, # sentences to try, as `Bank.of` takes them
+    start=None, # or prompts to take them of
+    calls: int = 600, # of the task model, confirmation included
+    money: float | None = None, tokens: int | None = None, # caps on both models
     per: str = "all", # or "query", or a column of the items
-    confirm: float | None = None, # share
-    random_state: int = 0, folder=None, # of the records
+    confirm: float | None = None, # share of the calls for fresh queries; None: by their number
+    random_state: int = 0, folder=None, # where answers are kept
     encoder=None, # None: hashed words
-    show: bool | None = None, # bars
+    show: bool | None = None, # progress bars?
 ) -> Result:
     "A better prompt, confirmed on fresh queries."
-    about = dict(parts=parts, start=start, calls=calls, confirm=confirm, per=per)
-    shares, caps = _checked_split(task, **about), _checked_spending(money=money, tokens=tokens)
-    with _clients(task, llm, writer, folder, caps, about | dict(seed=random_state)) as both:
-        return _UnderWay(task, *both, shares, caps, random_state, encoder, show, per, folder).go(parts, start)
+    about = dict(parts=parts, start=start, calls=calls, confirm=confirm, per=per, seed=random_state)
+    caps = dict(money=money, tokens=tokens)
+    return _searched(task, llm, writer, about, caps, folder, encoder=encoder, show=show)
