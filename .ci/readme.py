@@ -1,15 +1,13 @@
 """README.md from nbs/index.ipynb, by nbconvert, and the table of pages in CONTRIBUTING.md from their titles: `python .ci/readme.py [root of the tree]`.
 
-Cells that begin with `#| hide` are left out, of those that begin with `#| echo: false` only the output is shown, links that are relative to nbs/ are turned to the root, pictures go to README_files/, and a Finding shows as Markdown."""
+Cells that begin with `#| hide` are left out, of those that begin with `#| echo: false` only the output is shown, links that are relative to nbs/ are turned to the root, pictures go to README_files/ with the text of `#| alt:`, and
+a Finding shows as Markdown."""
 import json, re, shutil, sys
 from pathlib import Path
 from posixpath import join, normpath
 
-import nbformat
-from nbconvert import MarkdownExporter
-from traitlets.config import Config
-
 LINK = re.compile(r"(\]\()(?![a-z]+:|[#/])([^)\s]+)")
+ALT = re.compile(r"^#\| alt: (.*)\n", re.MULTILINE)
 DIRECTIVE = re.compile(r"^#\|.*\n", re.MULTILINE)
 STYLE = re.compile(r"<style scoped>.*?</style>\n?", re.DOTALL)
 ROOMS = ["base", "the log", "worlds and texts", "routes", "rewards", "checks of the choice", "asking models", "other tools' logs", "searching and judging", "showing"] # by the first digit
@@ -17,13 +15,36 @@ TABLE = re.compile(r"(<!-- pages: [^\n]*-->\n).*?(<!-- end of pages -->)", re.DO
 KINDS = ["text/markdown", "image/png", "image/svg+xml", "text/html", "text/plain"]
 
 
+def to_root(text: str) -> str:
+    "A text of nbs/ with its links as seen from the root."
+    return LINK.sub(lambda m: m[1] + normpath(join("nbs", m[2])), text)
+
+
+def alt(cell) -> list:
+    "What the pictures of a cell show, for those who do not see them."
+    drawn, said = [o for o in cell.get("outputs", []) if "image/png" in o.get("data", {})], ALT.findall(cell.source)
+    if len(drawn) != len(said): raise ValueError(f"a cell of index.ipynb must say `#| alt: what the picture shows` once a picture, got {len(drawn)} pictures and {said} in {cell.source[:60]!r}")
+    return said
+
+
+def in_readme(cell):
+    "A cell as README.md shows it."
+    if cell.cell_type == "markdown": cell.source = to_root(cell.source)
+    else: cell.source = "" if cell.source.startswith("#| echo: false") else DIRECTIVE.sub("", cell.source)
+    for data in (o["data"] for o in cell.get("outputs", []) if "data" in o):
+        if "text/markdown" in data: data["text/markdown"] = to_root(data["text/markdown"])
+    return cell
+
+
 def build(root: Path):
+    import nbformat
+    from nbconvert import MarkdownExporter
+    from traitlets.config import Config
     nb = nbformat.read(root/"nbs"/"index.ipynb", as_version=4)
     nb.metadata["language_info"] = dict(name="python")
-    nb.cells = [c for c in nb.cells if not c.source.startswith("#| hide")]
-    for c in nb.cells:
-        if c.cell_type == "markdown": c.source = LINK.sub(lambda m: m[1] + normpath(join("nbs", m[2])), c.source)
-        else: c.source = "" if c.source.startswith("#| echo: false") else DIRECTIVE.sub("", c.source)
+    shown = [c for c in nb.cells if not c.source.startswith("#| hide")]
+    alts = iter([text for c in shown for text in alt(c)])
+    nb.cells = [in_readme(c) for c in shown]
     exporter = MarkdownExporter(config=Config(NbConvertBase=dict(display_data_priority=KINDS)))
     text, resources = exporter.from_notebook_node(nb, resources=dict(output_files_dir="README_files", unique_key="README"))
     shutil.rmtree(root/"README_files", ignore_errors=True)
@@ -32,6 +53,7 @@ def build(root: Path):
         (root/name).write_bytes(data)
     text = "\n".join(line.rstrip() for line in STYLE.sub("", text).strip().splitlines())
     text = text.replace("```python\n\n```\n", "") # cells without their source
+    text = re.sub(r"!\[png\]", lambda m: f"![{next(alts)}]", text)
     (root/"README.md").write_text(re.sub(r"\n{3,}", "\n\n", text) + "\n", encoding="utf-8")
 
 
@@ -40,7 +62,7 @@ def subtitle(opening: str) -> str:
     found = re.match(r"# \S.*\n\n((?:>.*(?:\n|$))+)", opening)
     if not found: raise ValueError(f"a page must open with '# title', an empty line and '> subtitle', got {opening[:80]!r}")
     text = " ".join(line.lstrip(">").strip() for line in found[1].splitlines())
-    return LINK.sub(lambda m: m[1] + normpath(join("nbs", m[2])), text).removesuffix(".").replace("|", "\\|")
+    return to_root(text).removesuffix(".").replace("|", "\\|")
 
 
 def pages(nbs: Path) -> str:

@@ -506,6 +506,6 @@ def study(log, baseline: str | None = ..., fresh = ..., thorough: bool = ..., *,
     'What a log says of its prompts: .answer .effects .plot() .ranking .choices .checkup() .rows(a, b)'
 
 
-def optimize(task: Task, llm, writer = ..., parts = ..., start = ..., calls: int = ..., money: float | None = ..., per: str = ..., confirm: float | None = ..., random_state: int = ..., folder = ..., encoder = ..., show: bool | None = ...) -> Any:
+def optimize(task: Task, llm, writer = ..., parts = ..., start = ..., calls: int = ..., money: float | None = ..., tokens: int | None = ..., per: str = ..., confirm: float | None = ..., random_state: int = ..., folder = ..., encoder = ..., show: bool | None = ...) -> Any:
     'A better prompt, confirmed on fresh queries.'
 

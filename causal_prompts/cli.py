@@ -131,7 +131,7 @@ _OF_THE_WORK = {
 _OF_SEARCHES = {
     r"^folder must hold no other search,": "--out must hold no other search,",
     r"or give another folder$": "or give another --out",
-    r"^kinds must give the kind of each of 1 queries": "--kind must be given",
+    r"^kind must be given, for each of 1 queries": "--kind must be given",
     r"^(calls|fresh|money|confirm|per) (?=must)": r"--\1 "}
 
 # %% ../nbs/990_cli.ipynb #a030faaf

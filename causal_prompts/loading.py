@@ -6,8 +6,6 @@
 __all__ = ['load_reward']
 
 # %% ../nbs/411_loading.ipynb #ebf0d4c8
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from .causal import CausalReward
@@ -22,7 +20,7 @@ from .saving import finite_numbers
 from .saving import must_fit
 from .saving import read_archive
 from .spaces import space_from_state
-from .saving import why_unreadable
+from .saving import read_saved
 
 # %% ../nbs/411_loading.ipynb #20fb304f
 def _restore_dataset(reward, prompts, effects, rows, queries):
@@ -95,13 +93,4 @@ def load_reward(
     encoder=None, # needed where it was fitted with one of your own
 ) -> CausalReward:
     "A fitted reward from a file; runs no code from it."
-    with open(path, "rb"): name = Path(path).name # a file that is not there says so itself
-    try: version, need, reward = _read_reward(path, encoder)
-    except Exception as e: # whatever a foreign file makes fail
-        raise ValueError(f"{name} must be a file written by reward.save(...), got something else "
-                         f"({why_unreadable(e)}); save the reward again") from e
-    if version != 1:
-        raise ValueError(f"format must be 1, got {version!r} in {name}; "
-                         "this file was written by a newer version: update causal_prompts")
-    if reward is None: raise ValueError(f"the reward in {name} {need}; pass it: load_reward(path, encoder=...)")
-    return reward
+    return read_saved(path, lambda path: _read_reward(path, encoder), "reward")

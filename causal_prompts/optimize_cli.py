@@ -28,6 +28,7 @@ def write_search(
 ) -> list[str]: # names of the files
     "What a search has found, in the forms that tools take."
     _write_prompt(result, out, model)
+    (out/"answer.txt").write_text(caps_as_flags(result.answer.reading), encoding="utf-8")
     result.finalists.to_csv(out/"finalists.csv", index=False)
     result.effects.to_csv(out/"effects.csv", index=False)
     if result.is_routed: result.router.save(out/"router.zip")
@@ -48,8 +49,8 @@ def _write_prompt(result, out, model):
     to_promptfoo(named, out/"promptfooconfig.yaml", provider, shown)
 
 # %% ../nbs/926_optimize_cli.ipynb #a80c023d
-FILES = ("prompt.txt", "report.html", "finalists.csv", "effects.csv", "messages.json", "dspy.json", "gepa.json",
-         "promptfooconfig.yaml", "router.zip")
+FILES = ("prompt.txt", "answer.txt", "report.html", "finalists.csv", "effects.csv", "messages.json", "dspy.json",
+         "gepa.json", "promptfooconfig.yaml", "router.zip")
 
 def _write_if_said(prompt, path, write):
     "A form without a mark of the query; none where the prompt says nothing else."
@@ -70,7 +71,7 @@ def _search_asked(a, url):
     llm = model_asked(a, url, Record())
     writer = writer_asked(a, url, Record()) if a.writer else None
     return optimize(task, llm, writer, parts=parts_in(a.parts) if a.parts else None, calls=a.calls, money=a.money,
-                    per=a.per, confirm=a.confirm, random_state=a.seed, folder=a.out)
+                    tokens=a.tokens, per=a.per, confirm=a.confirm, random_state=a.seed, folder=a.out)
 
 # %% ../nbs/926_optimize_cli.ipynb #87ba4e35
 def print_search(
@@ -118,5 +119,5 @@ def optimize_arguments(
     parser.add_argument("--per", default="all", metavar="HOW", help=_PER_SAID)
     add_numbers(parser, _SEARCH_NUMBERS)
     parser.add_argument("--out", default="optimized", metavar="DIR", help="folder of the search (optimized)")
-    add_models(parser, without=("tokens", "give-up"))
+    add_models(parser, without=("give-up",))
     parser.set_defaults(calls=600)

@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,10 @@ from fastcore.basics import patch
 
 # %% ../nbs/925_optimizing.ipynb #deba0567
 from .banks import Bank
-from .call_shares import call_shares, CallShares, split_queries
+from .call_shares import call_shares, CallShares, different_queries, split_queries
 from .callables import as_llm
 from .collecting import plan
-from .core import as_texts, content_id, rng, shows_bars, whole_file
+from .core import as_texts, content_id, plain_words, rng, shows_bars, whole_file
 from .fresh_gains import chosen_finalist, finalist_table, Gain
 from .llm import LLM
 from .plots import shorten
@@ -48,21 +49,21 @@ def _own_sentences(frame):
     return Frame(found[0], frame.tail), found[1:]
 
 # %% ../nbs/925_optimizing.ipynb #2b434e3f
-def _checked_parts(parts, baseline):
+def _check_parts_to_try(parts, baseline):
     "Refuse named sentences that hold placeholders, or that the baseline says already."
     texts = [text for own in Bank.of(parts).parts["wordings"] for text in own]
     if held := [text for text in texts if placeholders_in(text)]:
         raise ValueError(f"parts must hold no placeholders, got {held[0]!r}; these belong into the task's baseline")
-    if said := [text for text in texts if text not in new_sentences([text], [baseline])]:
+    own = {plain_words(text) for text in sentences_of([baseline])}
+    if said := [text for text in texts if text in baseline or plain_words(text) in own]:
         raise ValueError(f"parts must say what the baseline does not, got {said[0]!r}; take it out of the baseline, or "
                          "of the parts")
-    return parts
 
 # %% ../nbs/925_optimizing.ipynb #6e3ec5e2
 def _bank_to_try(task, parts, start, write):
     "The bank of a search; `write`: as `gathered_sentences` takes it."
     frame = frame_of(task.baseline)
-    if parts is not None: return bank_of(frame, _checked_parts(parts, task.baseline))
+    if parts is not None: return bank_of(frame, parts)
     frame, own = _own_sentences(frame)
     added = new_sentences(sentences_of(as_texts(start, "start")) if start is not None else [], [task.baseline])
     added += gathered_sentences(write, max(_MOST_SENTENCES - len(own) - len(added), 0), [*own, *added])
@@ -77,11 +78,12 @@ class _UnderWay:
     llm: LLM
     writer: LLM | None
     shares: CallShares
-    money: float | None
+    caps: dict # money, tokens: of both models together
     seed: int
     encoder: object
     show: bool | None
     per: str = "all"
+    folder: str | Path | None = None
     written: Counter = field(default_factory=Counter)
     ended: str = "" # why it ends early
 
@@ -89,27 +91,28 @@ class _UnderWay:
 
 # %% ../nbs/925_optimizing.ipynb #842f4915
 @patch
-def leave_money(self: _UnderWay):
+def share_caps(self: _UnderWay):
     "Bring the caps of both records up to date."
-    if self.money is None or self.writer is None: return
+    if self.writer is None: return
     for record, other in ((self.llm.record, self.writer.record), (self.writer.record, self.llm.record)):
-        record.caps["money"] = max(self.money - other.spent["money"], 0.)
+        record.caps |= {unit: max(cap - other.spent[unit], 0) for unit, cap in self.caps.items()}
 
 # %% ../nbs/925_optimizing.ipynb #a6219cd1
 @patch
 def write(self: _UnderWay, known: list, draw: int = 0, n: int = 8, said: str = "", ids=None) -> list:
     "Sentences of the writer; none where nobody writes."
     if self.writer is None or self.ended: return []
-    self.leave_money()
+    self.share_caps()
     items = self.logs[0].items
-    shown = (items if ids is None else items[items["query_id"].isin(ids)]).head(8).to_dict("records")
+    if ids is None: ids = rng(self.seed, "shown", draw).permutation(items["query_id"].to_numpy(str))[:8]
+    shown = items[items["query_id"].isin(ids)].to_dict("records")
     told = f"{tried_already(known)}{said}"
     try: got = written_sentences(self.writer, self.task.baseline, shown, n, known, told, draw)
     except KeyboardInterrupt:
         self.ended = "it was interrupted"
         return []
     self.written.update(dict(kept=len(got.texts)) | got.dropped)
-    self.leave_money()
+    self.share_caps()
     return got.texts
 
 # %% ../nbs/925_optimizing.ipynb #12926ea4
@@ -152,7 +155,7 @@ def collect(self: _UnderWay, rounds: Rounds, stage: int):
     made = replace(made, note=self.standing(stage, self.best_of_log(rounds)))
     rounds.add(made, self.llm, self.shares.cap(stage), self.show)
     self.settle(rounds.collections[-1], rounds.interrupted)
-    self.leave_money()
+    self.share_caps()
 
 # %% ../nbs/925_optimizing.ipynb #0bff0e84
 def _found_so_far(log, bank):
@@ -234,6 +237,14 @@ def confirm_routed(self: _UnderWay, finalists: pd.DataFrame, chosen: dict):
 
 # %% ../nbs/925_optimizing.ipynb #ab857db3
 @patch
+def about(self: _UnderWay, n_finalists: int) -> dict:
+    "What a result says of the search itself."
+    short = len(self.fresh) * (n_finalists + 1) < .8 * self.shares.fresh
+    return dict(written=self.written, unfinished=self.ended, folder=None if self.folder is None else str(self.folder),
+                lacking="queries" if short else "calls")
+
+# %% ../nbs/925_optimizing.ipynb #a9597df4
+@patch
 def result(self: _UnderWay, rounds: Rounds, reward, finalists, got, routing=(None, None)) -> Result:
     "What has been found."
     base, k, (router, chosen) = self.task.baseline, len(finalists), routing
@@ -242,10 +253,10 @@ def result(self: _UnderWay, rounds: Rounds, reward, finalists, got, routing=(Non
     prompt, gain = chosen_finalist(table, base)
     if self.ended and not table["n"].sum() and k: # not confirmed
         prompt, gain = finalists["prompt"].iloc[0], Gain(np.nan, np.nan, np.nan)
-    costs, fresh = self.costs(rounds, got, prompt), None if got is None else got.table
     routed = None if router is None else routed_gains(scores, chosen, base, router.fallback, _ALPHA / (k + 1))
-    return Result(self.task, prompt, gain, table, costs, rounds.log, fresh, reward, self.written, self.ended, router,
-                  routed)
+    about = dict(self.about(k), log=rounds.log, reward=reward, fresh=None if got is None else got.table)
+    costs = self.costs(rounds, got, prompt)
+    return Result(self.task, prompt, gain, table, costs, router=router, routed=routed, **about)
 
 # %% ../nbs/925_optimizing.ipynb #6e4f78bc
 _FOR_TWO = 360 # cells of the confirmation from which on there are two finalists
@@ -268,11 +279,12 @@ def go(self: _UnderWay, parts, start) -> Result:
 
 # %% ../nbs/925_optimizing.ipynb #da163202
 _OTHER_SEARCH = ("folder must hold no other search, got {!r} with another {}; run with the same arguments to go on, or "
-                 "give another folder")
+                 "give another folder (a function is known by its code and settings, or by its attribute version)")
 
-def _claimed_folder(folder, about):
-    "The folder, where it is new or belongs to this search."
-    folder = Path(folder)
+def _claim_folder(folder, about):
+    "Make the folder, or refuse it where it belongs to another search."
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"folder must be a folder, got the file {folder.name!r}; give the name of a new one")
     folder.mkdir(parents=True, exist_ok=True)
     file = folder/"search.json"
     if file.exists():
@@ -281,7 +293,6 @@ def _claimed_folder(folder, about):
             raise ValueError(_OTHER_SEARCH.format(folder.name, " and ".join(other)))
     else:
         with whole_file(file) as part: part.write_text(json.dumps(about, indent=1), encoding="utf-8")
-    return folder
 
 # %% ../nbs/925_optimizing.ipynb #c37967b0
 def _known_as(llm): return f"{llm.model} at {llm.url}, {content_id(json.dumps(llm.settings, sort_keys=True))}"
@@ -295,45 +306,70 @@ def _identity_of(task, llm, writer, **more):
     return known | {k: content_id(json.dumps(v, default=str)) for k, v in (more | dict(parts=texts)).items()}
 
 # %% ../nbs/925_optimizing.ipynb #d226c24a
+_MOST_KINDS = 30
 _WRONG_PER = "per must be 'all', 'query' or a column of the task's items, got {!r}; there are {}"
 
-def _checked_split(task, per, money, calls, confirm):
+def _check_per(task, per):
+    "Refuse what no router can go by."
+    if per in ("all", "query"): return
+    if per not in task.items: raise ValueError(_WRONG_PER.format(per, [*task.items]))
+    if (n := task.items[per].astype(str).nunique()) > _MOST_KINDS:
+        raise ValueError(f"per must be a column of at most {_MOST_KINDS} kinds, got {per!r} with {n}; join the rare "
+                         "ones, or take per='query'")
+
+# %% ../nbs/925_optimizing.ipynb #2726746f
+def _checked_split(task, per, calls, confirm, parts, start, **_):
     "How the calls are split, after all arguments are checked."
     if not isinstance(task, Task):
         raise TypeError(f"task must be a cp.Task, got {type(task).__name__}; it holds the queries, the grader and the "
                         "prompt in use")
-    if per not in ("all", "query", *task.items): raise ValueError(_WRONG_PER.format(per, [*task.items]))
-    if money is not None and (isinstance(money, bool) or not (isinstance(money, (int, float)) and money > 0)):
-        raise ValueError(f"money must be above 0, or None for no cap, got {money!r}")
-    return call_shares(calls, confirm, len(task))
+    _check_per(task, per)
+    if parts is not None: _check_parts_to_try(parts, task.baseline)
+    if start is not None: as_texts(start, "start")
+    return call_shares(calls, confirm, len(different_queries(task)))
+
+# %% ../nbs/925_optimizing.ipynb #d3b346b3
+def _checked_spending(**caps):
+    "The caps that are given."
+    for unit, cap in caps.items():
+        if cap is not None and (isinstance(cap, bool) or not (isinstance(cap, Real) and cap > 0)):
+            raise ValueError(f"{unit} must be above 0, or None for no cap, got {cap!r}")
+    return {unit: cap for unit, cap in caps.items() if cap is not None}
 
 # %% ../nbs/925_optimizing.ipynb #e3133e19
 @contextmanager
-def _clients(task, llm, writer, folder, money, about):
+def _clients(task, llm, writer, folder, caps, about):
     "The task model and the writer, with records in the folder."
     both = as_llm(llm, name="llm"), None if writer is None else as_llm(writer, role="writer", name="writer")
-    if folder is not None: folder = _claimed_folder(folder, _identity_of(task, *both, **about))
-    record = lambda name, **caps: Record(None if folder is None else folder/f"{name}.jsonl", money=money, **caps)
+    if folder is not None: _claim_folder(Path(folder), _identity_of(task, *both, **about))
+    record = lambda name, **more: Record(None if folder is None else Path(folder, f"{name}.jsonl"), **caps, **more)
     with closing(record("calls", calls=about["calls"])) as own, closing(record("writer")) as other:
         yield as_llm(llm, own), None if writer is None else as_llm(writer, other, "writer")
+
+# %% ../nbs/925_optimizing.ipynb #89bc32c7
+def _searched(task, llm, writer, about, caps, folder, **how):
+    "The whole search, after all arguments are checked."
+    shares, caps = _checked_split(task, **about), _checked_spending(**caps)
+    more = dict(per=about["per"], folder=folder, **how)
+    with _clients(task, llm, writer, folder, caps, about) as both:
+        return _UnderWay(task, *both, shares, caps, about["seed"], **more).go(about["parts"], about["start"])
 
 # %% ../nbs/925_optimizing.ipynb #fea0488b
 def optimize(
     task: Task,
     llm, # a `cp.LLM`, or a callable: messages -> text
-    writer=None, # the same
-    parts=None, # sentences, as `Bank.of` takes them
+    writer=None, # the same, for sentences
+    parts=None, # sentences to try, as `Bank.of` takes them
     start=None, # or prompts to take them of
-    calls: int = 600, # of the task model
-    money: float | None = None, # both models at most
+    calls: int = 600, # of the task model, confirmation included
+    money: float | None = None, tokens: int | None = None, # caps on both models
     per: str = "all", # or "query", or a column of the items
-    confirm: float | None = None, # share for fresh queries; None: by calls
-    random_state: int = 0, folder=None, # of the records
+    confirm: float | None = None, # share of the calls for fresh queries; None: by their number
+    random_state: int = 0, folder=None, # where answers are kept
     encoder=None, # None: hashed words
     show: bool | None = None, # progress bars?
 ) -> Result:
     "A better prompt, confirmed on fresh queries."
-    shares = _checked_split(task, per, money, calls, confirm)
-    about = dict(parts=parts, start=start, calls=calls, confirm=confirm, seed=random_state, per=per)
-    with _clients(task, llm, writer, folder, money, about) as both:
-        return _UnderWay(task, *both, shares, money, random_state, encoder, show, per).go(parts, start)
+    about = dict(parts=parts, start=start, calls=calls, confirm=confirm, per=per, seed=random_state)
+    caps = dict(money=money, tokens=tokens)
+    return _searched(task, llm, writer, about, caps, folder, encoder=encoder, show=show)

@@ -25,6 +25,12 @@ def _found_in(folder):
     raise FileNotFoundError(f"{str(folder)!r} must hold prompt.txt or router.zip, got neither; run causal-prompts "
                             f"optimize --out {folder} first")
 
+def _what_is_known_of(folder):
+    "The first line of the search's answer: whether its prompt is shown to be better."
+    answer = folder/"answer.txt"
+    said = answer.read_text(encoding="utf-8").split("\n")[0] if answer.exists() else ""
+    return said or "One prompt for all queries."
+
 # %% ../nbs/929_route_cli.ipynb #6d402f3d
 def print_route(
     a: argparse.Namespace, # of `route_arguments`
@@ -34,7 +40,7 @@ def print_route(
     "Print the messages for a query, as JSON."
     router, prompt = _found_in(Path(a.folder))
     if router is None:
-        say("one prompt for all queries: no router was shown to be better")
+        say(_what_is_known_of(Path(a.folder)))
         messages = to_messages(prompt, a.query)
     else:
         say(router.explain(a.query, a.kind).reading)

@@ -15,7 +15,8 @@ from .best_sets import best_sets, set_values
 from .collecting import plan, Plan
 from .core import rng
 from .fresh_gains import Gain, paired_interval
-from .routers import kind_router, query_router, Router
+from .routers import kind_name, kind_router, query_router, Router
+from .set_rounds import kind_values
 from .tasks import Task
 
 # %% ../nbs/826_routed_gains.ipynb #febb42dd
@@ -37,16 +38,13 @@ def group_queries(
 
 # %% ../nbs/826_routed_gains.ipynb #39573aea
 def candidate_prompts(
-    reward, bank, # fitted; whose sentences its log is made of
-    groups: list, # lists of queries
+    values: list, # `SetValues` of one bank: of each group or kind of queries
     fallback: str,
 ) -> list[str]: # templates, the fallback first
-    "The best set of each group."
-    found = [fallback]
-    for queries in groups:
-        values = set_values(reward, bank, queries)
-        found += [text for score in ("mean", "lower") for text in best_sets(values, 1, score, seconds=5.)["prompt"]]
-    return list(dict.fromkeys(found))
+    "The best set of each."
+    found = [text for one in values for score in ("mean", "lower")
+             for text in best_sets(one, 1, score, seconds=5.)["prompt"]]
+    return list(dict.fromkeys([fallback, *found]))
 
 # %% ../nbs/826_routed_gains.ipynb #0407be26
 def routed_plan(
@@ -101,19 +99,20 @@ def routed_gains(
 # %% ../nbs/826_routed_gains.ipynb #6789a532
 def router_for(
     reward, bank, # fitted; whose sentences its log is made of
-    items: pd.DataFrame, # query, and the column `per` where it is one: of the log's queries
+    items: pd.DataFrame, # query_id, query, and the column `per` where it is one: of the log's queries
     fallback: str, # the best single prompt
     per: str, # "query", or a column of the items
     random_state: int = 0,
 ) -> Router:
     "A router among the best sets of groups of queries, or of their kinds."
-    known = items[items["query"].isin(reward.log_.frame["query"])]
+    known = items[items["query_id"].isin(reward.log_.frame["query_id"])]
     if per == "query":
         groups = group_queries(reward, bank, list(known["query"]), random_state=random_state)
-        return query_router(reward, candidate_prompts(reward, bank, groups, fallback), fallback)
-    groups = [list(own["query"]) for _, own in known.groupby(known[per].astype(str))]
-    return kind_router(reward, candidate_prompts(reward, bank, groups, fallback), fallback,
-                       dict(zip(known["query"], known[per])))
+        values = [set_values(reward, bank, queries) for queries in groups]
+        return query_router(reward, candidate_prompts(values, fallback), fallback)
+    kinds = dict(zip(known["query_id"], known[per].map(kind_name)))
+    values = kind_values(reward.log_, bank, reward.baseline_, kinds)
+    return kind_router(values, candidate_prompts([*values.values()], fallback), fallback)
 
 # %% ../nbs/826_routed_gains.ipynb #89616686
 def router_choices(

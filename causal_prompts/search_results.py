@@ -28,16 +28,18 @@ class Result:
     "A prompt, what it gains, and how that is known."
     task: Task
     prompt: str # a template
-    gain: Gain # over the task's baseline, by the fresh queries alone; NaN: not confirmed
-    finalists: pd.DataFrame # as `fresh_gains.finalist_table`
-    ledger: pd.DataFrame # as `search_costs.cost_table`
-    log: object = None # `Triplets`: every answer of the log, with the probabilities of its prompt
-    fresh: pd.DataFrame | None = None # every answer on fresh queries
-    reward: object = None # fitted to the log; None: no score differs between prompts
-    written: Counter = field(default_factory=Counter) # of a writer's sentences: kept, and dropped by reason
+    gain: Gain # over the task's baseline, by fresh queries alone; NaN: not confirmed
+    finalists: pd.DataFrame # of `finalist_table`
+    ledger: pd.DataFrame # of `cost_table`
+    log: object = None # `Triplets`: every answer of the log, with its probabilities
+    fresh: pd.DataFrame | None = None # answers on fresh queries
+    reward: object = None # fitted to the log; None: no score differs
+    written: Counter = field(default_factory=Counter) # sentences kept, and dropped by reason
     unfinished: str = "" # why the search ended early; "": it did not
-    router: object = None # `Router`, where a prompt for each query or kind was asked for
+    router: object = None # `Router`, where one was asked for
     routed: Routed | None = None # what it gains on the fresh queries
+    folder: str | None = None # of its answers; None: they are not kept
+    lacking: str = "calls" # what made intervals wide: "calls" or "queries"
 
 # %% ../nbs/924_search_results.ipynb #7e65af17
 @patch(as_prop=True)
@@ -101,12 +103,12 @@ def _how_sure_that_is(result):
     several = f", widened for {len(table)} finalists" if len(table) > 1 else ""
     return (f"On {row['n']} fresh queries the {'best finalist' if result.is_baseline else 'prompt'} gains "
             f"{row['gain']:+.2f} (95% interval {row['lo']:+.2f} to {row['hi']:+.2f}{several}); the log had predicted "
-            f"{row['predicted']:+.2f}.{_missing_said(result, row)}")
+            f"{row['predicted']:+.2f}.{_missing_said(result, row['n'])}")
 
 # %% ../nbs/924_search_results.ipynb #783fb5ff
-def _missing_said(result, row):
-    "How many fresh queries were asked in vain."
-    missing = 0 if result.fresh is None else result.fresh["query_id"].nunique() - row["n"]
+def _missing_said(result, n):
+    "How many fresh queries but these n were asked in vain."
+    missing = 0 if result.fresh is None else result.fresh["query_id"].nunique() - n
     if not missing: return ""
     return (f" {missing} more have no answer under one of the two and count for neither: where that depends on the "
             "prompt, the gain is wrong.")
@@ -118,7 +120,8 @@ def _of_the_router(result):
     routed, over = result.routed, result.routed.over_single
     verb = "gains" if routed.shown else "is not shown to be better: it gains"
     return [f"The router ({result.router.rule}) {verb} {over.estimate:+.2f} over the best single prompt (95% interval "
-            f"{over.lo:+.2f} to {over.hi:+.2f}) on {routed.n} queries; it changes the prompt on {routed.changed}."]
+            f"{over.lo:+.2f} to {over.hi:+.2f}) on {routed.n} queries; it changes the prompt on {routed.changed}."
+            f"{_missing_said(result, routed.n)}"]
 
 def _routing(result):
     "What a report shows of the router."
@@ -128,11 +131,15 @@ def _routing(result):
 # %% ../nbs/924_search_results.ipynb #3a9de6bf
 def _what_comes_next(result):
     "The third line."
-    if result.unfinished: return f"Unfinished: {result.unfinished.rstrip('.')}. Run it again with the same folder."
+    if result.unfinished: return f"Unfinished: {result.unfinished.rstrip('.')}. {_how_to_go_on(result)}"
     if result.is_routed: return "Next: watch it in use; .router.explain(query) says why a prompt is taken."
     if not result.is_baseline: return "Next: watch it in use; .effects says which sentences carry the gain."
     if result.reward is None: return "Next: check the grader; no query got different scores under different prompts."
-    return "Next: more calls, or other sentences; .promising is the prompt that looked best."
+    return f"Next: more {result.lacking}, or other sentences; .promising is the prompt that looked best."
+
+def _how_to_go_on(result):
+    if result.folder: return "Run it again with the same folder: what was asked is not asked again."
+    return "Its answers were kept nowhere: run it again with folder=, and the next stop loses nothing."
 
 # %% ../nbs/924_search_results.ipynb #ebb6a6f9
 @patch(as_prop=True)

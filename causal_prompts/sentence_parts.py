@@ -85,7 +85,9 @@ def bank_of(
     "The frame with sentences that may stand in it."
     bank = Bank.of(parts)
     if frame.tail:
-        rows = pd.DataFrame(dict(part=["tail"], wordings=[(frame.tail,)], slot=["tail"], required=[True]))
+        name = "tail"
+        while name in {*bank.parts["part"], *bank.parts["slot"]}: name = f"the {name}"
+        rows = pd.DataFrame(dict(part=[name], wordings=[(frame.tail,)], slot=[name], required=[True]))
         bank = Bank(pd.concat([bank.parts, rows], ignore_index=True))
     return Bank(bank.parts, frame.head, frame.separator)
 

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FOUND', 'first_chances', 'round_plan', 'carried_out', 'HashedWords', 'reward_of_sets', 'shrunk_effects',
-           'additive_values', 'sets_to_confirm', 'finalist_sets', 'Rounds']
+           'option_rows', 'options_held', 'additive_values', 'kind_values', 'sets_to_confirm', 'finalist_sets',
+           'Rounds']
 
 # %% ../nbs/823_set_rounds.ipynb #3937e692
 import warnings
@@ -98,26 +99,33 @@ def reward_of_sets(
 # %% ../nbs/823_set_rounds.ipynb #5b2d0320
 _RATIOS, _SIZES = (0., .1, .3, 1.), np.geomspace(.0003, .3, 13) # variances of queries, of effects, over that of chance
 
-def _freed(F, query, ratio):
-    "Rows freed of what the answers to one query share, and of the mean."
+def _freed(F, query, ratio, levels):
+    "Rows freed of what the answers to one query share, and of the levels."
     left = 1 / np.sqrt(1 + ratio * np.bincount(query)[query])
     F = F - (1 - left)[:, None] * group_means(F, query)
-    unit = left / np.sqrt(left @ left)
-    return F - np.outer(unit, unit @ F)
+    own, _ = np.linalg.qr(levels * left[:, None])
+    return F - own @ (own.T @ F)
 
 # %% ../nbs/823_set_rounds.ipynb #8be41d80
-def _fits(X, y, query, typical):
-    "Log likelihood, means and covariance of the effects for each pair of variances."
+def _fits(X, y, query, typical, levels=None):
+    "For each pair of variances the log likelihood, and what makes means and covariance of the effects."
+    levels = np.ones((len(y), 1)) if levels is None else levels
     for ratio in _RATIOS:
-        Z, shared = _freed(np.c_[y, X], query, ratio), np.log1p(ratio * np.bincount(query)).sum()
+        Z, shared = _freed(np.c_[y, X], query, ratio, levels), np.log1p(ratio * np.bincount(query)).sum()
         U, s, V = np.linalg.svd(Z[:, 1:], full_matrices=False)
-        u, n = U.T @ Z[:, 0], len(y) - 1
+        u, n = U.T @ Z[:, 0], len(y) - levels.shape[1]
         for size in _SIZES:
             kept = size * s**2 / (1 + size * s**2)
             var = max(Z[:, 0] @ Z[:, 0] - kept @ u**2, 1e-9) / n
             prior = np.log(size * var / typical**2)**2
             fit = -(n * np.log(var) + np.log1p(size * s**2).sum() + shared + prior) / 2
-            yield fit, V.T @ (size * s / (1 + size * s**2) * u), size * var * (np.eye(len(V.T)) - (V.T * kept) @ V)
+            yield fit, (V, s, u, size, var)
+
+# %% ../nbs/823_set_rounds.ipynb #12a88c7f
+def _posterior(V, s, u, size, var):
+    "Means and covariance of the effects, the variances known."
+    kept = size * s**2 / (1 + size * s**2)
+    return V.T @ (size * s / (1 + size * s**2) * u), size * var * (np.eye(len(V.T)) - (V.T * kept) @ V)
 
 # %% ../nbs/823_set_rounds.ipynb #7603b6fd
 def shrunk_effects(
@@ -126,35 +134,79 @@ def shrunk_effects(
     typical: float = .05, # size of an effect, about
 ) -> tuple[np.ndarray, np.ndarray]: # (k,) means, (k, k) covariance
     "Effects of what prompts hold, drawn towards zero as far as the scores ask for it."
-    _, mean, cov = max(_fits(X, y, query, typical), key=lambda fit: fit[0])
-    return mean, cov
+    _, best = max(_fits(X, y, query, typical), key=lambda fit: fit[0])
+    return _posterior(*best)
 
 # %% ../nbs/823_set_rounds.ipynb #8acf1f01
-def _options_held(bank, prompts):
-    "Which options but a slot's first each prompt holds, (n, n_columns); the row of the part of each column."
-    columns, texts = [o for options in bank.options for o in options[1:]], bank.parts["wordings"].tolist()
+def option_rows(
+    bank: Bank,
+) -> list: # (row of the part, number of the wording)
+    "Options of a bank but each slot's first, in the order of the columns of `SetValues`."
+    return [option for options in bank.options for option in options[1:]]
+
+def options_held(
+    bank: Bank,
+    prompts: list, # n texts
+) -> np.ndarray: # (n, n_columns) of zeros and ones
+    "Which of these options each prompt holds."
+    columns, texts = option_rows(bank), bank.parts["wordings"].tolist()
     parts = bank.presence(prompts).to_numpy()
-    said = lambda at, k: len(texts[at]) == 1 or np.array([texts[at][k] in prompt for prompt in prompts])
-    held = [parts[:, at] & said(at, k) for at, k in columns]
-    return np.array(held, float).reshape(len(columns), -1).T, np.array([at for at, _ in columns], int)
+    said = {at: np.array([_wording_in(prompt, texts[at]) for prompt in prompts]) for at, _ in columns}
+    return np.array([parts[:, at] & (said[at] == k) for at, k in columns], float).reshape(len(columns), -1).T
+
+# %% ../nbs/823_set_rounds.ipynb #07f872b2
+def _wording_in(prompt, wordings):
+    "The number of the wording that a prompt holds: the longest, as one may hold another; -1: none."
+    order = sorted(range(len(wordings)), key=lambda k: -len(wordings[k]))
+    return next((k for k in order if wordings[k] in prompt), -1)
 
 # %% ../nbs/823_set_rounds.ipynb #4e551f3d
+def _coded_log(log, bank, baseline):
+    "Rows of the effects that are drawn to zero, those of single options (the first is the constant), of a log."
+    frame = log.frame[log.frame["score"].notna()]
+    held, of = options_held(bank, [*frame["prompt"], baseline]), np.array([at for at, _ in option_rows(bank)], int)
+    shared = (of[:, None] == np.unique(of)) * 1.
+    A = shared if len(of) == shared.shape[1] else np.c_[shared, .5 * np.eye(len(of))]
+    return frame, held[:-1] @ A, np.vstack([-held[-1] @ A, A]) # the gain over the baseline
+
+# %% ../nbs/823_set_rounds.ipynb #3175b25f
+def _set_values(bank, A, mean, cov):
+    "Values of sets, of effects that add up."
+    root = np.linalg.cholesky(cov + 1e-12 * np.eye(len(cov)))
+    return SetValues(bank, np.zeros((0, 2), int), A @ mean, A @ root)
+
+def _answers_of(log, frame):
+    "Scores, codes of their queries, and how much of the score's range is a typical effect."
+    width = log.score_range[1] - log.score_range[0]
+    return frame["score"].to_numpy(float), pd.factorize(frame["query_id"])[0], .05 * width
+
+# %% ../nbs/823_set_rounds.ipynb #4883c88a
 def additive_values(
     log, # `Triplets` of prompts that the bank made
     bank: Bank,
     baseline: str, # the prompt in use
 ) -> SetValues:
     "What the sets of a bank are worth if the effects of sentences add up."
-    frame = log.frame[log.frame["score"].notna()]
-    held, of = _options_held(bank, [*frame["prompt"], baseline])
-    shared = (of[:, None] == np.unique(of)) * 1.
-    A = shared if len(of) == shared.shape[1] else np.c_[shared, .5 * np.eye(len(of))]
-    width = log.score_range[1] - log.score_range[0]
-    y, query = frame["score"].to_numpy(float), pd.factorize(frame["query_id"])[0]
-    mean, cov = shrunk_effects(held[:-1] @ A, y, query, .05 * width)
-    A = np.vstack([-held[-1] @ A, A]) # the gain over the baseline
-    root = np.linalg.cholesky(cov + 1e-12 * np.eye(len(cov)))
-    return SetValues(bank, np.zeros((0, 2), int), A @ mean, A @ root)
+    frame, X, A = _coded_log(log, bank, baseline)
+    return _set_values(bank, A, *shrunk_effects(X, *_answers_of(log, frame)))
+
+# %% ../nbs/823_set_rounds.ipynb #a1e20ad3
+_OWN_SHARES = (0., .3, .6, 1.) # size of what is a kind's own, beside what all share
+
+def kind_values(
+    log, bank: Bank, baseline: str, # as in `additive_values`
+    kinds: dict, # query_id -> name of its kind
+) -> dict: # name -> `SetValues`: gains for queries of this kind
+    "What the sets of a bank are worth for each kind of queries."
+    frame, X, A = _coded_log(log, bank, baseline)
+    at, names = pd.factorize(frame["query_id"].map(kinds), sort=True)
+    own = (at[:, None] == np.arange(len(names))) * 1.
+    both = (X[:, :, None] * own[:, None]).reshape(len(X), -1) # an effect a kind
+    fits = ((share, *fit) for share in _OWN_SHARES
+            for fit in _fits(np.c_[X, share * both], *_answers_of(log, frame), own))
+    share, _, best = max(fits, key=lambda fit: fit[1])
+    (mean, cov), at_kind = _posterior(*best), share * np.eye(len(names))
+    return {name: _set_values(bank, np.c_[A, np.kron(A, at_kind[k])], mean, cov) for k, name in enumerate(names)}
 
 # %% ../nbs/823_set_rounds.ipynb #b1556f30
 def sets_to_confirm(

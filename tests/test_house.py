@@ -550,6 +550,11 @@ def test_a_machine_path_is_found(tmp_path, folder):
     (tmp_path/"a.md").write_text(f"a link: https://example.org/{folder}/x and ../{folder}/y are fine\n")
     assert len(machine_paths(page)) == 1 and machine_paths(tmp_path/"a.md") == []
 
+def test_what_is_marked_as_slow_is_there():
+    slow = json.loads((ROOT/"tests"/"slow.json").read_text(encoding="utf-8"))
+    gone = [f"{file}::{name}" for file, names in slow.items() for name in names if f"def {name.split('[')[0]}(" not in (ROOT/"tests"/file).read_text(encoding="utf-8")]
+    assert slow and gone == [], "measure again: pytest --note-slow -n 2"
+
 def test_links_of_the_readme_lead_somewhere():
     targets = re.findall(r"\]\((?![a-z]+:|#)([^)\s#]+)", (ROOT/"README.md").read_text(encoding="utf-8"))
     assert [t for t in targets if not (ROOT/t).exists()] == []

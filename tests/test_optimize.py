@@ -1,5 +1,5 @@
 "`cp.optimize`: calls never passed, the truth within its interval, the baseline where nothing is better, stop and resume, and the pages that it is made of."
-import json, multiprocessing, os, re, signal, time, warnings
+import json, multiprocessing, os, re, signal, subprocess, sys, time, warnings
 from collections import Counter
 from contextlib import closing
 from functools import partial
@@ -11,12 +11,12 @@ from scipy import stats
 
 import causal_prompts as cp
 from causal_prompts.call_shares import call_shares, split_queries
-from causal_prompts.callables import as_llm, callable_name
+from causal_prompts.callables import as_llm, callable_id, callable_name
 from causal_prompts.core import rng
 from causal_prompts.fresh_gains import chosen_finalist, finalist_table, Gain, paired_interval
 from causal_prompts.record import Record
 from causal_prompts.sentence_parts import bank_of, frame_of, gathered_sentences, new_sentences, read_sentences, sentences_of, written_sentences
-from causal_prompts.set_rounds import additive_values, first_chances, round_plan, sets_to_confirm, shrunk_effects
+from causal_prompts.set_rounds import additive_values, first_chances, options_held, round_plan, sets_to_confirm, shrunk_effects
 from causal_prompts.tasks import Task, world_task
 from causal_prompts.world_answers import asked, solve
 from causal_prompts.world_texts import IDEAS
@@ -74,6 +74,74 @@ def test_a_callable_is_known_by_module_and_name():
     assert callable_name(partial(partial(answers))) == callable_name(answers) == f"{__name__}.answers"
     assert callable_name(WORLD).endswith("worlds.World")
 
+def model_named(text, fraction=.5, count=0):
+    def model(messages):
+        nonlocal count
+        count += 1
+        return f"{text} {fraction}"
+    return model
+
+class Served:
+    def __init__(self, name): self.name, self.asked, self.known = name, 0, {}
+    def __call__(self, messages): self.asked += 1; self.known[len(self.known)] = messages; return self.name
+    def told(self, messages): return self.name
+
+def test_callables_of_one_name_that_differ_in_code_or_settings_are_two_models():
+    a, b = model_named("a"), model_named("b")
+    assert callable_name(a) == callable_name(b) and callable_id(a) != callable_id(b) and callable_id(a) == callable_id(model_named("a"))
+    assert callable_id(model_named("a", .7)) != callable_id(a)
+    assert callable_id(Served("a")) != callable_id(Served("b")) and callable_id(Served("a").told) != callable_id(Served("b").told) != callable_id(Served("b"))
+    assert callable_id(lambda messages: "1") != callable_id(lambda messages: "2") and callable_id(partial(a, x=1)) != callable_id(partial(a, x=2))
+    def wrapped(function): return lambda messages: function(messages)
+    assert callable_id(wrapped(a)) != callable_id(wrapped(b)) # what a decorator hides
+    assert as_llm(a).url != as_llm(b).url and callable_id(len) == callable_id(len)
+
+def test_what_a_callable_holds_may_change_from_call_to_call():
+    for model in (model_named("a"), Served("a")):
+        before = callable_id(model)
+        model([]); model([])
+        assert callable_id(model) == before
+
+class Holds:
+    def __init__(self, **held): self.__dict__ |= held
+    def __call__(self, messages): return "1"
+
+@pytest.mark.parametrize("one, other", [
+    (dict(temperature=0), dict(temperature=1)), (dict(settings={"model": "a"}), dict(settings={"model": "b"})), (dict(stops=["a"]), dict(stops=["b"])),
+    (dict(inner=Holds(name="a")), dict(inner=Holds(name="b"))), (dict(lines={"a", "b"}), dict(lines={"a", "c"}))])
+def test_settings_of_every_plain_kind_count(one, other):
+    assert callable_id(Holds(**one)) == callable_id(Holds(**one)) != callable_id(Holds(**other))
+
+def named(messages, n=3): return "1"
+def named_too(messages, n=4): return "1"
+def inner(messages): return (lambda: [c for c in "ab"])()
+def inner_too(messages): return (lambda: [c for c in "ac"])()
+
+def test_defaults_and_functions_within_functions_count_and_a_version_stands_for_all():
+    assert callable_id(named) != callable_id(named_too) and callable_id(inner) != callable_id(inner_too)
+    one, other = Holds(clock=time.time(), version="2"), Holds(clock=0., version="2")
+    assert callable_id(one) == callable_id(other) == callable_id(one.__call__) != callable_id(Holds(clock=0., version="3"))
+
+def test_a_callable_is_the_same_in_another_process():
+    code = "from functools import partial; import test_optimize as t; h = t.Holds(a=object(), b={3, 'x', (1, 2)}, c=t.answers); print(t.callable_id(partial(t.named, h, f=t.answers)), t.callable_id(h), t.callable_id(t.answers))"
+    path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+    said = {subprocess.run([sys.executable, "-c", code], env=os.environ | dict(PYTHONHASHSEED=seed, PYTHONPATH=path), capture_output=True, text=True, check=True).stdout for seed in ("1", "2")}
+    assert len(said) == 1 and len(said.pop().split()) == 3
+
+def test_a_model_that_is_loaded_at_the_first_call_goes_on_in_its_folder(tmp_path):
+    class Lazy:
+        model, asked = None, 0
+        def __init__(self): self.model = None
+        def __call__(self, messages):
+            self.model = "loaded"
+            Lazy.asked += 1
+            return answers(messages)
+    llm = Lazy()
+    first = search(llm, calls=40, folder=tmp_path)
+    asked = Lazy.asked
+    assert search(llm, calls=40, folder=tmp_path).prompt == first.prompt and Lazy.asked == asked # the same object, later
+    assert search(Lazy(), calls=40, folder=tmp_path).prompt == first.prompt and Lazy.asked == asked # as after a kill
+
 
 # ---- sentences
 
@@ -89,6 +157,10 @@ def test_sentences_stand_before_the_query_and_the_empty_set_is_the_baseline(base
     bank = bank_of(frame_of(baseline), ["Think."])
     must = ["tail"] if "{query}" in baseline else []
     assert bank.prompt(["Think.", *must]) == wanted and bank.prompt(must) == baseline
+
+def test_a_sentence_may_be_called_like_the_end_of_a_prompt():
+    bank = bank_of(frame_of("Solve it.\nQ: {query}"), {"tail": "Think."})
+    assert bank.prompt(bank.ids) == "Solve it.\nThink.\nQ: {query}" and bank.prompt(["the tail"]) == "Solve it.\nQ: {query}"
 
 def test_what_a_writer_says_is_read_with_care():
     said = ["Name the unit.", "NAME  the unit.", "Fill {x}.", "word " * 61, "</query> Be good.", "How many apples are left over?", "Solve it. Count twice.", "...", "One more."]
@@ -138,6 +210,8 @@ def test_the_gain_of_a_set_is_over_the_baseline_with_the_sentences_that_it_has()
     values = additive_values(log, bank, base)
     gain, se = values.rate(values.columns_of([[0, 0], [0, 1], [1, 0], [2, 0]])) # nothing, bad, the wordings of good
     assert (np.abs(gain - [.15, 0, .3, .3]) < 3 * se + 1e-6).all() and se[1] < 1e-4 and (se[[0, 2, 3]] < .08).all()
+    inside = bank_of(frame_of("Solve it."), {"a": ["Think.", "Think. Check it."]}) # a wording that holds another
+    assert options_held(inside, ["Solve it.", "Solve it. Think.", "Solve it. Think. Check it."]).tolist() == [[0, 0], [1, 0], [0, 1]]
     found = sets_to_confirm(log, bank, base, 1)
     assert list(found["parts"].iloc[0]) == ["good"] and abs(found["effect"].iloc[0] - .3) < 3 * found["se"].iloc[0]
 
@@ -164,7 +238,26 @@ def test_shares_refuse_what_cannot_be_split():
     with pytest.raises(ValueError, match="calls must be at least 40"): call_shares(39)
     for bad in (0, 1, "a", True):
         with pytest.raises(ValueError, match="confirm must be a share"): call_shares(600, bad)
-    with pytest.raises(ValueError, match="at least 8 queries"): split_queries(TASK.head(7), call_shares(100))
+    with pytest.raises(ValueError, match="at least 8 different queries, .* got 7"): split_queries(TASK.head(7), call_shares(100))
+    with pytest.raises(ValueError, match="at least 8 different queries, .* got 7"): split_queries(repeated(TASK.head(7)), call_shares(100))
+
+def repeated(task):
+    "The task with every query under two ids, once with other white space."
+    again = task.items.assign(query_id=[f"again {i}" for i in range(len(task))], query=task.items["query"] + "  ")
+    return Task("twice", pd.concat([task.items, again], ignore_index=True), task.grade, task.baseline)
+
+def test_one_question_over_many_passages_is_many_queries():
+    items = pd.DataFrame(dict(query_id=[str(i) for i in range(60)], query="What is said?", passage=[f"Passage {i}." for i in range(60)], reference="1"))
+    task = Task("passages", items, TASK.grade, "Read this. {passage}\n\n{query}", fields=("query", "passage"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        logs, fresh = split_queries(task, call_shares(120, n_queries=60))
+    assert len(fresh) + sum(map(len, logs)) > 30 and not {*fresh.items["passage"]} & {p for part in logs for p in part.items["passage"]}
+
+def test_a_question_that_stands_there_twice_is_not_in_the_log_and_fresh_too():
+    with pytest.warns(UserWarning, match="120 of 240 queries repeat another one in everything but the id; each counts once"):
+        logs, fresh = split_queries(repeated(TASK), call_shares(600, n_queries=120), 1)
+    assert not {*fresh.items["query"]} & {q for part in logs for q in part.items["query"]} and not fresh.items["query"].duplicated().any()
 
 @pytest.mark.parametrize("n", [8, 30, 120])
 def test_fresh_queries_are_never_in_the_log(n):
@@ -286,6 +379,7 @@ def test_an_interruption_returns_the_best_so_far_marked_unfinished(tmp_path):
         return answers(messages)
     got = search(stopped, folder=tmp_path, confirm=.2)
     assert "interrupted" in got.unfinished and got.fresh is None and np.isnan(got.gain.estimate) and "Unfinished" in repr(got)
+    assert "Run it again with the same folder" in repr(got) and got.folder == str(tmp_path)
     again = search(stopped, folder=tmp_path, confirm=.2)
     assert not again.unfinished and again.fresh is not None and sent["n"] <= 240 + 8
 
@@ -308,6 +402,39 @@ def test_without_parts_and_writer_sentences_of_prompts_and_general_ones_are_trie
         held = [sentence in text for text in texts]
         assert any(held) and not all(held)
 
+def test_the_writer_sees_other_queries_each_time_of_the_log_alone():
+    seen = []
+    def writer(messages):
+        seen.append(messages[0]["content"])
+        return f'<instruction id="1">{[*SENTENCES.values()][len(seen) - 1]}</instruction>' if len(seen) < 4 else ""
+    got = search(writer=writer, parts=None, calls=400)
+    shown = [{q for q in TASK.items["query"] if f"Query: {q}" in text} for text in seen]
+    assert all(len(s) == 8 for s in shown[:3]) and len(set.union(*shown[:3])) > 10
+    assert set.union(*shown) <= {*TASK.items["query"]} - {*got.fresh["query"]}
+
+def test_tokens_are_one_budget_of_both_models():
+    def writer(messages): return f'<instruction id="1">{SENTENCES["steps"]}</instruction>'
+    got = search(writer=writer, parts=None, tokens=15_000, calls=120)
+    spent = got.ledger.loc[got.ledger["paid"] == "once", ["tokens_in", "tokens_out"]].sum().sum()
+    assert "tokens spent" in got.unfinished and 0 < spent <= 15_000 and got.ledger.set_index("use").at["writer", "tokens_in"] > 0
+    assert "Its answers were kept nowhere" in repr(got)
+
+def test_a_named_sentence_may_stand_within_a_longer_one_of_the_baseline():
+    task = Task("t", TASK.items, TASK.grade, "Answer the question. Do not explain.")
+    got = cp.optimize(task, answers, parts=["Explain.", SENTENCES["steps"]], calls=40, show=False)
+    held = ["Explain." in text for text in got.log.prompts["prompt"]]
+    assert any(held) and not all(held)
+    for said in ("Do not explain.", "do  not explain.", "the question"):
+        with pytest.raises(ValueError, match="parts must say what the baseline does not"): cp.optimize(task, answers, parts=[said], calls=40)
+
+def test_caps_may_be_numbers_of_numpy():
+    assert not search(calls=40, tokens=np.int64(10**6), money=np.float32(5)).unfinished
+
+def test_what_is_lacking_is_said():
+    few = cp.optimize(TASK.head(10), answers, parts=SENTENCES, calls=200, show=False)
+    assert few.is_baseline and few.lacking == "queries" and "more queries" in repr(few)
+    assert search(calls=40, parts={"role": SENTENCES["role"]}).lacking == "calls"
+
 def test_money_is_one_budget_of_both_models():
     task_model = as_llm(answers)
     task_model.price = (0., 1000.)
@@ -319,10 +446,16 @@ def test_a_folder_belongs_to_one_search(tmp_path):
     with pytest.raises(ValueError, match="folder must hold no other search, got .* another llm and calls"): search(calls=60, folder=tmp_path)
 
 @pytest.mark.parametrize("how, error", [
-    (dict(per="sort"), "per must be 'all', 'query' or a column of the task's items, got 'sort'; there are .*'kind'"), (dict(money=0), "money must be above 0"), (dict(calls=10), "calls must be at least"),
+    (dict(per="sort"), "per must be 'all', 'query' or a column of the task's items, got 'sort'; there are .*'kind'"), (dict(money=0), "money must be above 0"), (dict(tokens=True), "tokens must be above 0"),
+    (dict(per="query_id"), "per must be a column of at most 30 kinds, got 'query_id' with 120"), (dict(parts=["Use {x}."]), "parts must hold no placeholders"), (dict(parts=[TASK.baseline]), "parts must say what the baseline does not"), (dict(calls=10), "calls must be at least"),
     (dict(confirm=.9), "confirm must be a share")])
-def test_arguments_are_refused_before_a_call_is_paid(how, error):
-    with pytest.raises(ValueError, match=error): search(lambda messages: 1 / 0, **how)
+def test_arguments_are_refused_before_a_call_is_paid_or_a_folder_made(how, error, tmp_path):
+    with pytest.raises(ValueError, match=error): search(lambda messages: 1 / 0, folder=tmp_path/"run", **how)
+    assert not (tmp_path/"run").exists()
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path/"run").write_text("")
+    with pytest.raises(NotADirectoryError, match="folder must be a folder, got the file 'run'"): search(lambda messages: 1 / 0, folder=tmp_path/"run")
 
 def test_a_task_is_needed():
     with pytest.raises(TypeError, match="task must be a cp.Task, got DataFrame"): cp.optimize(TASK.items, answers)

@@ -73,6 +73,11 @@ def test_money_that_runs_out_stops_with_3_and_says_how_to_go_on(tmp_path, capsys
     assert search(tmp_path, "--queries", 40, "--calls", 60, "--price", "0,1000", "--money", .2) == 3
     out = capsys.readouterr().out
     assert "Unfinished" in out and "money" in out and Record(tmp_path/"run"/"calls.jsonl").spent["money"] <= .2 and (tmp_path/"run"/"prompt.txt").exists()
+    assert route(tmp_path, "--query", "Why?") == 0 and "Keep the baseline: the search has not got to a better prompt." in capsys.readouterr().err
+
+def test_tokens_that_run_out_stop_too(tmp_path, capsys):
+    assert search(tmp_path, "--queries", 40, "--calls", 60, "--tokens", 5_000) == 3
+    assert "raise --tokens" in capsys.readouterr().out and Record(tmp_path/"run"/"calls.jsonl").spent["tokens"] <= 5_000
 
 @pytest.mark.parametrize("more, said", [
     (["--calls", 10], "--calls must be at least 40"), (["--per", "sort"], "--per must be 'all', 'query' or a column"), (["--money", 0, "--price", "1,1"], "--money must be above 0"), (["--money", 5], "a cap on money needs the price"),
@@ -82,9 +87,8 @@ def test_what_the_user_can_mend_is_one_message_and_exit_2(tmp_path, capsys, more
     assert said in capsys.readouterr().err
 
 def test_flags_that_do_nothing_here_are_refused(tmp_path, capsys):
-    for flag in ("--tokens", "--give-up"):
-        with pytest.raises(SystemExit) as e: search(tmp_path, flag, 5)
-        assert e.value.code == 2 and "unrecognized" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as e: search(tmp_path, "--give-up", 5)
+    assert e.value.code == 2 and "unrecognized" in capsys.readouterr().err
 
 def test_killed_and_run_again_nothing_is_paid_twice(tmp_path):
     command = [sys.executable, "-m", "causal_prompts.cli", "optimize", "--task", "world", "--queries", "60", "--calls", "80", "--concurrency", "2", "--out", str(tmp_path/"run")]
@@ -106,7 +110,9 @@ def test_without_a_router_the_prompt_for_all_is_used(tmp_path, capsys):
     (tmp_path/"run"/"prompt.txt").write_text("Think.\n\n{query}\n")
     assert route(tmp_path, "--query", "Why?") == 0
     out, err = capsys.readouterr()
-    assert json.loads(out) == [dict(role="user", content="Think.\n\nWhy?\n")] and "no router was shown" in err
+    assert json.loads(out) == [dict(role="user", content="Think.\n\nWhy?\n")] and "One prompt for all queries." in err
+    (tmp_path/"run"/"answer.txt").write_text("A prompt that looks better was found; no fresh query confirms it.\nMore.")
+    assert route(tmp_path, "--query", "Why?") == 0 and capsys.readouterr().err.count("A prompt that looks better was found; no fresh query confirms it.") == 1
 
 def test_route_says_what_is_missing(tmp_path, capsys):
     assert route(tmp_path, "--query", "Why?") == 2 and "there must be a folder that optimize has written" in capsys.readouterr().err

@@ -12,8 +12,9 @@ from causal_prompts.core import rng
 from causal_prompts.exporting import to_messages
 from causal_prompts.naive import NaiveReward
 from causal_prompts.routed_gains import candidate_prompts, group_queries, routed_gains, routed_plan, Routed
-from causal_prompts.routers import kind_router, load_router, query_router, Router
-from causal_prompts.set_rounds import HashedWords, reward_of_sets
+from causal_prompts.routers import kind_name, kind_router, load_router, query_router, Router
+from causal_prompts.best_sets import set_values
+from causal_prompts.set_rounds import additive_values, HashedWords, kind_values, reward_of_sets
 from causal_prompts.tasks import Task
 from causal_prompts.triplets import Triplets
 
@@ -122,7 +123,9 @@ def test_explain_says_which_sentences_count_for_this_query(router):
 # ---- kinds
 
 @pytest.fixture(scope="module")
-def by_kind(reward): return kind_router(reward, PROMPTS, BASE, {q: kind_of(q) for q in reward.log_.frame["query"].unique()})
+def by_kind(reward):
+    asked = reward.log_.frame.drop_duplicates("query_id")
+    return kind_router(kind_values(reward.log_, BANK, BASE, dict(zip(asked["query_id"], asked["query"].map(kind_of)))), PROMPTS, BASE)
 
 def test_a_router_by_kinds_has_one_prompt_for_each_kind(by_kind):
     got = by_kind.choices(NEW, [kind_of(q) for q in NEW])
@@ -131,8 +134,80 @@ def test_a_router_by_kinds_has_one_prompt_for_each_kind(by_kind):
     assert by_kind.choice("Anything?", "poem").why == "unlike the log's queries" and by_kind.choice("Anything?", "poem").prompt == BASE
 
 def test_a_router_by_kinds_wants_them(by_kind):
-    with pytest.raises(ValueError, match="kinds must give the kind of each of 1 queries, as the router goes by .*, got none"): by_kind("Anything?")
+    with pytest.raises(ValueError, match="kind must be given, for each of 1 queries, as the router goes by .*, got none"): by_kind("Anything?")
     with pytest.raises(ValueError, match="each of 2 queries, .* got 1"): by_kind.choices(["a", "b"], ["sum"])
+
+
+def tier_log(opposite, seed=0, n=150):
+    "Queries whose texts say nothing of their tier, on which the effect of two sentences turns round."
+    random, rows = rng(seed, "tiers", opposite), []
+    for i in range(n):
+        sign = 1 if i % 2 or not opposite else -1
+        for held in random.random((4, 3)) < .5:
+            chance = .5 + .2 * sign * held[0] - .2 * sign * held[1]
+            prompt = BANK.prompt([name for name, on in zip(SENTENCES, held) if on])
+            rows.append(dict(query=f"Customer {random.integers(10**6)} asks.", tier=i % 2, prompt=prompt, score=float(random.random() < chance), query_id=str(i)))
+    frame = pd.DataFrame(rows)
+    frame["query"] = frame.groupby("query_id")["query"].transform("first")
+    log = Triplets(frame.drop_duplicates(["query_id", "prompt"])[["query_id", "query", "prompt", "score"]])
+    return log, {str(i): i % 2 for i in range(n)}
+
+def test_a_kind_is_known_by_its_name_where_the_texts_of_its_queries_say_nothing():
+    log, tiers = tier_log(True)
+    router = kind_router(kind_values(log, BANK, BASE, {i: str(t) for i, t in tiers.items()}), PROMPTS, BASE)
+    queries = list(log.frame["query"].unique())
+    held = lambda tier, name: SENTENCES[name] in router.choice(queries[0], tier).prompt
+    assert held(1, "think") and not held(1, "word") and held(0, "word") and not held(0, "think")
+    by_text = query_router(reward_on(log), PROMPTS, BASE).choices(queries)["prompt"] # what goes by texts cannot know
+    right = [("Think" in p) == (tiers[i] == 1) for p, i in zip(by_text, log.frame.drop_duplicates("query")["query_id"])]
+    assert .35 < np.mean(right) < .65
+
+def kinds_log(levels, effects, seed, n=60, per=6):
+    "Two kinds: mean scores, and what each sentence does in each, (2, 3)."
+    random, rows = rng(seed, "kinds", *levels), []
+    for i in range(n):
+        for held in random.random((per, 3)) < .5:
+            chance = levels[i % 2] + (held - .5) @ np.array(effects[i % 2])
+            prompt = BANK.prompt([name for name, on in zip(SENTENCES, held) if on])
+            rows.append(dict(query_id=str(i), query=f"q {i}", prompt=prompt, score=float(random.random() < chance)))
+    return Triplets(pd.DataFrame(rows).drop_duplicates(["query_id", "prompt"])), {str(i): "ab"[i % 2] for i in range(n)}
+
+@pytest.mark.parametrize("levels, shared, own, least", [((.3, .8), 0., 0., .95), ((.3, .8), .07, 0., .92), ((.35, .65), .07, .07, .83)]) # the page says 95% and 86%
+def test_what_a_kind_gains_is_known_within_its_error_however_hard_the_kind_is(levels, shared, own, least):
+    z, found = [], []
+    for seed in range(60):
+        random = rng(seed, "effects of kinds")
+        effects = (shared * random.normal(size=3) + own * random.normal(size=(2, 3))).clip(-.2, .2) * np.ones((2, 1))
+        log, kinds = kinds_log(levels, effects, seed)
+        values = kind_values(log, BANK, BASE, kinds)
+        gain, se = np.stack([values[k].rate(np.eye(3)) for k in "ab"], 1)
+        z.append((gain - effects) / se)
+        found.append(gain - effects)
+    assert (np.abs(z) < 1.96).mean() >= least
+    assert np.abs(np.mean(found, (0, 2))).max() < .03 # a kind's difficulty is none of its sentences' effects
+
+def test_effects_that_turn_round_between_kinds_are_found_though_they_are_drawn_to_zero():
+    log, kinds = kinds_log((.3, .7), [[.25, -.25, 0], [-.25, .25, 0]], 0, n=150)
+    found = kind_values(log, BANK, BASE, kinds)
+    hard, easy = (found[k].rate(np.eye(3))[0] for k in "ab")
+    assert hard[0] > .1 > -.1 > hard[1] and easy[1] > .1 > -.1 > easy[0] and max(abs(hard[2]), abs(easy[2])) < .1
+
+def test_where_kinds_are_alike_little_is_lost_by_telling_them_apart():
+    errors = []
+    for seed in range(30):
+        log, kinds = kinds_log((.5, .5), [[.2, -.2, 0]] * 2, seed)
+        own, shared = kind_values(log, BANK, BASE, kinds)["a"].rate(np.eye(3))[0], additive_values(log, BANK, BASE).rate(np.eye(3))[0]
+        errors.append([((x - [.2, -.2, 0])**2).mean() for x in (own, shared)])
+    own, shared = np.mean(errors, 0)
+    assert own < 1.5 * shared
+
+def test_one_kind_is_one_whatever_type_its_name_has(by_kind):
+    log, tiers = tier_log(True, n=60)
+    router = kind_router(kind_values(log, BANK, BASE, {i: str(t) for i, t in tiers.items()}), PROMPTS, BASE)
+    assert router.choice("x", 1) == router.choice("x", 1.) == router.choice("x", np.int64(1)) == router.choice("x", "1")
+    assert router.choice("x", True).why == router.choice("x", [1]).why == "unlike the log's queries"
+    assert "no query of this kind is in the log" in router.explain("x", 7).reading
+    assert kind_name(float("nan")) == kind_name(None) == kind_name(pd.NA) == kind_name(pd.NaT) == "missing"
 
 
 # ---- candidates
@@ -142,7 +217,7 @@ def test_candidates_are_the_best_sets_of_groups_that_gain_alike(reward):
     groups = group_queries(reward, BANK, queries, 2)
     assert sorted(q for g in groups for q in g) == sorted(queries)
     assert np.mean([len({kind_of(q) for q in g}) == 1 for g in groups]) == 1
-    found = candidate_prompts(reward, BANK, groups, BASE)
+    found = candidate_prompts([set_values(reward, BANK, group) for group in groups], BASE)
     assert found[0] == BASE and any(SENTENCES["think"] in p and SENTENCES["word"] not in p for p in found) and any(SENTENCES["word"] in p and SENTENCES["think"] not in p for p in found)
 
 

@@ -1,5 +1,6 @@
 """What a returned prompt is worth, exactly: its value on new queries, its share of the best set's gain, its harmful and idle sentences, and how far a claim is from the truth."""
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 
@@ -7,7 +8,7 @@ from causal_prompts.banks import Bank
 from causal_prompts.world_texts import BASELINE, IDEAS, KINDS
 
 BANK = Bank.of({idea: wordings[0] for idea, wordings in IDEAS.items()}, base=BASELINE)
-SETS = [BANK.prompt(ids) for ids in BANK.sets(most=4096)] # every set of the world's ideas
+SETS = BANK.texts(product(*(range(len(options)) for options in BANK.options))) # every set of the world's ideas
 
 
 @lru_cache(16)

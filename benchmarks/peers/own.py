@@ -205,7 +205,6 @@ def ours(run, **how):
     "The one call of this package."
     import pandas as pd
     import causal_prompts as cp
-    if not hasattr(cp, "optimize"): raise NotImplementedError("cp.optimize is not in this version")
     items = pd.DataFrame([dict(query=q, reference=truth) for q, truth in run.train + run.val])
     task = cp.tasks.Task("world", items, cp.graders.exact(), run.start)
     llm, writer = (cp.LLM(name, run.url, api_key="none", role=name, limits=cp.connection.Limits(concurrency=AT_ONCE)) for name in ("task", "writer"))

@@ -16,6 +16,8 @@ Peers run in a virtual environment under FOLDER, from `constraints.txt` beside t
 | promptolution 2.3.0 (CAPO, EvoPrompt, OPRO) | Apache-2.0 | yes | scikit-learn, hydra-core, fastparquet |
 | litellm 1.110.2 | MIT | yes | 200 MB by itself, boto3, tokenizers; releases 1.82.7 and 1.82.8 stole credentials (March 2026), so the version is pinned far from them and the environment holds no key |
 
+The language model that ships (SmolLM2-135M) is not among the worlds: of the answer forms that dspy asks for it met one in three in a trial, so a comparison on it would measure the form of answers.
+
 Other methods and ours (`own.py`) run in this environment. Prints a table and writes benchmarks/results/peers.json."""
 import argparse, hashlib, json, os, subprocess, sys, time
 from pathlib import Path
@@ -142,7 +144,6 @@ def main():
             for method in asked.methods:
                 key = method, asked.world, budget, seed, asked.faulty
                 if (method in FREE) != (budget == 0) or key in done: continue
-                if method == "ours" and not hasattr(cp, "optimize"): print("ours: cp.optimize is not in this version", flush=True); continue
                 row = one_run(python if method in TOOLS else sys.executable, asked.world, method, budget, seed, asked.faulty, asked.env.resolve()/"runs"/f"{method} {asked.world} {budget} {seed}".replace(" ", "_"), asked.seconds)
                 rows.append(row)
                 asked.out.parent.mkdir(exist_ok=True)
