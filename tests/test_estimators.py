@@ -526,7 +526,7 @@ def test_a_covariate_that_differs_between_draws_is_held_fixed():
 
 
 def test_caveats_of_the_route_are_said():
-    assert "search chose" in kernel().fit(cp.Triplets(_log().frame, adaptive=True)).identification_.reading
+    assert "search chose" in kernel().fit(cp.Triplets(_log().frame, adaptive=True)).identification_.details
     f = _log(n=200, k=1, propensity=np.r_[np.full(196, .98), np.full(4, .001)])
     thin = kernel().fit(f).identification_
     assert thin.verdict == "caution" and "Few rows carry most of the weight" in thin.details
