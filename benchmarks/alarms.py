@@ -6,7 +6,7 @@ An alarm is the verdict "caution" or "stop". Every check in the list (`causal_pr
 random, or confounded in a way its route is made for) and in the broken ones, at the strength stated in the table; beside them the check of
 recorded propensities. Goals: at most 5% false alarms, at least 90% power. Intervals are Wilson's, over logs. A row misses a goal only where its
 interval lies wholly on the wrong side ("misses"); where it holds the goal and the share does not, the row says "unclear". `--family` runs the
-whole checkup on that many clean logs and counts those in which anything rings. `--keep` writes each verdict to a file as it comes and takes up
+whole checkup on that many clean logs and counts those in which anything flags. `--keep` writes each verdict to a file as it comes and takes up
 where an interrupted run stopped (use it with one state of the code). Texts are encoded by hashed words, so that two hundred logs take minutes and
 no model is loaded. Prints the table, writes benchmarks/results/alarms.json."""
 import argparse, json, os, platform, time
@@ -81,7 +81,7 @@ def asked():
 
 
 def of_family(whole):
-    "In how many clean logs anything rang, and what."
+    "In how many clean logs anything flagged, and what."
     rang = sorted({name for w in whole for name in w["rang"]})
     return dict(logs=len(whole), rang=sum(bool(w["rang"]) for w in whole), checks=max(w["ran"] for w in whole),
                 by={name: sum(name in w["rang"] for w in whole) for name in rang})

@@ -168,7 +168,7 @@ def kills(n, seed=0):
 
 def show_kills(rows):
     for r in rows:
-        print(f"\nKilled {r['kills']} times: {r['answered_cells']} of {r['cells']} cells answered in the record, {r['doubled_in_record']} answers written twice, {r['asked_again']} calls asked again that were in the air at a kill "
+        print(f"\nKilled {r['kills']} times: {r['answered_cells']} of {r['cells']} cells answered in the record, {r['doubled_in_record']} answers written twice, {r['asked_again']} calls asked again that were in flight at a kill "
               f"(at most {r['most_in_air']} can be), {r['unclear']} counted as possibly billed")
 
 

@@ -9,7 +9,7 @@ prompt as a share of what the best single combination gains. The oracle is told 
 queries vary): no model can be expected to do better with that log. effects: a confounded log (elaborate
 prompts went to hard queries, and the difficulty is not recorded), effects of 12 ideas by each model and by raw means against the truth. coverage:
 95% intervals of parts, of seen prompts and of combinations nobody tried, and of parts of few prompts that have effects of their own. kept: recorded grids of real LLMs, with the parts and without. agree: are observed effects
-told apart from those of randomised pairs as often as they should, where the route is sound, and where it is not?
+distinguished from those of randomised pairs as often as they should, where the route is sound, and where it is not?
 Prints tables of means with 95% intervals over seeds, writes benchmarks/results/parts.json after every seed.
 """
 import argparse, json, time, warnings

@@ -105,7 +105,7 @@ def choices(logs):
     out["causal, by coin, prompts of no log"] = first(fitted["causal, by coin"], unseen()), fitted["causal, by coin"]
     best = recorded().quality.drop(BASELINE).sort_values(ascending=False).index
     out["best of the recording"] = list(texts[best[:TOP]]), None
-    return out | {"drawn by lot": (list(rng(0, "lot").choice(seen, TOP, replace=False)), None)}
+    return out | {"drawn at random": (list(rng(0, "lot").choice(seen, TOP, replace=False)), None)}
 
 
 # ---- the three checks

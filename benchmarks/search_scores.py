@@ -2,7 +2,7 @@
 
     python benchmarks/search_scores.py [--worlds 10]
 
-Worlds whose truth is known, logs of 600 and 4,000 rows whose better prompts met harder queries or that were randomised; one fit a log, every search with the same proposer, 24 new queries. Writes benchmarks/results/search_scores.json."""
+Worlds whose truth is known, logs of 600 and 4,000 rows whose better prompts were used on harder queries or that were randomised; one fit a log, every search with the same proposer, 24 new queries. Writes benchmarks/results/search_scores.json."""
 import argparse, json, os, platform, time, warnings
 from pathlib import Path
 

@@ -6,7 +6,7 @@
 embedding. Each fit has a process of its own, whose peak memory is the operating system's figure. *score*: `effect` for 1,000 queries x 10,000 prompts, against EconML's `.effect` called for one candidate after another, in one process.
 *dataset*: `CausalReward().fit_dataset` on parquet files of 10^5, 10^6 and 10^7 rows with 20 covariates, four prompts a query, 200 prompts; where its time goes, what it writes and what comes back of a pass. The same encoder, so embedding is not counted.
 *averages*: average effects of 200 prompts over a baseline with their intervals, from residual scores, four prompts a query, each in a process of its own.
-*run*: `causal-prompts run` on a file of each size, from reading to the written page, texts already vectors: four prompts a query, and queries that met all of 20 prompts, with repeats. *profile*: where the time of a study
+*run*: `causal-prompts run` on a file of each size, from reading to the written page, texts already vectors: four prompts a query, and queries that received all of 20 prompts, with repeats. *profile*: where the time of a study
 and of its checkup goes, function by function: own share and share with all that it calls.
 *embed*: texts a second of the default encoder, from the model by torch and by ONNX runtime, each beside the matrix products that the CPU does in the same run, from the disk cache and from memory. *start*: what `causal-prompts --help` and the help of each verb take, in seconds of processor time (user and system) of a fresh process. Prints tables; writes benchmarks/results/speed.json, where parts that were not run keep their former figures."""
 import argparse, cProfile, json, os, platform, pstats, resource, statistics, subprocess, sys, tempfile, time, warnings
@@ -85,7 +85,7 @@ def log_of(q, p, score):
 
 
 def repeated(queries, prompts, repeats, seed, encoder):
-    "A log in which every query met every prompt, `repeats` times."
+    "A log in which every query received every prompt, `repeats` times."
     r = np.random.default_rng(seed)
     q, p, _ = (a.ravel() for a in np.indices((queries, prompts, repeats)))
     chance = .5 - .15 * r.normal(size=queries)[:, None] + true_effects(encoder, np.arange(queries), np.arange(prompts))

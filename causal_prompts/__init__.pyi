@@ -158,7 +158,7 @@ class _Reward(__Prompts):
     def require_fitted(self) -> Any:
         'Raise where `fit` was not called yet.'
     def residuals(self, route: str | None = ...) -> Any:
-        'What is left of the score when what the route expects is taken off.'
+        'The residual of the score when what the route expects is taken off.'
     route_: Any
     def save(self, path) -> Any:
         'Write the fitted reward and its log to one file, which `load_reward` reads.'
@@ -472,7 +472,7 @@ class CausalReward(_OnDatasets, __Identified):
     def refitted_rows(self, rows, m) -> Any:
         'The same model with its learner alone fitted anew, to some rows and their expected scores.'
     def residuals(self, route: str | None = ...) -> Any:
-        'What is left of the score when what the route expects is taken off.'
+        'The residual of the score when what the route expects is taken off.'
     @property
     def sound_route(self) -> Any:
         'The route it chose.'

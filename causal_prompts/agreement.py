@@ -38,7 +38,7 @@ class _Arms(NamedTuple):
     met: np.ndarray # (n_p,) queries each prompt of the log met
 
 def _compared_with(rows, baseline, met):
-    "The number of the baseline, or of the prompt met most often where that was never logged."
+    "The number of the baseline, or of the prompt of most queries where that was never logged."
     if baseline in rows.prompts and met[rows.prompts.index(baseline)] > 1: return rows.prompts.index(baseline)
     return int(met.argmax())
 
@@ -130,8 +130,8 @@ def _both_effects(adjusted, plain, arms, alpha):
 
 # %% ../nbs/504_agreement.ipynb #f676e531
 def _gap_reading(table, facts, alpha):
-    top, rang = table.iloc[0], facts["p"] <= thresholds.level
-    differ = "differ from" if rang else "are not distinguishable from"
+    top, flagged = table.iloc[0], facts["p"] <= thresholds.level
+    differ = "differ from" if flagged else "are not distinguishable from"
     return (f"Plain averages {differ} the effects when {facts['route'].how} "
             f"(joint test on {facts['tested']}: F = {facts['F']:.3g}, {p_text(facts['p'])}); the clearest gap is "
             f"{top.gap:+.3f} ({1 - alpha:.0%} interval {top.gap_lo:+.3f} to {top.gap_hi:+.3f}), average {top.a:+.3f} "
@@ -156,7 +156,7 @@ def _gap_said(table, flagged):
 
 # %% ../nbs/504_agreement.ipynb #8ea5a61f
 def _gap_finding(table, facts, alpha):
-    rang, own = facts["p"] <= thresholds.level, facts["own"]
+    flagged, own = facts["p"] <= thresholds.level, facts["own"]
     naive, causal = table.a.round(9), table.b.round(9) # equal effects are ties, whatever the last digit
     tau = float(stats.kendalltau(naive, causal).statistic) if len(table) > 2 else np.nan
     facts |= dict(differ=int((table.holm <= thresholds.level).sum()), kendall=tau)
@@ -164,9 +164,9 @@ def _gap_finding(table, facts, alpha):
     alarm = "caution" if own.adjusts else "stop"
     return Finding(
         "Do plain averages say something else than the adjusted effects?",
-        shown[["prompt", "naive", "causal", "gap", "lo", "hi", "p", "holm", "n"]], alarm if rang else "ok",
-        _gap_said(table, rang), f"the gaps are not jointly different from zero (p > {thresholds.level:g})",
-        _gap_advice(own) if rang else "", facts, *_gap_picture(table, alpha),
+        shown[["prompt", "naive", "causal", "gap", "lo", "hi", "p", "holm", "n"]], alarm if flagged else "ok",
+        _gap_said(table, flagged), f"the gaps are not jointly different from zero (p > {thresholds.level:g})",
+        _gap_advice(own) if flagged else "", facts, *_gap_picture(table, alpha),
         details=_gap_reading(table, facts, alpha))
 
 # %% ../nbs/504_agreement.ipynb #b410d24d
@@ -180,7 +180,7 @@ def _need_repeats(reward, least=20) -> Residuals:
                                  "comparisons between queries (route 'dml').")
     mean = query_means(within.raw_t - within.raw_t.mean(0), within.rows.g)
     if np.abs(mean - mean.mean(0)).max() < 1e-9:
-        raise NotIdentifiedError("Every query met the same prompts, so no trait of a query, seen or hidden, "
+        raise NotIdentifiedError("Every query received the same prompts, so no trait of a query, seen or hidden, "
                                  "can have moved the choice.", "comparisons within a query, without this worry.")
     return within
 
@@ -268,7 +268,7 @@ _HIDDEN = { # verdict and advice where a hidden trait is seen
 
 # %% ../nbs/504_agreement.ipynb #268f3408
 def _left_by_both(r, F, folds, random_state):
-    "What is left of the score and of columns F under folds by query, and under folds by row."
+    "The residual of the score and of columns F under folds by query, and under folds by row."
     by_query = np.c_[r.y, r.strip(F)]
     return by_query, _by_row_folds(by_query, r.rows, folds, rng(random_state, "row folds"))
 
@@ -304,14 +304,14 @@ def _fold_table(table, by_query, by_row) -> pd.DataFrame: # what, measure, by_qu
     return pd.concat([learned, effects], ignore_index=True)
 
 # %% ../nbs/504_agreement.ipynb #b087c8c2
-def _fold_reading(one, by_query, by_row, facts, rang, alpha):
+def _fold_reading(one, by_query, by_row, facts, flagged, alpha):
     "The sentence, with its numbers; one: the row of the clearest effect."
     said = (f"Learning a query's own level takes the R2 of the score from {by_query[0]:.3f} to {by_row[0]:.3f} "
             f"and of the prompt's learned direction from {by_query[1]:.3f} to {by_row[1]:.3f}, "
             f"and the effect along {_the(one.what)} from {one.a:+.3f} to {one.b:+.3f} of score per standard deviation "
             f"(gap {-one.gap:+.3f}, {1 - alpha:.0%} interval {-one.gap_hi:+.3f} to {-one.gap_lo:+.3f}; "
             f"two looks over {facts['queries']:,} queries: {p_text(facts['p'])}): ")
-    if not rang: return said + "this test shows no unobserved confounder (within_between takes another)."
+    if not flagged: return said + "this test shows no unobserved confounder (within_between takes another)."
     return said + ("a trait of the query that its text does not show drives both, "
                    "or effects differ between kinds of queries that the two weigh differently.")
 
@@ -365,13 +365,13 @@ def within_between(
     return _hausman_finding(table, clearest, facts, alpha)
 
 # %% ../nbs/504_agreement.ipynb #e2624317
-def _hausman_reading(one, facts, rang, alpha):
+def _hausman_reading(one, facts, flagged, alpha):
     "The sentence, with its numbers; one: the row of the clearest gap."
     def ends(c): return f"{one[c]:+.3f} ({1 - alpha:.0%} interval {one[c + '_lo']:+.3f} to {one[c + '_hi']:+.3f})"
     said = (f"Along {_the(one.direction)} a standard deviation of the prompt is worth {ends('a')} of score "
-            f"within queries and {ends('b')} between them; the two {'differ' if rang else 'are not distinguishable'} "
+            f"within queries and {ends('b')} between them; the two {'differ' if flagged else 'are not distinguishable'} "
             f"(two looks over {facts['queries']:,} queries: {p_text(facts['p'])})")
-    if not rang: return f"{said}."
+    if not flagged: return f"{said}."
     return said + (": something about the queries that text and covariates do not carry drove both choice and score, "
                    "or effects differ between kinds of queries that the two comparisons weigh differently.")
 

@@ -86,7 +86,7 @@ class _Choices(NamedTuple):
     fold: np.ndarray # (G,)
     raw: np.ndarray # (G, k + m) mean prompt components and indicators
     left: np.ndarray # (G, k + m) the same after adjusting
-    met: np.ndarray # (G, m) whether the query met the prompt
+    met: np.ndarray # (G, m) whether the query received the prompt
     prompts: list # the m commonest prompts
 
 # %% ../nbs/502_assignments.ipynb #4083486b
@@ -163,7 +163,7 @@ def _choice_table(names, choices, raw, left) -> pd.DataFrame: # target, measure,
 
 # %% ../nbs/502_assignments.ipynb #2f703a56
 _CHOICE_ADVICE = {
-    Nothing.name: "The prompts were not dealt at random: use CausalReward, "
+    Nothing.name: "The prompts were not assigned at random: use CausalReward, "
                   "or score some queries under prompts chosen at random.",
     Backdoor.name: "The adjustment misses part of the choice: record as a covariate what the choice looked at, "
                    "or compare prompts within a query.",
@@ -269,8 +269,8 @@ def _choice_finding(res, choices, raw, left, alpha):
     facts = _choice_facts(res, len(choices.H), raw, left)
     if shown: facts["chance"] = float(np.quantile(shown.null, 1 - alpha))
     form, data = _choice_picture(table, shown, after)
-    rings = f"p <= {thresholds.level:g} and R2 >= {thresholds.predictable:g} is flagged"
+    flagged = f"p <= {thresholds.level:g} and R2 >= {thresholds.predictable:g} is flagged"
     return Finding("Can the choice of prompt be predicted from the query?", table, verdict,
                    _predicted_said(res.route, raw, left),
-                   f"naive: not predictable; dml, weighted: the residual is not ({rings}); within: always fine",
+                   f"naive: not predictable; dml, weighted: the residual is not ({flagged}); within: always fine",
                    advice, facts, form, data, details=_choice_reading(res.route, raw, left))

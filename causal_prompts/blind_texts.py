@@ -45,7 +45,7 @@ def warn_blind(reward):
                      f"nothing is learned about others and no search is made; {_GIVE_TEXTS}")
     for role, table in reward.alike_.items():
         if len(table):
-            warn_fitter(f"{_alike_clause(reward, table, role)}: the encoder cannot tell them apart. "
+            warn_fitter(f"{_alike_clause(reward, table, role)}: the encoder cannot distinguish them. "
                          "See blindness(reward)")
 
 # %% ../nbs/403_blind_texts.ipynb #38e6bf60
@@ -62,12 +62,12 @@ def _blind_said(reward, found):
             "little.")
 
 # %% ../nbs/403_blind_texts.ipynb #dd47081c
-@check("encoder", place=3, looks_at="whether the encoder can tell the texts apart", clean="texts apart",
+@check("encoder", place=3, looks_at="whether the encoder can distinguish the texts", clean="texts apart",
        broken="texts that share vectors")
 def blindness(
     reward, # fitted
 ) -> Finding: # table: role, group, text, why
-    "Which prompts and which queries the encoder cannot tell apart."
+    "Which prompts and which queries the encoder cannot distinguish."
     reward.require_fitted()
     return _blind_finding(reward, getattr(reward, "alike_", None) or _indistinct_texts(reward))
 

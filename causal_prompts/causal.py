@@ -112,7 +112,7 @@ def _asked(self: CausalReward, wrong):
         raise ValueError("route='weighted' needs a column 'propensity' with a value in every row, got none; "
                          "record it, or use route='auto'")
     if route.within_query and facts["n_multi"] == 0:
-        raise ValueError("route='within' needs queries that met two or more prompts, got none; "
+        raise ValueError("route='within' needs queries that received two or more prompts, got none; "
                          "use route='dml' and read its assumptions")
     self.disbelieved_ = bool(wrong) and route.weighs # weights that the choices contradict
     doubt = f", and should not be believed: {wrong.rstrip('.')}" if self.disbelieved_ else ""
@@ -183,7 +183,7 @@ def residuals(
     self: CausalReward,
     route: str | None = None, # None: the reward's own, chosen now where it was not yet
 ):
-    "What is left of the score when what the route expects is taken off."
+    "The residual of the score when what the route expects is taken off."
     if route is None and self.route_ is None: self._choose_route()
     return super(CausalReward, self).residuals(route)
 
@@ -196,8 +196,8 @@ def sound_route(self: CausalReward) -> Route:
 def _refuse_alike(rows, y):
     "An error where every query has the same score under all of its prompts."
     if not rows.route.within_query or np.abs(y).max(initial=0) > 1e-12: return
-    why = "No query's scores differ between the prompts it met, so no prompt can be ranked within queries."
-    raise NotIdentifiedError(why, "the difference between queries; a finer score would tell prompts apart.")
+    why = "No query's scores differ between the prompts it received, so no prompt can be ranked within queries."
+    raise NotIdentifiedError(why, "the difference between queries; a finer score would distinguish prompts.")
 
 # %% ../nbs/410_causal.ipynb #db478e5b
 @patch

@@ -276,7 +276,7 @@ def _fitting_placings(chart, reference):
     kind = chart["type"].split()[-1]
     wanted, shown = _visible_rows(kind, reference), [r for r in chart["rows"] if r["size"] != 0]
     n = len(wanted[0])
-    if n == 3 and not any(r["group"] for r in shown): return [], "no legend tells the groups apart"
+    if n == 3 and not any(r["group"] for r in shown): return [], "no legend distinguishes the groups"
     rows = [tuple(r[c] if c != "group" else (r[c],) for c in ("x", "y", "group")[:n]) for r in shown]
     ways = [dict(x="x", y="y")] if kind == "pie" else _placings(n, reference.get("channel_specified") or [])
     wrong = [_mismatch(rows, _as_placed(wanted, way), kind == "line") for way in ways]

@@ -28,7 +28,7 @@ class Check:
     looks_at: str # completes "it looks at ..."
     needs: str = "" # a key of NEEDS
     clean: tuple = () # worlds in which it must stay silent
-    broken: tuple = () # beside each of them the world in which it must ring
+    broken: tuple = () # beside each of them the world in which it must flag
     about_size: bool = False # its alarm says that the log is small, which is no fault of the log
     place: int = 9 # when it is read: 1 first, 9 last
 
@@ -76,7 +76,7 @@ def check(
     looks_at: str, # completes "it looks at ..."
     needs: str = "", # what it needs beyond a fitted reward: "", "fresh", "prompts" or "thorough"
     clean: str | tuple, # worlds of `benchmarks/alarm_worlds` in which it must stay silent; () where it only describes
-    broken: str | tuple, # the worlds in which it must ring, one for each clean one
+    broken: str | tuple, # the worlds in which it must flag, one for each clean one
     about_size: bool = False, # its alarm says that the log is small
     place: int = 9, # when a checkup reads it: 1 first, 9 last
 ) -> Callable: # a decorator that enters the function in CHECKS and returns it unchanged
@@ -91,7 +91,7 @@ def check(
 
 # %% ../nbs/005_checks.ipynb #1745014a
 _SHARED = [
-    ("level", .01, "p value at or below which the test behind an alarm rings"),
+    ("level", .01, "p value at or below which the test behind a check flags"),
     ("alpha", .05, "1 - coverage of the intervals that a check shows without judging by them"),
     ("no_effect", .05, "p value above which the log shows no effect to speak of"),
 ]
@@ -104,7 +104,7 @@ _CHOICE = [
 
 # %% ../nbs/005_checks.ipynb #01b32591
 _REFUTED = [
-    ("placebo_explains", .001, "placebo outcomes: share of a trait that prompts must explain to ring"),
+    ("placebo_explains", .001, "placebo outcomes: share of a trait that prompts must explain to flag"),
     ("placebo_bias", 3., "refuters: standard errors of the simulation by which shuffled effects may miss 0"),
     ("placebo_far", .75, "refuters: standard errors of the estimate by which DoWhy's placebo may miss 0"),
     ("random_cause", .5, "refuters: standard errors by which a random common cause may move the estimate"),

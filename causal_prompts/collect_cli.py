@@ -249,14 +249,14 @@ def _add_queries(parser):
 
 # %% ../nbs/910_collect_cli.ipynb #4592fb50
 _DESIGN_NUMBERS = [
-    ("k", int, None, "prompts a query meets beside the baseline (4, or as many as there are)"),
+    ("k", int, None, "prompts a query receives beside the baseline (4, or as many as there are)"),
     ("repeats", int, 1, "answers of each prompt on each query"),
     ("seed", int, 0, "of every random step")]
 
 def _add_design(parser):
-    "Flags on how prompts meet queries, and where the log goes."
+    "Flags on how prompts are assigned to queries, and where the log goes."
     designs = [d for d in collecting.DESIGNS if d != "pairs"]
-    parser.add_argument("--design", default="random", choices=designs, help="how prompts are dealt to queries (random)")
+    parser.add_argument("--design", default="random", choices=designs, help="how prompts are assigned to queries (random)")
     add_numbers(parser, _DESIGN_NUMBERS)
     parser.add_argument("--out", default="collected", metavar="DIR",
                         help="folder of the run: record.jsonl, log.parquet (collected)")
@@ -268,7 +268,7 @@ _NUMBERS_OF_MODELS = [
     ("max-tokens", int, 1024, "longest answer"),
     ("writer-tokens", int, 2000, "longest answer of the writer"),
     ("temperature", float, None, "of both models"),
-    ("concurrency", int, 16, "requests in the air at once"),
+    ("concurrency", int, 16, "requests in flight at once"),
     ("rpm", float, None, "requests a minute"),
     ("tpm", float, None, "tokens a minute"),
     ("tries", int, 6, "requests for one answer"),

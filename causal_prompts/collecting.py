@@ -16,7 +16,7 @@ from fastcore.basics import patch
 
 from .connection import each, wait
 from .core import content_id, Finding, rng, whole_number
-from .dealing import DESIGNS, pair_cells, prompt_table, single_cells
+from .assigning import DESIGNS, pair_cells, prompt_table, single_cells
 from .factorial import Factorial, part_cells
 from .holes import missing_answers, retried_answers
 from .identity import request_key
@@ -35,7 +35,7 @@ class Plan:
     prompts: pd.DataFrame # prompt_id, prompt, and whatever is known of them
     cells: pd.DataFrame # query_id, prompt_id, repeat, propensity; design "factorial": stage, inclusion
     design: str # one of `DESIGNS`
-    pairs: pd.DataFrame | None = None # design "pairs": query_id, pair, edit, prompt_id, edited_id; one row a pair dealt
+    pairs: pd.DataFrame | None = None # design "pairs": query_id, pair, edit, prompt_id, edited_id; one row a pair assigned
     parts: Factorial | None = None # design "factorial": what was drawn
     note: str = "" # opens what the bar says
 
@@ -61,22 +61,22 @@ def _check_design(design, pool, items, level):
 def plan(
     task: Task, prompts, # texts, a Pool, a table; "pairs", "factorial": a Bank too
     design: str = "random", # one of `DESIGNS`
-    k: int = 5, # prompts (or pairs) a query meets; not used by "cross"
+    k: int = 5, # prompts (or pairs) a query receives; not used by "cross"
     repeats: int = 1, # answers of each
-    baseline: bool = True, # does every query meet the task's baseline too? Not used by "pairs"
+    baseline: bool = True, # does every query receive the task's baseline too? Not used by "pairs"
     level: str = "level", # column of the items, for "stratified"
     random_state: int = 0,
 ) -> Plan:
     "Deal prompts to queries."
     if design not in DESIGNS: raise ValueError(f"design must be one of {DESIGNS}, got {design!r}")
-    random, dealt, parts = rng(random_state, "plan", design), None, None
+    random, drawn, parts = rng(random_state, "plan", design), None, None
     if design == "factorial": table, cells, parts = part_cells(task, prompts, k, baseline, random_state)
-    else: table, cells, dealt = _cells_of(task, prompts, design, k, baseline, level, random)
-    return Plan(task, table, _in_drawn_order(_repeated(cells, repeats), task.items, random), design, dealt, parts)
+    else: table, cells, drawn = _cells_of(task, prompts, design, k, baseline, level, random)
+    return Plan(task, table, _in_drawn_order(_repeated(cells, repeats), task.items, random), design, drawn, parts)
 
 # %% ../nbs/690_collecting.ipynb #2947dd29
 def _cells_of(task, prompts, design, k, baseline, level, random):
-    "Cells of the designs that deal whole prompts."
+    "Cells of the designs that assign whole prompts."
     pool = prompt_table(pairs_to_deal(task, prompts, random) if design == "pairs" else prompts)
     _check_design(design, pool, task.items, level)
     if design == "pairs": return pair_cells(task, pool, k, random)
@@ -312,7 +312,7 @@ def _covariate_names(items, covariates):
     names = list(covariates)
     if gone := [name for name in names if name not in items or name in _AFTER]:
         there = [name for name in items if name not in _AFTER]
-        raise ValueError("covariates must be columns of task.items that were known before the prompt was dealt, "
+        raise ValueError("covariates must be columns of task.items that were known before the prompt was assigned, "
                          f"got {gone}; there are {there}")
     return names
 
@@ -372,7 +372,7 @@ def asked(self: Collection) -> pd.DataFrame: return self.table[self.table["statu
 # %% ../nbs/690_collecting.ipynb #fb6ac197
 @patch
 def pairs(self: Collection) -> pd.DataFrame: # query_id, pair, edit, repeat, without, with, gain
-    "The scores of both prompts of each pair dealt; design \"pairs\" only."
+    "The scores of both prompts of each pair assigned; design \"pairs\" only."
     if self.plan.pairs is None:
         raise ValueError(f"pairs need the design 'pairs', got {self.plan.design!r}; "
                          "make the prompts with pools.single_edits")

@@ -24,7 +24,7 @@ from .replies import Malformed, Unread
 @dataclass(frozen=True)
 class Limits:
     "How patiently and how fast a model is asked."
-    concurrency: int = 16 # requests in the air at once, at most
+    concurrency: int = 16 # requests in flight at once, at most
     rpm: float | None = None # requests a minute
     tpm: float | None = None # tokens a minute, read and written
     tries: int = 6 # requests for one answer
@@ -48,7 +48,7 @@ class Gate:
     "At most so many at once; fewer after a 429."
     def __init__(self, most: int):
         self.most, self.limit = most, float(most) # what is allowed, and what goes well
-        self.busy, self.fell = 0, 0. # requests in the air; when the limit fell last
+        self.busy, self.fell = 0, 0. # requests in flight; when the limit fell last
         self.change = asyncio.Condition()
 
     async def __aenter__(self):

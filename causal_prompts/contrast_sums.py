@@ -26,7 +26,7 @@ from .rows import Rows
 class Meetings(Additive):
     "What a part of a log holds of each prompt."
     n: np.ndarray; met: np.ndarray # (n_p,) rows, queries
-    pairs: object # (n_p, n_p) sparse, in how many groups two prompts met
+    pairs: object # (n_p, n_p) sparse, in how many groups two prompts stand together
     queries: int; groups: int; several: int # how many there are; groups with two prompts or more
 
 # %% ../nbs/310_contrast_sums.ipynb #c8b14258
@@ -48,7 +48,7 @@ def comparable_prompts(
     found: Meetings,
     base: int, # index of the baseline prompt
 ) -> tuple[np.ndarray, np.ndarray]: # indices of those compared, (n_p,) bool linked with the baseline
-    "Prompts that are linked with the baseline by queries that met both, and met two queries or more."
+    "Prompts that are linked with the baseline by queries that received both, and met two queries or more."
     if not found.n[base]: return np.zeros(0, int), np.zeros(len(found.n), bool)
     part = connected_components(found.pairs, directed=False)[1]
     linked = (part == part[base]) & (found.n > 0)
@@ -183,7 +183,7 @@ def logged_effects(
     prompts: list, base: int, # texts, index of the baseline
     found: Meetings, # of all parts
 ) -> LoggedEffects:
-    "Average effect of each prompt that met two queries or more, errors clustered by query."
+    "Average effect of each prompt used on two queries or more, errors clustered by query."
     (cols, linked), empty = comparable_prompts(found, base), np.zeros(0)
     if not len(cols): return LoggedEffects(prompts, base, cols, found.n, linked, empty, empty, empty)
     sum_up = partial(_with_prompts, sum_up, cols, base)

@@ -28,7 +28,7 @@ from .rows import fold_numbers
 
 # %% ../nbs/807_coverage.ipynb #ad834d38
 def _met_enough(rows, cols, on, least=5):
-    "Which of the prompts met five queries or more on these rows."
+    "Which of the prompts were used on five queries or more on these rows."
     return queries_met(rows.take(on))[cols] >= least
 
 def _noise_of(judge, on, WC, u, B):
@@ -236,7 +236,7 @@ def _coverage_tables(found, alpha):
         if len(parts) < 2: continue
         new, factors[key] = _coverage_rows(what, parts, alpha)
         rows += new
-    if not rows: raise NotIdentifiedError("No prompt met enough queries outside each part to compare with.",
+    if not rows: raise NotIdentifiedError("No prompt was used on enough queries outside each part to compare with.",
                                           "average_effect; log fewer prompts on more queries.")
     return pd.DataFrame(rows), factors
 

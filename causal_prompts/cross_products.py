@@ -105,7 +105,7 @@ def scatter(
     self: RowFeatures,
     e: np.ndarray, # (n,) what the features leave of the score
 ) -> float:
-    "Squares of the sums of features times what is left, over each query: what errors of whole queries add up to."
+    "Squares of the sums of features times the residual, over each query: what errors of whole queries add up to."
     order, total = np.argsort(self.rows.cluster, kind="stable"), 0.
     first = np.flatnonzero(np.diff(self.rows.cluster[order], prepend=-1)) # row of each query's first
     some = np.array_split(first, len(order) // 50_000 + 1) # whole queries at a time
@@ -192,7 +192,7 @@ def predicted(self: CountFeatures, w):
 # %% ../nbs/309_cross_products.ipynb #08f64cf9
 @patch
 def scatter(self: CountFeatures, e):
-    "Squares of the sums of features times what is left, over each query."
+    "Squares of the sums of features times the residual, over each query."
     cluster, total = self.rows.cluster, 0.
     length = np.zeros(cluster.max(initial=0) + 1)
     left = sparse.csr_matrix((self.rows.w * e, (cluster, self.rows.p)), shape=(len(length), len(self.A)))

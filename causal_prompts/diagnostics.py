@@ -193,13 +193,13 @@ def by_verdict(self: Checkup) -> dict: # verdict -> names of checks; "broken" ->
 # %% ../nbs/890_diagnostics.ipynb #0e1785bf
 def _count_sentence(said: dict, about: str) -> str: # from what `by_verdict` says
     "How many checks say what."
-    rang = []
+    flagged = []
     for verdict in ("stop", "caution"):
         names = said[verdict]
-        if names: rang.append(f"{len(names)} {'says' if len(names) == 1 else 'say'} {verdict} ({', '.join(names)})")
+        if names: flagged.append(f"{len(names)} {'says' if len(names) == 1 else 'say'} {verdict} ({', '.join(names)})")
     n, fine, null = sum(len(said[v]) for v in VERDICTS), len(said["ok"]), len(said["not shown"])
     shown = f", in {null} no effect could be shown" if null else ""
-    return (f"Of {n} checks that apply to this log ({about}), {' and '.join(rang) if rang else 'none is flagged'}; "
+    return (f"Of {n} checks that apply to this log ({about}), {' and '.join(flagged) if flagged else 'none is flagged'}; "
             f"{fine} {'is' if fine == 1 else 'are'} ok{shown}.")
 
 def _chance_sentence() -> str:
@@ -220,16 +220,16 @@ def _believed(flagged, n, broken) -> str: # names of the checks, worst first; ho
 def summary(self: Checkup) -> Finding:
     "The whole in one sentence."
     said = self.by_verdict()
-    rang, broken = said["stop"] + said["caution"], said["broken"]
+    flagged, broken = said["stop"] + said["caution"], said["broken"]
     worst = next((v for v in ("stop", "caution") if said[v]), "ok")
     details = _count_sentence(said, self.about)
-    if rang: details += _chance_sentence()
+    if flagged: details += _chance_sentence()
     if broken:
         details += f" {len(broken)} broke and say nothing: {', '.join(broken)}."
         if worst == "ok": worst = "caution"
-    advice = f"Begin with {rang[0]!r}: {self.findings[rang[0]].advice}" if rang else ""
+    advice = f"Begin with {flagged[0]!r}: {self.findings[flagged[0]].advice}" if flagged else ""
     return Finding("Can this be believed?", self.table[["check", "verdict", "looks_at"]], worst,
-                   _believed(rang, len(self), len(broken)), "the worst verdict of the checks that ran", advice, said,
+                   _believed(flagged, len(self), len(broken)), "the worst verdict of the checks that ran", advice, said,
                    details=details)
 
 # %% ../nbs/890_diagnostics.ipynb #554a651b
@@ -267,11 +267,11 @@ _NO_PROOF = ("No alarm is no proof: how often each check finds what it is there 
 
 @patch
 def sections(self: Checkup) -> list: # for report(sections, path, lead=checkup.summary)
-    "The checkup as the report's sections: what rings, what is well, what did not run."
-    rang = [f for f in self.findings.values() if f.verdict in ("stop", "caution")]
+    "The checkup as the report's sections: what flags, what is well, what did not run."
+    flagged = [f for f in self.findings.values() if f.verdict in ("stop", "caution")]
     well = [f for f in self.findings.values() if f.verdict in ("ok", "not shown")]
     out = []
-    if rang: out.append(("Believe with care", *rang))
+    if flagged: out.append(("Believe with care", *flagged))
     if well: out.append(("Checked, and nothing found", _NO_PROOF, *well))
     if len(self.skipped): out.append(("Not run", self.skipped))
     if self.notes: out.append(("Warnings", *self.notes))

@@ -156,7 +156,7 @@ _BY_SEARCH = (", chosen by a search that had seen earlier scores: prompts that w
 _BY_LOT = ("; they came with recorded probabilities. Whether the choices agree with these is asked by "
            "log.propensity_check().")
 _BY_NOBODY = ("; the log did not draw them with recorded probabilities, so prompts are compared fairly inside a query, "
-              "and nothing is said of prompts a query did not meet.")
+              "and nothing is said of prompts a query did not receive.")
 
 def _restricted(test, cells):
     "A sentence on what an incomplete test log can show; empty for a full grid."
@@ -233,7 +233,7 @@ def ranking(
     effect, seen = predicted_effects(reward, cells), seen_in_training(reward, cells)
     per = group_measures(cells, effect, seen)
     counts = _group_counts(test, cells, per, effect) | dict(known=known)
-    _refuse_all_equal(per, "; a finer score or harder queries would tell the prompts apart")
+    _refuse_all_equal(per, "; a finer score or harder queries would distinguish the prompts")
     table = _ranking_table(reward, cells, per, effect, seen, alpha, by)
     return _ranking_finding(reward, test, cells, per, table, counts, alpha)
 
@@ -339,7 +339,7 @@ def _measured_alike(reward_a, reward_b, cells):
 def _who_is_better(d, names):
     if not d["n"] > 1: return "too few queries"
     if d["lo"] > 0: return f"{names[0]} better"
-    return f"{names[1]} better" if d["hi"] < 0 else "not told apart"
+    return f"{names[1]} better" if d["hi"] < 0 else "not distinguishable"
 
 def _paired(measure, what, x, y, cluster, names, alpha):
     "Both means over the queries where both are defined, and the paired difference."

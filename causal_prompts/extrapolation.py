@@ -91,7 +91,7 @@ def extrapolation(
     reward, # a fitted reward
     prompts, # texts proposed
     queries=None, # their texts; None: the log's
-    level: float = thresholds.level, # share of logged pairs outside; chance that a like list rings
+    level: float = thresholds.level, # share of logged pairs outside; chance that a like list flags
     share: float = thresholds.inside, # least share of queries for which a prompt is inside
     components: int = 8, # leading, of the prompts
     random_state: int = 0,

@@ -32,7 +32,7 @@ def _query_variable(runs, where):
 def _nothing_varies(where):
     "The refusal of tests that nothing tells apart."
     do = "compare on tests with variables, or build the log in Python with a query of your own"
-    return refusal(where, "tests without variables, so that nothing tells their queries apart", do, column="query")
+    return refusal(where, "tests without variables, so that nothing distinguishes their queries", do, column="query")
 
 # %% ../nbs/704_from_promptfoo.ipynb #imp025_e
 def _values_seen(runs):
@@ -48,13 +48,13 @@ def _named_by_templates(runs):
 
 # %% ../nbs/704_from_promptfoo.ipynb #imp025_b
 def _joint(runs, main):
-    "The varying variables of the templates, and whether the main one alone tells the tests apart."
+    "The varying variables of the templates, and whether the main one alone distinguishes the tests."
     seen, named = _values_seen(runs), _named_by_templates(runs)
     vary = [k for k in seen if k in named and (len(seen[k]) > 1 or k == main)]
     return vary, _tests_told_by(runs, [main]) == _tests_told_by(runs, [main, *vary])
 
 def _tests_told_by(runs, names):
-    "How many tests some variables tell apart."
+    "How many tests some variables distinguish."
     return len({json.dumps([run["vars"].get(n) for n in names], sort_keys=True, default=str) for run in runs})
 
 def _with_marks(template, run, vary, alone):
@@ -95,7 +95,7 @@ def _in_templates(runs, names):
 def _note_others(main, others, enough, where):
     "Say which variables beside the query vary in the prompts."
     stand = f"the variables {others} of the prompts stand there as [{others[0]}]"
-    whole = f", and the query is {[main, *others]} together, since {main} alone does not tell the tests apart"
+    whole = f", and the query is {[main, *others]} together, since {main} alone does not distinguish the tests"
     note(where, stand if enough else stand + whole)
 
 # %% ../nbs/704_from_promptfoo.ipynb #imp025_d

@@ -26,7 +26,7 @@ def reachable_prompts(
     rows: Rows,
     base: int, # index of the baseline prompt
 ) -> np.ndarray: # (n_p,) bool
-    "Which prompts are linked with the baseline: by queries that met both, or elsewhere by sharing a model and task."
+    "Which prompts are linked with the baseline: by queries that received both, or elsewhere by sharing a model and task."
     n_prompts, unit = len(rows.prompts), rows.g if rows.route.within_query else rows.level
     if not (rows.p == base).any(): return np.zeros(n_prompts, bool)
     counts = sparse.csr_matrix((np.ones(len(rows.p)), (unit, rows.p)), shape=(unit.max() + 1, n_prompts))
@@ -36,7 +36,7 @@ def reachable_prompts(
 def queries_met(
     rows: Rows,
 ) -> np.ndarray: # (n_p,)
-    "How many different queries each prompt met."
+    "How many different queries each prompt was used on."
     size = len(rows.prompts), rows.cluster.max(initial=0) + 1
     return sparse.csr_matrix((np.ones(len(rows.p)), (rows.p, rows.cluster)), shape=size).getnnz(axis=1)
 
@@ -267,7 +267,7 @@ def _fitted_contrasts(rows, y, keep, cols, base):
     return fit
 
 def _fewest(rows, cols, base):
-    "One less than the queries that the rarer of two prompts met; at least 1."
+    "One less than the queries that the rarer of the two prompts was used on; at least 1."
     met = queries_met(rows)
     return np.maximum(np.minimum(met[cols], met[base]) - 1, 1)
 
@@ -279,7 +279,7 @@ def contrasts(
     alpha: float = .05, # 1 - coverage
     keep: np.ndarray | None = None, # (n,) rows to average over; expectations are still made from all
 ) -> pd.DataFrame: # a row per prompt: effect, se, lo, hi, n (rows), linked, df
-    "Average effect of every prompt that met two queries or more over the baseline, errors clustered by query."
+    "Average effect of every prompt used on two queries or more over the baseline, errors clustered by query."
     keep = np.ones(len(y), bool) if keep is None else keep
     part = rows if keep.all() else rows.take(keep)
     cols, linked = compared_prompts(part, base), reachable_prompts(part, base)

@@ -256,10 +256,10 @@ def _who_leads(table, names, cross, alpha):
                 f"changing at about {cross['at']:,.0f} triplets "
                 f"(interval {cross['lo']:,.0f} to {cross['hi']:,.0f}).")
     lead = np.sign(table["difference"]) * (holm(table["p"].to_numpy()) <= alpha)
-    if not lead.any(): return "No crossover is shown: at no size are the two told apart."
+    if not lead.any(): return "No crossover is shown: at no size are the two distinguished."
     ahead = 1 if (lead == 1).any() else -1
     sizes = ", ".join(f"{n:,}" for n in table["triplets"][lead == ahead])
-    rest = "at every size" if (lead != 0).all() else "and at the other sizes the two are not told apart"
+    rest = "at every size" if (lead != 0).all() else "and at the other sizes the two are not distinguishable"
     return f"No crossover is shown: {names[0] if ahead == 1 else names[1]} leads at {sizes} triplets, {rest}."
 
 # %% ../nbs/811_learning_curve.ipynb #7a2daf77

@@ -40,7 +40,7 @@ def _part_shares(reward, most):
 
 # %% ../nbs/817_llm_proposer.ipynb #d5727cb1
 _NEEDS_PARTS = "gains of parts need a fitted reward with part_effects, such as CausalReward().fit(log), got {}"
-_NO_PARTS = ("gains of parts need logged prompts that share parts whose effects can be told apart, got none; "
+_NO_PARTS = ("gains of parts need logged prompts that share parts whose effects can be distinguished, got none; "
              "log such prompts, or do without")
 
 # %% ../nbs/817_llm_proposer.ipynb #6c242c2e

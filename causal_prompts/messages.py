@@ -86,7 +86,7 @@ def fields_text(
 # %% ../nbs/701_messages.ipynb #imp015
 def said(
     content, # of a chat message: a text, or a list of parts
-    full: bool = False, # True: other parts are told apart by their content, as queries need it
+    full: bool = False, # True: other parts are distinguished by their content, as queries need it
 ) -> str:
     "The text of a message's content; other parts by their kind."
     if content is None: return ""

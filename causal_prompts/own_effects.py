@@ -82,7 +82,7 @@ def _clusters(rows):
 
 # %% ../nbs/307_own_effects.ipynb #8462ccaa
 def wider_fit(
-    rows: Rows, y: np.ndarray, # a log, opened by a route; (n,) what is left of the score
+    rows: Rows, y: np.ndarray, # a log, opened by a route; (n,) the residual of the score
     X: np.ndarray, # (n, k) independent
     left: np.ndarray | None, # (n,) share of spread kept
     first: int | None = None, # columns whose errors are wanted; None: all

@@ -71,7 +71,7 @@ def _comparable(a, b, match):
     if len(pairs): return pairs, by, aside
     said = "; ".join(f"{len(texts)} {why}, e.g. {texts[0]!r}" for why, texts in aside.items()) or "no parts at all"
     raise ValueError(f"observed and randomised must share a part whose effect both show, got none ({said}); "
-                     "deal pairs of the observed parts by chance, or pass match='part' for parts named alike")
+                     "assign pairs of the observed parts by chance, or pass match='part' for parts named alike")
 
 # %% ../nbs/415_part_agreement.ipynb #08219fa6
 def _refuse_same_rows(a, b, few=10, alike=.95):
@@ -154,7 +154,7 @@ def _visible_bias(table, joint, alpha, power):
 # %% ../nbs/415_part_agreement.ipynb #e19f2226
 def effects_agree(
     observed, # as in `part_estimates`: a reward, a finding or a table
-    randomised, # the same, prompts dealt by chance
+    randomised, # the same, prompts assigned at random
     match: str | None = None, # 'part' or 'text'; None: part where named alike
     bias: float | None = None, # not to go unseen; None: a tenth of the range
     score_range: tuple | None = None, # (lowest, highest) score; None: the logs'

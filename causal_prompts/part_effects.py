@@ -129,7 +129,7 @@ def grouped_columns(
     return first[inverse.ravel()]
 
 # %% ../nbs/308_part_effects.ipynb #f141c978
-ROUNDING = 1e-8 # root mean square below which what is left of zeros and ones is rounding
+ROUNDING = 1e-8 # root mean square below which residuals of zeros and ones is rounding
 
 def _lengths(X):
     "The length of each column, infinite where it is rounding: a column divided by its length is then 0."
@@ -139,11 +139,11 @@ def _lengths(X):
 def _weighted(X, w): return X * np.sqrt(w / w.mean())[:, None]
 
 def dependent_columns(
-    X: np.ndarray, # (n, k) what is left of zeros and ones, mean 0
+    X: np.ndarray, # (n, k) residuals of zeros and ones, mean 0
     w: np.ndarray | None = None, # (n,) weights; None: equal
     tolerance: float = 1e-7, # of the eigenvalues of their correlations
 ) -> np.ndarray: # (k, k) bool: these columns take part in one dependence
-    "Which columns cannot be told apart; one that never varies is tied to itself."
+    "Which columns cannot be distinguished; one that never varies is tied to itself."
     X = X if w is None else _weighted(X, w)
     U = X / _lengths(X)
     values, vectors = np.linalg.eigh(U.T @ U)
@@ -196,7 +196,7 @@ def part_effects(
 
 # %% ../nbs/308_part_effects.ipynb #61231f8d
 def _tied_parts(rows, P, X):
-    "Which parts cannot be told apart, by what is left of them or for want of prompts; sets whose sum is constant."
+    "Which parts cannot be distinguished, by their residuals or for want of prompts; sets whose sum is constant."
     here = P[np.unique(rows.p)]
     mixed = dependent_columns(X[:, :P.shape[1]], rows.w) | _tied_by_prompts(here)
     return mixed, constant_sums(here, mixed)
@@ -217,7 +217,7 @@ def lone_columns(
 # %% ../nbs/308_part_effects.ipynb #a08477aa
 def constant_sums(
     P: np.ndarray, # (n, k) which prompt holds which part
-    mixed: np.ndarray, # (k, k) which parts cannot be told apart
+    mixed: np.ndarray, # (k, k) which parts cannot be distinguished
 ) -> list: # pairs: columns of a set, how many of them every prompt holds
     "Sets of parts of which every prompt holds the same number, two or more, and that nothing else ties."
     out = []
@@ -261,7 +261,7 @@ def _fitted_parts(rows, y, X, mixed, sets, left):
 
 # %% ../nbs/308_part_effects.ipynb #3a9ceb42
 def independent_columns(
-    F: np.ndarray, # (n, k) what is left of zeros and ones
+    F: np.ndarray, # (n, k) residuals of zeros and ones
 ) -> np.ndarray: # (n, rank) orthonormal
     "Independent columns that span the same."
     if not F.shape[1]: return F
@@ -331,7 +331,7 @@ def alikeness(
     return R
 
 def pairs_left(
-    X: np.ndarray, # (n, k) what is left of single parts, mean 0; times the root of weights where rows have weights
+    X: np.ndarray, # (n, k) residuals of single parts, mean 0; times the root of weights where rows have weights
     Z: np.ndarray, # (n, m) of products of two, likewise
 ) -> tuple: # (m,) shares, (m,) sums of squares, (m, m) 1 where two are the same, -1 opposite, else 0
     "What the single parts leave of each pair, and which pairs are then the same."

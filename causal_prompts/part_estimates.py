@@ -88,7 +88,7 @@ def _estimates_of_table(table, name):
 
 # %% ../nbs/414_part_estimates.ipynb #5b0c7e41
 def _effect_columns(rows, parts, estimated):
-    "(n, k) what is left of the columns of an effect's fit: of the parts estimated, then of those held fixed."
+    "(n, k) residuals of the columns of an effect's fit: of the parts estimated, then of those held fixed."
     P, levels, every = part_columns(rows, parts)
     own = P[:, pd.Index(levels).get_indexer(estimated)]
     return rows.route.residual(rows, np.c_[own, lone_columns(rows, every)][rows.p])

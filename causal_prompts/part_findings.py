@@ -247,11 +247,11 @@ def _pairs_reading(table, shown, digits):
 
 # %% ../nbs/413_part_findings.ipynb #8a3fa4dd
 def _pairs_advice(shown):
-    "What would show an effect, or tell apart the pairs that have one between them."
+    "What would show an effect, or distinguish the pairs that have one between them."
     if not len(shown): return "Collect more queries, or more prompts that hold both parts."
     alike = [f"{pair!r}, {company}" for pair, company in zip(shown["pair"], shown["company"]) if company]
     if not alike: return ""
-    return f"One effect between them: {_some_of(alike)}. Log other combinations of these parts to tell them apart."
+    return f"One effect between them: {_some_of(alike)}. Log other combinations of these parts to distinguish them."
 
 # %% ../nbs/413_part_findings.ipynb #4158a1dd
 def _pairs_found(reward, table, alpha):

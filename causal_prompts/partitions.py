@@ -59,7 +59,7 @@ def _each_prompt(rows):
     return by.agg(prompt_id=("prompt_id", "first"), _row=("_row", "first"), n=("n", "sum"), score=("score", "sum"))
 
 def _two_queries(met):
-    "Of the queries that met each prompt the two of the smallest hash."
+    "Of the queries that received each prompt the two of the smallest hash."
     return met.drop_duplicates().sort_values("_query").groupby("_prompt").head(2)
 
 # %% ../nbs/110_partitions.ipynb #1d579231
@@ -119,7 +119,7 @@ class Partitions:
     "A log whose rows lie in a folder, whole queries together."
     files: list; n: int # files of the pieces, number of partitions
     prompts: pd.DataFrame # key, prompt_id, prompt, n (rows), mean (score), in order of appearance
-    met: pd.DataFrame # key of each prompt, of two queries that met it
+    met: pd.DataFrame # key of each prompt, of two queries that received it
     rows: int; dropped: int # scored rows, rows without a score
     columns: dict; drawn: bool # name -> kind, whether the log numbers its draws
     batches: Batches # where they come from

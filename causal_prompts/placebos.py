@@ -141,7 +141,7 @@ def placebo_prompts(
 def _none_compared(n) -> NotIdentifiedError:
     "Why none of n pairs says anything."
     return NotIdentifiedError(f"{n} pairs of prompts should not differ, and none of them can be compared "
-                              "(both must have met two queries, and be linked).", "every other check.")
+                              "(both must have been used on two queries, and be linked).", "every other check.")
 
 def _no_twins(sentences) -> NotIdentifiedError:
     "Why there is no placebo in the log, and how to get one."
@@ -163,11 +163,11 @@ _TWIN_ADVICE = {
 }
 
 # %% ../nbs/506_placebos.ipynb #8c0dd269
-def _twin_reading(worst, m, rings, alpha):
+def _twin_reading(worst, m, flagged, alpha):
     "The sentence, with its numbers; worst: the row of the clearest difference."
     pair = (worst.pair if worst.prompt == "all" else
             f"“{shorten(worst.prompt, 70)}” against “{shorten(worst.against, 70)}”")
-    so = (" Either this does matter, or it went to other queries than its twin and the model does not see it." if rings
+    so = (" Either this does matter, or it went to other queries than its twin and the model does not see it." if flagged
           else " All intervals agree with 0.")
     pairs = f"{m} pairs" if m > 1 else f"{m} pair"
     return (f"{pairs} of prompts should not differ; the clearest difference is {worst.effect:+.3f} "
@@ -182,16 +182,16 @@ _TWINS_SAID = {
 def _twin_finding(r, table, m, wanted, alpha):
     "The finding about placebo prompts."
     worst = table.iloc[0]
-    rings = worst.p_holm < alpha
+    flagged = worst.p_holm < alpha
     facts = dict(pairs=m, not_comparable=wanted - m, p=worst.p_holm, largest=worst.effect, route=r.route,
                  clusters=len(np.unique(r.rows.cluster)))
     return Finding(
-        "Do prompts that differ in nothing that matters get the same effect?", table, "stop" if rings else "ok",
-        _TWINS_SAID[bool(rings)],
+        "Do prompts that differ in nothing that matters get the same effect?", table, "stop" if flagged else "ok",
+        _TWINS_SAID[bool(flagged)],
         f"Holm p >= {alpha:g} for every pair{' and their mean' if len(table) > m else ''}",
-        f"{r.route.choose(_TWIN_ADVICE)} Until then read every effect of this size as noise." if rings else "", facts,
+        f"{r.route.choose(_TWIN_ADVICE)} Until then read every effect of this size as noise." if flagged else "", facts,
         ("forest", dict(label="pair", xlabel="effect of what cannot matter")),
-        details=_twin_reading(worst, m, rings, alpha))
+        details=_twin_reading(worst, m, flagged, alpha))
 
 # %% ../nbs/506_placebos.ipynb #23381a59
 class Recorded(NamedTuple):
@@ -349,12 +349,12 @@ _OUTCOME_ADVICE = {
                    "then nothing has to stand for anything.",
 }
 
-def _outcome_reading(worst, table, r, rings):
+def _outcome_reading(worst, table, r, flagged):
     "The sentence, with its numbers; worst: the row of the clearest trait."
     return (f"{int(table.alarm.sum())} of {len(table)} traits that no prompt can change seem to respond; clearest is "
             f"“{worst.trait}”: prompts explain {max(worst.explained, 0):.1%} of its residual "
             f"(Holm p = {worst.p_holm:.2g}, {len(np.unique(r.rows.cluster)):,} queries)."
-            + (f" {r.route.choose(_OUTCOME_MEANS)}" if rings else ""))
+            + (f" {r.route.choose(_OUTCOME_MEANS)}" if flagged else ""))
 
 # %% ../nbs/506_placebos.ipynb #ca62b534
 def _outcome_said(worst, flagged):
@@ -367,17 +367,17 @@ def _outcome_finding(table, r, alpha):
     "The finding about placebo outcomes."
     large = table.explained > thresholds.placebo_explains
     table = table.assign(alarm=(table.p_holm < alpha) & large)
-    worst, rings = table.iloc[0], table.alarm.any()
+    worst, flagged = table.iloc[0], table.alarm.any()
     alarm = "caution" if r.route.assumes_unconfounded else "stop"
     facts = dict(p=worst.p_holm, explained=worst.explained, trait=worst.trait, route=r.route, traits=len(table))
     return Finding(
-        "Do prompts seem to change what was fixed before them?", table, alarm if rings else "ok",
-        _outcome_said(worst, rings),
+        "Do prompts seem to change what was fixed before them?", table, alarm if flagged else "ok",
+        _outcome_said(worst, flagged),
         f"Holm p >= {alpha:g}, or less than {thresholds.placebo_explains:.1%} explained, for every trait",
-        r.route.choose(_OUTCOME_ADVICE) if rings else "", facts,
+        r.route.choose(_OUTCOME_ADVICE) if flagged else "", facts,
         ("bars", dict(label="trait", value="explained", mark="alarm",
                       xlabel="share of the trait explained by the prompt")),
-        details=_outcome_reading(worst, table, r, rings))
+        details=_outcome_reading(worst, table, r, flagged))
 
 # %% ../nbs/506_placebos.ipynb #e1b4896b
 __getattr__ = former_names(__name__, shuffled_prompts="shuffles")

@@ -14,7 +14,7 @@ from sklearn.linear_model import RidgeCV
 
 from .checks import check, thresholds
 from .core import former_names, one_thread, Finding, NotIdentifiedError, rng
-from .meetings import meetings
+from .cell_counts import cell_counts
 from .plots import shorten
 from .text_names import in_brief
 from .propensities import conditioned_rows, propensities_of, refuse_many_prompts, sampled_rows
@@ -44,13 +44,13 @@ def _overlap_table(rows, E, at, floor, known):
 
 # %% ../nbs/511_positivity.ipynb #1c1f1385
 def _overlap_data(rows, ratio, at, known):
-    "Log10 of propensity over fair share, for pairs that met, pairs that did not, and as recorded: 600 quantiles each."
+    "Log10 of propensity over fair share, for pairs that were logged, pairs that were not, and as recorded: 600 quantiles each."
     met = np.zeros(ratio.shape, bool)
     met[at, rows.p] = True
-    parts = {"pairs that met": ratio[met], "pairs that did not": ratio[~met]}
+    parts = {"pairs that were logged": ratio[met], "pairs that were not": ratio[~met]}
     if known is not None:
         fair = (np.bincount(rows.p) / len(rows.p))[rows.p] / known
-        parts["recorded, pairs that met"] = fair.mean() / fair # probabilities of several draws sum to more than one
+        parts["recorded, pairs that were logged"] = fair.mean() / fair # probabilities of several draws sum to more than one
     q = (np.arange(600) + .5) / 600
     logs = {k: np.log10(np.quantile(np.maximum(v, 1e-3), q)) for k, v in parts.items() if len(v)}
     return pd.concat([pd.DataFrame(dict(log_ratio=v, pairs=k)) for k, v in logs.items()], ignore_index=True)
@@ -86,7 +86,7 @@ def _support_of(reward, floor, folds, random_state):
     return facts, table, _overlap_data(rows, ratio, at, known)
 
 # %% ../nbs/511_positivity.ipynb #d7c32f18
-@check("overlap", place=2, looks_at="whether every prompt could meet every query",
+@check("overlap", place=2, looks_at="whether every prompt could be used on every query",
        clean="randomised, naive", broken="no overlap")
 @one_thread()
 def overlap(
@@ -108,7 +108,7 @@ _NO_WEIGHTS = (" Comparing within queries needs no such weights, "
            "but says nothing of the queries that a prompt could not meet.")
 
 def _overlap_reading(facts, worst, own, lacking, route):
-    absent = " (of pairs that could meet; impossible ones have no row and no weight)" if lacking else ""
+    absent = " (of pairs that had a chance; impossible ones have no row and no weight)" if lacking else ""
     recorded = " (recorded propensities)" if own else ""
     return (f"{facts['supported']:.0%} of the pairs of query and prompt have support "
             f"(propensity above {facts['floor']:g} of the prompt's fair share); "
@@ -119,7 +119,7 @@ def _overlap_reading(facts, worst, own, lacking, route):
 
 # %% ../nbs/511_positivity.ipynb #c6ac7877
 def _overlap_advice(lacking):
-    if lacking: return ("Score the missing prompts on the queries that never met them (gaps names both), "
+    if lacking: return ("Score the missing prompts on the queries that never received them (gaps names both), "
                         "or compare prompts by their components instead of one by one (residual_variance).")
     return ("Few rows carry a prompt's average: trust wide intervals, "
             "and log such prompts on more of the queries they rarely met.")
@@ -153,7 +153,7 @@ def _overlap_finding(facts, table, data, route, least, wished, kept):
         details=_overlap_reading(facts, worst, own, lacking, route))
 
 # %% ../nbs/511_positivity.ipynb #bdc7b0d2
-@check("gaps", place=2, looks_at="which kinds of queries never met which prompts",
+@check("gaps", place=2, looks_at="which kinds of queries never received which prompts",
        clean="randomised, naive", broken="no overlap, 1,000 queries")
 @one_thread()
 def gaps(
@@ -163,14 +163,14 @@ def gaps(
     empty: float = thresholds.hole, # observed over expected below which a cell counts as a hole
     random_state: int = 0,
 ) -> Finding:
-    "Which kinds of queries never met which prompts?"
+    "Which kinds of queries never received which prompts?"
     reward.require_fitted()
     rows, log = sampled_rows(reward, random_state)
     n = len(rows.queries)
     if n < 40: raise NotIdentifiedError(
-        f"Kinds of queries can be told apart only with at least 40 different query texts, got {n}.",
+        f"Kinds of queries can be distinguished only with at least 40 different query texts, got {n}.",
         "a look at log.frame.")
-    return _gaps_finding(*meetings(rows, log, kinds, random_state), level, empty)
+    return _gaps_finding(*cell_counts(rows, log, kinds, random_state), level, empty)
 
 # %% ../nbs/511_positivity.ipynb #669fdb13
 def _gaps_reading(table, holes, lost, expected):
@@ -201,7 +201,7 @@ def _gaps_finding(cells, shown, level, empty):
     table = cells.assign(hole=hole).drop(columns="size")
     table = table.sort_values(["hole", "p", "ratio"], ascending=[False, True, True], ignore_index=True)
     return Finding(
-        "Which kinds of queries never met which prompts?", table.head(max(10, min(holes, 40))),
+        "Which kinds of queries never received which prompts?", table.head(max(10, min(holes, 40))),
         "stop" if lost > thresholds.lost else "caution" if holes else "ok", _gaps_said(table, holes),
         f"hole: at most {empty:g} of the expected meetings, Holm p <= {level:g}; stop: holes over half of all pairs",
         _GAPS_ADVICE if holes else "", dict(holes=holes, cells=len(cells), lost=lost, expected=expected),

@@ -55,11 +55,11 @@ def _scatter(log_or_reward, baseline, most=2e7):
 
 # %% ../nbs/512_power_analysis.ipynb #b6ee0588
 def _linked_prompts(rows, base, met, most):
-    "Indices of the prompts that can be compared with the baseline, those that met most queries first."
+    "Indices of the prompts that can be compared with the baseline, those used on most queries first."
     cols = np.flatnonzero(reachable_prompts(rows, base) & (met > 1) & (np.arange(len(met)) != base))
     cols = cols[np.argsort(-met[cols], kind="stable")][:most]
     if len(cols) and met[base] > 1: return cols
-    raise NotIdentifiedError("No prompt met two queries that link it with the baseline, "
+    raise NotIdentifiedError("No prompt was used on two queries that link it with the baseline, "
                              "so no average effect has a standard error.", "prediction from the prompts' texts.")
 
 def _indicators_left(rows, cols, base):
@@ -71,7 +71,7 @@ def _indicators_left(rows, cols, base):
 
 # %% ../nbs/512_power_analysis.ipynb #18a278fb
 def _design_errors(rows, y, base, most=300):
-    "Indices of the comparable prompts, standard errors from design and spread alone, and queries each prompt met."
+    "Indices of the comparable prompts, standard errors from design and spread alone, and queries each prompt was used on."
     met = queries_met(rows)
     cols = _linked_prompts(rows, base, met, most)
     C = _indicators_left(rows, cols, base)

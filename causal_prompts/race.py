@@ -270,7 +270,7 @@ def race_said(
     of: int, # queries of the log
 ) -> str:
     "What the chosen learner and plain boosting explain."
-    word = "better than" if gap["lo"] > 0 else "worse than" if gap["hi"] < 0 else "not told apart from"
+    word = "better than" if gap["lo"] > 0 else "worse than" if gap["hi"] < 0 else "not distinguishable from"
     looked = f"{gap['n']:,}" if gap["n"] == of else f"looked at {gap['n']:,} of {of:,}"
     return (f"On held-out queries it explains {own.explained:.1%} of what prompts could explain (noise included), "
             f"naive boosting {naive.explained:.1%}: {word} naive (difference {gap['mean']:+.1%}, "

@@ -85,11 +85,11 @@ def _zero(self: Record):
     self.failures = {} # key -> how many requests failed
     self.spent = dict(calls=0, tokens=0, money=0.)
     self.unclear = 0 # calls that nobody knows the bill of
-    self._held = dict(tokens=0, money=0., room=0) # for calls in the air
+    self._held = dict(tokens=0, money=0., room=0) # for calls in flight
     self._size, self._beside = 0, [] # bytes read; lines that stand beside the file and not in it
 
 # %% ../nbs/603_record.ipynb #218babc7
-_IN_AIR = "{} in the air when an earlier run ended; the most that may have cost counts as spent"
+_IN_AIR = "{} in flight when an earlier run ended; the most that may have cost counts as spent"
 
 @patch
 def _load(self: Record):
@@ -236,7 +236,7 @@ def _no_room(self: Record, need: dict) -> tuple[str, str]: # the cap that is in 
 @patch
 def reserve(self: Record,
     call: Call,
-) -> bool: # may it be sent? False: not now, perhaps when a call in the air is settled
+) -> bool: # may it be sent? False: not now, perhaps when a call in flight is settled
     "Hold the most that a call may cost, and write down that it is sent; a BudgetError where no cap leaves room."
     with self._lock:
         self.claim()

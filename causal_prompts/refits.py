@@ -91,12 +91,12 @@ def common_indicators(
     judge: Residuals,
     most: int = 400, # prompts at most, the commonest
 ) -> tuple[np.ndarray, np.ndarray]: # (n, P) residual indicators; (P,) which prompts
-    "Indicators of the prompts that met four queries or more."
+    "Indicators of the prompts used on four queries or more."
     met = queries_met(judge.rows)
     cols = np.sort(np.argsort(-met, kind="stable")[:most])
     cols = cols[met[cols] >= 4]
     if len(cols) < 3:
-        raise NotIdentifiedError(f"At least three prompts must have met four queries each, got {len(cols)}.",
+        raise NotIdentifiedError(f"At least three prompts must have been used on four queries each, got {len(cols)}.",
                                  "predictions for single prompts; log fewer prompts on more queries.")
     return judge.strip((judge.rows.p[:, None] == cols[None]).astype(float)), cols
 

@@ -57,7 +57,7 @@ def regression(
     table = contrasts(r.rows, r.y, base, alpha)
     cols = np.flatnonzero((table.se > 0).to_numpy())
     if not len(cols):
-        raise NotIdentifiedError("No prompt can be compared with the baseline (both must have met two queries, "
+        raise NotIdentifiedError("No prompt can be compared with the baseline (both must have been used on two queries, "
                                  "and be linked).", "predicted effects; see reward.effect.")
     C, w = _indicators(r, cols, base), r.rows.w
     B = np.linalg.pinv(_cross_product(C, w), hermitian=True)
@@ -80,7 +80,7 @@ def chosen_contrast(
 ) -> int: # row of its table
     "Which contrast: the one named, or the clearest."
     t = f.table
-    if prompt is None: # a prompt met a few times has a wild t
+    if prompt is None: # a prompt of few queries has a wild t
         seldom = (t.n < 10) & (t.n.max() >= 10)
         return int(((t.effect / t.se).abs() - 1e6 * seldom).argmax())
     hit = np.flatnonzero(t.prompt == prompt)

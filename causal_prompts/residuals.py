@@ -74,7 +74,7 @@ def _score_residuals(reward, own, route):
     return reward.residuals() if route == own else Reward.residuals(reward, route)
 
 def _query_means(r):
-    "One row a group: raw means, and the means of what is left."
+    "One row a group: raw means, and the mean residuals."
     first = np.unique(r.rows.g, return_index=True)[1]
     y, raw_y, raw_t = (group_means(F, r.rows.g)[first] for F in (r.y, r.raw_y, r.raw_t))
     rows = replace(r.rows.take(first), g=np.arange(len(first)), y=raw_y, w=np.ones(len(first)))
@@ -92,7 +92,7 @@ def row_source(reward):
 _ENOUGH = 100 # queries of a part that a prompt asked for should have met
 
 def _with_met(drawn, met, random):
-    "The queries drawn, and more of those that met a prompt asked for where few did; first those that met all of them."
+    "The queries drawn, and more of those that received a prompt asked for where few did; first those that received all of them."
     chosen, turn = drawn.copy(), np.lexsort((random.random(len(drawn)), -sum(met)))
     for of in met:
         wanted = max(0, _ENOUGH - (of & chosen).sum())

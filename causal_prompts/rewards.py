@@ -262,7 +262,7 @@ def residuals(
     self: Reward,
     route: str | None = None, # None: the reward's own
 ) -> tuple[Rows, np.ndarray]: # the rows that the route opened, (n,) residual scores
-    "What is left of the score when what the route expects is taken off."
+    "The residual of the score when what the route expects is taken off."
     self.require_fitted()
     route = Route.declared_by(self) if route is None else Route.of(route)
     kept = self.__dict__.setdefault("_left", {}) # route -> log, rows, residual scores

@@ -49,7 +49,7 @@ def candidate_prompts(
 # %% ../nbs/826_routed_gains.ipynb #0407be26
 def routed_plan(
     task: Task, # fresh queries
-    always: list, # prompts that every query meets
+    always: list, # prompts that every query receives
     chosen: dict, # query_id -> the router's prompt
     cells: int, # at most
     random_state: int = 0,

@@ -65,7 +65,7 @@ class Within(Route):
     held, how = "the query itself", "prompts are compared within a query"
     sentence = "Prompts are compared within the same query, so its difficulty cannot bias the effects."
     compared, unseen = "within queries", "an unobserved confounder that differs between draws of one query"
-    estimand = "the mean gain of t over t₀ on queries that met several prompts"
+    estimand = "the mean gain of t over t₀ on queries that received several prompts"
     formula = "E{ E[Y | query, t] − E[Y | query, t₀] }"
     assumptions = (
         "a query adds the same to the score under every prompt, on the scale of the score",
@@ -243,7 +243,7 @@ def opens(self: Backdoor, log, facts, wrong):
     elif facts["kind"] == "single" and not facts["known_propensity"]:
         lacking = "too few queries repeat and no propensity is recorded, so "
     if facts["kind"] == "single" and facts["n_multi"]:
-        some = f"; {facts['n_multi']:,} queries did meet two prompts, and route='within' would compare those alone"
+        some = f"; {facts['n_multi']:,} queries did receive two prompts, and route='within' would compare those alone"
     alike = f"text and {held}" if held else "text"
     return (f"{lacking}prompts are compared between queries that look alike in {alike}: this assumes that these "
             "carry everything that both chose the prompt and moved the score, "

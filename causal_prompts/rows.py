@@ -358,7 +358,7 @@ def open(self: Within, reward) -> Rows: # a fitted reward model, or a log
     "Rows with the covariates that differ between the draws of a query."
     rows, log = replace(training_rows(reward), route=self), source_of(reward).log_
     if not comparable(rows, least=1):
-        raise NotIdentifiedError("No query met two prompts.",
+        raise NotIdentifiedError("No query received two prompts.",
                                  "comparisons between queries (route 'dml').")
     drawn = varying_covariates(log, rows.g)
     return replace(rows, H=_drawn(log.frame, drawn)) if drawn else rows

@@ -48,7 +48,7 @@ def cost_table(
     "What a search has cost, and what a query costs from now on."
     rows = [_paid_for(use, table) for use, table in uses.items()]
     lost = record.spent["calls"] - sum(row["requests"] for row in rows)
-    if lost > 0: rows.append(dict(use="in the air when a run ended", requests=int(lost)) | _NO_COSTS)
+    if lost > 0: rows.append(dict(use="in flight when a run ended", requests=int(lost)) | _NO_COSTS)
     if writer is not None and writer.spent["calls"]: rows.append(_of_writer(writer))
     last = next(reversed(uses.values()), None)
     for name, text in prompts.items():

@@ -33,8 +33,8 @@ def robustness_value(
 
 def confounding_bias(
     scale, # s: sd of the residual score over sd of the residual prompt indicator
-    r2_prompt, # share of what is left of the prompt's choice that the cause explains
-    r2_score, # share of what is left of the score that it explains
+    r2_prompt, # share of the residual variance of the prompt's choice that the cause explains
+    r2_score, # share of the residual of the score that it explains
 ):
     "The largest bias a cause of this strength can bring (Cinelli and Hazlett 2020)."
     return scale * np.sqrt(np.asarray(r2_score) * np.asarray(r2_prompt) / (1 - np.asarray(r2_prompt)))
@@ -46,7 +46,7 @@ class _Measure(NamedTuple):
     H: np.ndarray | None # (n, d) what was recorded
 
 def _measures(reward, r) -> _Measure:
-    "Recorded traits to measure an unseen cause by; none where no cause can have chosen the prompt."
+    "Recorded traits to measure an unobserved confounder by; none where no cause can have chosen the prompt."
     if r.route.weighs: return _Measure({}, None)
     try: H, parts, names = recorded_traits(reward, r)
     except NotIdentifiedError: return _Measure({}, None) # too few query texts; the reading says that none is on record
@@ -170,7 +170,7 @@ def _contour_marks(row, scale, strengths, ks, held):
 
 # %% ../nbs/508_sensitivity_analysis.ipynb #bbf0c083
 def _contour_data(row, scale, strengths, ks, held, size=40):
-    "Grid of what is left of an estimate, and the points of the three strongest traits."
+    "Grid of what remains of an estimate, and the points of the three strongest traits."
     marks = _contour_marks(row, scale, strengths, ks, held)
     top = (marks.r2_prompt * marks.r2_score).astype(float).groupby(marks.trait).max().nlargest(3).index
     once = marks[marks.k == min(ks)]
@@ -190,7 +190,7 @@ def sensitivity(
     strengths: tuple = (1, 2, 3), # points drawn: a cause k times as strong as a trait
     alpha: float = thresholds.alpha, # 1 - coverage of the intervals
 ) -> Finding: # facts: prompt, effect, rv, rv_alpha, strongest, standing, fragile, benchmarks
-    "How strong would an unseen cause have to be to explain the effects away?"
+    "How strong would an unobserved confounder have to be to explain the effects away?"
     if not len(strengths) or min(strengths) <= 0:
         raise ValueError(f"strengths must be numbers > 0, got {strengths!r}; pass e.g. (1, 2, 3)")
     r = residuals(reward)
@@ -247,7 +247,7 @@ def _measured_words(facts):
 
 # %% ../nbs/508_sensitivity_analysis.ipynb #1328ea91
 def _short_yardstick(table, facts):
-    "Whether the traits on record explain too little of choice or score to measure an unseen cause by."
+    "Whether the traits on record explain too little of choice or score to measure an unobserved confounder by."
     if not facts["benchmarks"] or not facts["standing"] or facts["fragile"] or facts["route"].within_query: return False
     return table.r2_prompt.max() < thresholds.yardstick or table.r2_score.max() < thresholds.yardstick
 
@@ -284,7 +284,7 @@ _RECORD_MORE = ("Score some queries under several prompts or record the propensi
                 "else name what the policy could have looked at, and record it.")
 
 # %% ../nbs/508_sensitivity_analysis.ipynb #9a74ca92
-_CONTOUR = dict(x="r2_prompt", y="r2_score", value="left", level=0., title="what is left of the effect",
+_CONTOUR = dict(x="r2_prompt", y="r2_score", value="left", level=0., title="what remains of the effect",
                 xlabel="share of the choice of the prompt explained (partial R²)",
                 ylabel="share of the score explained (partial R²)")
 

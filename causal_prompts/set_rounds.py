@@ -43,7 +43,7 @@ def round_plan(
     task, # with the queries of this stage
     bank: Bank,
     cells: int, # at most
-    per_query: int, # prompts a query meets
+    per_query: int, # prompts a query receives
     stage: int = 1,
     random_state: int = 0,
 ): # a `Plan`

@@ -69,7 +69,7 @@ def met_both(
     log: Triplets,
     a: str, b: str, # texts of two prompts
 ) -> pd.DataFrame: # query_id, query, model and task where the log has them, score_a, score_b, difference, answers
-    "A row per query that met both prompts, in the order of the log; difference is b minus a."
+    "A row per query that received both prompts, in the order of the log; difference is b minus a."
     answers = next((c for c in ANSWERS if c in log.frame), None)
     names = [c for c in ("query_id", "query", "model", "task") if c in log.frame]
     units = log.frame[names].assign(unit=log.groups).drop_duplicates("unit").set_index("unit")
@@ -91,11 +91,11 @@ def most_different(
 # %% ../nbs/913_side_by_side.ipynb #f08fe59a
 @dataclass(frozen=True, repr=False, eq=False)
 class SideBySide:
-    "Two prompts on the queries that met both."
+    "Two prompts on the queries that received both."
     a: str # text of the first prompt; the baseline where it is one of the two
     b: str # text of the second
     table: pd.DataFrame # the queries where their scores differ, most different first
-    shared: pd.DataFrame # all that met both, in the order of the log
+    shared: pd.DataFrame # all that received both, in the order of the log
     names: tuple = ("a", "b") # what the two are called
 
     def __len__(self): return len(self.table)
@@ -114,9 +114,9 @@ class SideBySide:
 def reading(self: SideBySide) -> str:
     "The comparison in a sentence."
     facts, (a, b) = self.facts, self.names
-    if not facts["queries"]: return f"No query met both {a} and {b}, so their scores cannot be put side by side."
+    if not facts["queries"]: return f"No query received both {a} and {b}, so their scores cannot be put side by side."
     interval = f", interval {facts['lo']:+.3f} to {facts['hi']:+.3f}" if np.isfinite(facts["lo"]) else ""
-    met = f"the {facts['queries']:,} queries that met both" if facts["queries"] > 1 else "the one query that met both"
+    met = f"the {facts['queries']:,} queries that received both" if facts["queries"] > 1 else "the one query that received both"
     return (f"On {met}, {b} scored {facts['mean']:+.3f} over {a} on average (raw means{interval}): higher on "
             f"{facts['better']:,}, lower on {facts['worse']:,}, equal on {facts['equal']:,}.")
 
@@ -153,6 +153,6 @@ def side_by_side(
     a: str, b: str, # texts of two prompts of the log
     names: tuple = ("a", "b"), # what to call them
 ) -> SideBySide:
-    "Two prompts on the queries that met both, and the words in which they differ."
+    "Two prompts on the queries that received both, and the words in which they differ."
     shared = met_both(log, a, b)
     return SideBySide(a, b, most_different(shared), shared, names)

@@ -60,7 +60,7 @@ def train_and_test(
     log: Triplets,
     baseline: str, # text of the baseline prompt
     seed: int = 0,
-) -> tuple | None: # (train, test), the baseline in train; None where too few queries met two prompts
+) -> tuple | None: # (train, test), the baseline in train; None where too few queries received two prompts
     "Three tenths of the queries held out, and a fifth of the prompts where there are thirty or more."
     scored = log.scored
     met = scored.frame.groupby(scored.groups)["prompt_id"].nunique()

@@ -124,7 +124,7 @@ def _promise_keeper(reward, log, least_squares, alpha):
 def _require_linked(least_squares, a):
     if least_squares.row_weights(a) is None:
         raise NotIdentifiedError("No chain of fresh queries links the reward's top prompts with the baseline.",
-                                 "a fresh set in which each query meets the baseline and some of the top prompts.")
+                                 "a fresh set in which each query receives the baseline and some of the top prompts.")
 
 # %% ../nbs/814_transport.ipynb #50705018
 def _queries_differ(queries, alpha):

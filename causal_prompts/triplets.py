@@ -361,7 +361,7 @@ def require_effects(self: Triplets) -> None: # raises NotIdentifiedError
 
 # %% ../nbs/108_triplets.ipynb #40254caa
 def _require_comparisons(frame):
-    "Raise where no two prompts meet inside one model and task, or where the score does not move there."
+    "Raise where no two prompts share a query within one model and task, or where the score does not move there."
     level = frame.groupby(level_codes(frame))
     several = level["prompt_id"].transform("nunique") > 1
     if not several.any():
@@ -372,7 +372,7 @@ def _require_comparisons(frame):
         only = frame["score"][several].iloc[0]
         raise NotIdentifiedError(f"The score does not vary where prompts can be compared (every score is {only:g}), "
             "so every effect is 0 and nothing can be ranked.",
-            "its mean; a finer score or harder queries would tell the prompts apart.")
+            "its mean; a finer score or harder queries would distinguish the prompts.")
 
 # %% ../nbs/108_triplets.ipynb #66882ef1
 @patch

@@ -79,7 +79,7 @@ def test_the_limit_follows_the_logs_own_scale():
     assert .005 < same_distance(E) < .02
     near = E[0] + .003 * E[1]
     assert len(indistinct([f"t{i}" for i in range(41)], np.vstack([E, near]))) == 2
-    small = E[0] + .001 * r.normal(size=(40, 16)) # texts that are all near each other are told apart at their own scale
+    small = E[0] + .001 * r.normal(size=(40, 16)) # texts that are all near each other are distinguished at their own scale
     assert indistinct([f"t{i}" for i in range(40)], small).empty
 
 

@@ -173,7 +173,7 @@ def test_columns_that_came_after_are_no_covariates():
     with stub([answer("1")]) as server: got = run(plan(toy(10), ["A"], "cross"), model(server), show=False)
     log = got.triplets()
     assert log.covariates == ["level"] and not {"status", "tries", "why", "reference", "tokens_out"} & {*log.frame}
-    with pytest.raises(ValueError, match=r"known before the prompt was dealt, got \['reference'\]"): got.triplets(covariates=["reference"])
+    with pytest.raises(ValueError, match=r"known before the prompt was assigned, got \['reference'\]"): got.triplets(covariates=["reference"])
 
 def test_a_grader_that_fails_leaves_a_hole_which_the_next_run_fills():
     broken = [True]
@@ -395,7 +395,7 @@ def test_fifty_sigkills_lose_nothing_and_double_nothing_but_what_was_in_the_air(
     replies = [l["key"] for l in lines if l["kind"] == "reply"]
     assert table["score"].notna().all() and len(table) == len(_cells()) == 320
     assert len(replies) == len(set(replies)) == 320 # no answer kept twice, none lost
-    assert sum(n - 1 for n in sent.values()) <= 4 * killed # only what was in the air at a kill was asked again
+    assert sum(n - 1 for n in sent.values()) <= 4 * killed # only what was in flight at a kill was asked again
     with serve_world(WORLD) as calm: # and the log is the one that an undisturbed run makes
         whole = run(_cells(), LLM("world", calm.base_url, SETTINGS, alias="here"), show=False).table
     assert table[["query_id", "prompt_id", "repeat", "score"]].equals(whole[["query_id", "prompt_id", "repeat", "score"]])

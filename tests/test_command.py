@@ -209,7 +209,7 @@ def test_the_command_masks_filled_in_prompts_and_says_so_first(tmp_path, capsys,
     first = " ".join(out.split("\n\n")[1].split())
     assert code == 0 and first.startswith("log.csv. The query's text was masked as {query} in 120 of 120 prompts, which leaves 3. --keep-filled leaves them as they were sent.")
     told = " ".join(out.split()) # however wide the terminal is
-    assert "60 queries x 3 prompts" in told and "not dealt at random" not in told and "hold the text of their own query" not in err
+    assert "60 queries x 3 prompts" in told and "not assigned at random" not in told and "hold the text of their own query" not in err
     log, about = opened(tmp_path/"log.csv")
     assert sorted(log.prompts["prompt"]) == sorted(w.replace("{q}", "{query}") for w in WAYS)
     with pytest.warns(UserWarning, match="100% of the prompts hold the text of their own query"): log, about = opened(tmp_path/"log.csv", "--keep-filled")
@@ -266,7 +266,7 @@ def test_some_prompts_filled_in_and_others_not():
 
 
 def test_filled_in_prompts_alone_are_never_called_a_choice():
-    "Their p-values are those of the templates, dealt at random here; each is one draw from the uniform distribution."
+    "Their p-values are those of the templates, assigned at random here; each is one draw from the uniform distribution."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sent = [Triplets(filled(seed=s)).design(permutations=39).facts["predict_p"] for s in range(12)]

@@ -175,7 +175,7 @@ def test_a_crossed_log_has_no_choice_to_predict(crossed):
     f = assignments.assignment(crossed)
     assert f.verdict == "ok" and "same prompts" in f.details and f.plot() is not None
     for check in (ag.fold_gap, ag.within_between):
-        with pytest.raises(NotIdentifiedError, match="Every query met the same prompts"): check(crossed)
+        with pytest.raises(NotIdentifiedError, match="Every query received the same prompts"): check(crossed)
     assert ag.naive_gap(crossed).verdict == "ok"
 
 
@@ -321,7 +321,7 @@ def test_repeated_draws_of_a_prompt_do_not_give_it_away():
 
 def test_hidden_checks_need_queries_that_repeat(rewards):
     for check in (ag.fold_gap, ag.within_between):
-        with pytest.raises(NotIdentifiedError, match="No query met two prompts"): check(rewards["single"][0])
+        with pytest.raises(NotIdentifiedError, match="No query received two prompts"): check(rewards["single"][0])
     few = log_of("randomised", n_queries=15)
     with pytest.raises(NotIdentifiedError, match="At least 20 queries must have met two prompts, got 15"): ag.within_between(causal(few))
 

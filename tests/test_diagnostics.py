@@ -36,7 +36,7 @@ def test_everything_that_applies_runs_and_nothing_breaks(clean):
     assert {"fresh", "prompts", "thorough"} <= set(re.findall(r"(\w+)=", " ".join(clean.skipped["why"])))
     for name, f in clean.findings.items():
         assert isinstance(f, Finding) and f.threshold and f.reading.strip(), name
-        assert f.advice or f.verdict in ("ok", "not shown"), f"{name}: what rings must say what to do next"
+        assert f.advice or f.verdict in ("ok", "not shown"), f"{name}: what flags must say what to do next"
         Finding.from_dict(f.to_dict()).plot()
 
 def test_a_clean_log_is_believed_by_nearly_all_checks(clean):

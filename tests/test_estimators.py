@@ -243,7 +243,7 @@ def test_many_queries_give_the_textbook_interval():
 
 
 def test_an_estimate_that_hangs_on_one_query_has_no_interval():
-    p = np.array([0, 1, 0, 2, *np.tile([0, 1], 20), 2, 2]) # prompt 2 is compared by one query; the other that met it met nothing else
+    p = np.array([0, 1, 0, 2, *np.tile([0, 1], 20), 2, 2]) # prompt 2 is compared by one query; the other that received it received nothing else
     g = np.r_[0, 0, 1, 1, np.repeat(np.arange(2, 22), 2), 22, 22]
     t = contrasts(*_arms(p, np.random.default_rng(3).random(len(p)), "within", g), 0)
     assert np.isfinite(t.effect).all() and t[["se", "lo", "hi"]].iloc[2].isna().all() and t.se.iloc[1] > 0
@@ -773,7 +773,7 @@ def test_the_finding_of_a_fit_is_of_that_fit_and_not_of_parameters_set_later(hid
 
 def test_scores_that_differ_in_no_query_are_refused_and_in_few_are_not_a_crash():
     frame = pd.DataFrame([(f"What is {i} plus {i}?", f"prompt number {j}", float(i % 2)) for i in range(40) for j in (0, 1)], columns=["query", "prompt", "score"])
-    with pytest.raises(NotIdentifiedError, match="No query's scores differ between the prompts it met"): cp.CausalReward("within", encoder=Words()).fit(cp.Triplets(frame))
+    with pytest.raises(NotIdentifiedError, match="No query's scores differ between the prompts it received"): cp.CausalReward("within", encoder=Words()).fit(cp.Triplets(frame))
     frame.loc[0, "score"] = 1.
     found = cp.CausalReward("within", encoder=Words()).fit(cp.Triplets(frame)).identification_ # the one query that differs is left out in its fold
     assert found.verdict != "ok" and np.isfinite(found.facts["explained"])

@@ -190,7 +190,7 @@ def test_an_incomplete_log_is_said_to_be_one():
     assert "scored for" in rows.loc["best single prompt", "note"] and rows.loc["one order for all queries", "gain"] == pytest.approx(0)
     at = np.isfinite(scores[:, 0]) & scored
     assert rows.loc["best single prompt", "value"] == pytest.approx(scores[at, 0].mean()), "only the queries where it was scored"
-    assert "restricted to the prompts each query was scored under" in found.details and "nothing is said of prompts a query did not meet" in found.details
+    assert "restricted to the prompts each query was scored under" in found.details and "nothing is said of prompts a query did not receive" in found.details
     drawn = ranking(known(ABC), log_of(scores, propensity=.7)).details
     assert "recorded probabilities." in drawn and "nothing is said" not in drawn
     searched = Triplets(log_of(scores).frame, adaptive=True)

@@ -502,4 +502,4 @@ def test_effects_over_adaptive_stages_are_covered_where_pooled_rows_mislead():
     for stage in (2, 3):
         share = np.mean(covered[stage], axis=0)
         assert abs(share - .95).max() < 3.3 * np.sqrt(.95 * .05 / n), (stage, share)
-    assert np.mean(pooled[3], axis=0)[0] < .8, np.mean(pooled[3], axis=0) # the good part, blamed for the hard queries it met
+    assert np.mean(pooled[3], axis=0)[0] < .8, np.mean(pooled[3], axis=0) # the good part, blamed for the hard queries it was used on

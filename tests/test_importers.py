@@ -222,7 +222,7 @@ def test_own_prompts_for_every_query_are_suspicious(tmp_path):
         r["arguments"]["gen_args_0"]["arg_0"] = [f"Example {k}. Question: {r['doc']['question']}"]
         out.append(json.dumps(r))
     (tmp_path/"samples_x.jsonl").write_text("\n".join(out))
-    with pytest.warns(UserWarning, match="each of the 8 prompts met one query only"): im.lm_eval(tmp_path/"samples_x.jsonl", filter="strict")
+    with pytest.warns(UserWarning, match="each of the 8 prompts was used on one query only"): im.lm_eval(tmp_path/"samples_x.jsonl", filter="strict")
 
 def test_lm_eval_example_turns_belong_to_the_prompt():
     sent = from_lm_eval.sent_messages(dict(gen_args_0=dict(arg_0=json.dumps([dict(role="user", content="2 + 2?"), dict(role="assistant", content="4"), dict(role="user", content="3 + 9?")]), arg_1={})))
@@ -693,7 +693,7 @@ def test_promptfoo_query_of_two_variables(tmp_path):
     raw["results"]["results"][2]["vars"]["seen"] = raw["results"]["results"][3]["vars"]["seen"] = "2"
     raw["results"]["results"][4]["vars"]["usual"] = raw["results"]["results"][5]["vars"]["usual"] = "20"
     path.write_text(json.dumps(raw))
-    with pytest.warns(UserWarning, match="usual alone does not tell the tests apart"): log = im.promptfoo(path, query="usual")
+    with pytest.warns(UserWarning, match="usual alone does not distinguish the tests"): log = im.promptfoo(path, query="usual")
     assert len(log.queries) == 3 and log.queries["query"][0] == "usual: 20\nseen: 0" and log.prompts["prompt"].tolist() == ["[usual] then [seen] in en?", "Compare [usual] with [seen]."]
 
 

@@ -163,7 +163,7 @@ def test_retry_after_is_honoured_and_makes_everybody_wait():
 def test_after_a_retry_after_nobody_sends():
     with stub(lambda n, _: error(429, Retry_After="1") if n == 0 else answer(), delay=.02) as server:
         LLM("m", server.url, limits=Limits(concurrency=4)).ask_all([str(i) for i in range(40)], show=False)
-        told = server.seen[0]["at"] + .1 # those in the air by then are no breach
+        told = server.seen[0]["at"] + .1 # those in flight by then are no breach
         assert sum(told < s["at"] < server.seen[0]["at"] + .95 for s in server.seen) == 0
 
 def test_waits_are_capped_grow_and_are_never_shorter_than_asked(monkeypatch):
@@ -629,7 +629,7 @@ def test_the_gate_halves_once_a_round_and_recovers():
     async def go():
         gate = Gate(16)
         t = time.monotonic()
-        for _ in range(10): gate.judge(t, True) # ten requests that were in the air together
+        for _ in range(10): gate.judge(t, True) # ten requests that were in flight together
         assert gate.limit == 8
         gate.judge(time.monotonic() + 1, True)
         assert gate.limit == 4
@@ -716,7 +716,7 @@ def test_an_interrupt_ends_the_run_and_keeps_what_was_paid(tmp_path):
             try: asyncio.new_event_loop().run_until_complete(cell()) if "loop" in sys.argv else model.ask_all([str(i) for i in range(10_000)], show=False)
             except KeyboardInterrupt:
                 known = -1
-                while known != len(model.record): # until what was in the air has come down
+                while known != len(model.record): # until what was in flight has come down
                     known = len(model.record)
                     time.sleep(1)
                 model.record.close()

@@ -36,7 +36,7 @@ def test_effects_within_queries_are_those_of_a_fixed_effects_regression(seed):
 
 
 def many_prompts(seed, n_q=2000, k=60):
-    "Rows of many prompts, four a query, and their residual scores: the better prompts met the harder queries."
+    "Rows of many prompts, four a query, and their residual scores: the better prompts were used on the harder queries."
     r = np.random.default_rng(seed)
     hard = r.normal(size=n_q)
     p = np.argsort(-r.gumbel(size=(n_q, k)) - hard[:, None] * np.linspace(-1, 1, k), axis=1)[:, :4].ravel()
@@ -53,7 +53,7 @@ def test_effects_of_many_prompts_are_those_of_a_fixed_effects_regression(seed):
     theirs = fixed_effects(rows, rows.y, 0)
     np.testing.assert_allclose(ours.effect, theirs.effect.loc[ours.index], atol=1e-9)
     ratio = ours.se / theirs.se.loc[ours.index]
-    assert ratio.between(.97, 1.1).all() and abs(ratio.mean() - 1) < .03, "CR1 and CR2 agree where every prompt met over fifty queries"
+    assert ratio.between(.97, 1.1).all() and abs(ratio.mean() - 1) < .03, "CR1 and CR2 agree where every prompt was used on over fifty queries"
 
 
 def test_errors_of_weighted_means_are_the_jackknife_of_weighted_least_squares():

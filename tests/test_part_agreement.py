@@ -1,4 +1,4 @@
-"Observed effects of parts held against randomised ones: rings where a log is confounded and stays silent where it is not, names what it does not compare, says what it would have seen."
+"Observed effects of parts held against randomised ones: flags where a log is confounded and stays silent where it is not, names what it does not compare, says what it would have seen."
 import json, re
 
 import numpy as np
@@ -33,7 +33,7 @@ def scored(seed, rows, **more):
     return Triplets(pd.DataFrame(table, columns=["query", "prompt", "score"]).assign(**more).drop_duplicates(["query", "prompt"]), score_range=(-9, 9))
 
 def confounded(seed, n=120, prompts=24, k=4):
-    "Harder queries meet the prompts with the better sentences."
+    "Harder queries receive the prompts with the better sentences."
     r, hard = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 9]).normal(size=9000)
     has = r.random((prompts, 6)) < .5
     gain = has @ TRUTH
@@ -57,7 +57,7 @@ def opened(log, route="within", parts="auto"):
 def effects(effect, se=.03, **more): return pd.DataFrame(dict(text=SENTENCES[:len(effect)], effect=effect, se=se, **more))
 
 
-# ---- it rings and it stays silent
+# ---- it flags and it stays silent
 
 def p_values(route, seeds): return np.array([effects_agree(opened(confounded(s), route), opened(dealt(s))).facts["p"] for s in range(seeds)])
 
@@ -68,7 +68,7 @@ def test_sound_effects_are_left_in_peace():
 @pytest.mark.parametrize("route", ["naive", "dml"])
 @pytest.mark.filterwarnings("ignore")
 def test_a_route_that_leaves_the_confounder_open_is_found_out(route):
-    "At 480 observed rows and 150 pairs it rings at p <= .05 in at least three logs of four."
+    "At 480 observed rows and 150 pairs it flags at p <= .05 in at least three logs of four."
     p = p_values(route, 12)
     assert (p <= .05).mean() >= .75 > .05, p
 

@@ -29,7 +29,7 @@ def made_log(seed, n_q=150, n_p=30, k=4, pair=0., noise=.3, has=None):
     prompts = [" ".join(["Solve it.", *[s for s, on in zip(SENTENCES, row) if on]]) for row in has]
     gain, hard = has @ TRUTH + pair * (has[:, 0] & has[:, 1]), rng.normal(size=n_q)
     rows = []
-    for i in range(n_q): # harder queries meet prompts with the good sentences
+    for i in range(n_q): # harder queries receive prompts with the good sentences
         steer = np.exp(1.5 * hard[i] * (gain - gain.mean()) / gain.std())
         for j in rng.choice(n_p, k, replace=False, p=steer / steer.sum()):
             rows.append((f"query number {i} about {i * 7 % 13}", prompts[j], gain[j] - .6 * hard[i] + noise * rng.normal()))
@@ -426,7 +426,7 @@ def test_the_luck_of_a_single_row_is_no_effect_of_its_prompt():
         truth = world.quality(sets)
         gain = (truth - world.quality([world.baseline])) / (truth.max() - world.quality([world.baseline]))
         reward = cp.CausalReward(learner="kernel", folds=0, baseline=world.baseline).fit(log)
-        assert not reward.model_.seen, "prompts that met one query each have no effect of their own to show"
+        assert not reward.model_.seen, "prompts used on one query each have no effect of their own to show"
         share["reward"].append(gain[reward.levels(list(log.queries["query"][:60]), sets).mean(0).argmax()])
         mean = log.frame.groupby("prompt")["score"].mean()
         share["luckiest row"].append(gain[sets.index(mean.index[mean.argmax()])])

@@ -168,7 +168,7 @@ def test_pairs_that_the_log_cannot_tell_apart_are_said_to_be():
     found = what_pairs_do(fitted(frame))
     assert found.verdict == "ok" and len(found.table) == 3 and "(or others) add" in found.reading and len(found.reading.split()) <= 30
     pair = [{SENTENCES.index(found.table[c][0]) for c in ("first", "second")}, {i for i, s in enumerate(SENTENCES) if s in found.table["company"][0]}]
-    assert {0, 1} in pair and {2, 3} in pair and found.table["company"][0] in found.advice and "to tell them apart" in found.advice and found.plot()
+    assert {0, 1} in pair and {2, 3} in pair and found.table["company"][0] in found.advice and "to distinguish them" in found.advice and found.plot()
 
 
 def test_labels_differ_and_a_reading_has_thirty_words_at_most():

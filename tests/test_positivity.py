@@ -1,4 +1,4 @@
-"Power keeps its word; every alarm rings in its broken world and is silent in its clean one; refusals say why."
+"Power keeps its word; every alarm flags in its broken world and is silent in its clean one; refusals say why."
 import json, warnings
 
 import numpy as np
@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.exceptions import NotFittedError
 
 import causal_prompts as cp
-from causal_prompts import meetings, positivity as ps, power_analysis, propensities
+from causal_prompts import cell_counts, positivity as ps, power_analysis, propensities
 from causal_prompts.core import NotIdentifiedError, rng
 from causal_prompts.extrapolation import extrapolation
 from causal_prompts.inference import contrasts
@@ -119,7 +119,7 @@ def test_power_refuses():
     with pytest.raises(TypeError, match="Triplets log or a fitted reward"): power_analysis.power(pd.DataFrame())
     with pytest.raises(NotFittedError): power_analysis.power(cp.NaiveReward())
     log = cp.Triplets(pd.DataFrame(dict(query=[f"q {i}" for i in range(30)], prompt=[f"p {i}" for i in range(30)], score=np.arange(30) / 30)))
-    with pytest.raises(NotIdentifiedError, match="No prompt met two queries"): power_analysis.power(log)
+    with pytest.raises(NotIdentifiedError, match="No prompt was used on two queries"): power_analysis.power(log)
 
 
 # ---- overlap
@@ -153,7 +153,7 @@ def test_propensities_follow_the_truth():
     first = f.table.iloc[0]
     mine = w[(reward.log_.frame.prompt == first.prompt).to_numpy()]
     assert first["ess recorded"] == pytest.approx(mine.sum()**2 / (mine**2).sum())
-    assert set(f.data.pairs) == {"pairs that met", "pairs that did not", "recorded, pairs that met"}
+    assert set(f.data.pairs) == {"pairs that were logged", "pairs that were not", "recorded, pairs that were logged"}
 
 
 def test_propensities_are_held_out():
@@ -185,7 +185,7 @@ def test_holes_are_where_the_policy_has_them():
     world, reward = cp.World.preset("no-overlap", seed=0), fit(torn_log(0, 1500, covariates=True))
     f = ps.gaps(reward, kinds="kind")
     log = reward.log_.frame
-    truth = pd.DataFrame(world.propensity(list(log["query"]), list(reward.prompts_.prompt)), columns=meetings._own_words(list(reward.prompts_.prompt))).groupby("kind " + log["kind"].to_numpy()).mean()
+    truth = pd.DataFrame(world.propensity(list(log["query"]), list(reward.prompts_.prompt)), columns=cell_counts._own_words(list(reward.prompts_.prompt))).groupby("kind " + log["kind"].to_numpy()).mean()
     holes = f.table[f.table.hole]
     assert len(holes) >= 10 and all(truth.loc[h.kind, h.prompts] < 1e-3 for h in holes.itertuples())
 
@@ -194,17 +194,17 @@ def test_counts_are_hypergeometric():
     r = rng(0, "counts")
     met, kind = r.random((60, 3)) < [.1, .3, .6], np.arange(60) % 4
     met = met[met.any(1)]; kind = kind[: len(met)]
-    met[:, 2] = met[:, :2].sum(1) < 1 # every query met one or two
-    seen, mean, var = meetings._meetings(met[met.sum(1) == 1], kind[met.sum(1) == 1], 4)
+    met[:, 2] = met[:, :2].sum(1) < 1 # every query received one or two
+    seen, mean, var = cell_counts._cell_counts(met[met.sum(1) == 1], kind[met.sum(1) == 1], 4)
     one, k = met[met.sum(1) == 1], np.bincount(kind[met.sum(1) == 1], minlength=4)
     for u in range(3):
         h = stats.hypergeom(len(one), int(one[:, u].sum()), k)
         assert np.allclose(mean[u], h.mean()) and np.allclose(var[u], h.var())
-        assert np.all(np.abs(meetings._p_of_so_few(seen, mean, var)[u] - h.cdf(seen[u]))[h.mean() > 1] < .05)
+        assert np.all(np.abs(cell_counts._p_of_so_few(seen, mean, var)[u] - h.cdf(seen[u]))[h.mean() > 1] < .05)
 
 
 def test_queries_are_the_unit():
-    "Families of prompts dealt together, at random: no hole, although the rows of a query hang together."
+    "Families of prompts assigned together, at random: no hole, although the rows of a query hang together."
     r, world = rng(0, "families"), cp.World.preset("randomised")
     q, pool = world.queries(400)["query"], world.prompts(24)
     fam = r.integers(6, size=400)
@@ -218,14 +218,14 @@ def test_many_prompts_are_grouped_and_named():
 
 
 def test_names_are_the_words_that_set_apart():
-    names = meetings._typical_words(["sum of apples", "sum of pears", "date of birth", "date of death"], np.array([0, 0, 1, 1]))
+    names = cell_counts._typical_words(["sum of apples", "sum of pears", "date of birth", "date of death"], np.array([0, 0, 1, 1]))
     assert names[0].startswith("sum") and names[1].startswith("date")
-    assert meetings._typical_words(["1 2", "3"], np.array([0, 1])) == ["group 1", "group 2"]
+    assert cell_counts._typical_words(["1 2", "3"], np.array([0, 1])) == ["group 1", "group 2"]
 
 
 def test_shared_openings_are_dropped():
-    assert meetings._own_words(["Solve it.", "Solve it. Think hard.", "Solve it. Be brief."]) == ["Solve it.", "… Think hard.", "… Be brief."]
-    assert meetings._own_words(["One way", "Another way"]) == ["One way", "Another way"]
+    assert cell_counts._own_words(["Solve it.", "Solve it. Think hard.", "Solve it. Be brief."]) == ["Solve it.", "… Think hard.", "… Be brief."]
+    assert cell_counts._own_words(["One way", "Another way"]) == ["One way", "Another way"]
 
 
 def test_gaps_refuse(torn):

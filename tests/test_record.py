@@ -111,7 +111,7 @@ def test_a_cap_on_calls_is_looked_at_before_the_call_and_counts_retries():
 def test_a_cap_on_tokens_is_never_passed():
     r = Record(tokens=250)
     assert send(r, "a", most=100) and send(r, "b", most=100)
-    assert send(r, "c", most=100) is None # in the air: perhaps later
+    assert send(r, "c", most=100) is None # in flight: perhaps later
     keep(r, "a", tokens=(5, 5))
     assert send(r, "c", most=100) # 10 spent, 200 held
     keep(r, "b", tokens=(50, 50)); keep(r, "c", tokens=(50, 50))
@@ -144,7 +144,7 @@ def test_a_call_whose_fate_is_unknown_counts_at_the_most_it_may_have_cost(tmp_pa
     key = send(r, "c", most=50, money=.2); r.fail(one(key), "500", 500, .1, False)
     assert r.spent["tokens"] == 50 and r.unclear == 1
     r.close()
-    with pytest.warns(UserWarning, match="1 call was in the air"): again = Record(tmp_path/"r.jsonl")
+    with pytest.warns(UserWarning, match="1 call was in flight"): again = Record(tmp_path/"r.jsonl")
     assert again.spent["tokens"] == 120 and again.spent["money"] == pytest.approx(.3) and again.unclear == 2
     send(again, "a", most=70, money=.1); keep(again, "a") # asked again: the lost one still counts
     assert again.spent["tokens"] == 127
@@ -248,7 +248,7 @@ def test_after_a_full_disk_nothing_more_is_sent(tmp_path, monkeypatch):
     assert r.spent["tokens"] == 11 and r.unclear == 0 and len(r) == 1
     r.close()
     assert send(r, "c") # closed, the record has written what it held
-    with pytest.warns(UserWarning, match="2 calls were in the air"): assert len(Record(tmp_path/"r.jsonl")) == 1
+    with pytest.warns(UserWarning, match="2 calls were in flight"): assert len(Record(tmp_path/"r.jsonl")) == 1
 
 
 # ---- a disk that takes no more
@@ -271,12 +271,12 @@ def test_where_there_is_no_room_for_an_answer_nothing_is_asked(tmp_path):
     r = Record(tmp_path/"r.jsonl")
     with longest_file(200_000):
         sent = [k for k in range(10) if send(r, replicate=k)]
-        assert sent == [0, 1, 2] # the others wait: calls in the air may need less than is set aside for them
+        assert sent == [0, 1, 2] # the others wait: calls in flight may need less than is set aside for them
         for k in sent: keep(r, replicate=k, reply="x" * 45_000)
         with pytest.raises(BudgetError, match=r"r.jsonl must have room for one more answer \(66,336 bytes\), got 13\d,\d+ bytes of 200,000 .* make room and run again: what is recorded is not asked twice"): send(r, replicate=3)
     assert send(r, replicate=3) and r.spent["calls"] == 4 # there is room again
     r.close()
-    with pytest.warns(UserWarning, match="1 call was in the air"): assert len(Record(tmp_path/"r.jsonl")) == 3
+    with pytest.warns(UserWarning, match="1 call was in flight"): assert len(Record(tmp_path/"r.jsonl")) == 3
 
 @pytest.mark.parametrize("length", [20_000, 300_000], ids=["answers that fit", "answers larger than what is set aside"])
 def test_a_run_on_a_disk_that_fills_up_keeps_every_answer_that_was_sent(tmp_path, length):
@@ -288,7 +288,7 @@ def test_a_run_on_a_disk_that_fills_up_keeps_every_answer_that_was_sent(tmp_path
         with longest_file(200_000), pytest.raises(RuntimeError, match="make room and run again|must take what is paid for"): model.ask_all([f"q{i}" for i in range(30)], show=False)
         model.record.close()
     with warnings.catch_warnings():
-        warnings.simplefilter("error") # no call is in the air
+        warnings.simplefilter("error") # no call is in flight
         assert 0 < len(Record(tmp_path/"r.jsonl")) == len(server.seen) < 30
 
 def test_who_changes_a_line_on_purpose_takes_its_checksum_out(tmp_path):
@@ -440,7 +440,7 @@ def test_a_changed_line_is_named_with_what_to_do(tmp_path):
     assert list(e.value.problems["row"]) == [4]
     with pytest.raises(LogError, match="changed after it was written"): Record(path, offline=True)
     path.write_bytes(b"\n".join(path.read_bytes().split(b"\n")[:3]) + b"\n")
-    with pytest.warns(UserWarning, match="1 call was in the air"): assert len(Record(path)) == 1
+    with pytest.warns(UserWarning, match="1 call was in flight"): assert len(Record(path)) == 1
 
 def plain(raw): return b"".join(json.dumps({k: v for k, v in json.loads(l).items() if k != "crc"}, separators=(",", ":")).encode() + b"\n" for l in raw.splitlines())
 
@@ -555,7 +555,7 @@ def test_the_ledger_keeps_stages_and_roles_apart_and_unknown_prices_unknown():
 def test_what_may_have_been_billed_stands_beside_the_answers(tmp_path):
     r = Record(tmp_path/"r.jsonl")
     send(r, "a"); keep(r, "a"); key = send(r, "b"); r.fail(one(key), "reset", None, .1, True); send(r, "c"); r.close()
-    with pytest.warns(UserWarning, match="in the air"): t = Record(tmp_path/"r.jsonl").ledger()
+    with pytest.warns(UserWarning, match="in flight"): t = Record(tmp_path/"r.jsonl").ledger()
     assert t[["replies", "requests", "failed", "unclear"]].iloc[0].tolist() == [1, 3, 1, 2]
 
 def test_an_empty_ledger_has_its_columns():

@@ -1,4 +1,4 @@
-"Refutation: what must be 0 is 0, the formulas hold, every alarm rings and keeps quiet where it should."
+"Refutation: what must be 0 is 0, the formulas hold, every alarm flags and keeps quiet where it should."
 import warnings
 
 import numpy as np
@@ -310,7 +310,7 @@ def test_the_table_holds_the_closed_forms(chosen):
         assert told.rv == pytest.approx(robustness_value(np.sqrt(r2 / (1 - r2))))
 
 def test_a_left_out_linear_confounder_is_its_own_measure():
-    "For the naive model a recorded trait may be the unseen cause: the bound of once as strong covers what adjusting for it does."
+    "For the naive model a recorded trait may be the unobserved confounder: the bound of once as strong covers what adjusting for it does."
     r = np.random.default_rng(0)
     n = 4000
     x = r.normal(size=n)

@@ -192,7 +192,7 @@ def test_translations_of_tau():
     assert stability._noise_free(.2, 1.) == pytest.approx(.2) and stability._noise_free(.2, .3) > .3 and stability._noise_free(-.1, .3) < 0
 
 def test_too_few_prompts():
-    with pytest.raises(NotIdentifiedError, match="three prompts must have met four queries"): stability.embedding_stability(fitted(n=60, prompts=2, prompts_per_query=2))
+    with pytest.raises(NotIdentifiedError, match="three prompts must have been used on four queries"): stability.embedding_stability(fitted(n=60, prompts=2, prompts_per_query=2))
 
 
 # ---- dimensions

@@ -130,16 +130,16 @@ def test_rows_of_two_prompts():
         ["q2", 1, 0, -1, "a2", "b2"], ["q1", .5, 1, .5, "a1", "b1"], ["q6", .5, .75, .25, "a6", "b6"]]
     assert len(both) == 3 and both.facts | dict(lo=0, hi=0) == dict(queries=4, better=2, worse=1, equal=1, mean=-.0625, lo=0, hi=0)
     assert both.diff == [("same", "Answer"), ("gone", "it."), ("new", "it now.")]
-    assert "On the 4 queries that met both, b scored -0.062 over a" in both.reading and "higher on 2, lower on 1, equal on 1" in both.reading
+    assert "On the 4 queries that received both, b scored -0.062 over a" in both.reading and "higher on 2, lower on 1, equal on 1" in both.reading
     shown, text = both._repr_markdown_(), repr(both)
     assert "<del>it.</del> <ins>it now.</ins>" in shown and "| q2 |" in shown and "[-it.-] {+it now.+}" in text and "b6" in text
 
 
 def test_rows_where_no_query_met_both_and_without_answers():
     both = side_by_side(small([("q1", "A", 1), ("q2", "B", 0)]), "A", "B")
-    assert len(both) == 0 and "No query met both" in both.reading and "No query met both" in both._repr_markdown_() and "answer_a" not in both.table
+    assert len(both) == 0 and "No query received both" in both.reading and "No query received both" in both._repr_markdown_() and "answer_a" not in both.table
     one = side_by_side(small([("q1", "A", 1), ("q1", "B", 0)]), "A", "B")
-    assert "On the one query that met both, b scored -1.000 over a on average (raw means)" in one.reading
+    assert "On the one query that received both, b scored -1.000 over a on average (raw means)" in one.reading
 
 
 def test_a_query_is_compared_within_its_model_only():
@@ -300,7 +300,7 @@ def test_strict_follows_the_verdict_that_is_printed(tmp_path, capsys, hashed):
 # ---------------------------------------------------------------- the answer, on logs of many kinds
 
 def covariate_log(named, n=240):
-    "Harder queries met the later prompts; a prompt adds .15 to the one before it."
+    "Harder queries received the later prompts; a prompt adds .15 to the one before it."
     r = np.random.default_rng(0)
     prompts = [f"Solve it. Way {i}, now." for i in range(3)]
     rows = [(f"How many apples are {i}?", prompts[min(2, int(r.random() * 2 + hard))], hard) for i, hard in enumerate(r.random(n))]
@@ -327,7 +327,7 @@ def apart_log():
 
 
 def unlinked_log():
-    "No query met the baseline and another prompt."
+    "No query received the baseline and another prompt."
     frame = log_frame(n=60, prompts=3, k=3)
     first = frame["prompt"].str.contains("Way 0")
     return Triplets(frame.assign(query=frame["query"].where(~first, "Other: " + frame["query"])))

@@ -92,7 +92,7 @@ def test_no_crossover_is_said_plainly(flat_log):
     f = data_size(flat_log, sizes=(.1, 1.), splits=3, models=dict(good=StandIn(), bad=StandIn(stays=.5)))
     assert f.facts["crossover"] is None and "No crossover is shown: good leads at" in f.details and "at every size" in f.details
     f = data_size(flat_log, sizes=(.1, 1.), splits=3, models=dict(a=StandIn(), b=StandIn()))
-    assert "at no size are the two told apart" in f.details and f.verdict == "ok"
+    assert "at no size are the two distinguished" in f.details and f.verdict == "ok"
 
 
 def test_one_sign_change_of_a_noisy_curve_is_no_crossover():

@@ -187,7 +187,7 @@ def test_expectations_show_the_harder_queries(world):
     big = Evidence(fit(world, 1200))
     gain = pd.Series(world.quality(world.prompts(6)), index=world.prompts(6))
     v = outcome_view(big, replace(start_state(big.reward), prompt=gain.idxmax(), baseline=gain.idxmin(), adjust="within"))
-    assert v.facts["gap"] < -.05 and v.facts["explained"] > 0, "better prompts met queries of which less was expected"
+    assert v.facts["gap"] < -.05 and v.facts["explained"] > 0, "better prompts were used on queries of which less was expected"
     nothing = outcome_view(big, replace(start_state(big.reward), adjust="naive"))
     assert nothing.facts["explained"] == pytest.approx(0, abs=1e-9) and nothing.verdict == "caution" and png(nothing)
 

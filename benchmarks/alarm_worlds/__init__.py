@@ -33,7 +33,7 @@ class Simulated:
     "A world of the benchmark."
     make: Callable # seed -> a reward, or `given(...)` where the check takes more
     strength: str = "" # of a broken world: how it is broken, and how strongly; after "clean:" what its clean world is
-    part: str = "" # of a broken world that is not the only one of its check: what tells the rows apart
+    part: str = "" # of a broken world that is not the only one of its check: what distinguishes the rows
 
 
 def fitted(world, kind="causal", n_queries=300, seed=0, n_prompts=12, encoder=None, baseline=None, reward=None, **log_kwargs):
