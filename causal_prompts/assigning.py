@@ -22,7 +22,7 @@ def assign_cards(
     n_queries: int, n_cards: int,
     k: int, # cards for each query
     random: np.random.Generator,
-    stratum: np.ndarray | None = None, # (n_queries,) codes; within one, every card is assigned equally often, or one more
+    stratum: np.ndarray | None = None, # (n_queries,) codes; within one, cards are assigned equally often, or one more
 ) -> np.ndarray: # (n_queries, k) different cards
     "Cards for each query."
     if stratum is None: return np.array([random.permutation(n_cards)[:k] for _ in range(n_queries)])
@@ -84,7 +84,7 @@ def single_cells(
     design: str, # "random", "stratified" or "cross"
     k: int, # prompts for each query
     baseline: bool, # does every query receive the baseline too?
-    level: str, # column of the items within which a stratified design deals
+    level: str, # column of the items within which a stratified design assigns
     random: np.random.Generator,
 ) -> tuple[pd.DataFrame, pd.DataFrame, None]: # prompts; cells; no pairs
     "Cells of the designs that assign single prompts."
@@ -94,13 +94,13 @@ def single_cells(
         others = pool[pool["prompt_id"] != base]
     cards = others["prompt_id"].to_numpy()
     if design == "cross": k = len(cards)
-    else: k = whole_number(k, "k", len(cards), "the prompts there are, the baseline aside")
-    cells = _dealt_cells(task.items, cards, k, level if design == "stratified" else None, random)
+    else: k = whole_number(k, "k", len(cards), "the prompts beside the baseline")
+    cells = _assigned_cells(task.items, cards, k, level if design == "stratified" else None, random)
     if baseline: cells = pd.concat([cells, task.items[["query_id"]].assign(prompt_id=base, propensity=1.)])
     return pool, cells, None
 
 # %% ../nbs/625_assigning.ipynb #469dc358
-def _dealt_cells(items, cards, k, level, random):
+def _assigned_cells(items, cards, k, level, random):
     if k < len(cards):
         stratum = None if level is None else pd.factorize(items[level])[0]
         drawn = assign_cards(len(items), len(cards), k, random, stratum)

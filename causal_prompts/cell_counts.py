@@ -122,7 +122,7 @@ def cell_counts(
     kinds: int | str, # groups of queries to form, or a column of the log
     random_state: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]: # a row per cell: kind, prompts, observed, expected, ratio, p (Holm), size
-    "How often each kind of query received each prompt, or group of prompts; and the same in at most 16 units, for a map."
+    "How often each kind of query received each prompt, or group of prompts; the same in at most 16 units."
     kind, names = _query_kinds(rows, log, kinds, random_state)
     unit, shown = _units(rows, len(names), random_state)
     cells = _kind_by_unit(rows, unit, kind, names)

@@ -256,7 +256,8 @@ _DESIGN_NUMBERS = [
 def _add_design(parser):
     "Flags on how prompts are assigned to queries, and where the log goes."
     designs = [d for d in collecting.DESIGNS if d != "pairs"]
-    parser.add_argument("--design", default="random", choices=designs, help="how prompts are assigned to queries (random)")
+    parser.add_argument("--design", default="random", choices=designs,
+                        help="how prompts are assigned to queries (random)")
     add_numbers(parser, _DESIGN_NUMBERS)
     parser.add_argument("--out", default="collected", metavar="DIR",
                         help="folder of the run: record.jsonl, log.parquet (collected)")

@@ -35,7 +35,7 @@ class Plan:
     prompts: pd.DataFrame # prompt_id, prompt, and whatever is known of them
     cells: pd.DataFrame # query_id, prompt_id, repeat, propensity; design "factorial": stage, inclusion
     design: str # one of `DESIGNS`
-    pairs: pd.DataFrame | None = None # design "pairs": query_id, pair, edit, prompt_id, edited_id; one row a pair assigned
+    pairs: pd.DataFrame | None = None # design "pairs": query_id, pair, edit, prompt_id, edited_id; a row a pair
     parts: Factorial | None = None # design "factorial": what was drawn
     note: str = "" # opens what the bar says
 

@@ -228,7 +228,8 @@ def _listed_codes(bank, design, tilt, n_prompts, random):
     if design == "halves": return None
     if design not in ("full", "optimal"):
         raise ValueError(f"design must be one of 'auto', 'full', 'halves', 'optimal', got {design!r}")
-    if tilt is not None: raise ValueError(f"a tilt needs the design 'halves', got {design!r}, which assigns from a list")
+    if tilt is not None: raise ValueError(f"a tilt needs the design 'halves', got {design!r}, "
+                                       "which assigns from a list")
     if design == "optimal":
         n = min(bank.n_sets, 2 * len(bank) + 4) if n_prompts is None else n_prompts
         return _Listed(design, _optimal_codes(bank, n, random))

@@ -26,7 +26,7 @@ def reachable_prompts(
     rows: Rows,
     base: int, # index of the baseline prompt
 ) -> np.ndarray: # (n_p,) bool
-    "Which prompts are linked with the baseline: by queries that received both, or elsewhere by sharing a model and task."
+    "Which prompts are linked with the baseline: by a query that received both, or elsewhere by one model and task."
     n_prompts, unit = len(rows.prompts), rows.g if rows.route.within_query else rows.level
     if not (rows.p == base).any(): return np.zeros(n_prompts, bool)
     counts = sparse.csr_matrix((np.ones(len(rows.p)), (unit, rows.p)), shape=(unit.max() + 1, n_prompts))

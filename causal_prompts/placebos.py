@@ -167,7 +167,8 @@ def _twin_reading(worst, m, flagged, alpha):
     "The sentence, with its numbers; worst: the row of the clearest difference."
     pair = (worst.pair if worst.prompt == "all" else
             f"“{shorten(worst.prompt, 70)}” against “{shorten(worst.against, 70)}”")
-    so = (" Either this does matter, or it went to other queries than its twin and the model does not see it." if flagged
+    so = (" Either this does matter, or it went to other queries than its twin and the model does not see it."
+          if flagged
           else " All intervals agree with 0.")
     pairs = f"{m} pairs" if m > 1 else f"{m} pair"
     return (f"{pairs} of prompts should not differ; the clearest difference is {worst.effect:+.3f} "

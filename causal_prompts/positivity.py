@@ -44,13 +44,13 @@ def _overlap_table(rows, E, at, floor, known):
 
 # %% ../nbs/511_positivity.ipynb #1c1f1385
 def _overlap_data(rows, ratio, at, known):
-    "Log10 of propensity over fair share, for pairs that were logged, pairs that were not, and as recorded: 600 quantiles each."
+    "Log10 of propensity over fair share, for pairs logged, pairs not logged, and as recorded: 600 quantiles each."
     met = np.zeros(ratio.shape, bool)
     met[at, rows.p] = True
     parts = {"pairs that were logged": ratio[met], "pairs that were not": ratio[~met]}
     if known is not None:
         fair = (np.bincount(rows.p) / len(rows.p))[rows.p] / known
-        parts["recorded, pairs that were logged"] = fair.mean() / fair # probabilities of several draws sum to more than one
+        parts["recorded, pairs that were logged"] = fair.mean() / fair # several draws sum to more than one
     q = (np.arange(600) + .5) / 600
     logs = {k: np.log10(np.quantile(np.maximum(v, 1e-3), q)) for k, v in parts.items() if len(v)}
     return pd.concat([pd.DataFrame(dict(log_ratio=v, pairs=k)) for k, v in logs.items()], ignore_index=True)

@@ -71,7 +71,7 @@ def _indicators_left(rows, cols, base):
 
 # %% ../nbs/512_power_analysis.ipynb #18a278fb
 def _design_errors(rows, y, base, most=300):
-    "Indices of the comparable prompts, standard errors from design and spread alone, and queries each prompt was used on."
+    "Indices of the comparable prompts, standard errors from design and spread alone, and each prompt's queries."
     met = queries_met(rows)
     cols = _linked_prompts(rows, base, met, most)
     C = _indicators_left(rows, cols, base)

@@ -57,7 +57,8 @@ def regression(
     table = contrasts(r.rows, r.y, base, alpha)
     cols = np.flatnonzero((table.se > 0).to_numpy())
     if not len(cols):
-        raise NotIdentifiedError("No prompt can be compared with the baseline (both must have been used on two queries, "
+        raise NotIdentifiedError("No prompt can be compared with the baseline "
+                                 "(both must have been used on two queries, "
                                  "and be linked).", "predicted effects; see reward.effect.")
     C, w = _indicators(r, cols, base), r.rows.w
     B = np.linalg.pinv(_cross_product(C, w), hermitian=True)

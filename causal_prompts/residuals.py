@@ -92,7 +92,7 @@ def row_source(reward):
 _ENOUGH = 100 # queries of a part that a prompt asked for should have met
 
 def _with_met(drawn, met, random):
-    "The queries drawn, and more of those that received a prompt asked for where few did; first those that received all of them."
+    "The queries drawn, and more of those that received a prompt asked for where few did; those with all of them first."
     chosen, turn = drawn.copy(), np.lexsort((random.random(len(drawn)), -sum(met)))
     for of in met:
         wanted = max(0, _ENOUGH - (of & chosen).sum())

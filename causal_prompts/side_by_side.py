@@ -116,8 +116,8 @@ def reading(self: SideBySide) -> str:
     facts, (a, b) = self.facts, self.names
     if not facts["queries"]: return f"No query received both {a} and {b}, so their scores cannot be put side by side."
     interval = f", interval {facts['lo']:+.3f} to {facts['hi']:+.3f}" if np.isfinite(facts["lo"]) else ""
-    met = f"the {facts['queries']:,} queries that received both" if facts["queries"] > 1 else "the one query that received both"
-    return (f"On {met}, {b} scored {facts['mean']:+.3f} over {a} on average (raw means{interval}): higher on "
+    on = f"the {facts['queries']:,} queries" if facts["queries"] > 1 else "the one query"
+    return (f"On {on} that received both, {b} scored {facts['mean']:+.3f} over {a} on average (raw means{interval}): higher on "
             f"{facts['better']:,}, lower on {facts['worse']:,}, equal on {facts['equal']:,}.")
 
 # %% ../nbs/913_side_by_side.ipynb #fdeabb7d

@@ -117,7 +117,7 @@ def join_stages(
     named = [c for c in logs[0].frame if all(c in log.named_covariates for log in logs)]
     frame = pd.concat([log.frame for log in logs], ignore_index=True)
     key = [c for c in ("query_id", "prompt_id", "model", "task", "repeat") if c in frame]
-    if frame.duplicated(key).any(): frame = frame.drop(columns="repeat") # a query received again: draws are numbered anew
+    if frame.duplicated(key).any(): frame = frame.drop(columns="repeat") # asked again: draws are numbered anew
     joined = Triplets(frame, logs[0].score_range, adaptive=True, covariates=named)
     joined.__dict__.update(_offered=max(map(prompts_offered, logs)))
     return joined

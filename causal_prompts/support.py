@@ -166,7 +166,7 @@ def indistinct(
     encoder=None, # a TextEncoder is asked why
     within: float | None = None, # None: `same_distance(E)`
 ) -> pd.DataFrame: # group, text, why; a row for each text that shares its vector
-    "Different texts that an encoder cannot distinguish."
+    "Texts that an encoder cannot distinguish."
     E, at = as_matrix(E, texts), {t: i for i, t in enumerate(as_texts(texts, "texts"))}
     texts, E = list(at), E[list(at.values())]
     within = same_distance(E) if within is None else within
