@@ -21,7 +21,7 @@ from .factorial import Factorial, part_cells
 from .holes import missing_answers, retried_answers
 from .identity import request_key
 from .llm import longest_answer, spend, token_bound
-from .part_pairs import pairs_to_deal
+from .part_pairs import pairs_to_assign
 from .record import BudgetError
 from .replies import CallError
 from .tasks import Task
@@ -77,7 +77,7 @@ def plan(
 # %% ../nbs/690_collecting.ipynb #2947dd29
 def _cells_of(task, prompts, design, k, baseline, level, random):
     "Cells of the designs that assign whole prompts."
-    pool = prompt_table(pairs_to_deal(task, prompts, random) if design == "pairs" else prompts)
+    pool = prompt_table(pairs_to_assign(task, prompts, random) if design == "pairs" else prompts)
     _check_design(design, pool, task.items, level)
     if design == "pairs": return pair_cells(task, pool, k, random)
     return single_cells(task, pool, design, k, baseline, level, random)

@@ -194,7 +194,7 @@ def factorial(
     bank, random = _bank_to_draw(bank), rng(random_state, "factorial", stage)
     listed = _listed_codes(bank, design, tilt, n_prompts, random)
     asked = _asked(_query_table(queries, by), calls, per_query, listed, weights, random)
-    return _dealt_parts(bank, *asked, listed, tilt, stage, random_state)
+    return _assigned_parts(bank, *asked, listed, tilt, stage, random_state)
 
 # %% ../nbs/628_factorial.ipynb #d06034f1
 def _asked(table, calls, per_query, listed, weights, random):
@@ -203,7 +203,7 @@ def _asked(table, calls, per_query, listed, weights, random):
     return _drawn_queries(table, n, weights, random), m
 
 # %% ../nbs/628_factorial.ipynb #fb51d5db
-def _dealt_parts(bank, asked, m, listed, tilt, stage, seed):
+def _assigned_parts(bank, asked, m, listed, tilt, stage, seed):
     "The design, drawn from a list or drawn part by part."
     if listed is None:
         return _as_design(bank, "halves", _half_rows(bank, asked, m, tilt, stage, seed), bank.n_prompts, stage)

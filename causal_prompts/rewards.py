@@ -253,7 +253,7 @@ def best(
 
 # %% ../nbs/404_rewards.ipynb #2d3bfea0
 @few_threads
-def _left_over(reward, log, route):
+def _route_residuals(reward, log, route):
     rows = route.open(reward)
     return rows, rows.y - expected_score(rows)[0]
 
@@ -267,7 +267,7 @@ def residuals(
     route = Route.declared_by(self) if route is None else Route.of(route)
     kept = self.__dict__.setdefault("_left", {}) # route -> log, rows, residual scores
     if route not in kept or kept[route][0] is not self.log_:
-        kept[route] = self.log_, *_left_over(self, self.log_, route)
+        kept[route] = self.log_, *_route_residuals(self, self.log_, route)
     return kept[route][1:]
 
 # %% ../nbs/404_rewards.ipynb #c7873eb3
