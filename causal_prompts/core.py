@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['VERDICTS', 'content_id', 'rng', 'LogError', 'NotIdentifiedError', 'as_texts', 'plain_words', 'whole_number',
-           'mean_interval', 'Finding', 'printable', 'as_markdown', 'markdown_table', 'whole_file', 'import_quietly',
-           'shows_bars', 'progress', 'one_thread', 'warn_fitter', 'former_names']
+           'mean_interval', 'Finding', 'printable', 'as_markdown', 'short_texts', 'markdown_table', 'whole_file',
+           'import_quietly', 'shows_bars', 'progress', 'one_thread', 'warn_fitter', 'former_names']
 
 # %% ../nbs/003_core.ipynb #1a41d21b
 import copyreg, hashlib, os, re, sys, threading, unicodedata, warnings
@@ -190,6 +190,18 @@ def as_markdown(
     line = _MARKDOWN_BLOCK.sub(number, _MARKS.sub(number, line))
     return line.replace("\\", "<span>&#92;</span>").replace("$", "<span>&#36;</span>")
 
+# %% ../nbs/003_core.ipynb #14d1116d
+def short_texts(
+    column: pd.Series, # of a table; what is no text stays as it is
+    width: int = 60, # characters of a text
+) -> pd.Series:
+    "A column with its texts on a line each, different texts still different."
+    texts = column.map(lambda v: isinstance(v, str))
+    if not texts.any(): return column
+    out = column.astype(object)
+    out[texts] = plots.shorten_all(column[texts].map(printable), width)
+    return out
+
 # %% ../nbs/003_core.ipynb #a8295216
 def markdown_table(
     table: pd.DataFrame, # its index is not shown
@@ -197,8 +209,8 @@ def markdown_table(
     most: int = 200, # rows shown, from the top
 ) -> str:
     "A table in Markdown, numbers rounded, texts shortened."
-    cell = lambda v: f"{v:.3g}" if isinstance(v, (float, np.floating)) else as_markdown(v, width)
-    rows = [[cell(v) for v in r] for r in table.head(most).itertuples(index=False)]
+    cell = lambda v: f"{v:.3g}" if isinstance(v, (float, np.floating)) else as_markdown(v)
+    rows = [[cell(v) for v in r] for r in table.head(most).apply(short_texts, width=width).itertuples(index=False)]
     head = [as_markdown(c, width) for c in table.columns]
     lines = ["| " + " | ".join(r) + " |" for r in [head, ["---"] * len(head), *rows]]
     if len(table) > most: lines.append(f"\n{len(table) - most:,} more rows are not shown.")
@@ -210,7 +222,7 @@ def __str__(self: Finding):
     lines = [f"[{self.verdict}] {printable(self.question)}", printable(self.reading)]
     if self.advice: lines.append(f"Next: {printable(self.advice)}")
     if self.details: lines.append(f"In numbers: {printable(self.details)}")
-    shown = self.table.map(lambda v: plots.shorten(printable(v), 60) if isinstance(v, str) else v)
+    shown = self.table.apply(short_texts, width=60)
     shown.columns = shown.columns.map(printable)
     return "\n".join(lines) + "\n" + shown.to_string(index=False, float_format=lambda v: f"{v:.3g}")
 

@@ -113,8 +113,7 @@ def _opens_within(self: OnDatasets, found):
     if share >= REPEATED and not known: return
     got = "a log with recorded propensities" if known else f"{found.several:,} of {found.groups:,} ({share:.1%})"
     raise ValueError(f"route='auto' compares prompts within a query where at least {REPEATED:.0%} of the queries "
-                     "received "
-                     f"two prompts and no propensity is recorded, got {got}; {_TAKE_A_SAMPLE}, which chooses among "
+                     f"received two prompts and no propensity is recorded, got {got}; {_TAKE_A_SAMPLE}, which chooses among "
                      "the routes, or ask for route='within'")
 
 # %% ../nbs/312_datasets.ipynb #e75258d3

@@ -211,12 +211,10 @@ _IDENTIFIES |= dict(
     drawn="Every choice has a recorded probability, and so has every part of the prompts, so comparisons inside a "
           "query identify the effects of the parts whatever makes it hard; they say nothing of parts not drawn.",
     repeated="Comparisons inside a query identify the effects, whatever makes a query hard, for the "
-             "queries that received "
-             "several prompts; they say nothing by themselves of the other queries and prompts, nor if draws were "
-             "stopped or added by looking at their scores.",
+             "queries that received several prompts; they say nothing by themselves of the other queries and "
+             "prompts, nor if draws were stopped or added by looking at their scores.",
     single="Where a query received one prompt, effects are identified only if nothing but the query's text and the "
-           "recorded "
-           "covariates bore on the choice of prompt; a hidden difficulty would bias them, "
+           "recorded covariates bore on the choice of prompt; a hidden difficulty would bias them, "
            "and this log cannot show it.")
 
 # %% ../nbs/106_design.ipynb #8743afcd
@@ -240,12 +238,11 @@ def _choice_sentence(facts):
     seen = f"(cross-fitted R2 {facts['predict_r2']:.3f}, p = {facts['predict_p']:.3g})"
     if facts["predictable"]:
         return (f"Which prompts a query received can be predicted from it {seen}, so the prompts were not "
-                "assigned at random, "
-                "and a plain comparison between queries is confounded by whatever the choice and the score share.")
+                "assigned at random, and a plain comparison between queries is confounded by whatever the choice "
+                "and the score share.")
     if facts["kind"] == "crossed": return ""
     return (f"Which prompts a query received could not be predicted from it {seen}; that does not make "
-            "the choice random, "
-            "since a difficulty that the text does not show leaves no trace here.")
+            "the choice random, since a difficulty that the text does not show leaves no trace here.")
 
 # %% ../nbs/106_design.ipynb #d7d480a0
 def _design_reading(facts, refusal):

@@ -200,8 +200,7 @@ def _count_sentence(said: dict, about: str) -> str: # from what `by_verdict` say
     n, fine, null = sum(len(said[v]) for v in VERDICTS), len(said["ok"]), len(said["not shown"])
     shown = f", in {null} no effect could be shown" if null else ""
     return (f"Of {n} checks that apply to this log ({about}), {' and '.join(flagged) if flagged else 'none is flagged'}"
-            "; "
-            f"{fine} {'is' if fine == 1 else 'are'} ok{shown}.")
+            f"; {fine} {'is' if fine == 1 else 'are'} ok{shown}.")
 
 def _chance_sentence() -> str:
     "The false-positive rate."

@@ -124,8 +124,7 @@ _BEST_SET = ("Of {n} other sets of sentences this one has the highest predicted 
 _NO_BETTER_SET = ("None of {n} other sets of sentences is predicted to be better than the whole prompt: the first of "
                   "them has {gain}.")
 _ALIKE = ("No query got different scores under the prompts it received: in this log no sentence changes "
-          "anything, and there "
-          "is nothing to choose.")
+          "anything, and there is nothing to choose.")
 
 def _predicted_gain_said(best):
     "A prediction with its interval, where there is one."

@@ -16,7 +16,7 @@ import pandas as pd
 
 from . import __version__
 from .core import Finding, printable, whole_file
-from .plots import shorten
+from .plots import shorten, shorten_all
 
 # %% ../nbs/908_reporting.ipynb #3b7d154d
 def _digits_shown(seen, digits, plus):
@@ -130,11 +130,10 @@ def _that_fit(table, width):
 # %% ../nbs/908_reporting.ipynb #9645444d
 def _aligned(shown, numbers, widths):
     "A head, a rule, a line per row."
-    def cell(column, text):
-        short = shorten(text, widths[column]).replace("……", "…")
-        return f"{short:{'>' if column in numbers else '<'}{widths[column]}}"
-    lines = ["  ".join(cell(c, c) for c in shown), "  ".join("-" * widths[c] for c in shown)]
-    return lines + ["  ".join(map(cell, shown, row)) for row in shown.itertuples(index=False)]
+    short = {c: [name.replace("……", "…") for name in shorten_all(shown[c], widths[c])] for c in shown}
+    def cell(column, text): return f"{text:{'>' if column in numbers else '<'}{widths[column]}}"
+    lines = ["  ".join(cell(c, shorten(c, widths[c])) for c in shown), "  ".join("-" * widths[c] for c in shown)]
+    return lines + ["  ".join(map(cell, shown, row)) for row in zip(*short.values())]
 
 # %% ../nbs/908_reporting.ipynb #1d1436d5
 def _text_table(table, width, most=40):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from .core import as_markdown, markdown_table, mean_interval, printable
+from .core import as_markdown, markdown_table, mean_interval, printable, short_texts
 from .plots import shorten
 from .triplets import Triplets
 
@@ -117,8 +117,8 @@ def reading(self: SideBySide) -> str:
     if not facts["queries"]: return f"No query received both {a} and {b}, so their scores cannot be put side by side."
     interval = f", interval {facts['lo']:+.3f} to {facts['hi']:+.3f}" if np.isfinite(facts["lo"]) else ""
     on = f"the {facts['queries']:,} queries" if facts["queries"] > 1 else "the one query"
-    return (f"On {on} that received both, {b} scored {facts['mean']:+.3f} over {a} on average (raw means{interval}): higher on "
-            f"{facts['better']:,}, lower on {facts['worse']:,}, equal on {facts['equal']:,}.")
+    return (f"On {on} that received both, {b} scored {facts['mean']:+.3f} over {a} on average (raw means{interval}): "
+            f"higher on {facts['better']:,}, lower on {facts['worse']:,}, equal on {facts['equal']:,}.")
 
 # %% ../nbs/913_side_by_side.ipynb #fdeabb7d
 _SHOWN = 12 # rows
@@ -141,8 +141,7 @@ def _repr_markdown_(self: SideBySide) -> str:
 def __repr__(self: SideBySide) -> str:
     names = [f"{side}: {printable(name)}" for side, name in zip("ab", self.names)]
     lines = [*names, printable(self.reading), _diff_text(self.diff, _PLAIN, printable)]
-    shown = _rows_shown(self.table, _SHOWN)
-    shown = shown.map(lambda v: shorten(printable(v), 40) if isinstance(v, str) else v)
+    shown = _rows_shown(self.table, _SHOWN).apply(short_texts, width=40)
     if len(self): lines.append(shown.to_string(index=False, float_format="{:.3g}".format))
     if len(self) > _SHOWN: lines.append(f"... {len(self) - _SHOWN:,} more rows in .table")
     return "\n".join(lines)

@@ -236,8 +236,7 @@ def _warn_own(frame, where):
     if n <= 5 or (met != 1).any() or frame["query"].nunique() <= 1: return
     do = "give the template with prompt=, or a query= that stands in the prompt word for word"
     warnings.warn(f"{where}: each of the {n} prompts was used on one query only, so filled-in texts "
-                  "were probably taken "
-                  f"for templates; {do}", stacklevel=4)
+                  f"were probably taken for templates; {do}", stacklevel=4)
 
 # %% ../nbs/702_tool_logs.ipynb #imp020_c
 def _warn_left(frame, where):
