@@ -370,7 +370,8 @@ def _hausman_reading(one, facts, flagged, alpha):
     def ends(c): return f"{one[c]:+.3f} ({1 - alpha:.0%} interval {one[c + '_lo']:+.3f} to {one[c + '_hi']:+.3f})"
     said = (f"Along {_the(one.direction)} a standard deviation of the prompt is worth {ends('a')} of score "
             f"within queries and {ends('b')} between them; the two "
-            f"{'differ' if flagged else 'are not distinguishable'} (two looks over {facts['queries']:,} queries: {p_text(facts['p'])})")
+            f"{'differ' if flagged else 'are not distinguishable'} "
+            f"(two looks over {facts['queries']:,} queries: {p_text(facts['p'])})")
     if not flagged: return f"{said}."
     return said + (": something about the queries that text and covariates do not carry drove both choice and score, "
                    "or effects differ between kinds of queries that the two comparisons weigh differently.")

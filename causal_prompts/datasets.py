@@ -113,7 +113,8 @@ def _opens_within(self: OnDatasets, found):
     if share >= REPEATED and not known: return
     got = "a log with recorded propensities" if known else f"{found.several:,} of {found.groups:,} ({share:.1%})"
     raise ValueError(f"route='auto' compares prompts within a query where at least {REPEATED:.0%} of the queries "
-                     f"received two prompts and no propensity is recorded, got {got}; {_TAKE_A_SAMPLE}, which chooses among "
+                     f"received two prompts and no propensity is recorded, got {got}; "
+                     f"{_TAKE_A_SAMPLE}, which chooses among "
                      "the routes, or ask for route='within'")
 
 # %% ../nbs/312_datasets.ipynb #e75258d3
@@ -122,7 +123,7 @@ def _compared_within(self: OnDatasets, parts, found):
     "Settle the route: within queries, or an error."
     if not found.several or self.prompts_["prompt"].nunique() < 2:
         raise NotIdentifiedError(
-            "No query of the data set met two prompts, and fit_dataset compares prompts within a query.",
+            "No query of the data set received two prompts, and fit_dataset compares prompts within a query.",
             f"comparisons between queries on a sample: {_TAKE_A_SAMPLE} (route 'dml' or 'weighted').")
     if self.route == "auto": self._opens_within(found)
     self._say_route(parts, found)

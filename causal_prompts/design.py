@@ -238,8 +238,7 @@ def _choice_sentence(facts):
     seen = f"(cross-fitted R2 {facts['predict_r2']:.3f}, p = {facts['predict_p']:.3g})"
     if facts["predictable"]:
         return (f"Which prompts a query received can be predicted from it {seen}, so the prompts were not "
-                "assigned at random, and a plain comparison between queries is confounded by whatever the choice "
-                "and the score share.")
+                "assigned at random, and a plain comparison is confounded by whatever choice and score share.")
     if facts["kind"] == "crossed": return ""
     return (f"Which prompts a query received could not be predicted from it {seen}; that does not make "
             "the choice random, since a difficulty that the text does not show leaves no trace here.")
