@@ -51,7 +51,7 @@ def _compared_arms(rows, baseline, most=200) -> _Arms:
     cols = np.sort(cols[np.argsort(-met[cols], kind="stable")[:most]])
     if not len(cols):
         raise NotIdentifiedError("No prompt can be compared with the baseline: "
-                                 "none that is linked with it met two queries.", "the mean score of each prompt.")
+                                 "none linked with it was used on two queries.", "the mean score of each prompt.")
     return _Arms(base, cols, np.maximum(np.minimum(met[cols], met[base]) - 1, 1), met)
 
 # %% ../nbs/504_agreement.ipynb #679001b9
@@ -171,12 +171,12 @@ def _gap_finding(table, facts, alpha):
 
 # %% ../nbs/504_agreement.ipynb #b410d24d
 def _need_repeats(reward, least=20) -> Residuals:
-    "What is left within queries, or why this log does not have it."
+    "The residuals within queries, or why this log has none."
     within = residuals(reward, route=Within())
     cells = np.unique(np.c_[within.rows.g, within.rows.p], axis=0)[:, 0]
     many = int((np.bincount(cells) > 1).sum())
     if many < least:
-        raise NotIdentifiedError(f"At least {least} queries must have met two prompts, got {many}.",
+        raise NotIdentifiedError(f"At least {least} queries must have received two prompts, got {many}.",
                                  "comparisons between queries (route 'dml').")
     mean = query_means(within.raw_t - within.raw_t.mean(0), within.rows.g)
     if np.abs(mean - mean.mean(0)).max() < 1e-9:
@@ -369,8 +369,7 @@ def _hausman_reading(one, facts, flagged, alpha):
     "The sentence, with its numbers; one: the row of the clearest gap."
     def ends(c): return f"{one[c]:+.3f} ({1 - alpha:.0%} interval {one[c + '_lo']:+.3f} to {one[c + '_hi']:+.3f})"
     said = (f"Along {_the(one.direction)} a standard deviation of the prompt is worth {ends('a')} of score "
-            f"within queries and {ends('b')} between them; the two "
-            f"{'differ' if flagged else 'are not distinguishable'} "
+            f"within queries and {ends('b')} between them; the two {'differ' if flagged else 'do not clearly differ'} "
             f"(two looks over {facts['queries']:,} queries: {p_text(facts['p'])})")
     if not flagged: return f"{said}."
     return said + (": something about the queries that text and covariates do not carry drove both choice and score, "

@@ -39,7 +39,7 @@ def chance_met(
     of_pairs: np.ndarray, # prompt ids, two for each pair
     k: int, # pairs assigned
 ) -> dict: # prompt id -> probability
-    "Probability that a prompt standing in some of the pairs is met when k pairs are assigned."
+    "Probability that a prompt standing in some of the pairs is drawn when k pairs are assigned."
     standing, n_pairs = pd.Series(of_pairs).value_counts(), len(of_pairs) // 2
     return (1 - standing.map(lambda count: comb(n_pairs - count, k) / comb(n_pairs, k))).to_dict()
 

@@ -56,7 +56,7 @@ def _how(table, apart, absent):
     told = [table.effect.notna() & table.se.notna(), table.effect.notna(), apart, table.n == 0]
     words = ["compared in the log", "compared in the log, but by one query alone: no interval",
              "not comparable with the baseline", "not in the log, predicted"]
-    other = "baseline not in the log, predicted" if absent else "met fewer than two queries, predicted"
+    other = "baseline not in the log, predicted" if absent else "used on fewer than two queries, predicted"
     return np.select(told, words, other)
 
 # %% ../nbs/402_averages.ipynb #c60eeb7a

@@ -24,7 +24,7 @@ class CallShares:
     calls: int # in all
     logs: tuple # cells of each stage of the log
     fresh: int # cells of the confirmation
-    per_query: int # prompts that a query of the log meets
+    per_query: int # prompts that a query of the log receives
 
     def cap(self, stage: int) -> int: # requests that may have been sent when a stage ends; the last is the confirmation
         "What earlier stages leave is used by later ones, never the other way round."

@@ -72,7 +72,7 @@ def _kinds_of_column(rows, log, column):
 
 # %% ../nbs/509_cell_counts.ipynb #e9d3a7a7
 def _cell_counts(met, kind, K):
-    "(U, K) queries of each kind that met each unit: observed, expected and variance if the kind did not matter."
+    "(U, K) queries of each kind that received each unit: observed, expected and variance if the kind did not matter."
     degree = met.sum(1)
     if len(np.unique(degree)) > 10: degree = pd.qcut(degree, 10, labels=False, duplicates="drop")
     seen, mean, var = np.zeros((3, met.shape[1], K))

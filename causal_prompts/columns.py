@@ -285,7 +285,7 @@ def unit_codes(
 def level_codes(
     frame: pd.DataFrame, # a log's rows
 ) -> np.ndarray: # (n,) whole numbers
-    "The combination of model and task, inside which prompts meet at all."
+    "The combination of model and task, inside which prompts are compared at all."
     names = [c for c in ("model", "task") if c in frame]
     return row_codes(*[frame[c] for c in names]) if names else np.zeros(len(frame), np.int64)
 

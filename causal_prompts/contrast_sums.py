@@ -48,7 +48,7 @@ def comparable_prompts(
     found: Meetings,
     base: int, # index of the baseline prompt
 ) -> tuple[np.ndarray, np.ndarray]: # indices of those compared, (n_p,) bool linked with the baseline
-    "Prompts that are linked with the baseline by queries that received both, and met two queries or more."
+    "Prompts that are linked with the baseline by queries that received both, and used on two queries or more."
     if not found.n[base]: return np.zeros(0, int), np.zeros(len(found.n), bool)
     part = connected_components(found.pairs, directed=False)[1]
     linked = (part == part[base]) & (found.n > 0)

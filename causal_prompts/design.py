@@ -66,7 +66,7 @@ def _design_counts(log):
 
 # %% ../nbs/106_design.ipynb #a3308064
 def _holds_all(log):
-    "Whether a log holds all prompts on offer; of those drawn part by part, the share met once tells (Good 1953)."
+    "Whether a log holds all prompts on offer; of those drawn part by part, the share drawn once tells (Good 1953)."
     if prompts_offered(log) > log.frame["prompt_id"].nunique(): return False
     once = log.frame["prompt_id"].map(log.frame["prompt_id"].value_counts()) == 1
     return bool(np.isnan(part_chances(log)).all() or once.mean() <= .05)

@@ -45,7 +45,7 @@ def compared_prompts(
     rows: Rows,
     base: int, # index of the baseline prompt
 ) -> np.ndarray: # indices
-    "Prompts that are linked with the baseline and met two queries or more."
+    "Prompts that are linked with the baseline and used on two queries or more."
     met = queries_met(rows)
     return np.setdiff1d(np.flatnonzero(reachable_prompts(rows, base) & (np.minimum(met, met[base]) > 1)), [base])
 

@@ -105,7 +105,7 @@ def overlap(
 
 # %% ../nbs/511_positivity.ipynb #5df48b77
 _NO_WEIGHTS = (" Comparing within queries needs no such weights, "
-           "but says nothing of the queries that a prompt could not meet.")
+           "but says nothing of the queries on which a prompt had no chance.")
 
 def _overlap_reading(facts, worst, own, lacking, route):
     absent = " (of pairs that had a chance; impossible ones have no row and no weight)" if lacking else ""
@@ -175,7 +175,7 @@ def gaps(
 # %% ../nbs/511_positivity.ipynb #669fdb13
 def _gaps_reading(table, holes, lost, expected):
     worst = table.iloc[0]
-    say = (f"queries like '{shorten(worst.kind, 60)}' met '{shorten(worst.prompts, 60)}' {worst.observed} times "
+    say = (f"queries like '{shorten(worst.kind, 60)}' received '{shorten(worst.prompts, 60)}' {worst.observed} times "
            f"where {worst.expected:.1f} were expected (corrected p = {worst.p:.2g}).")
     if holes: return (f"{holes} of {len(table)} cells of kind and prompt are holes, {lost:.0%} of all pairs; "
                       f"the plainest: {say}")

@@ -77,7 +77,7 @@ def scalar_treatment(
 # %% ../nbs/507_refutation.ipynb #68de4e5e
 def chosen_contrast(
     f: Contrasts,
-    prompt: str | None, # None: the one with the largest |t| among those met often
+    prompt: str | None, # None: the one with the largest |t| among those of many queries
 ) -> int: # row of its table
     "Which contrast: the one named, or the clearest."
     t = f.table

@@ -89,7 +89,7 @@ def row_source(reward):
     return out
 
 # %% ../nbs/412_residuals.ipynb #13de8f80
-_ENOUGH = 100 # queries of a part that a prompt asked for should have met
+_ENOUGH = 100 # queries of a part that a prompt asked for should have received
 
 def _with_met(drawn, met, random):
     "The queries drawn, and more of those that received a prompt asked for where few did; those with all of them first."
@@ -130,7 +130,7 @@ def _looked_at_said(reward, on, more):
     "How much was looked at, and whether the log is itself a sample; nothing where it was all."
     log, said, files = reward.log_, "", getattr(reward, "dataset_", None)
     if not on.all():
-        but = f" but for {more:,} that met the baseline or the prompt asked for" if more else ""
+        but = f" but for {more:,} that received the baseline or the prompt asked for" if more else ""
         said = (f" Looked at {log.frame['query_id'][on].nunique():,} of {len(log.queries):,} queries, drawn at random"
                 f"{but} ({on.sum():,} of {len(log):,} rows); the numbers are theirs.")
     if files is None or len(log) >= files["rows"]: return said

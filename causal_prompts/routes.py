@@ -51,7 +51,7 @@ class Nothing(Route):
     held, how = "nothing", "nothing is adjusted for"
     sentence = "Prompts are compared by plain averages, and nothing is adjusted for."
     compared, unseen = "between queries", "a cause that was not held fixed"
-    estimand = "the mean of the scores that met t, less the mean of those that met t₀"
+    estimand = "the mean of the scores under t, less the mean of those under t₀"
     formula = "E[Y | T=t] − E[Y | T=t₀]"
     assumptions = ("which prompt a query got has nothing to do with what moves its score",)
     needs = "scores under at least two prompts"
@@ -217,7 +217,7 @@ def opens(
 def opens(self: Within, log, facts, wrong):
     "The reason for comparing within queries, where they repeat."
     if facts["kind"] == "single": return ""
-    return (f"{facts['n_multi']:,} of the comparison groups ({facts['share_multi']:.0%}) met two or more prompts, "
+    return (f"{facts['n_multi']:,} of the comparison groups ({facts['share_multi']:.0%}) received two or more prompts, "
             "so prompts are compared within a query")
 
 @patch

@@ -59,7 +59,7 @@ def separable(
 def pair_separable(
     presence, # (n, k) which parts each row holds
     groups=None, # (n,) query of each row
-) -> pd.DataFrame: # part, other, both (rows), left, same_as, variation (what is left, a sum of squares)
+) -> pd.DataFrame: # part, other, both (rows), left, same_as, variation (residual sum of squares)
     "Which pairs of parts have an effect of their own to show, one pair at a time."
     presence = pd.DataFrame(presence).astype(float)
     names = list(combinations(presence.columns, 2))
@@ -153,7 +153,7 @@ def _plan_reading(facts):
     lost, n = facts["inseparable"], facts["parts"]
     named = "; ".join(f"{p!r} comes with {w}" if w else f"{p!r} never varies within a query" for p, w in lost.items())
     said = (f"{facts['calls']:,} calls on {facts['queries']:,} queries separate {n - len(lost)} of {n} parts"
-            f"{f' ({named})' if lost else ''} and {facts['pairs']} of {facts['pairs_met']} pairs that meet. ")
+            f"{f' ({named})' if lost else ''} and {facts['pairs']} of {facts['pairs_met']} pairs that stand together. ")
     if len(lost) == n: return said + "No effect of a part can be shown."
     of_pair = f"; of any pair, {facts['pair_visible']:.3f}" if facts["pairs"] else ""
     return said + (f"With a spread of {facts['sd']:.2g} within a query the effect of any one part is found with "

@@ -91,7 +91,7 @@ def reward_of_sets(
     parts = Parts.of([*log.prompts["prompt"].unique(), baseline], named=named)
     model = CausalReward(route="within", parts=parts, baseline=baseline, folds=0, random_state=random_state,
                          encoder=HashedWords() if encoder is None else encoder)
-    with warnings.catch_warnings(): # the empty set is known by its sentences, though nobody met it
+    with warnings.catch_warnings(): # the empty set is known by its sentences, though no query received it
         warnings.filterwarnings("ignore", message="the baseline")
         try: return model.fit(log)
         except NotIdentifiedError: return None

@@ -282,7 +282,7 @@ def difference_row(
 def within_row(
     frame: pd.DataFrame, # as `two_prompt_frame` makes it
     alpha: float, # 1 - coverage
-    least: int = 20, # queries that must have met both prompts
+    least: int = 20, # queries that must have received both prompts
 ) -> dict | None: # effect, se, lo, hi, rows, queries, interval; None where too few queries received both
     "The mean difference inside a query (and model), over those that received both prompts."
     cells = frame.pivot_table(index=["query_id", "group"], columns="prompt", values="score").dropna()

@@ -24,7 +24,7 @@ class World:
     "A causal world that writes queries and prompts, logs scores, and knows every potential outcome."
     confounding: float = 1. # 0: at random; 1: better prompts to harder queries
     visible: bool = True # can the difficulty be read from the query text?
-    overlap: float = 1. # 1: any prompt may meet any query; 0: some never do
+    overlap: float = 1. # 1: any prompt may go to any query; 0: some never do
     noise: float = 0. # probability that the grader flips a coin
     nonlinearity: float = 0. # 0: effects add up; 1: they vary with difficulty, and saturate
     repeats: int = 1 # answers per query and prompt

@@ -323,7 +323,7 @@ def test_hidden_checks_need_queries_that_repeat(rewards):
     for check in (ag.fold_gap, ag.within_between):
         with pytest.raises(NotIdentifiedError, match="No query received two prompts"): check(rewards["single"][0])
     few = log_of("randomised", n_queries=15)
-    with pytest.raises(NotIdentifiedError, match="At least 20 queries must have met two prompts, got 15"): ag.within_between(causal(few))
+    with pytest.raises(NotIdentifiedError, match="At least 20 queries must have received two prompts, got 15"): ag.within_between(causal(few))
 
 
 # ---- the paper's model, and recorded outcomes

@@ -411,7 +411,7 @@ def test_what_sums_cannot_do_says_what_can(log, folder, tmp_path):
         with pytest.raises(ValueError, match=said): CausalReward(encoder=Ideas(), **how).fit_dataset(folder)
     single = log.scored.frame.drop_duplicates("query_id")
     single.to_parquet(tmp_path/"single.parquet")
-    with pytest.raises(NotIdentifiedError, match="No query of the data set met two prompts"): fitted(tmp_path/"single.parquet")
+    with pytest.raises(NotIdentifiedError, match="No query of the data set received two prompts"): fitted(tmp_path/"single.parquet")
     log.frame.assign(score=np.nan).to_parquet(tmp_path/"empty.parquet")
     with pytest.raises(NotIdentifiedError, match="All 2,700 scores are missing"): fitted(tmp_path/"empty.parquet")
     drawn = log.scored.frame.assign(hour=np.arange(len(log.scored)) % 24)

@@ -495,7 +495,7 @@ def test_a_prompt_met_by_one_query_gets_no_interval_from_it():
     rows = [(f"query {i}", f"prompt {p}", k, float((i + k) % 2)) for i in range(30) for p in ("common", "usual") for k in range(2)] + [("query 0", "prompt rare bird", k, 1.) for k in range(3)]
     m = kernel(baseline="prompt common").fit(cp.Triplets(pd.DataFrame(rows, columns=["query", "prompt", "repeat", "score"])))
     t = m.average_effect().set_index("prompt").loc["prompt rare bird"]
-    assert t.how == "met fewer than two queries, predicted" and t.hi - t.lo > .05 and t.n == 3
+    assert t.how == "used on fewer than two queries, predicted" and t.hi - t.lo > .05 and t.n == 3
 
 
 def test_cells_of_their_own_widen_single_effects():
@@ -711,7 +711,7 @@ def test_bad_parameters(make, match):
 def test_other_refusals():
     with pytest.raises(TypeError, match="must be a Triplets, got DataFrame"): kernel().fit(pd.DataFrame())
     with pytest.raises(NotFittedError, match="not fitted"): kernel().effect(["q"], ["p"])
-    with pytest.raises(ValueError, match="met two or more prompts, got none"): kernel(route="within").fit(_log(k=1))
+    with pytest.raises(ValueError, match="received two or more prompts, got none"): kernel(route="within").fit(_log(k=1))
     with pytest.raises(NotIdentifiedError): kernel().fit(cp.Triplets(_log().frame.assign(score=1.)))
     m = kernel().fit(_log())
     with pytest.raises(ValueError, match="queries must hold at least one"): m.effect([], ["p"])

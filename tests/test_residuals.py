@@ -250,7 +250,7 @@ def test_a_part_holds_the_baseline_and_says_how(rare):
     part, whole = found.facts, table.loc[found.facts["prompt"]]
     assert (what_is_judged(rare).facts["reward"].log_.frame["prompt"] == LATIN).sum() == 60
     assert abs(part["effect"] - whole.effect) < 3.3 * whole.se, "over the same baseline"
-    assert found.details.endswith("Looked at 5,060 of 10,000 queries, drawn at random but for 60 that met the baseline or the prompt asked for "
+    assert found.details.endswith("Looked at 5,060 of 10,000 queries, drawn at random but for 60 that received the baseline or the prompt asked for "
                                   "(20,240 of 40,000 rows); the numbers are theirs.")
 
 
