@@ -2783,6 +2783,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'causal_prompts/inference.py'),
                                           'causal_prompts.inference._shared_variance': ( 'inference.html#_shared_variance',
                                                                                          'causal_prompts/inference.py'),
+                                          'causal_prompts.inference._step_down': ( 'inference.html#_step_down',
+                                                                                   'causal_prompts/inference.py'),
                                           'causal_prompts.inference.clustered': ('inference.html#clustered', 'causal_prompts/inference.py'),
                                           'causal_prompts.inference.compared_prompts': ( 'inference.html#compared_prompts',
                                                                                          'causal_prompts/inference.py'),

@@ -61,7 +61,7 @@ def single(): return fit(world_log("randomised", prompts_per_query=1, n_queries=
 def chosen(): return fit(four_prompts(1))
 
 def sound(f, draw=True):
-    assert isinstance(f, Finding) and f.threshold and f.reading and len(f.table) and (f.verdict == "ok" or f.advice)
+    assert isinstance(f, Finding) and f.threshold and f.reading and len(f.table) and (f.verdict in ("ok", "not shown") or f.advice)
     Finding.from_dict(f.to_dict())
     if draw: f.plot()
 

@@ -78,6 +78,10 @@ def test_a_direction_that_repeats_another_costs_no_degree_of_freedom():
 
 def test_holm_is_the_textbook_rule():
     assert np.allclose(holm([.03, .01, np.nan, .02]), [.04, .03, np.nan, .04], equal_nan=True)
+    from statsmodels.stats.multitest import multipletests
+    for n in (1, 2, 7, 40):
+        p = np.random.default_rng(n).random(n).round(1) ** 3 # with ties
+        assert np.allclose(holm(p), multipletests(p, method="holm")[1])
 
 def test_the_learned_direction_is_blind_to_its_own_rows():
     world = cp.World.preset("randomised", confounding=0.)
@@ -256,7 +260,7 @@ def test_a_part_holds_the_baseline_and_says_how(rare):
 
 def test_a_part_holds_a_prompt_that_was_asked_for(rare):
     found, whole = refute(rare, prompt=GREEK, simulations=20), rare.average_effect().set_index("prompt").loc[GREEK]
-    assert found.facts["prompt"] == GREEK and "but for 120 that met" in found.details
+    assert found.facts["prompt"] == GREEK and "but for 120 that received" in found.details
     assert abs(found.facts["effect"] - whole.effect) < 3.3 * whole.se
     assert what_is_judged(rare, prompt=GREEK).facts["reward"] is what_is_judged(rare, prompt=GREEK).facts["reward"] is not what_is_judged(rare).facts["reward"]
 

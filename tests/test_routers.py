@@ -1,5 +1,6 @@
 "Routers: the known truth recovered query by query, the fallback where nothing is sure, files that are refused, and when a router is recommended."
 import json, warnings, zipfile
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -162,14 +163,15 @@ def test_a_kind_is_known_by_its_name_where_the_texts_of_its_queries_say_nothing(
     right = [("Think" in p) == (tiers[i] == 1) for p, i in zip(by_text, log.frame.drop_duplicates("query")["query_id"])]
     assert .35 < np.mean(right) < .65
 
+ALL_PROMPTS = {held: BANK.prompt([name for name, on in zip(SENTENCES, held) if on]) for held in product((False, True), repeat=3)}
+
 def kinds_log(levels, effects, seed, n=60, per=6):
     "Two kinds: mean scores, and what each sentence does in each, (2, 3)."
     random, rows = rng(seed, "kinds", *levels), []
     for i in range(n):
         for held in random.random((per, 3)) < .5:
             chance = levels[i % 2] + (held - .5) @ np.array(effects[i % 2])
-            prompt = BANK.prompt([name for name, on in zip(SENTENCES, held) if on])
-            rows.append(dict(query_id=str(i), query=f"q {i}", prompt=prompt, score=float(random.random() < chance)))
+            rows.append(dict(query_id=str(i), query=f"q {i}", prompt=ALL_PROMPTS[tuple(held)], score=float(random.random() < chance)))
     return Triplets(pd.DataFrame(rows).drop_duplicates(["query_id", "prompt"])), {str(i): "ab"[i % 2] for i in range(n)}
 
 @pytest.mark.parametrize("levels, shared, own, least", [((.3, .8), 0., 0., .95), ((.3, .8), .07, 0., .92), ((.35, .65), .07, .07, .83)]) # the page says 95% and 86%

@@ -90,7 +90,7 @@ def test_a_group_gets_one_prompt_and_its_search_can_be_played_back(world, reward
     for row, (label, own) in zip(study.best.itertuples(), study.groups):
         assert label == row.query and np.isclose(row.effect, reward.effect(own, [row.prompt]).mean())
     assert search(reward, new, study.replay(), per=per).candidates.equals(study.candidates)
-    assert ("group" in study.finding().reading) == (len(new) > len(labels))
+    assert ("group" in study.finding().details) == (len(new) > len(labels))
 
 def test_labels_may_be_given_and_one_label_a_query_is_a_search_a_query(world, reward, new):
     queries, proposer = list(new["query"][:4]), EditProposer(world.rephrasings)
