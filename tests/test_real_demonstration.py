@@ -299,7 +299,7 @@ def test_the_command_prints_and_writes_and_says_how_to_go_on(folder, tmp_path, c
     end = out[out.index("The answer\n"):]
     assert "Keep the whole prompt" in end and end.index("Report:") < end.index(f"causal-prompts demo --real --calls 100 --fresh 40 --seed 1 --model {folder} --out {tmp_path}\n") < end.index("causal-prompts collect --task FILE")
     page = (tmp_path/"report.html").read_text()
-    assert page.index("Keep the whole prompt") < page.index("<nav>") < page.index("The log")
+    assert page.index("Keep the whole prompt") < page.index("<figure>") < page.index("<details") < page.index("The log")
     keys = answered(tmp_path)
     assert len(keys) == len(set(keys)) == 90
     assert main([*SMALL, str(folder), "--out", str(tmp_path)]) == 0
