@@ -6,7 +6,7 @@ import difflib, json, os, re, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ["nbs", ".ci", "settings.ini", "setup.py", "pyproject.toml", "CONTRIBUTING.md", "causal_prompts/__init__.py"]
+SOURCES = ["nbs", "docs", ".ci", "settings.ini", "setup.py", "pyproject.toml", "CONTRIBUTING.md", "causal_prompts/__init__.py"]
 NOTEBOOKS, MODULES = "nbs/**/*.ipynb", "causal_prompts/*.py"
 ASIDE = [".git", ".venv", "build", "dist", "collected", "out", ".ipynb_checkpoints", "__pycache__", ".pytest_cache", "*.egg-info"]
 LOOKS = re.compile(r"data_folder\(|load_dataset\(|load_table\(|dataset_file\(") # what a notebook says that looks for recorded data
@@ -99,6 +99,7 @@ def main(quick=False):
         def readme_is_generated():
             run(sys.executable, ".ci/readme.py", cwd=copy, env=env)
             same(copy, "README.md", "README_files/*", remedy="edit nbs/index.ipynb, never README.md, then `make readme`")
+            same(copy, "docs/glossary.md", remedy="its entries stand in nbs/013_glossary.ipynb: `make readme`")
             same(copy, "CONTRIBUTING.md", remedy="its table of pages is made from their titles: `make readme`")
 
         def pages_are_short(): run(sys.executable, "tests/test_house.py", cwd=far, env=env)

@@ -84,6 +84,17 @@ def with_pages(text: str, nbs: Path) -> str:
     return TABLE.sub(lambda m: m[1] + pages(nbs) + m[2], text)
 
 
+def glossary_page(root: Path):
+    "docs/glossary.md from the terms that nbs/013_glossary.ipynb exports."
+    cells = json.loads((root/"nbs"/"013_glossary.ipynb").read_text(encoding="utf-8"))["cells"]
+    exported = ["".join(c["source"]) for c in cells if "".join(c["source"]).startswith("#| export")]
+    space = {}
+    exec("\n".join(exported), space)
+    entries = "\n\n".join(f"## {term}\n\n{text}" for term, text in sorted(space["TERMS"].items(), key=lambda item: item[0].lower()))
+    opening = "# Glossary\n\nThe words of findings, reports and pages, in the sense that they have here. Written from `nbs/013_glossary.ipynb`."
+    (root/"docs"/"glossary.md").write_text(f"{opening}\n\n{entries}\n", encoding="utf-8")
+
+
 def contribute(root: Path):
     file = root/"CONTRIBUTING.md"
     file.write_text(with_pages(file.read_text(encoding="utf-8"), root/"nbs"), encoding="utf-8")
@@ -93,3 +104,4 @@ if __name__ == "__main__":
     ROOT = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[1]).resolve()
     build(ROOT)
     contribute(ROOT)
+    glossary_page(ROOT)

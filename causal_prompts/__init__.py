@@ -28,7 +28,7 @@ _PUBLIC = { # module -> what stands on the package itself; the rest is one dot d
     "optimizing": ["optimize"],
 }
 _MODULES = [ # reached as cp.confounding.balance(...)
-    "plots", "forms", "core", "covariates", "checks", "sources", "engines", "columns", "files", "templates", "predictability", "design", "triplets", "partitions", "worlds",
+    "plots", "forms", "core", "covariates", "checks", "sources", "engines", "glossary", "columns", "files", "templates", "predictability", "design", "triplets", "partitions", "worlds",
     "grids", "embeddings", "support", "spaces", "pieces", "part_families", "same_parts", "blocks", "parts", "recordings", "routes", "rows", "inference", "part_effects", "graph", "datasets",
     "rewards", "naive", "cpo", "part_space", "kernel", "race", "causal", "loading", "residuals", "part_agreement",
     "confounding", "assignments", "nuisances", "agreement", "placebos", "shuffles", "refutation", "sensitivity_analysis",
@@ -41,7 +41,7 @@ __all__ = ["__version__", *_HOME, *_MODULES]
 
 
 _FORMER_MODULES = { # module that was -> where its names are now; they work with a warning until 0.2
-    "collect": ["collecting", "dealing", "holes"],
+    "collect": ["collecting", "assigning", "holes"], "dealing": ["assigning"], "meetings": ["cell_counts"],
     "report": ["reporting"],
     "estimators": ["causal", "loading", "naive", "cpo", "kernel", "race", "rewards", "routes", "rows", "inference"],
 }

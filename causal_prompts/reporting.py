@@ -6,7 +6,7 @@
 __all__ = ['DIFFERENCES', 'readable', 'as_text', 'report', 'print_and_write', 'plain_rows', 'findings_table']
 
 # %% ../nbs/908_reporting.ipynb #db34c16d
-import base64, io, shutil, textwrap, warnings
+import base64, io, re, shutil, textwrap, warnings
 from html import escape
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pandas as pd
 
 from . import __version__
 from .core import Finding, printable, whole_file
+from .glossary import as_links, links_explained
 from .plots import shorten, shorten_all
 
 # %% ../nbs/908_reporting.ipynb #3b7d154d
@@ -226,11 +227,11 @@ def _html_item(item):
     if isinstance(item, str): return _html_paragraphs(item)
     if isinstance(item, pd.DataFrame): return _html_table(item)
     out = [f"<h3>{_badge(item.verdict)} {escape(item.question)}</h3>", f"<p>{escape(item.reading)}</p>"]
-    if item.advice: out.append(f"<p><strong>Next:</strong> {escape(item.advice)}</p>")
+    if item.advice: out.append(f"<p><strong>Next:</strong> {as_links(item.advice)}</p>")
     if item.form is not None: out.append(_html_figure(item))
     out.append(_html_table(item.table))
-    if item.details: out.append(f'<p class="small">In numbers: {escape(item.details)}</p>')
-    if item.threshold: out.append(f'<p class="small">Judged by: {escape(item.threshold)}</p>')
+    if item.details: out.append(f'<p class="small">In numbers: {as_links(item.details)}</p>')
+    if item.threshold: out.append(f'<p class="small">Judged by: {as_links(item.threshold)}</p>')
     return f'<article class="{_verdict_class(item.verdict)}">' + "\n".join(out) + "</article>"
 
 # %% ../nbs/908_reporting.ipynb #de906fce
@@ -278,6 +279,7 @@ td details { white-space: pre-wrap; } summary { cursor: pointer; white-space: no
 _FOLD_STYLE = """
 .fold { border-top: 1px solid var(--rule); padding: .5rem 0; }
 .fold > summary h2 { display: inline; font-size: 1.05rem; border: 0; margin: 0; padding: 0; }
+.term { color: inherit; text-decoration: underline dotted; } dt { font-weight: 600; } dd { margin: 0 0 .5rem 1rem; }
 @media print { details::details-content { content-visibility: visible; block-size: auto; } }
 """
 
@@ -332,10 +334,10 @@ def _html(sections, title, lead, beside):
     links = [f'<a href="#s{i}">{escape(heading)}</a>' for i, (heading, _) in enumerate(parts) if heading]
     nav = "<nav>" + "\n".join(links) + "</nav>" if len(links) > 2 and not folds else ""
     if folds and lead.details: parts.append(("What stands behind the answer?", [lead.details]))
-    body = [_html_section(i, *part, folds) for i, part in enumerate(parts)]
+    body = "\n".join(_html_section(i, *part, folds) for i, part in enumerate(parts))
     opening = _html_lead(lead, [item for _, items in parts for item in items]) + _html_beside(beside)
     return _PAGE.format(title=escape(title), style=_STYLE + _PARTS_STYLE + _FOLD_STYLE, lead=opening, nav=nav,
-                        body="\n".join(body), version=__version__, footer=_FOOTER)
+                        body=body + links_explained(body), version=__version__, footer=_FOOTER)
 
 # %% ../nbs/908_reporting.ipynb #6e082b54
 def report(
