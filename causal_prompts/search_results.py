@@ -102,7 +102,7 @@ def _how_sure_that_is(result):
     if not row["n"]: return f"The log predicts {row['predicted']:+.2f}; no fresh query was answered under both."
     several = f", widened for {len(table)} finalists" if len(table) > 1 else ""
     return (f"On {row['n']} fresh queries the {'best finalist' if result.is_baseline else 'prompt'} gains "
-            f"{row['gain']:+.2f} (95% interval {row['lo']:+.2f} to {row['hi']:+.2f}{several}); the log had predicted "
+            f"{row['gain']:+.2f} (95% interval {row['lo']:+.2f} to {row['hi']:+.2f}{several}); predicted "
             f"{row['predicted']:+.2f}.{_missing_said(result, row['n'])}")
 
 # %% ../nbs/924_search_results.ipynb #783fb5ff
@@ -133,7 +133,7 @@ def _what_comes_next(result):
     "The third line."
     if result.unfinished: return f"Unfinished: {result.unfinished.rstrip('.')}. {_how_to_go_on(result)}"
     if result.is_routed: return "Next: watch it in use; .router.explain(query) says why a prompt is taken."
-    if not result.is_baseline: return "Next: watch it in use; .effects says which sentences carry the gain."
+    if not result.is_baseline: return "Next: watch it in use; .effects says which sentences matter."
     if result.reward is None: return "Next: check the grader; no query got different scores under different prompts."
     return f"Next: more {result.lacking}, or other sentences; .promising is the prompt that looked best."
 

@@ -5,8 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_prompts import __version__, cli, demonstration, gains, studies, study_cli, study_inputs, text_names
+from causal_prompts import __version__, cli, demonstration, gains, plots, studies, study_cli, study_inputs, text_names
 from causal_prompts.core import Finding
+from causal_prompts.plots import shorten
+from causal_prompts.reporting import as_text
 from causal_prompts.triplets import Triplets
 from causal_prompts.recordings import load_table
 from causal_prompts.worlds import World
@@ -59,6 +61,27 @@ def test_short_names_are_short_and_differ():
     assert all(len(n) <= 44 for n in names.values()) and "JSON" in names[prompts[1]] and "CSV" in names[prompts[2]]
     assert text_names.short_names(["only one, with several words"]) == {"only one, with several words": "only one, with several words"}
     assert len(set(text_names.short_names(["a  b", "a b", "a\nb"]).values())) == 3
+
+def test_what_prompts_share_at_either_end_is_left_out_and_the_base_stays_whole():
+    base, ways = "Read the note and name the city. Answer with one word only.", ["", "Take your time. ", "Be quick. "]
+    prompts = [base.replace("Answer", way + "Answer") for way in ways]
+    assert list(text_names.short_names(prompts, 60).values()) == [base, "…Take your time.…", "…Be quick.…"]
+    assert text_names.short_names(["Say A now.", "Say B now."]) == {"Say A now.": "Say A now.", "Say B now.": "Say B now."}, "a little in common may stay"
+
+
+def test_no_two_rows_of_a_figure_or_of_a_table_look_alike():
+    ends = [f"{'Think about the question for as long as you need. ' * 2}Then {what} the answer, and nothing more than that." for what in ("write", "check", "sing")]
+    assert len({shorten(t, 40) for t in ends}) == 1, "cut one by one they would be the same"
+    for width in (20, 40, 60):
+        assert len(set(text_names.shorten_all(ends, width))) == 3 and max(map(len, text_names.shorten_all(ends, width))) <= width
+    assert text_names.shorten_all([ends[0], ends[0], "short"], 40)[0] == text_names.shorten_all([ends[0], ends[0], "short"], 40)[1], "the same text has one name"
+    assert len(set(plots.labels(ends))) == 3
+    table = pd.DataFrame(dict(prompt=ends, gain=[.1, .2, .3]))
+    found = Finding("Which?", table, "ok", "All.")
+    for shown in (str(found), found._repr_markdown_(), as_text([("All", table)], 70)):
+        rows = [line.split("0.")[0] for line in shown.splitlines() if any(f"0.{k}" in line for k in "123")]
+        assert len(rows) == len(set(rows)) == 3, shown
+
 
 
 # the demo
