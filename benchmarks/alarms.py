@@ -1,4 +1,4 @@
-"""How often does each alarm ring where nothing is wrong, and how often where its own trouble is?
+"""How often does each check flag where nothing is wrong, and how often where its own trouble is?
 
     python benchmarks/alarms.py [--logs 200] [--only balance overlap] [--family 50] [--jobs 2] [--seed 0] [--keep runs.jsonl]
 
