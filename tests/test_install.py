@@ -76,12 +76,12 @@ log = cp.read("log.csv")
 table = cp.CausalReward(baseline=world.baseline, folds=0).fit(log).average_effect()
 task = cp.tasks.world_task(world, n=12)
 with cp.serve_world(world) as server:
-    plan = cp.collecting.plan(task, world.prompts(3), per_query=2)
+    plan = cp.collecting.plan(task, world.prompts(4), design="random", k=2)
     got = cp.collecting.run(plan, cp.LLM("world", server.base_url, dict(max_tokens=60, seed=0)), show=False).triplets()
 print(json.dumps(dict(rows=len(log), design=log.design().verdict, effects=table.set_index("prompt")["effect"].to_dict(), collected=len(got))))
 """
     said, warned = without(code, tmp_path)
-    assert said["rows"] == 320 and said["design"] == "ok" and said["collected"] == 24
+    assert said["rows"] == 320 and said["design"] == "ok" and said["collected"] == 36
     assert "pip install 'sentence-transformers>=5.1'" in " ".join(warned.split())
     from causal_prompts import CausalReward, read, World
     here = CausalReward(encoder=HashedWords(32), baseline=World.preset("confounded-hidden").baseline, folds=0).fit(read(tmp_path/"log.csv"))
@@ -98,8 +98,7 @@ from pathlib import Path
 def said(act):
     try: act()
     except Exception as e: return [type(e).__name__, str(e)]
-log = cp.World().log(n_queries=30, n_prompts=6)
-asked = dict(encoder=lambda: TextEncoder(cache=False).encode("a"), model=lambda: load_weights(Weights("m", Path("m.gguf"), "0")), econml=lambda: made_estimator(None, 0), dowhy=lambda: cp.graph.PromptGraph(log).paths())
+asked = dict(encoder=lambda: TextEncoder(cache=False).encode("a"), model=lambda: load_weights(Weights("m", Path("m.gguf"), "0")), econml=lambda: made_estimator(None, 0), dowhy=lambda: cp.graph.PromptGraph("kind").paths())
 print(json.dumps({name: said(act) for name, act in asked.items()}))
 """
     said, _ = without(code, tmp_path)
@@ -222,4 +221,4 @@ def test_the_pin_is_of_torch_and_holds_for_its_cpu_build(builds):
     spec.loader.exec_module(module)
     wanted = module.pinned()
     assert wanted in (ROOT/"constraints.txt").read_text() and SpecifierSet(f"=={wanted}").contains(f"{wanted}+cpu")
-    assert f"torch=={wanted}" in (ROOT/"docs"/"install.md").read_text(encoding="utf-8"), "the line for pip users names the pin"
+    for page in ("README.md", "docs/install.md"): assert f"pip install torch=={wanted} --index-url {module.INDEX}" in (ROOT/page).read_text(encoding="utf-8"), "the line for pip users"
