@@ -283,6 +283,7 @@ def _imported(name):
         raise ImportError(f"{name.partition('.')[0]} must be installed for this, got no package {gone}; "
                           f"pip install '{LEFT_OUT[gone]}'") from e
 
+# %% ../nbs/003_core.ipynb #bd08c9c2
 def import_quietly(
     name: str, # a module, e.g. "econml.dml"
 ):

@@ -97,6 +97,7 @@ def source_of(
     "What rows are made from."
     return Source(reward.scored, default_encoder()) if isinstance(reward, Triplets) else reward
 
+# %% ../nbs/302_rows.ipynb #54f303a7
 def training_rows(
     reward, # a fitted reward model, or a log
 ) -> Rows:

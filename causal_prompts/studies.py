@@ -373,7 +373,7 @@ def study(
     fresh=None, # scored rows of other queries, for the checkup
     thorough: bool = False, # also checks that refit
     *, prompts=None, # texts to try beside the log's
-    encoder=None, # None: default_encoder()
+    encoder=None, # None: the usual
     random_state: int = 0,
     about: str | None = None, # whence the log
     say: Callable = _say_nothing, # told what is done
