@@ -31,7 +31,7 @@ WITH-offline := offline,notebooks
 WITH-local := local,notebooks
 
 $(VENV)/.installed-%: settings.ini setup.py constraints.txt | $(BIN)/python
-	@echo "installing the package with '$(or $(WITH-$*),$*)' into $(VENV) (SIZES, a few minutes the first time)"
+	@echo "installing the package with '$(or $(WITH-$*),$*)' into $(VENV) (some 2.7 GB, 3.8 more where PyTorch comes with CUDA; a few minutes the first time)"
 	@$(BIN)/python .ci/torch_build.py
 	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[$(or $(WITH-$*),$*)]'
 	@touch $@
