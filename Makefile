@@ -26,9 +26,14 @@ $(BIN)/python:
 	$$($(or $(PYTHON),python3) --version 2>&1 | head -1); name one that fits: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
 
+# What a set-up installs besides the extra that names it: who runs a demonstration may open the lessons next.
+WITH-offline := offline,notebooks
+WITH-local := local,notebooks
+
 $(VENV)/.installed-%: settings.ini setup.py constraints.txt | $(BIN)/python
-	@echo "installing the package with its '$*' extra into $(VENV) (about 2.5 GB, a few minutes the first time)"
-	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[$*]'
+	@echo "installing the package with '$(or $(WITH-$*),$*)' into $(VENV) (some 2.7 GB, 3.8 more where PyTorch comes with CUDA; a few minutes the first time)"
+	@$(BIN)/python .ci/torch_build.py
+	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[$(or $(WITH-$*),$*)]'
 	@touch $@
 
 DEV := $(VENV)/.installed-dev

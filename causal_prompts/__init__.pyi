@@ -39,6 +39,7 @@ from . import factorial as factorial
 from . import files as files
 from . import forms as forms
 from . import gains as gains
+from . import glossary as glossary
 from . import graders as graders
 from . import graph as graph
 from . import grids as grids

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .core import Finding
-from .embeddings import TextEncoder
+from .hashed_words import default_encoder
 from .flags import given_flags, try_out
 from .gains import effects, log_section, fitted, both_rankings, recommendations, winners_of
 from .gains import with_winners
@@ -147,12 +147,12 @@ def _demo_log(seed, queries):
 def demo(
     seed: int = 0,
     queries: int = 500, # in the log; a fifth as many new ones to test on
-    encoder=None, # None: TextEncoder()
+    encoder=None, # None: default_encoder()
     say=lambda what: None, # told what is being done
 ):
     "The main job on a log whose truth is known, section by section; the last one holds the conclusion."
     _refuse_small(queries)
-    encoder = TextEncoder() if encoder is None else encoder
+    encoder = default_encoder() if encoder is None else encoder
     world, prompts, log = _demo_log(seed, queries)
     yield log_section(log, _MADE)
     yield "What this log can tell", log.design(random_state=seed)

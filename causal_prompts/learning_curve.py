@@ -17,7 +17,7 @@ from sklearn.isotonic import isotonic_regression
 from .causal import CausalReward
 from .checks import check, thresholds
 from .core import Finding, NotIdentifiedError, rng
-from .embeddings import TextEncoder
+from .hashed_words import default_encoder
 from .inference import holm
 from .measures import group_measures, predicted_effects, prompt_cells
 from .naive import NaiveReward
@@ -51,7 +51,7 @@ def _log_and_models(log, models, random_state):
 # %% ../nbs/811_learning_curve.ipynb #82d2bcfe
 def _causal_and_naive(reward, random_state):
     "The two models that are compared where none are named; they share the reward's encoder and baseline."
-    encoder = _Once(getattr(reward, "encoder_", None) or TextEncoder())
+    encoder = _Once(getattr(reward, "encoder_", None) or default_encoder())
     how = dict(encoder=encoder, baseline=getattr(reward, "baseline_", None), random_state=random_state)
     causal = CausalReward(getattr(reward, "route", "auto"), **how)
     return dict(causal=causal, naive=NaiveReward("lightgbm", **how))

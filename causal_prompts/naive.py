@@ -56,7 +56,7 @@ class NaiveReward(Reward):
     def __init__(
         self, learner: str = "lightgbm", # or 'boosting' (the paper's), 'ridge', 'xgboost' (as Prompt-OIRL)
         d_x: int = 40, d_t: int = 15, # PCA dimensions of queries and prompts
-        encoder=None, # any object with .encode(texts, role=...); None: TextEncoder()
+        encoder=None, # any object with .encode(texts, role=...); None: default_encoder()
         baseline: str | None = None, # the prompt t0 that gains are measured against
         random_state: int = 0,
     ):

@@ -210,7 +210,7 @@ def real_sections(
     bank: Bank, task, fresh, # the sentences; the queries of the log, and those to try the choice on
     llm: LLM, seed: int = 0,
     say=lambda what: None, # told what is being done
-    encoder=None, # None: TextEncoder()
+    encoder=None, # None: default_encoder()
     show: bool | None = None, # a progress bar? None: on a terminal or in a notebook
 ):
     "Log, effects of the sentences, choice, confirmation and answer, for any model."
@@ -249,7 +249,7 @@ def real_demo(
     model=None, # path of another model; None: the embedded one
     seed: int = 0,
     say=lambda what: None, # told what is being done
-    encoder=None, # None: TextEncoder()
+    encoder=None, # None: default_encoder()
 ):
     "The main job on a real model of this machine, section by section; the last holds the conclusion."
     calls = _enough(calls, "calls", 50, "five for each query of the log")

@@ -19,7 +19,8 @@ from sklearn.exceptions import NotFittedError
 # %% ../nbs/404_rewards.ipynb #03d34f4c
 from .averages import averages_on, column_of_levels
 from .core import former_names, as_texts, one_thread, warn_fitter
-from .embeddings import are_names, TextEncoder
+from .embeddings import are_names
+from .hashed_words import default_encoder
 from .inference import false_discovery
 from .part_effects import pair_effects, PART_KEYS, parts_of
 from .part_effects import part_effects as effects_of_parts
@@ -145,7 +146,7 @@ def open(
     self.log_, self.prompts_ = log.scored, log.scored.prompts if prompts is None else prompts
     if self.route_ is not None: Route.declared_by(self) # a slip in its name is said here, where it is made
     for old in ("names_", "_left", "_looked_at", "parts_", "logged_", "dataset_"): self.__dict__.pop(old, None)
-    self.encoder_ = TextEncoder() if self.encoder is None else self.encoder
+    self.encoder_ = default_encoder() if self.encoder is None else self.encoder
     self.baseline_ = _settled_baseline(self.prompts_, self.baseline)
     _warn_texts(self.log_, self.baseline_)
     self.support_ = Support().fit(self.encode(self.prompts_.prompt, "prompt"))

@@ -18,6 +18,7 @@ from scipy import stats
 
 from .core import as_texts, Finding
 from .embeddings import TextEncoder
+from .hashed_words import HashedWords
 from .exporting import to_messages
 from .kernel import SmoothSpace
 from .llm_proposer import PartGains
@@ -26,7 +27,7 @@ from .plots import shorten
 # %% ../nbs/825_routers.ipynb #f8b26a13
 from .rows import text_vectors
 from .saving import must_fit, read_archive, read_saved, write_archive
-from .set_rounds import HashedWords, option_rows, options_held
+from .set_rounds import option_rows, options_held
 from .spaces import space_from_state
 from .support import Support
 

@@ -20,7 +20,8 @@ from sklearn.linear_model import RidgeCV
 
 from .core import as_texts, NotIdentifiedError, rng
 from .covariates import code_covariates, design_columns
-from .embeddings import are_names, name_vectors, TextEncoder
+from .embeddings import are_names, name_vectors
+from .hashed_words import default_encoder
 from .leverage import by_cluster
 from .routes import Backdoor, Between, Nothing, Route, usable_covariates, Weighted, Within
 from .spaces import PCASpace, StructureSpace
@@ -94,8 +95,9 @@ def source_of(
     reward, # a fitted reward model, or a log
 ):
     "What rows are made from."
-    return Source(reward.scored, TextEncoder()) if isinstance(reward, Triplets) else reward
+    return Source(reward.scored, default_encoder()) if isinstance(reward, Triplets) else reward
 
+# %% ../nbs/302_rows.ipynb #54f303a7
 def training_rows(
     reward, # a fitted reward model, or a log
 ) -> Rows:

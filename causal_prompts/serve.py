@@ -18,7 +18,8 @@ from .chat_format import sampling_in, texts_in, usage_in
 from .core import as_texts, content_id, rng
 from .faults import checked_faults, fault_at
 from .local_http import check_host, LocalHandler, LocalServer, RequestError, unknown_url
-from .world_answers import embed, first_tokens, message_text, reference, role_of, task_reply, tokens
+from .hashed_words import embed
+from .world_answers import first_tokens, message_text, reference, role_of, task_reply, tokens
 from .world_answers import writer_reply
 from .world_texts import BASELINE
 from .worlds import World

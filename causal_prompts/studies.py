@@ -23,7 +23,7 @@ from .causal import CausalReward
 from .conclusions import choices_finding, conclusion
 from .core import as_markdown, as_texts, Finding, markdown_table, NotIdentifiedError, whole_file
 from .diagnostics import Checkup, checkup as check_reward
-from .embeddings import TextEncoder
+from .hashed_words import default_encoder
 from .gains import best_in_blocks, better_in_log, both_averages, both_rankings, fitted, gains_finding
 from .gains import in_words, log_section, recommendations
 
@@ -373,7 +373,7 @@ def study(
     fresh=None, # scored rows of other queries, for the checkup
     thorough: bool = False, # also checks that refit
     *, prompts=None, # texts to try beside the log's
-    encoder=None, # None: TextEncoder()
+    encoder=None, # None: the usual
     random_state: int = 0,
     about: str | None = None, # whence the log
     say: Callable = _say_nothing, # told what is done
@@ -382,7 +382,7 @@ def study(
     .report(path) .export(folder). Gains are over `baseline`; a part is computed when first asked for."""
     about = _file_name(log) if about is None else about
     log, fresh, prompts = _read_for_study(log, fresh, prompts)
-    encoder = TextEncoder() if encoder is None else encoder
+    encoder = default_encoder() if encoder is None else encoder
     return Study(log, *baseline_of(log, baseline), fresh, thorough, prompts, encoder, random_state, about, say)
 
 # %% ../nbs/916_studies.ipynb #e586b4a2

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 
-from .core import content_id
+from .core import content_id, import_quietly
 
 # %% ../nbs/204_text_models.ipynb #6dc6bbb2
 DEFAULT = "all-MiniLM-L6-v2"
@@ -151,6 +151,7 @@ def _one_thread_in_forks():
 def _by_torch(name: str, revision: str | None, **kwargs):
     "The model as sentence-transformers loads it, or an error that names every remedy."
     kind, what, _ = model_source(name, revision)
+    import_quietly("sentence_transformers")
     _one_thread_in_forks()
     if kind == "bundled": return _sentence_transformer(verify_bundled(what, BUNDLED_SHA256), True, **kwargs)
     try:

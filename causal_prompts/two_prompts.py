@@ -93,9 +93,9 @@ def _require_query_columns(X, index, used):
                          f"got {X.shape[1]} columns without variation; leave it None to embed the queries")
 
 def _embedded(texts, encoder, components):
-    from causal_prompts.embeddings import TextEncoder
+    from causal_prompts.hashed_words import default_encoder
     from causal_prompts.spaces import PCASpace
-    E = (encoder or TextEncoder()).encode(texts, role="query")
+    E = (encoder or default_encoder()).encode(texts, role="query")
     most = max(1, min(components, len(set(texts)) - 1, np.shape(E)[1]))
     return PCASpace(most).fit(texts, E).transform(texts, E)
 

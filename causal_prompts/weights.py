@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .core import content_id
+from .core import content_id, import_quietly
 from .embeddings import cache_folder
 from .memory import free_memory
 
@@ -225,6 +225,7 @@ def load_weights(
     weights: Weights,
 ): # (model, tokenizer) of transformers, float32
     "A language model in memory."
+    for name in ("torch", "transformers"): import_quietly(name)
     if weights.is_gguf and (gone := [m for m in ("gguf", "accelerate") if importlib.util.find_spec(m) is None]):
         raise ImportError(f"a .gguf file is read by gguf and accelerate, got no {' and no '.join(gone)}; "
                           "pip install \"causal_prompts[local]\"")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['plausible', 'reference', 'message_text', 'asked', 'solve', 'task_reply', 'role_of', 'prompt_variants', 'writer_reply',
-           'tokens', 'first_tokens', 'embed']
+           'tokens', 'first_tokens']
 
 # %% ../nbs/606_world_answers.ipynb #bd1a60f3
 import html, json, re
@@ -14,6 +14,7 @@ from itertools import islice
 import numpy as np
 
 from .core import rng
+from .hashed_words import WORD_OR_MARK
 from .world_texts import BASELINE, GRAMMAR, IDEAS, KINDS, pick_one, SLOTS, template_regex, text_readers
 from .worlds import World
 
@@ -369,26 +370,13 @@ def writer_reply(
     return _shaped(thoughts, new, _as_shown(new, text), "instruction|prompt", messages, wanted)
 
 # %% ../nbs/606_world_answers.ipynb #serve029
-_WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")
-
 def tokens(text: str) -> int:
     "How many words and marks a text has."
-    return len(_WORD_OR_MARK.findall(text))
+    return len(WORD_OR_MARK.findall(text))
 
 def first_tokens(
     text: str, most: int,
 ) -> tuple[str, bool]: # the text, and whether any were cut off
     "The first tokens of a text."
-    ends = [match.end() for match in islice(_WORD_OR_MARK.finditer(text), most + 1)]
+    ends = [match.end() for match in islice(WORD_OR_MARK.finditer(text), most + 1)]
     return (text[:ends[most - 1]], True) if len(ends) > most else (text, False)
-
-def embed(
-    texts: list[str],
-    dimensions: int = 256,
-) -> np.ndarray: # (n, dimensions), rows of length one
-    "Texts as hashed words and pairs of words."
-    from sklearn.feature_extraction.text import HashingVectorizer
-    hashed = HashingVectorizer(n_features=dimensions, ngram_range=(1, 2), token_pattern=_WORD_OR_MARK.pattern)
-    rows = hashed.transform(texts).toarray()
-    rows[~rows.any(1), 0] = 1. # a text whose words cancel out
-    return rows

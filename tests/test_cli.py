@@ -29,7 +29,7 @@ class Hashed:
 
 @pytest.fixture
 def hashed(monkeypatch):
-    for module in (studies, demonstration): monkeypatch.setattr(module, "TextEncoder", Hashed)
+    for module in (studies, demonstration): monkeypatch.setattr(module, "default_encoder", Hashed)
 
 
 def log_frame(n=60, prompts=5, k=3, effect=.6, seed=0):
@@ -344,7 +344,7 @@ def test_version_and_module_form(capsys):
 
 def test_a_closed_pipe_is_no_error(tmp_path):
     log_frame().to_csv(tmp_path/"log.csv", index=False)
-    code = "import sys, test_cli; test_cli.studies.TextEncoder = test_cli.Hashed; sys.exit(test_cli.cli.main(sys.argv[1:]))"
+    code = "import sys, test_cli; test_cli.studies.default_encoder = test_cli.Hashed; sys.exit(test_cli.cli.main(sys.argv[1:]))"
     p = subprocess.Popen([sys.executable, "-c", code, "run", str(tmp_path/"log.csv"), "--out", str(tmp_path)], cwd=__file__.rsplit("/", 1)[0], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     p.stdout.close()
     assert "Traceback" not in p.stderr.read() and p.wait() == 1

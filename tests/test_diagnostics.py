@@ -82,7 +82,7 @@ def test_page_text_and_markdown_hold_every_check(clean, tmp_path):
     assert all(w in page for w in clean.skipped["check"])
 
 def test_the_command_checks_a_log(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(studies, "TextEncoder", Words)
+    monkeypatch.setattr(studies, "default_encoder", Words)
     w = cp.World.preset("confounded-visible")
     w.log(n_queries=150, n_prompts=8, prompts_per_query=3).write(tmp_path/"log.parquet")
     w.log(n_queries=80, n_prompts=8, prompts_per_query=3, seed=5).write(tmp_path/"fresh.parquet")

@@ -14,7 +14,8 @@ from causal_prompts.core import rng
 from causal_prompts.world_texts import BASELINE, IDEAS
 from causal_prompts.faults import fault_at
 from causal_prompts.serve import serve_world, WorldServer
-from causal_prompts.world_answers import asked, embed, plausible, prompt_variants, reference, tokens
+from causal_prompts.hashed_words import embed
+from causal_prompts.world_answers import asked, plausible, prompt_variants, reference, tokens
 from causal_prompts.worlds import World
 
 WORLD = World(seed=5)
