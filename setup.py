@@ -23,7 +23,7 @@ setup(
     license_expression=cfg["license"],
     license_files=["LICENSE"],
     packages=find_packages(include=[cfg["lib_path"], cfg["lib_path"] + ".*"]),
-    package_data={cfg["lib_path"]: ["*.pyi", "py.typed", "data/*.csv", "data/*.json", "data/*.parquet"]},
+    package_data={cfg["lib_path"]: ["*.pyi", "py.typed", "data/*.csv", "data/*.json", "data/*.parquet", "data/*.toml"]},
     python_requires=f">={cfg['min_python']},<{cfg['max_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require=extras,

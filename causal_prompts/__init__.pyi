@@ -33,6 +33,7 @@ from . import embeddings as embeddings
 from . import engines as engines
 from . import eval_importers as eval_importers
 from . import evaluation as evaluation
+from . import exercises as exercises
 from . import exporting as exporting
 from . import extrapolation as extrapolation
 from . import factorial as factorial
@@ -69,7 +70,9 @@ from . import parts as parts
 from . import patterns as patterns
 from . import pieces as pieces
 from . import placebos as placebos
+from . import playgrounds as playgrounds
 from . import plots as plots
+from . import policy_values as policy_values
 from . import pools as pools
 from . import positivity as positivity
 from . import power_analysis as power_analysis
