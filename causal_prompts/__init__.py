@@ -26,6 +26,7 @@ _PUBLIC = { # module -> what stands on the package itself; the rest is one dot d
     "diagnostics": ["checkup"],
     "studies": ["study"],
     "optimizing": ["optimize"],
+    "app_page": ["app"],
 }
 _MODULES = [ # reached as cp.confounding.balance(...)
     "plots", "forms", "core", "covariates", "checks", "sources", "engines", "glossary", "columns", "files", "templates", "predictability", "design", "triplets", "partitions", "worlds",
@@ -35,7 +36,7 @@ _MODULES = [ # reached as cp.confounding.balance(...)
     "propensities", "positivity", "power_analysis", "extrapolation", "identity", "record", "serve", "weights", "local_model", "local_server", "task_sets", "prompt_sets", "connection", "llm", "sandbox", "answers", "graders", "tasks",
     "benchmarks", "tabular", "dabench", "viseval", "pools", "written_variants", "banks", "separation", "factorial", "inclusion", "stages", "part_pairs", "collecting", "importers", "eval_importers", "trace_importers",
     "exporting", "proposers", "treesearch", "llm_proposer", "measures", "evaluation", "calibration", "coverage", "stability", "components", "patterns",
-    "learning_curve", "difficulty", "transport", "monitoring", "diagnostics", "widgets", "reporting", "gains", "study_inputs", "studies", "callables", "sentence_parts", "policy_values", "search_results", "optimizing", "exercises", "playgrounds"]
+    "learning_curve", "difficulty", "transport", "monitoring", "diagnostics", "widgets", "reporting", "gains", "study_inputs", "studies", "callables", "sentence_parts", "policy_values", "search_results", "optimizing", "exercises", "playgrounds", "app_page"]
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = ["__version__", *_HOME, *_MODULES]
 

@@ -7,6 +7,7 @@ import numpy as _np
 import pandas as _pd
 from . import agreement as agreement
 from . import answers as answers
+from . import app_page as app_page
 from . import assignments as assignments
 from . import banks as banks
 from . import benchmarks as benchmarks
@@ -512,4 +513,8 @@ def study(log, baseline: str | None = ..., fresh = ..., thorough: bool = ..., *,
 
 def optimize(task: Task, llm, writer = ..., parts = ..., start = ..., calls: int = ..., money: float | None = ..., tokens: int | None = ..., per: str = ..., confirm: float | None = ..., random_state: int = ..., folder = ..., encoder = ..., show: bool | None = ...) -> Any:
     'A better prompt, confirmed on fresh queries.'
+
+
+def app(log = ...) -> Any:
+    'The whole job without code: upload a log, correct its columns, fit, read the answer, download it.'
 
