@@ -13,13 +13,13 @@ from html import escape
 # %% ../nbs/013_glossary.ipynb #a9e7db7d
 TERMS = {} # term -> its meaning
 
-def _entries(text):
+def _read_entries(text):
     "term -> meaning, from lines `term: meaning`; what is indented goes on."
     lines = re.sub(r"\n +", " ", text.strip()).splitlines()
     return dict(line.split(": ", 1) for line in lines)
 
 # %% ../nbs/013_glossary.ipynb #8e3da3c9
-TERMS |= _entries("""
+TERMS |= _read_entries("""
 Log: Rows of query, prompt and score, one for each scored answer.
 Adaptive: A log whose later prompts were chosen by looking at earlier scores, as every search does. Comparisons in
   it can be biased; the log says so.
@@ -33,14 +33,14 @@ Part: A sentence or block that prompts share. Effects of parts predict prompts t
 """)
 
 # %% ../nbs/013_glossary.ipynb #ed35a49f
-TERMS |= _entries("""
+TERMS |= _read_entries("""
 Propensity: The probability with which a query received its prompt. A log can record it; else it can be estimated.
 Randomized: Prompts drawn by chance with known probabilities. This rules out confounding by construction.
 Off-policy: What another way of choosing prompts would have scored, from a log of the present way.
 """)
 
 # %% ../nbs/013_glossary.ipynb #f0c8c61e
-TERMS |= _entries("""
+TERMS |= _read_entries("""
 Effect: By how much a score would change if this prompt stood in place of the baseline, all else as it was.
 ATE: Average treatment effect: the mean of a prompt's effects over the queries of the log. `average_effect` returns
   it.
@@ -55,7 +55,7 @@ Route: How an effect is identified: `within` (prompts compared inside a query), 
 """)
 
 # %% ../nbs/013_glossary.ipynb #d4171b64
-TERMS |= _entries("""
+TERMS |= _read_entries("""
 Adjust for: Hold a recorded property of the query fixed in a comparison, so that it cannot explain a difference
   between prompts.
 Naive: The comparison of raw means, or a model that predicts scores, neither of which asks how prompts were
@@ -66,7 +66,7 @@ Reward: A fitted model that predicts the score, or the gain, of a prompt on a qu
 """)
 
 # %% ../nbs/013_glossary.ipynb #010bb7cf
-TERMS |= _entries("""
+TERMS |= _read_entries("""
 DML: Double machine learning: predict the score and the prompt's vector from the query, and relate the residual of
   the one to the residual of the other.
 Cross-fitting: A model is never judged, and never adjusts, by rows that it was fitted to: the log is split by query
@@ -81,7 +81,7 @@ Effective sample size (ESS): After weighting, the number of equally weighted row
 """)
 
 # %% ../nbs/013_glossary.ipynb #d3cd6045
-TERMS |= _entries("""
+TERMS |= _read_entries("""
 Explained: The share of the variance that prompts cause within queries, on held-out queries. Small numbers are
   usual: noise is counted in.
 Kendall's tau-b: Agreement of two orders, from -1 (reversed) over 0 (unrelated) to 1 (the same), ties counted.
@@ -90,7 +90,7 @@ Calibration: Whether predicted gains are as large as the gains that held-out sco
 """)
 
 # %% ../nbs/013_glossary.ipynb #13db51f2
-TERMS |= _entries("""
+TERMS |= _read_entries("""
 Finding: The form of every answer: a question, a table, a verdict with its threshold, a sentence, a next step.
 Verdict: `ok`, `not shown` (no effect could be shown), `caution` or `stop`, with the threshold that it was judged
   by.
@@ -107,7 +107,7 @@ Sensitivity: How strong an unobserved confounder would have to be to explain an 
 """)
 
 # %% ../nbs/013_glossary.ipynb #a20bfb49
-TERMS |= _entries("""
+TERMS |= _read_entries("""
 Support: Whether a prompt lies among those that the log has tried. Its distance to them is given as a quantile of
   their own distances: near 0 it is as close as any of them, at 1 it is farther than all.
 Extrapolation: An answer on a prompt or a query farther from the log than its own prompts and queries are from each
@@ -118,10 +118,10 @@ World: A program that writes queries, prompts and scores and knows every true ef
 """)
 
 # %% ../nbs/013_glossary.ipynb #40b26867
-_PLAIN = {"Log", "Effect", "Part", "Finding", "Verdict", "Flagged", "Naive", "World", "Assigned", "Identified",
+_EVERYDAY = {"Log", "Effect", "Part", "Finding", "Verdict", "Flagged", "Naive", "World", "Assigned", "Identified",
           "Design", "Explained", "Interval", "Route", "Baseline", "Adjust for"}
 
-def _names_of(term):
+def _term_names(term):
     "The term, without what stands in brackets; that; and without whose it is."
     name, _, short = term.rstrip(")").partition(" (")
     return [way for way in (name, short, name.partition("Kendall's ")[2]) if way]
@@ -134,8 +134,8 @@ def terms_in(
 ) -> dict: # term -> (start, end) of its first place, in the order of the text
     "The terms of the glossary that a text uses."
     found = {}
-    for term in TERMS.keys() - _PLAIN:
-        ways, flags = "|".join(map(_one_or_many, _names_of(term))), 0 if term.isupper() else re.IGNORECASE
+    for term in TERMS.keys() - _EVERYDAY:
+        ways, flags = "|".join(map(_one_or_many, _term_names(term))), 0 if term.isupper() else re.IGNORECASE
         place = re.search(rf"(?<![\w-])(?:{ways})(?![\w-])", text, flags)
         if place: found[term] = place.span()
     return dict(sorted(found.items(), key=lambda item: item[1]))
@@ -145,7 +145,7 @@ def meaning(
     term: str, # or its short form
 ) -> str:
     "What a term means here."
-    known, asked = {way.lower(): t for t in TERMS for way in [t, *_names_of(t)]}, str(term).lower()
+    known, asked = {way.lower(): t for t in TERMS for way in [t, *_term_names(t)]}, str(term).lower()
     if asked in known: return TERMS[known[asked]]
     near = dict.fromkeys(known[way] for way in get_close_matches(asked, known))
     raise ValueError(f"term must be one of the glossary, got {term!r}; "

@@ -30,7 +30,7 @@ class Contrast:
     "One prompt against another by one route. n rows, G queries."
     route: Route
     effect: float; se: float; lo: float; hi: float
-    y: np.ndarray; t: np.ndarray # (n,) what is left of the score, and of 'this prompt rather than the baseline'
+    y: np.ndarray; t: np.ndarray # (n,) the residual of the score, and of 'this prompt rather than the baseline'
     w: np.ndarray; cluster: np.ndarray # (n,) weight, query
     met: np.ndarray; base: np.ndarray # (n,) whether the row is under the prompt, under the baseline
     expected: np.ndarray # (n,) what the score was expected to be
@@ -132,6 +132,6 @@ def start_state(
     "The prompt with the best raw mean, against the reward's baseline, by its own route."
     prompts = prompts_met_twice(reward)
     if len(prompts) < 2:
-        raise NotIdentifiedError("Fewer than two prompts met two queries.", "the mean score of the log.")
+        raise NotIdentifiedError("Fewer than two prompts were used on two queries.", "the mean score of the log.")
     base = reward.baseline_ if reward.baseline_ in prompts else prompts[-1]
     return Steps(next(prompt for prompt in prompts if prompt != base), base, Route.declared_by(reward))

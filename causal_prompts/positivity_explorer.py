@@ -68,11 +68,11 @@ def _chances(reward):
 
 # %% ../nbs/906_positivity_explorer.ipynb #acad0b54
 def _prompt_chances(evidence, prompt):
-    "Each query's chance of one prompt over its fair share, log10; those that met it first."
+    "Each query's chance of one prompt over its fair share, log10; those that received it first."
     ratio, met, prompts = evidence.get(_chances)
     j = prompts.index(prompt)
     chance = np.log10(np.maximum(ratio[:, j], 1e-4))
-    side = np.where(met[:, j], "queries that met it", "queries that did not")
+    side = np.where(met[:, j], "queries that received it", "queries that did not")
     return pd.DataFrame(dict(chance=chance, side=side)).sort_values("side", kind="stable", ascending=False)
 
 # %% ../nbs/906_positivity_explorer.ipynb #a959541d

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STEPS', 'LEAST_QUERIES', 'LEAST_SHARE', 'step_view', 'naive_view', 'route_open', 'graph_view', 'explained',
-           'outcome_view', 'left_over', 'treatment_view']
+           'outcome_view', 'outcome_residuals', 'treatment_view']
 
 # %% ../nbs/903_step_views.ipynb #a664f97f
 from dataclasses import asdict
@@ -41,7 +41,7 @@ _CONCLUDE = ( # title, question, what to do if it fails
      "If the routes disagree, believe the one whose assumption is weaker: recorded propensities, "
      "then the query itself, then its traits. If the route you chose is not open, choose another."),
     ("Refuted?", "Does the effect survive attempts to refute it?",
-     "If a placebo does as well, or a weak hidden cause would explain the effect, do not act on it: "
+     "If a placebo does as well, or a weak unobserved confounder would explain the effect, do not act on it: "
      "collect rows with prompts drawn at random."))
 
 STEPS = _LOOK + _SUBTRACT + _CONCLUDE
@@ -74,14 +74,14 @@ def _means_verdict(design, log):
     "Verdict on comparing raw means, and why."
     p = design.facts["predict_p"]
     if design.facts["kind"] == "crossed":
-        return "ok", "Every query met every prompt, so the means are over the same queries."
+        return "ok", "Every query received every prompt, so the means are over the same queries."
     if _same_chance(design, log):
         return "ok", ("Every prompt was drawn with the same probability for every query, "
             "so the means are over queries that are alike.")
     if p is not None and p <= .01:
-        return "stop", (f"Which prompt a query met can be predicted from the query (p = {p:.3g}), "
+        return "stop", (f"Which prompt a query received can be predicted from the query (p = {p:.3g}), "
             "so the means are over different kinds of queries.")
-    return "caution", ("That the prompts met queries that are equally hard is an assumption: no trace in the texts "
+    return "caution", ("That the prompts were used on queries that are equally hard is an assumption: no trace in the texts "
         "speaks against it, and a difficulty that the text does not show leaves none.")
 
 # %% ../nbs/903_step_views.ipynb #04d5cd49
@@ -95,7 +95,7 @@ def _shown_means(means, state, most=12):
     return means.assign(label=label, compared=two)[keep].reset_index(drop=True)
 
 # %% ../nbs/903_step_views.ipynb #6c40a0a8
-_MEANS_THRESHOLD = ("ok: every query met every prompt, or all were drawn with equal chances; "
+_MEANS_THRESHOLD = ("ok: every query received every prompt, or all were drawn with equal chances; "
                     "stop: prompts predictable from queries at level .01")
 
 # %% ../nbs/903_step_views.ipynb #022f3c87
@@ -165,9 +165,9 @@ def _which(found):
     return pd.Series(np.select([found.met, found.base], ["this prompt", "baseline"], ""))
 
 # %% ../nbs/903_step_views.ipynb #2bf829d2
-def _expected_verdict(route, share, gap, dealt):
+def _expected_verdict(route, share, gap, assigned):
     "Verdict on the expectations, and what they say."
-    if not route.adjusts and dealt == "ok": return "ok", "Nothing is held fixed, and here nothing need be."
+    if not route.adjusts and assigned == "ok": return "ok", "Nothing is held fixed, and here nothing need be."
     if not route.adjusts:
         return "caution", ("Nothing is held fixed, so every row is expected to score the same, "
             "and whatever made the queries differ stays in.")
@@ -176,7 +176,7 @@ def _expected_verdict(route, share, gap, dealt):
     if share < .01:
         return "caution", ("The query's traits predict next to nothing of the score, "
             "so holding them fixed removes little.")
-    return "ok", f"Of the naive difference, {gap:+.3f} was to be expected from the queries they met."
+    return "ok", f"Of the naive difference, {gap:+.3f} was to be expected from the queries they were used on."
 
 # %% ../nbs/903_step_views.ipynb #f842e222
 def _expectations(found, score):
@@ -186,7 +186,7 @@ def _expectations(found, score):
     return rows[side != ""].sort_values("side", ascending=False)
 
 # %% ../nbs/903_step_views.ipynb #e188d3a3
-_EXPECTED_THRESHOLD = ("caution: nothing held fixed in a log not dealt at random, "
+_EXPECTED_THRESHOLD = ("caution: nothing held fixed in a log not assigned at random, "
                        "or expectations that explain less than 1% of the score")
 
 def _side_means(two):
@@ -209,8 +209,8 @@ def outcome_view(
     table = _side_means(two)
     this, base = table["expected"]
     roles = dict(value="expected", group="side", xlabel=f"expected score, given {state.adjust.held}")
-    dealt, _ = _means_verdict(evidence.get(_design), evidence.reward.log_)
-    verdict, why = _expected_verdict(found.route, share, this - base, dealt)
+    assigned, _ = _means_verdict(evidence.get(_design), evidence.reward.log_)
+    verdict, why = _expected_verdict(found.route, share, this - base, assigned)
     reading = _expected_reading(state, this, base, share)
     return step_view(3, table, verdict, f"{reading} {why}", _EXPECTED_THRESHOLD, form=("shares", roles),
         data=two[["side", "expected"]], facts=dict(explained=share, gap=float(this - base)))
@@ -221,7 +221,7 @@ LEAST_QUERIES, LEAST_SHARE = (10, 30), (.05, .2) # below the first: stop; below 
 _LEFT_THRESHOLD = (f"ok: at least {LEAST_SHARE[1]:.0%} left, resting on at least {LEAST_QUERIES[1]} queries; "
                    f"stop: below {LEAST_SHARE[0]:.0%} or {LEAST_QUERIES[0]}")
 
-def left_over(
+def outcome_residuals(
     found: Contrast, # by the chosen route
     naive: Contrast, # the same two prompts, nothing held fixed
 ) -> dict: # share, queries, heaviest
@@ -244,7 +244,7 @@ def _left_by_side(rows):
     return table.set_axis(["side", "rows", "mean of what is left", "its spread"], axis=1)
 
 def _choices_left(found):
-    "What is left of the choice in every row, this prompt's first."
+    "the residual of the choice in every row, this prompt's first."
     rows = pd.DataFrame(dict(side=_which(found).replace("", "other prompts"), left=found.t))
     return rows.sort_values("side", key=lambda side: side.map(_SIDES.index))
 
@@ -253,9 +253,9 @@ def treatment_view(
     evidence: Evidence, # of a fitted reward
     state: Steps, # what the controls say
 ) -> View:
-    "Step 4: what is left of the choice between the two prompts."
+    "Step 4: the residual of the choice between the two prompts."
     found, naive = (evidence.get(contrast, state.prompt, state.baseline, route) for route in (state.adjust, Nothing()))
-    left, rows = left_over(found, naive), _choices_left(found)
+    left, rows = outcome_residuals(found, naive), _choices_left(found)
     table = _left_by_side(rows)
     reading = (f"With {state.adjust.held} held fixed, {left['share']:.0%} of the variation between the two prompts "
         f"is left. It rests on {left['queries']:.0f} queries (effective number); "

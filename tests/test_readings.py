@@ -10,7 +10,7 @@ from kinds_of_logs import LOGS, made
 from test_cli import Hashed
 from test_report import Page
 
-HOUSE_WORDS = ("unseen cause", "hidden cause", "told apart", "what is left", " dealt", " met ", " ring", " rang", "left over", "in the air", "by lot")
+HOUSE_WORDS = ("unseen cause", "hidden cause", "told apart", "what is left", " dealt", " met ", " ring ", " rings ", " rang ", "left over", "in the air", "by lot")
 
 
 @pytest.fixture(scope="module", params=list(LOGS))

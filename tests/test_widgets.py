@@ -23,7 +23,7 @@ from causal_prompts.positivity_explorer import PAGES, Positivity, positivity_vie
 from causal_prompts.proposers import EditProposer
 from causal_prompts.residuals import residuals
 from causal_prompts.routes import Route
-from causal_prompts.step_views import explained, left_over, naive_view, outcome_view, STEPS, treatment_view
+from causal_prompts.step_views import explained, outcome_residuals, naive_view, outcome_view, STEPS, treatment_view
 from causal_prompts.tree_replay import _search_verdict, Replay, search_view
 from causal_prompts.treesearch import search
 from causal_prompts.triplets import Triplets
@@ -202,9 +202,9 @@ def test_explained_is_corrected_for_the_means_that_were_fitted():
 
 def test_little_choice_left_is_said(reward, state):
     c = contrast(reward, state.prompt, state.baseline, "within")
-    assert left_over(c, c) == pytest.approx(dict(share=1., queries=left_over(c, c)["queries"], heaviest=left_over(c, c)["heaviest"]))
+    assert outcome_residuals(c, c) == pytest.approx(dict(share=1., queries=outcome_residuals(c, c)["queries"], heaviest=outcome_residuals(c, c)["heaviest"]))
     pinned = replace(c, t=np.where(c.cluster < 5, c.t, 0.))
-    found = left_over(pinned, c)
+    found = outcome_residuals(pinned, c)
     assert found["queries"] <= 5 and step_views._left_verdict(found) == "stop"
     assert step_views._left_verdict(dict(share=.1, queries=400)) == "caution" and step_views._left_verdict(dict(share=.9, queries=400)) == "ok"
     assert treatment_view(Evidence(reward), state).verdict == "ok"
