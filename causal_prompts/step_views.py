@@ -81,7 +81,7 @@ def _means_verdict(design, log):
     if p is not None and p <= .01:
         return "stop", (f"Which prompt a query received can be predicted from the query (p = {p:.3g}), "
             "so the means are over different kinds of queries.")
-    return "caution", ("That the prompts were used on queries that are equally hard is an assumption: no trace in the texts "
+    return "caution", ("That the prompts were used on equally hard queries is an assumption: no trace in the texts "
         "speaks against it, and a difficulty that the text does not show leaves none.")
 
 # %% ../nbs/903_step_views.ipynb #04d5cd49
