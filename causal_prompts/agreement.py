@@ -139,9 +139,8 @@ def _gap_reading(table, facts, alpha):
             "differ after Holm.")
 
 def _gap_advice(own):
-    return ("Averages of this log mislead: do not choose by them, and do not compare these effects with a leaderboard "
-            "made of them." if own.adjusts else
-            "Averages of this log mislead: do not choose by them; use CausalReward.")
+    more = ", and do not compare these effects with a leaderboard made of them." if own.adjusts else "; use CausalReward."
+    return f"Averages of this log mislead: do not choose by them{more}"
 
 # %% ../nbs/504_agreement.ipynb #6226c1b7
 def _gap_picture(table, alpha):
@@ -152,7 +151,8 @@ def _gap_picture(table, alpha):
 
 def _gap_said(table, flagged):
     if not flagged: return "Plain averages and adjusted effects agree as far as this log can show."
-    return f"Plain averages mislead: they differ from the adjusted effects, most for {in_brief(table.prompt[0])}."
+    return ("Plain averages mislead: they differ from the adjusted effects, most for "
+            f"{in_brief(table.prompt[0], among=table.prompt)}.")
 
 # %% ../nbs/504_agreement.ipynb #8ea5a61f
 def _gap_finding(table, facts, alpha):

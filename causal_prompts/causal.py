@@ -273,7 +273,7 @@ def _blind_doubt(reward):
 def _route_said(reward, nothing, gap):
     said = reward.route_.sentence.rstrip(".")
     if reward.disbelieved_: return f"The recorded propensities do not hold. {said}."
-    if nothing: return f"{said}; no effect could be shown on held-out queries."
+    if nothing: return f"{said}; on single queries the model predicts no better than no effect."
     return f"{said}." if gap["lo"] > 0 else f"{said}; it predicts no better than the naive model."
 
 # %% ../nbs/410_causal.ipynb #f34da08f

@@ -104,7 +104,7 @@ _CHOICE = [
 
 # %% ../nbs/005_checks.ipynb #01b32591
 _REFUTED = [
-    ("placebo_explains", .001, "placebo outcomes: share of a trait that prompts must explain to flag"),
+    ("placebo_explains", .001, "placebo outcomes: share of a trait that prompts must explain to be flagged"),
     ("placebo_bias", 3., "refuters: standard errors of the simulation by which shuffled effects may miss 0"),
     ("placebo_far", .75, "refuters: standard errors of the estimate by which DoWhy's placebo may miss 0"),
     ("random_cause", .5, "refuters: standard errors by which a random common cause may move the estimate"),

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from .core import Finding
-from .plots import shorten
 from .side_by_side import in_quotes
-from .text_names import distinct, few_words, short_names
+from .text_names import distinct, few_words, name_among, short_names
 
 # %% ../nbs/914_conclusions.ipynb #458d6dff
 _WIDTH = 36 # characters of a prompt's name in the answer, at most
+
+def _name_in(log, baseline): return name_among(baseline, log.prompts["prompt"].unique(), _WIDTH)
 
 def _two_names(best, baseline):
     "The names of the recommended prompt and of the baseline, different and short."
@@ -50,42 +51,42 @@ def _better_lines(facts, baseline, scale, assumed):
     return [do, f"{sure}.", f"Next: {after}."]
 
 # %% ../nbs/914_conclusions.ipynb #34f83d7d
-def _kept_said(baseline):
-    return f"Keep the baseline {in_quotes(few_words(shorten(' '.join(baseline.split()), _WIDTH)))}"
+def _kept_said(facts): return f"Keep the baseline {in_quotes(few_words(facts['base']))}"
 
 # %% ../nbs/914_conclusions.ipynb #3b11ebe0
-def _keep_lines(facts, baseline, scale, assumed):
+def _keep_lines(facts, scale, assumed):
     "The baseline is kept."
     best, n, worse = facts["causal"], facts["prompts"], facts["significant_below"]
-    kept = _kept_said(baseline)
+    kept = _kept_said(facts)
     if not np.isfinite(best["effect"]):
         return [f"{kept}: no effect could be shown.", "Nothing in the log links another prompt with it.",
                 "Next: ask the same queries under both."]
     leading = "Leading estimate" if n > 1 else "Estimated gain"
     leading = f"{leading}: {_estimate_said(best, scale)}"
     sure = f"{leading}, {scale['said']}; {_interval_said(best, facts, scale)}."
-    if not worse: return [f"{kept}: no effect could be shown.", sure, "Next: collect more queries under each prompt."]
     if assumed: sure = f"{leading}; {_interval_said(best, facts, scale)}, assuming no unobserved confounder."
-    after = "Next: try other prompts." if worse == n else "Next: collect more queries."
-    return [f"{kept}: {_worse_said(worse, n)}.", sure, after]
+    more = "score the same queries under a second prompt drawn at random" if assumed else "collect more queries"
+    after = more if not worse else "try other prompts" if worse == n else "collect more queries"
+    return [f"{kept}: {_worse_said(worse, n)}.", sure, f"Next: {after}."]
 
 # %% ../nbs/914_conclusions.ipynb #c2cb005d
 def _worse_said(worse, n):
+    if not worse: return "no effect could be shown"
     if n == 1: return "the other prompt is worse"
     if worse == n: return f"all {n} other prompts are worse"
     return f"{worse} of {n} worse, otherwise no effect could be shown"
 
-def _unsound_lines(baseline):
+def _unsound_lines(facts):
     "Nothing is recommended where the choices contradict the recorded propensities."
-    return [f"{_kept_said(baseline)}: no effect could be shown.", "The propensities recorded in this log do not hold.",
+    return [f"{_kept_said(facts)}: no effect could be shown.", "The propensities recorded in this log do not hold.",
             "Next: correct them or leave them out."]
 
 def _lines_of(facts, baseline, scale, assumed, sound):
     "The three lines, and the verdict."
-    if not sound: return _unsound_lines(baseline), "stop"
+    if not sound: return _unsound_lines(facts), "stop"
     if facts["recommended"]: return _better_lines(facts, baseline, scale, assumed), "caution" if assumed else "ok"
     verdict = "caution" if facts["significant_below"] else "not shown"
-    return _keep_lines(facts, baseline, scale, assumed), verdict
+    return _keep_lines(facts, scale, assumed), verdict
 
 # %% ../nbs/914_conclusions.ipynb #c500617a
 def _sign(interval):
@@ -100,7 +101,8 @@ def _against_naive(gap, plus=""):
 # %% ../nbs/914_conclusions.ipynb #2e286056
 def _worth_said(causal):
     "What the choice per query is worth over the strongest plain one; True, False, or None where that is open."
-    gain, plain, queries = causal["gains"][causal["strongest"]], causal["strongest"], causal["queries"]
+    plain = causal["strongest"]
+    gain, queries = causal["gains"][plain], causal["gains"][plain]["n"]
     good = {1: True, -1: False, 0: None}[_sign(gain)]
     if not (gain["mean"] or gain["lo"] or gain["hi"]):
         return f"on {queries} held-out queries the model chooses as the strongest plain choice does ({plain})", good
@@ -111,7 +113,7 @@ def _worth_said(causal):
 # %% ../nbs/914_conclusions.ipynb #1ca3217d
 def _choice_said(ranks):
     "Whether choosing query by query is worth it, in words; True, False, or None where the log cannot tell."
-    if len(ranks) < 3: return "whether choosing prompts query by query is worth anything, it cannot tell", None
+    if len(ranks) < 3: return "the log cannot tell whether choosing prompts query by query is worth anything", None
     versus, causal, _ = (finding.facts for finding in ranks)
     said, good = _worth_said(causal)
     said += (f"; there the causal model (tau-b {causal['tau']['mean']:+.3f}) ranks "
@@ -123,28 +125,29 @@ def _choice_said(ranks):
 _ASSUMED = ("All of it assumes that the query's text and the named covariates carry everything that both chose the "
             "prompt and moved the score.")
 
-def _counts_said(facts, baseline):
+def _counts_said(facts, scale):
     "How many prompts differ from the baseline, and the largest estimate with its own interval."
-    best, over = facts["causal"], repr(shorten(baseline, 70))
+    best, over, digits = facts["causal"], in_quotes(facts["base"]), scale["digits"]
     said = (f"With intervals widened for {facts['prompts']} comparisons {facts['significant_above']} of "
             f"{facts['prompts']} prompts are better than the baseline {over}, {facts['significant_below']} worse.")
     if not np.isfinite(best["effect"]): return said
-    return (f"{said} The leading estimate, {best['effect']:+.3f} for {shorten(best['prompt'], 70)!r}, has an interval "
-            f"of its own of {best['lo']:+.3f} to {best['hi']:+.3f}; the largest of many is somewhat too high.")
+    own = f"{best['lo']:+.{digits}f} to {best['hi']:+.{digits}f}"
+    return (f"{said} The leading estimate, {best['effect']:+.{digits}f} for {in_quotes(best['name'])}, has an interval "
+            f"of its own of {own}; the largest of many is somewhat too high.")
 
 # %% ../nbs/914_conclusions.ipynb #4de680f9
-def _details(facts, ranks, baseline, assumed):
+def _details(facts, ranks, scale, assumed):
     "What the lines leave out, sentence by sentence; whether choosing query by query is worth it."
     choice, good = _choice_said(ranks)
-    said = [_counts_said(facts, baseline), f"{choice[0].upper()}{choice[1:]}."]
+    said = [_counts_said(facts, scale), f"{choice[0].upper()}{choice[1:]}."]
     return said + [_ASSUMED] * assumed, good
 
 # %% ../nbs/914_conclusions.ipynb #d72854bb
 _ANSWERED = ("ok: a prompt is better than the baseline with intervals widened for all comparisons, and not by "
-             "assumption alone; not shown: no effect could be shown; stop: the recorded propensities do not hold")
+             "assumption alone; caution: by assumption alone, or prompts are only shown to be worse; not shown: no "
+             "effect could be shown; stop: the recorded propensities do not hold")
 
-def _forest_over(baseline):
-    return "forest", dict(xlabel=f"average gain over the baseline\n{shorten(baseline, 36)!r}")
+def _forest_over(base): return "forest", dict(xlabel=f"average gain over the baseline\n{in_quotes(base)}")
 
 def _widened(gains):
     "The effects that decide something, with simultaneous intervals."
@@ -155,19 +158,21 @@ def _widened(gains):
 # %% ../nbs/914_conclusions.ipynb #6e099fc6
 def conclusion(
     gains: Finding, # of `effects`
-    ranks: list, # of `both_rankings`, or empty
-    causal, # the causal model of the gains
-    design: Finding | None = None, # of the log
+    ranks: list, # of `both_rankings`
+    causal, # the model of the gains
+    design: Finding | None = None,
 ) -> Finding: # .facts["details"]: the rest
     "What to do, how sure, what next."
     baseline, assumed = causal.baseline_, bool(causal.route_.assumes_unconfounded)
     sound = "stop" not in (causal.identification_.verdict, design.verdict if design else "ok")
-    lines, verdict = _lines_of(gains.facts, baseline, _scale(causal.log_), assumed, sound)
-    said, good = _details(gains.facts, ranks, baseline, assumed) if sound else ([], None)
+    log, given = causal.log_, gains.facts | {}
+    given["base"], scale = _name_in(log, baseline), _scale(log)
+    lines, verdict = _lines_of(given, baseline, scale, assumed, sound)
+    said, good = _details(given, ranks, scale, assumed) if sound else ([], None)
     facts = dict(choosing=good, route=causal.route_, baseline=baseline, details=said, sound=sound)
-    facts["recommended"] = gains.facts["recommended"] if sound else None
-    return Finding("What does this log say?", _widened(gains), verdict, "\n".join(lines), _ANSWERED,
-                   facts=facts, form=_forest_over(baseline), details=" ".join(said))
+    facts["recommended"] = given["recommended"] if sound else None
+    return Finding("What does this log say?", _widened(gains), verdict, "\n".join(lines), _ANSWERED, "", facts,
+                   _forest_over(given["base"]), details=" ".join(said))
 
 # %% ../nbs/914_conclusions.ipynb #46809ac5
 def _times_chosen(choices):
@@ -184,13 +189,14 @@ _CHOOSING_SAID = { # is it worth it?
 
 # %% ../nbs/914_conclusions.ipynb #41444b1d
 def choices_finding(
-    choices: pd.DataFrame, # of `Study.choices`
+    choices: pd.DataFrame, # of a study
     baseline: str, # its text
-    worth: bool | None, # whether they gained on held-out queries; None: that is open
+    worth: bool | None, # did they gain on held-out queries? None: open
 ) -> Finding:
-    "What the choices per query come to."
-    base, other, without = shorten(baseline, 70), choices["prompt"] != baseline, choices["no_interval"].value_counts()
-    details = (f"Over the baseline {base!r}, {other.sum():,} of {len(choices):,} queries are predicted to gain by "
+    "What the choices come to."
+    other, without = choices["prompt"] != baseline, choices["no_interval"].value_counts()
+    base = in_quotes(name_among(baseline, choices["prompt"].unique(), 60))
+    details = (f"Over the baseline {base}, {other.sum():,} of {len(choices):,} queries are predicted to gain by "
                f"another prompt, {choices.loc[other, 'effect'].mean() if other.any() else 0:+.3f} on average.")
     for why, n in without.items(): details += f" No interval for {n:,} of them: {why}."
     advice = "" if worth else "Take the answer for all queries."

@@ -378,7 +378,7 @@ _CASE_SAID = dict(
     crossed="Every query was scored under every prompt: comparisons within a query identify the effects.",
     none="This log identifies no effect of a prompt: score the same queries under several prompts.",
     drawn="Every part was drawn with a recorded probability: comparisons within a query identify its effect.",
-    single="A query was scored under one prompt: effects are right only without an unobserved confounder.")
+    single="Each query was scored under one prompt: effects are right only without an unobserved confounder.")
 
 def _design_said(facts, case):
     said = _CASE_SAID.get(case) or (f"{facts['share_multi']:.0%} of the queries were scored under several prompts: "

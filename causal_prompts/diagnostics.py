@@ -263,7 +263,7 @@ def __repr__(self: Checkup) -> str:
 
 # %% ../nbs/890_diagnostics.ipynb #ae3321e3
 _NO_PROOF = ("No alarm is no proof: how often each check finds what it is there to find stands in its own page "
-             "and in the table of measured alarms.")
+             "and in the table of measured false alarms.")
 
 @patch
 def sections(self: Checkup) -> list: # for report(sections, path, lead=checkup.summary)

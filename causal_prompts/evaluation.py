@@ -14,7 +14,7 @@ import pandas as pd
 from .core import Finding, NotIdentifiedError, mean_interval
 from .measures import (check_test, group_measures, predicted_effects, prompt_cells, score_of_choice,
                                      seen_in_training, taus_of_groups)
-from .plots import shorten
+from .text_names import name_among, short_names
 from .triplets import Triplets
 
 # %% ../nbs/804_evaluation.ipynb #82b3d4f8
@@ -43,8 +43,9 @@ def _wins(hit): return np.where(hit, 1., np.nan) # keys of a choice that one pro
 def _single_prompts(prompt, average, raw):
     "The best single prompts of the training log, by average effect and by raw mean."
     single, naive = _best_of(average), _best_of(raw)
-    how = f"by average effect on the training log: {shorten(single, 50)!r}"
-    raw_how = f"by raw training mean: {shorten(naive, 50)!r}"
+    names = short_names(list(dict.fromkeys([*average["prompt"], single, naive])), 50)
+    how = f"by average effect on the training log: {names[single]!r}"
+    raw_how = f"by raw training mean: {names[naive]!r}"
     return single, {"best single prompt": (_wins(prompt == single), how),
                     "best single prompt, raw mean": (_wins(prompt == naive), raw_how)}
 
@@ -65,7 +66,7 @@ def _rivals(reward, cells, by):
         out[f"best prompt per {by}"] = own, f"by {how} on the training log, {len(best)} levels"
     if len(set(cells.loc[prompt == single, "g"])) < cells["g"].max() + 1:
         out["one order for all queries"] = _one_order(prompt, average)
-    out["baseline prompt"] = _wins(prompt == reward.baseline_), shorten(reward.baseline_, 60)
+    out["baseline prompt"] = _wins(prompt == reward.baseline_), name_among(reward.baseline_, average["prompt"], 60)
     out["oracle"] = cells["score"].to_numpy(), "chooses by the scores it is judged by: biased upward under noise"
     return out
 
@@ -138,8 +139,7 @@ _RANKING_ADVICE = dict(
           "(reward.identification_) and whether both logs mean the same by a score.",
     chance="Not distinguishable from chance: score more prompts per query, more queries, or more draws "
            "before you choose by this model.",
-    plain="The ranking is real, but choosing per query is not shown to beat a plain choice: "
-          "take that one, or test on more queries.",
+    plain="Choosing per query is not shown to beat a plain choice: take that one, or test on more queries.",
     better="Search further prompts with cp.search, and score the winners on new queries.")
 
 # %% ../nbs/804_evaluation.ipynb #fce89258

@@ -16,7 +16,7 @@ from .core import former_names, Finding, NotIdentifiedError
 from .evaluation import compare, ranking
 from .naive import NaiveReward
 from .plots import shorten
-from .text_names import in_brief
+from .text_names import in_brief, name_among
 from .treesearch import search
 from .triplets import Triplets
 
@@ -97,9 +97,9 @@ def _one_below_the_other(table):
         parts.append(part.assign(truth=table["truth"]) if "truth" in table else part)
     return pd.concat(parts, ignore_index=True)
 
-def _forest_of_both(table, baseline):
+def _forest_of_both(table, base):
     truth = "truth" if "truth" in table else None
-    over = f"average gain over the baseline\n{shorten(baseline, 36)!r}"
+    over = f"average gain over the baseline\n{shorten(base, 36)!r}"
     return "forest", dict(group="model", truth=truth, xlabel=over)
 
 # %% ../nbs/912_gains.ipynb #2d92fc3d
@@ -169,7 +169,7 @@ def _best_in_log(best):
     "What each model puts first."
     causal, naive = _claim(best["causal"], "causal"), _claim(best["naive"], "naive")
     if best["causal"]["text"] == best["naive"]["text"]: return f"Both models put {causal} first. "
-    return f"The best by the causal estimate is {causal}, by the naive one {naive}. "
+    return f"Of the prompts with enough rows {causal} is best by the causal estimate, {naive} by the naive one. "
 
 # %% ../nbs/912_gains.ipynb #dbf85050
 def _log_said(best, facts, apart, alpha):
@@ -216,19 +216,19 @@ def _in_log(others, best, alpha):
 
 # %% ../nbs/912_gains.ipynb #d5bac08c
 def gains_finding(
-    table: pd.DataFrame, # of `both_averages`; with a column truth where the exact gains are known
-    baseline: str, # text of the baseline prompt
-    alpha: float = .05, # 1 - coverage, as of the table
+    table: pd.DataFrame, # of `both_averages`; with a column truth where gains are known
+    baseline: str, # its text
+    alpha: float = .05, # 1 - coverage
 ) -> Finding:
     "What each prompt brings on average, and whether both models agree."
     best = {model: recommended(table, model, baseline) for model in ("naive", "causal")}
     others = table[table["text"] != baseline]
     said, verdict, threshold, facts = (_in_truth if "truth" in table else _in_log)(others, best, alpha)
     facts |= dict(alpha=alpha) | {model: _best_facts(row, model) for model, row in best.items()}
-    shown = _deciding(table, baseline)
+    shown, base = _deciding(table, baseline), name_among(baseline, table["text"])
     return Finding("What does each prompt bring on average?", _columns_shown(shown), verdict, said[0], threshold,
-                   facts=facts, data=_one_below_the_other(shown), form=_forest_of_both(shown, baseline),
-                   details=f"Gains over {shorten(baseline, 80)!r}. {said[1]}")
+                   facts=facts, data=_one_below_the_other(shown), form=_forest_of_both(shown, base),
+                   details=f"Gains over {shorten(base, 80)!r}. {said[1]}")
 
 # %% ../nbs/912_gains.ipynb #d2765d3e
 def effects(

@@ -42,8 +42,8 @@ Off-policy: What another way of choosing prompts would have scored, from a log o
 # %% ../nbs/013_glossary.ipynb #f0c8c61e
 TERMS |= _read_entries("""
 Effect: By how much a score would change if this prompt stood in place of the baseline, all else as it was.
-ATE: Average treatment effect: the mean of a prompt's effects over the queries of the log. `average_effect` returns
-  it.
+ATE: Average treatment effect: the mean of a prompt's effects over queries. Within queries it is a mean over those that
+  received several prompts, weighted by how well they compare. `average_effect` returns it.
 CATE: Conditional average treatment effect: the effect of a prompt on one query, or one kind of query. `effect`
   returns it.
 Confounder: What drives both which prompt a query received and what it scored, such as a query's difficulty. An
@@ -82,8 +82,8 @@ Effective sample size (ESS): After weighting, the number of equally weighted row
 
 # %% ../nbs/013_glossary.ipynb #d3cd6045
 TERMS |= _read_entries("""
-Explained: The share of the variance that prompts cause within queries, on held-out queries. Small numbers are
-  usual: noise is counted in.
+Explained: The share of the variance of residual scores, on queries that were not fitted, that the model's effects
+  explain. Small numbers are usual: noise is counted in.
 Kendall's tau-b: Agreement of two orders, from -1 (reversed) over 0 (unrelated) to 1 (the same), ties counted.
 Calibration: Whether predicted gains are as large as the gains that held-out scores show. A slope of 1 is right;
   below 1 the predictions are too large.
@@ -97,8 +97,8 @@ Verdict: `ok`, `not shown` (no effect could be shown), `caution` or `stop`, with
 Flagged: A verdict of `caution` or `stop`.
 False-positive rate: How often a check flags a log with nothing wrong.
 Power: The chance to see an effect of a given size with a log of this size.
-Holm: A correction of p-values for several tests at once. The chance of even one false positive among them stays at
-  5%.
+Holm: A correction of p-values for several tests at once. The chance of even one false positive among them is at
+  most 5%.
 Permutation: Prompts are exchanged at random within the log, which removes every effect; what is still found is the
   method's own noise.
 Placebo: A prompt or an outcome that cannot have an effect. An interval that excludes 0 there speaks against the
@@ -121,10 +121,11 @@ World: A program that writes queries, prompts and scores and knows every true ef
 _EVERYDAY = {"Log", "Effect", "Part", "Finding", "Verdict", "Flagged", "Naive", "World", "Assigned", "Identified",
           "Design", "Explained", "Interval", "Route", "Baseline", "Adjust for"}
 
-def _term_names(term):
-    "The term, without what stands in brackets; that; and without whose it is."
-    name, _, short = term.rstrip(")").partition(" (")
-    return [way for way in (name, short, name.partition("Kendall's ")[2]) if way]
+_ALSO = {"Positivity": ["overlap"], "Confounder": ["unobserved confounder"], "Cross-fitting": ["cross-fitted"],
+         "Kendall's tau-b": ["tau-b"], "Effective sample size (ESS)": ["ESS", "effective sample size"]}
+_QUOTED = r"(?<!\w)'[^']*'(?!\w)|“[^”]*”|\"[^\"]*\""
+
+def _term_names(term): return [term, *_ALSO.get(term, [])]
 
 def _one_or_many(way): return f"{re.escape(way[:-1])}(?:y|ies)" if way.endswith("y") else f"{re.escape(way)}s?"
 
@@ -134,6 +135,7 @@ def terms_in(
 ) -> dict: # term -> (start, end) of its first place, in the order of the text
     "The terms of the glossary that a text uses."
     found = {}
+    text = re.sub(_QUOTED, lambda said: " " * len(said[0]), text) # words of a prompt are no terms
     for term in TERMS.keys() - _EVERYDAY:
         ways, flags = "|".join(map(_one_or_many, _term_names(term))), 0 if term.isupper() else re.IGNORECASE
         place = re.search(rf"(?<![\w-])(?:{ways})(?![\w-])", text, flags)
@@ -145,7 +147,8 @@ def meaning(
     term: str, # or its short form
 ) -> str:
     "What a term means here."
-    known, asked = {way.lower(): t for t in TERMS for way in [t, *_term_names(t)]}, str(term).lower()
+    asked = str(term).lower()
+    known = {way: t for t in TERMS for name in _term_names(t) for way in (name.lower(), f"{name.lower()}s")}
     if asked in known: return TERMS[known[asked]]
     near = dict.fromkeys(known[way] for way in get_close_matches(asked, known))
     raise ValueError(f"term must be one of the glossary, got {term!r}; "

@@ -129,7 +129,7 @@ def grouped_columns(
     return first[inverse.ravel()]
 
 # %% ../nbs/308_part_effects.ipynb #f141c978
-ROUNDING = 1e-8 # root mean square below which residuals of zeros and ones is rounding
+ROUNDING = 1e-8 # root mean square below which residuals of zeros and ones are rounding
 
 def _lengths(X):
     "The length of each column, infinite where it is rounding: a column divided by its length is then 0."

@@ -122,7 +122,7 @@ def _overlap_advice(lacking):
     if lacking: return ("Score the missing prompts on the queries that never received them (gaps names both), "
                         "or compare prompts by their components instead of one by one (residual_variance).")
     return ("Few rows carry a prompt's average: trust wide intervals, "
-            "and log such prompts on more of the queries they rarely met.")
+            "and log such prompts on more of the queries that rarely received them.")
 
 def _overlap_form(floor):
     return "hist", dict(value="log_ratio", group="pairs", mark=float(np.log10(floor)), mark_label="floor",

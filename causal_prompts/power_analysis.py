@@ -177,8 +177,8 @@ def _power_reading(facts, prompts):
 _POWER_FORM = dict(x="queries", y="points", group="looked_at", logx=True,
                    xlabel="queries per prompt", ylabel="smallest visible effect, points")
 
-def _power_advice(points):
-    return (f"Differences much smaller than {points:.0f} points will mostly be missed, "
+def _power_advice(share):
+    return (f"Differences much smaller than {share:.0%} of the score range will mostly be missed, "
             "so a difference that is not shown is no sign of equality; judge those that are shown by their intervals. "
             "Score more queries per prompt, or try fewer prompts.")
 
@@ -195,7 +195,7 @@ def _power_finding(facts, table, caution, stop):
     return Finding(
         "How small an effect could be seen with this log?", table, verdict, _power_said(facts),
         f"typical corrected smallest visible effect: ok to {caution:.0%} of the score range, stop beyond {stop:.0%}",
-        "" if verdict == "ok" else _power_advice(100 * corrected / span), facts,
+        "" if verdict == "ok" else _power_advice(corrected / span), facts,
         ("lines", _POWER_FORM | dict(level=100 * caution)),
         _curve({"one prompt": facts["visible"], "all prompts": corrected}, facts["queries"], span),
         details=_power_reading(facts, len(table)))

@@ -284,7 +284,7 @@ def race_advice(
     "What to do after the race."
     if nothing:
         return ("On single queries the effects do not yet stand out from the noise: trust average_effect before a "
-                "choice per query, or collect more prompts per query.")
+                "choice per query, or score each query under more prompts.")
     if gap["lo"] <= 0:
         return "Plain boosting is as good here; prefer the simpler model, or a log with more prompts per query."
     return "Check the ranking on held-out queries with cp.ranking."

@@ -245,8 +245,8 @@ def opens(self: Backdoor, log, facts, wrong):
     if facts["kind"] == "single" and facts["n_multi"]:
         some = f"; {facts['n_multi']:,} queries did receive two prompts, and route='within' would compare those alone"
     alike = f"text and {held}" if held else "text"
-    return (f"{lacking}prompts are compared between queries that look alike in {alike}: this assumes that these "
-            "carry everything that both chose the prompt and moved the score, "
+    return (f"{lacking}prompts are compared between queries that look alike in {alike}: this assumes that nothing "
+            "else both chose the prompt and moved the score, "
             f"and that none was written after the answer{some}")
 
 # %% ../nbs/301_routes.ipynb #089749da

@@ -276,7 +276,7 @@ def _fragile_said(facts):
         return (f"{fragile} of {standing} effects could be explained away by an unobserved confounder as strong as the "
                 "strongest recorded trait.")
     if not facts["benchmarks"]:
-        return "No recorded trait shows how strong an unobserved confounder could be, so this check flags nothing."
+        return "Not judged: no recorded trait shows how strong an unobserved confounder could be."
     return "No effect would be explained away by an unobserved confounder as strong as the strongest recorded trait."
 
 # %% ../nbs/508_sensitivity_analysis.ipynb #5612fe14
@@ -289,9 +289,10 @@ _CONTOUR = dict(x="r2_prompt", y="r2_score", value="left", level=0., title="what
                 ylabel="share of the score explained (partial R²)")
 
 def _sensitivity_finding(table, data, facts, alpha):
+    judged = facts["standing"] and facts["benchmarks"]
     return Finding(
         "How strong would an unobserved confounder have to be?", table,
-        "caution" if facts["fragile"] else "ok" if facts["standing"] else "not shown", _fragile_said(facts),
+        "caution" if facts["fragile"] else "ok" if judged else "not shown", _fragile_said(facts),
         f"a confounder as strong as the strongest recorded trait leaves the {1 - alpha:.0%} interval of every effect "
         "distinguishable from zero (p x contrasts < .05) clear of 0",
         _RECORD_MORE if facts["fragile"] else "", facts, ("contour", _CONTOUR), data,

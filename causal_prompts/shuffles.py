@@ -103,11 +103,11 @@ def _refuse_few(shuffles):
                      "20 see an interval that misses three times too often")
 
 def _worth_trying(r, t, base) -> np.ndarray: # (n_p,) bool
-    "Prompts used on ten queries, as their baseline did: with fewer the clustered error is itself a guess."
+    "Prompts used on ten queries, as their baseline was: with fewer the clustered error is itself a guess."
     met = queries_met(r.rows)
     tried = ((~np.isnan(t)).sum(0) > 2) & (np.minimum(met, met[base]) >= 10)
     if tried.any(): return tried
-    raise NotIdentifiedError("No prompt was used on ten queries or more and is linked with a baseline that did, "
+    raise NotIdentifiedError("No prompt was used on ten queries or more and is linked with a baseline that was, "
                              "so there is no interval worth trying.",
                              "predicted effects, whose error this check does not see.")
 

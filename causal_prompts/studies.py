@@ -256,8 +256,8 @@ def _split_said(train, test, tested):
     return (f"Trained on {len(train.queries):,} queries and {len(train.prompts):,} prompts; tested on "
             f"{other} under {len(test.prompts):,} prompts{fresh}.")
 
-_NOT_HELD_OUT = ("Fewer than 30 queries were scored under two prompts, so nothing was held out to rank; the models are "
-                 "compared on cross-fitted folds.")
+_NOT_HELD_OUT = ("Fewer than 30 queries were scored under two prompts, so no ranking was tested; the models are "
+                 "compared by cross-fitting, each fold predicted by a model of the others.")
 
 # %% ../nbs/916_studies.ipynb #ac5bf6ff
 def _effect_sections(study):

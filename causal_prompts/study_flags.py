@@ -23,7 +23,7 @@ _OF_A_LOG = [ # flag, what its value is called, what it is
 _LOG_FILES = ".parquet, .csv, .tsv, .jsonl, .json or .xlsx, packed or not, or a folder of them"
 _LOG_COLUMNS = "columns query, prompt, score; optional query_id, prompt_id, repeat, model, task, propensity"
 
-_STRICT = "exit with 3 where the verdict is caution, with 4 where it is stop"
+_STRICT = "exit with 3 where the verdict is caution, with 4 where it is stop or no effect could be shown"
 
 def _add_log(parser):
     "What every verb that reads a log takes."
