@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from causal_prompts import exercises as ex
-from causal_prompts.exercises import check, exercises, guess, hint, kept_guesses, prove, reveal, solution, trouble
+from causal_prompts.exercises import check_answer as check, exercises, guess, hint, kept_guesses, prove, reveal, solution, trouble
 from causal_prompts.playgrounds import Playground
 
 ROOT = Path(__file__).resolve().parents[1]
