@@ -71,6 +71,7 @@ from . import pieces as pieces
 from . import placebos as placebos
 from . import playgrounds as playgrounds
 from . import plots as plots
+from . import policy_values as policy_values
 from . import pools as pools
 from . import positivity as positivity
 from . import power_analysis as power_analysis
