@@ -89,13 +89,13 @@ def trouble(
     return why and f"The answer must be {form_of(task)}; got `{_shown(answer)}`, and {why}."
 
 # %% ../nbs/935_exercises.ipynb #36b0eebc
-def _as_numbers(value): return np.array([*value] if isinstance(value, Iterable) else [value], float)
+def _flat_numbers(value): return np.array([*value] if isinstance(value, Iterable) else [value], float)
 
 def _alike(task, answer, right):
     "Does an answer agree with the right one?"
     if task["kind"] == "choice": return answer == right
     if task["kind"] == "words": return set(answer) == set(right)
-    a, b = _as_numbers(answer), _as_numbers(right)
+    a, b = _flat_numbers(answer), _flat_numbers(right)
     return a.shape == b.shape and bool((np.abs(a - b) <= task["within"]).all())
 
 # %% ../nbs/935_exercises.ipynb #7a6e4245
