@@ -16,7 +16,7 @@ from .spaces import StructureSpace
 from .triplets import Triplets
 
 # %% ../nbs/827_policy_values.ipynb #03fd5d3a
-def _named_by(policy, queries):
+def _prompts_named(policy, queries):
     "The prompt that a policy names for each query."
     if isinstance(policy, str): return [policy] * len(queries)
     if hasattr(policy, "choices"): return list(policy.choices(queries)["prompt"])
@@ -51,7 +51,7 @@ def policy_chances(
     if not (isinstance(policy, str) or callable(policy)):
         raise TypeError("policy must be a prompt, a function from a query to a prompt, a Router or a table of chances, "
                         f"got {type(policy).__name__}")
-    named, known = _named_by(policy, list(log.queries["query"])), list(log.prompts["prompt"])
+    named, known = _prompts_named(policy, list(log.queries["query"])), list(log.prompts["prompt"])
     _require_known(named, known)
     return (np.array(named, object)[:, None] == np.array(known, object)[None]).astype(float)
 
@@ -103,7 +103,7 @@ def _ratio(top, bottom):
     return dict(mean=value, se=scaled["se"], lo=value + scaled["lo"], hi=value + scaled["hi"])
 
 # %% ../nbs/827_policy_values.ipynb #247b1dc3
-def _estimates(q, p, y, e, chance, predicted):
+def _policy_estimates(q, p, y, e, chance, predicted):
     "Each estimate: its mean, standard error and interval; the weights' sum in each query."
     n, pi = len(chance), chance[q, p]
     per_query = lambda v: np.bincount(q, v, minlength=n)
@@ -183,6 +183,6 @@ def policy_value(
     (q, p, y, e), chance = _cells(log), policy_chances(policy, log)
     predicted = predicted_scores(log) if predicted is None else np.asarray(predicted, float)
     _require_shape(predicted, chance)
-    found, w, total, robust = _estimates(q, p, y, e, chance, predicted)
+    found, w, total, robust = _policy_estimates(q, p, y, e, chance, predicted)
     logged = np.bincount(q, y) / np.bincount(q)
     return _policy_finding(found, _weights_told(w, total), mean_interval(robust - logged), mean_interval(logged))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from causal_prompts import exercises as ex
-from causal_prompts.exercises import check, exercises, guess, hint, kept_guesses, prove, reveal, solution, trouble
+from causal_prompts.exercises import check_answer as check, exercises, guess, hint, kept_guesses, prove, reveal, solution, trouble
 from causal_prompts.playgrounds import Playground
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -165,7 +165,7 @@ def test_prove_finds_what_does_not_hold(monkeypatch):
     with pytest.raises(AssertionError, match="the solution 'one' of 98.1 must pass, got: .*this is a text"): prove("98")
     with pytest.raises(ValueError, match="lesson must have questions, as '01' has, got '97'"): prove("97")
 
-SELF_CONTAINED = {"05.1": "tiny = pd.DataFrame(dict(query=[1, 2, 3, 4], prompt=['a', 'b', 'b', 'a'], score=[1., 1., 0., 1.], propensity=[.5, .5, .8, .2]))", "05.4": "", "08.1": "", "07.3": "",
+SELF_CONTAINED = {"05.1": "tiny = pd.DataFrame(dict(query=[1, 2, 3, 4], prompt=['a', 'b', 'b', 'a'], score=[1., 1., 0., 1.], propensity=[.5, .4, .8, .2]))", "05.4": "", "08.1": "", "07.3": "",
                   "07.1": "tiny = pd.DataFrame(dict(query=['easy'] * 4 + ['fair'] * 2 + ['hard'] * 4, sentence=[1, 0, 0, 0, 1, 0, 1, 1, 1, 0], score=[1, 1, .9, .8, .6, .5, .3, .3, .3, .1]))"}
 
 @pytest.mark.parametrize("key", SELF_CONTAINED)

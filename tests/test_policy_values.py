@@ -28,7 +28,7 @@ def off_by(found, truth): return ((found.table["value"] - truth) / found.table["
 def test_the_truth_within_its_error_where_agreeing_rows_fail(world, log, best):
     found, truth = policy_value(log, best), world.value(log.queries["query"], [best]).mean()
     z = off_by(found, truth)
-    assert z[WEIGHTED].abs().max() < 3 and z["agreeing rows"] < -3 and found.verdict == "ok"
+    assert z[WEIGHTED].abs().max() < 3 and z["agreeing rows"] < -3 and found.verdict != "stop"
     assert found.facts["gain_lo"] > 0 and found.facts["lo"] < truth < found.facts["hi"] and len(found.reading.split()) <= 30
 
 def test_several_prompts_a_query_by_their_chance_of_being_among_them():
@@ -76,7 +76,7 @@ def test_a_policy_that_is_the_logged_one_is_worth_what_was_logged():
     die = pd.DataFrame(.25, index=log.queries["query_id"], columns=log.prompts["prompt"])
     table = policy_value(log, die).table.set_index("estimate")
     assert np.allclose(table["value"][["agreeing rows", *WEIGHTED[:2]]], table["value"]["as logged"]) and np.allclose(table["se"]["inverse propensity"], table["se"]["as logged"])
-    assert policy_value(log, die).reading.endswith("no difference from the logged way could be shown.")
+    assert policy_value(log, die).verdict == "ok" and policy_value(log, die).reading.endswith("no difference from the logged way could be shown.")
 
 def test_choices_that_the_log_could_not_make_are_refused_a_number():
     log = World.preset("no-overlap").log(800, n_prompts=6, propensities=True)
