@@ -146,6 +146,7 @@ def test_from_an_upload_to_downloads(monkeypatch):
     assert settled(lambda: "Done" in page.said.value and not page.controls["fit"].disabled)
     assert on(page.results) and "the belief" in page.pages["belief"].value and 'download="effects.csv"' in page.files.value
     page.controls["tabs"].value = list(page.pages).index("rows")
+    page.controls["b"].value = PROMPTS[1]
     assert on(page.pair) and "<ins>Think first.</ins>" in page.pages["rows"].value
     page.controls["source"].value = SIMULATED
     assert "cpa-stale" in page.results._dom_classes, "results of another log are greyed"
