@@ -47,7 +47,7 @@ def _residual_lines(ax, table, chosen):
         ax.vlines(rows.x, rows.lo, rows.hi, color=colour, alpha=.5)
         ax.plot(rows.x, rows.value, plots.MARKERS[k], color=colour, label=label)
         ax.plot(line.x, line.value, color=colour, ls="--" if k else "-")
-    ax.set(xlabel="what is left of the choice", ylabel="what is left of the score", title="Slope = effect")
+    ax.set(xlabel="residual choice", ylabel="residual score", title="Slope = effect")
 
 # %% ../nbs/904_effect_views.ipynb #a5543027
 def _briefly_held(route): return route.held.split(" (")[0]
