@@ -83,7 +83,7 @@ def _end_with_parent():
     sys.stdin.buffer.read()
     os._exit(1)
 
-def _tell(**event): print(json.dumps(event), flush=True)
+def _tell_page(**event): print(json.dumps(event), flush=True)
 
 # %% ../nbs/932_app_fitting.ipynb #567d6f8b
 def work(
@@ -94,15 +94,15 @@ def work(
     from causal_prompts.studies import study # not for the page
     folder = Path(folder)
     asked = json.loads((folder/"asked.json").read_text(encoding="utf-8"))
-    say = lambda text: _tell(say=text)
+    say = lambda text: _tell_page(say=text)
     try:
         say("reading the log")
         log = Triplets.read(folder/"log.parquet")
         how = dict(prompts=asked["prompts"] or None, encoder=encoder, about=asked["about"], say=say)
         made = study(log, asked["baseline"], **how)
-        for name, files in told_parts(made, folder, say): _tell(part=name, files=files)
-        _tell(done=True)
-    except Exception as e: _tell(failed=complaint(e))
+        for name, files in told_parts(made, folder, say): _tell_page(part=name, files=files)
+        _tell_page(done=True)
+    except Exception as e: _tell_page(failed=complaint(e))
 
 def work_for_parent(folder): # as `work` takes it
     "`work`, ended when the parent ends."

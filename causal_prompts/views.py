@@ -178,6 +178,7 @@ def figure_html(
 def _box(least=0, **layout): # pixels; it grows with what it holds
     return W.HTML(layout=W.Layout(min_height=f"{least}px", width="100%", **layout))
 
+# %% ../nbs/901_views.ipynb #4f83dc81
 class Shell(W.VBox):
     "Controls around a view."
     height = 400 # pixels of the picture's box
