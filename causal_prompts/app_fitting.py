@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PARTS', 'SAID', 'told_parts', 'work', 'work_for_parent', 'Job']
 
-# %% ../nbs/932_app_fitting.ipynb #7fd616b7
+# %% ../nbs/932_app_fitting.ipynb #98bd14c1
 import json, os, shutil, subprocess, sys, tempfile, threading
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from .app_pieces import answer_html, finding_html, piece, scrolling_table
 from .triplets import Triplets
 from .views import png
 
-# %% ../nbs/932_app_fitting.ipynb #7333667a
+# %% ../nbs/932_app_fitting.ipynb #20504354
 def _effects_html(made):
     "What each prompt brings, by both models."
     table = made.effects.drop(columns="prompt").rename(columns=dict(name="prompt"))
@@ -31,7 +31,7 @@ def _parts_html(made):
     why = "The prompts share no sentences that could be compared, or the log cannot tell their effects."
     return piece(f"<p>{why}</p>")
 
-# %% ../nbs/932_app_fitting.ipynb #384fa5a5
+# %% ../nbs/932_app_fitting.ipynb #62796034
 def _search_html(made):
     "The prompt for each query, what a search found, what the texts to try would bring."
     found = made.findings()
@@ -43,7 +43,7 @@ def _search_html(made):
                 scrolling_table(made.proposed)]
     return piece(*out)
 
-# %% ../nbs/932_app_fitting.ipynb #6866cf57
+# %% ../nbs/932_app_fitting.ipynb #25168ec7
 def _belief_html(made):
     "Every check that applies, worst first."
     found, checked = made.findings(), made.checkup()
@@ -52,13 +52,13 @@ def _belief_html(made):
     return piece(f"<p>{checked.summary.reading}</p>", "<h2>Checks, worst first</h2>", *checks,
                  "<h2>The log and the models</h2>", *(finding_html(f, folded=True) for f in first))
 
-# %% ../nbs/932_app_fitting.ipynb #45521e5d
+# %% ../nbs/932_app_fitting.ipynb #9d9bacf7
 PARTS = ("answer", "effects", "parts", "search", "belief", "files") # in the order in which they come
 SAID = 8 # steps that a study says on its way, at most
 
 _MAKERS = dict(effects=_effects_html, parts=_parts_html, search=_search_html, belief=_belief_html)
 
-# %% ../nbs/932_app_fitting.ipynb #447c7753
+# %% ../nbs/932_app_fitting.ipynb #cb824639
 def told_parts(
     made, # a Study
     folder: Path, # of the pieces
@@ -77,32 +77,32 @@ def told_parts(
     made.report(folder/"out"/"report.html", checkup=True)
     yield "files", sorted(f"out/{f.name}" for f in (folder/"out").iterdir())
 
-# %% ../nbs/932_app_fitting.ipynb #ec4af0df
+# %% ../nbs/932_app_fitting.ipynb #358f0b18
 def _end_with_parent():
     "End this process when its standard input closes, which its parent's end does."
     sys.stdin.buffer.read()
     os._exit(1)
 
-def _tell(**event): print(json.dumps(event), flush=True)
+def _tell_page(**event): print(json.dumps(event), flush=True)
 
-# %% ../nbs/932_app_fitting.ipynb #41dc6d9f
+# %% ../nbs/932_app_fitting.ipynb #567d6f8b
 def work(
     folder, # with log.parquet and asked.json
     encoder=None, # None: the default
 ) -> None:
     "The study of a folder's log; steps, parts and faults are printed as JSON."
-    from causal_prompts.studies import study # the page's own process never needs it
+    from causal_prompts.studies import study # not for the page
     folder = Path(folder)
     asked = json.loads((folder/"asked.json").read_text(encoding="utf-8"))
-    say = lambda text: _tell(say=text)
+    say = lambda text: _tell_page(say=text)
     try:
         say("reading the log")
         log = Triplets.read(folder/"log.parquet")
         how = dict(prompts=asked["prompts"] or None, encoder=encoder, about=asked["about"], say=say)
         made = study(log, asked["baseline"], **how)
-        for name, files in told_parts(made, folder, say): _tell(part=name, files=files)
-        _tell(done=True)
-    except Exception as e: _tell(failed=complaint(e))
+        for name, files in told_parts(made, folder, say): _tell_page(part=name, files=files)
+        _tell_page(done=True)
+    except Exception as e: _tell_page(failed=complaint(e))
 
 # %% ../nbs/932_app_fitting.ipynb #eb644043
 def work_for_parent(folder): # as `work` takes it
@@ -110,7 +110,7 @@ def work_for_parent(folder): # as `work` takes it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     work(folder)
 
-# %% ../nbs/932_app_fitting.ipynb #468b00de
+# %% ../nbs/932_app_fitting.ipynb #2e780159
 _COMMAND = "import sys; from causal_prompts.app_fitting import work_for_parent; work_for_parent(sys.argv[1])"
 
 def _child_environment():
@@ -119,7 +119,7 @@ def _child_environment():
     path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     return os.environ | dict(PYTHONPATH=path, MPLBACKEND="Agg", PYTHONIOENCODING="utf-8")
 
-# %% ../nbs/932_app_fitting.ipynb #ac2a1197
+# %% ../nbs/932_app_fitting.ipynb #ba53e7bb
 class Job:
     "A study of a log in a process of its own."
     def __init__(
@@ -138,7 +138,7 @@ class Job:
             self.process = subprocess.Popen([sys.executable, "-c", command, str(self.folder)], stdin=subprocess.PIPE,
                                             stdout=out, stderr=err, env=_child_environment())
 
-# %% ../nbs/932_app_fitting.ipynb #112a4a3f
+# %% ../nbs/932_app_fitting.ipynb #687b2be7
 @patch(as_prop=True)
 def running(self: Job) -> bool: return self.process.poll() is None
 
@@ -156,7 +156,7 @@ def _events(said):
         except ValueError: continue # a library's own word
         if isinstance(event, dict): yield event
 
-# %% ../nbs/932_app_fitting.ipynb #578d8494
+# %% ../nbs/932_app_fitting.ipynb #66f91414
 @patch
 def news(self: Job) -> list: # dicts: say; part and files; done; failed
     "What was said since the last call."
@@ -171,7 +171,7 @@ def news(self: Job) -> list: # dicts: say; part and files; done; failed
         out.append(dict(failed=["Cancelled."] if self.cancelled else self._why_it_ended()))
     return out
 
-# %% ../nbs/932_app_fitting.ipynb #d3eedc06
+# %% ../nbs/932_app_fitting.ipynb #fa9b6ddc
 @patch
 def _why_it_ended(self: Job):
     "A child that ended without a word."

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIMULATED', 'logs_at_hand', 'log_at_hand', 'Table', 'uploaded_table', 'opened_table', 'range_of', 'checked_log',
-           'plain_words', 'complaint']
+           'page_words', 'complaint']
 
 # %% ../nbs/930_app_inputs.ipynb #1a9fd18f
 import re, tempfile, warnings
@@ -107,7 +107,7 @@ def checked_log(
         warnings.simplefilter("always")
         log = Triplets.read(source, given, score_range, covariates=[], templates=True)
     log.require_effects()
-    heard = [plain_words(str(w.message)) for w in said if issubclass(w.category, UserWarning)]
+    heard = [page_words(str(w.message)) for w in said if issubclass(w.category, UserWarning)]
     return log, [*log.notes, *heard]
 
 # %% ../nbs/930_app_inputs.ipynb #44877e76
@@ -122,7 +122,7 @@ _PLAINLY = ( # an argument as the reader says it -> what stands on the page
     (r"columns must name a column once, got .*; copy it.*", "one column cannot stand for two things: choose another."),
     (r"\bcolumn '([^']*)'", r"column “\1”"))
 
-def plain_words(
+def page_words(
     text: str, # of an error or a warning
 ) -> str:
     "A message without the names of arguments."
@@ -134,8 +134,8 @@ def complaint(
     error: Exception,
 ) -> list: # a heading, then a line for each fault
     "What went wrong, for a reader who knows no Python."
-    if isinstance(error, NotIdentifiedError): return ["This log cannot answer.", *plain_words(str(error)).splitlines()]
-    first, *rest = plain_words(str(error)).splitlines() or [""]
+    if isinstance(error, NotIdentifiedError): return ["This log cannot answer.", *page_words(str(error)).splitlines()]
+    first, *rest = page_words(str(error)).splitlines() or [""]
     if isinstance(error, LogError): return [f"The log needs mending: {first}", *(line.strip() for line in rest)]
     if isinstance(error, (ValueError, FileNotFoundError)): return [shorten(first, 400), *rest]
     return [f"Something went wrong ({type(error).__name__}): {shorten(first, 400)}", *rest]

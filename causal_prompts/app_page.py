@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['App', 'app']
 
-# %% ../nbs/933_app_page.ipynb #92af3818
+# %% ../nbs/933_app_page.ipynb #b9d0805d
 import os, tempfile, threading, time
 from contextlib import contextmanager
 from html import escape
@@ -19,7 +19,7 @@ from .app_inputs import checked_log, complaint, log_at_hand, logs_at_hand, opene
 from .app_inputs import uploaded_table
 from .app_pieces import alert_html, download_link, piece, rows_html, scrolling_table, STYLE
 
-# %% ../nbs/933_app_page.ipynb #289ed902
+# %% ../nbs/933_app_page.ipynb #fe45640f
 from .columns import NAMES, NEEDED
 from .plots import shorten
 from .side_by_side import in_quotes, side_by_side
@@ -28,7 +28,7 @@ from .text_names import short_names
 from .triplets import Triplets
 from .views import control, in_a_row, settled_control
 
-# %% ../nbs/933_app_page.ipynb #05d3c4e8
+# %% ../nbs/933_app_page.ipynb #ab64598b
 _FURTHER = [name for name in NAMES if name not in NEEDED and name != "messages"]
 _COLUMN_SAID = dict(
     query="what was asked", prompt="the prompt or template it was asked with", score="how good the answer was",
@@ -39,7 +39,7 @@ _COLUMN_SAID = dict(
 def _column_menu(name):
     return control(W.Dropdown, name.replace("_", " "), f"column: {_COLUMN_SAID[name]}", options=[("none", "")])
 
-# %% ../nbs/933_app_page.ipynb #6e641980
+# %% ../nbs/933_app_page.ipynb #9c4a695d
 _UPLOAD_TYPES = ".csv,.tsv,.jsonl,.json,.parquet,.xlsx"
 _UPLOAD_SAID = "csv, tsv, json, jsonl, parquet or xlsx, up to 10 MB; a row for each scored answer"
 
@@ -58,7 +58,7 @@ def _range_controls():
     return dict(lowest=settled_control(W.FloatText, "lowest score", "the lowest score there can be", value=0.),
                 highest=settled_control(W.FloatText, "highest score", "the highest score there can be", value=1.))
 
-# %% ../nbs/933_app_page.ipynb #5ea97024
+# %% ../nbs/933_app_page.ipynb #1043af95
 def _fit_controls():
     "What gains are measured against, texts to try, and the buttons."
     tries = "one prompt a line, optional: what would they bring?"
@@ -71,7 +71,7 @@ def _fit_controls():
 _TABS = dict(answer="Answer", effects="Effects", parts="Parts", belief="Can it be believed?", rows="Rows",
              search="Search")
 
-# %% ../nbs/933_app_page.ipynb #e30e9a98
+# %% ../nbs/933_app_page.ipynb #3ec7cf3d
 def _result_controls():
     "The tabs, and the two prompts whose rows are shown."
     tabs = [(title, i) for i, title in enumerate(_TABS.values())]
@@ -81,10 +81,10 @@ def _result_controls():
         a=control(W.Dropdown, "prompt", "the first of two prompts", options=[]),
         b=control(W.Dropdown, "beside", "the second of two prompts", options=[]))
 
-# %% ../nbs/933_app_page.ipynb #2cff0f2b
+# %% ../nbs/933_app_page.ipynb #81513885
 def _shown(box, on): box.layout.display = "" if on else "none"
 
-# %% ../nbs/933_app_page.ipynb #3f6efbc0
+# %% ../nbs/933_app_page.ipynb #0aa06d27
 class App(W.VBox):
     "Upload, columns, fit, results."
     def __init__(self, log=None):
@@ -102,13 +102,13 @@ class App(W.VBox):
 
     def __repr__(self): return "To start: click this line, then press Shift and Enter."
 
-# %% ../nbs/933_app_page.ipynb #bb666025
+# %% ../nbs/933_app_page.ipynb #380c1ec9
 @patch
 def _repr_mimebundle_(self: App, **kwargs):
     "The widget; one line of text in a run that only stores outputs."
     return {"text/plain": repr(self)} if os.environ.get("IN_TEST") else W.VBox._repr_mimebundle_(self, **kwargs)
 
-# %% ../nbs/933_app_page.ipynb #10961a87
+# %% ../nbs/933_app_page.ipynb #b017c301
 @patch
 def _lay_out(self: App):
     c, cols = self.controls, self.columns
@@ -124,7 +124,7 @@ def _lay_out(self: App):
                      self.message, self.preview, self.fitting, self.results]
     for box in (self.mapping, self.fitting, self.results, self.pair, self.bar, c["cancel"]): _shown(box, False)
 
-# %% ../nbs/933_app_page.ipynb #67d11e5c
+# %% ../nbs/933_app_page.ipynb #005c1b55
 @patch
 def _listen(self: App):
     "What each control does."
@@ -140,7 +140,7 @@ def _listen(self: App):
     c["fit"].on_click(lambda _: self._guarded(self.fit))
     c["cancel"].on_click(lambda _: self._guarded(self.cancel))
 
-# %% ../nbs/933_app_page.ipynb #9dc1c684
+# %% ../nbs/933_app_page.ipynb #d6e65ae8
 @patch
 def _guarded(self: App, act, *given):
     "Do something; what goes wrong is told."
@@ -164,7 +164,7 @@ def _silently(self: App):
         finally: self._quiet = before
     return quiet()
 
-# %% ../nbs/933_app_page.ipynb #54c7ddca
+# %% ../nbs/933_app_page.ipynb #3e5f10f3
 @patch
 def _start(self: App, log):
     "The log that was given in code."
@@ -184,7 +184,7 @@ def _picked(self: App):
     _shown(self.mapping, False)
     self._take(log_at_hand(key), [], logs_at_hand()[key])
 
-# %% ../nbs/933_app_page.ipynb #72e185c6
+# %% ../nbs/933_app_page.ipynb #ab475982
 @patch
 def _offer(self: App, table):
     "The menus of a table's columns, set to what is probably meant; then the log."
@@ -210,7 +210,7 @@ def _remap(self: App, name):
         with self._silently(): self._set_range()
     self._read()
 
-# %% ../nbs/933_app_page.ipynb #3b11bc78
+# %% ../nbs/933_app_page.ipynb #f2d0d941
 @patch
 def _read(self: App):
     "The log of the table as the menus say."
@@ -232,7 +232,7 @@ def _take(self: App, log, notes, about):
     self.results.add_class("cpa-stale")
     _shown(self.fitting, True)
 
-# %% ../nbs/933_app_page.ipynb #e71a8316
+# %% ../nbs/933_app_page.ipynb #a90b211a
 @patch
 def _fill_prompts(self: App):
     "The menus of prompts."
@@ -245,7 +245,7 @@ def _fill_prompts(self: App):
         for name, value in (("baseline", chosen), ("a", chosen), ("b", mean.idxmax())):
             self.controls[name].options, self.controls[name].value = options, value
 
-# %% ../nbs/933_app_page.ipynb #c31e44a3
+# %% ../nbs/933_app_page.ipynb #c75e23a6
 @patch
 def fit(self: App) -> None:
     "Begin the work on the log."
@@ -271,7 +271,7 @@ def _working(self: App, on):
     self.controls["fit"].disabled = on
     if on: self.bar.value, self.said.value = 0, piece('<p role="status">starting …</p>')
 
-# %% ../nbs/933_app_page.ipynb #4fcd6418
+# %% ../nbs/933_app_page.ipynb #88f6ddeb
 @patch
 def _watch(self: App, job, start):
     "Hear what the work says until it ends."
@@ -289,7 +289,7 @@ def _watch(self: App, job, start):
         time.sleep(0 if over else .5)
     job.close()
 
-# %% ../nbs/933_app_page.ipynb #2fd086a4
+# %% ../nbs/933_app_page.ipynb #6e35b752
 @patch
 def _hear(self: App, job, event):
     "Show what was said, unless a later work has begun."
@@ -299,7 +299,7 @@ def _hear(self: App, job, event):
     if "done" in event: self.said.value = piece('<p role="status">Done.</p>')
     if "failed" in event: self._show_failure(event["failed"])
 
-# %% ../nbs/933_app_page.ipynb #d7e731dc
+# %% ../nbs/933_app_page.ipynb #8811bdf0
 _WAITING = piece('<p role="status">being computed …</p>')
 
 @patch
@@ -321,7 +321,7 @@ def _show_failure(self: App, lines):
     for page in self.pages.values():
         if page.value == _WAITING: page.value = piece("<p>This part was not computed.</p>")
 
-# %% ../nbs/933_app_page.ipynb #37468154
+# %% ../nbs/933_app_page.ipynb #88e204c2
 @patch
 def _turn(self: App):
     "The tab that was chosen."
@@ -337,7 +337,7 @@ def _show_rows(self: App):
     called = tuple(in_quotes(self.names[text]) for text in (a, b))
     self.pages["rows"].value = rows_html(side_by_side(self.triplets, a, b, called))
 
-# %% ../nbs/933_app_page.ipynb #fbbba58e
+# %% ../nbs/933_app_page.ipynb #3bfc8a78
 def app(
     log=None, # a Triplets, a DataFrame or a path to begin with; None: the reader uploads or picks one
 ) -> App:

@@ -76,7 +76,7 @@ def scrolling_table(
     return f'<div class="scroll" tabindex="0"><table><tr>{head}</tr>{rows}</table></div>{more}'
 
 # %% ../nbs/931_app_pieces.ipynb #9a888cc9
-def _folded(title, inner): return f"<details><summary>{escape(title)}</summary>{inner}</details>" if inner else ""
+def _fold_away(title, inner): return f"<details><summary>{escape(title)}</summary>{inner}</details>" if inner else ""
 
 def _picture(finding):
     if finding.form is None: return ""
@@ -96,7 +96,7 @@ def finding_html(
     said = f"<p>{escape(finding.reading)}</p>"
     if finding.advice: said += f"<p><strong>Next:</strong> {escape(finding.advice)}</p>"
     table = "" if finding.table.empty else scrolling_table(finding.table)
-    body = said + _picture(finding) + _folded("In a table", table) + _folded("In numbers", _behind(finding))
+    body = said + _picture(finding) + _fold_away("In a table", table) + _fold_away("In numbers", _behind(finding))
     head = f"{badge(finding.verdict)} <strong>{escape(finding.question)}</strong>"
     return f"<details><summary>{head}</summary>{body}</details>" if folded else f"<p>{head}</p>{body}"
 
@@ -107,7 +107,7 @@ def answer_html(
     "The answer: its lines, and the effects under it."
     lines = "".join(f'<p class="say">{escape(line)}</p>' for line in answer.reading.splitlines())
     return piece(f"<p>{badge(answer.verdict)}</p>", lines, _picture(answer),
-                 _folded("What stands behind it", _behind(answer)))
+                 _fold_away("What stands behind it", _behind(answer)))
 
 # %% ../nbs/931_app_pieces.ipynb #d7a75dcc
 _WORDS = dict(same="{}", gone="<del>{}</del>", new="<ins>{}</ins>")

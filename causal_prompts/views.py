@@ -175,8 +175,10 @@ def figure_html(
     return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}" style="{style}">'
 
 # %% ../nbs/901_views.ipynb #67969760
-def _box(height): return W.HTML(layout=W.Layout(height=f"{height}px", overflow="auto", width="100%"))
+def _box(least=0, **layout): # pixels; it grows with what it holds
+    return W.HTML(layout=W.Layout(min_height=f"{least}px", width="100%", **layout))
 
+# %% ../nbs/901_views.ipynb #4f83dc81
 class Shell(W.VBox):
     "Controls around a view."
     height = 400 # pixels of the picture's box
@@ -184,8 +186,8 @@ class Shell(W.VBox):
     def __init__(self, state, controls: dict, rows: list):
         super().__init__(layout=W.Layout(width="100%", max_width="980px"))
         self.state, self.controls, self.view, self.error, self.png = state, controls, None, None, b""
-        self.head, self.note, self.figure = _box(56), W.HTML(), _box(self.height)
-        self.text, self.table = _box(225), _box(200)
+        self.head, self.note, self.figure = _box(), W.HTML(), _box(self.height)
+        self.text, self.table = _box(), _box(max_height="300px", overflow="auto")
         self.children = [*rows, self.head, self.note, self.figure, self.text, self.table]
         for name, control in controls.items():
             control.observe(lambda change, name=name: self.set(**{name: change["new"]}), "value")
@@ -205,11 +207,21 @@ def static(self: Shell) -> Page:
     if self.error: raise self.error
     return Page(self.view)
 
+# %% ../nbs/901_views.ipynb #25d4c589
+_COMPUTING = '<style>.cp-stale { opacity: .4; }</style><em role="status">computing …</em>'
+
+@patch
+def _grey(self: Shell, on):
+    "While the next answer is computed, the last one is greyed."
+    for part in (self.head, self.figure, self.text, self.table):
+        part.add_class("cp-stale") if on else part.remove_class("cp-stale")
+
 # %% ../nbs/901_views.ipynb #4e7bc0be
 @patch
 def set(self: Shell, **changes):
     "A new state and its view; what goes wrong is shown."
-    self.error, self.note.value = None, '<em role="status">computing …</em>'
+    self.error, self.note.value = None, _COMPUTING
+    self._grey(True)
     try:
         self.state = replace(self.state, **changes)
         self.view = v = self._look(self.state)
@@ -217,6 +229,7 @@ def set(self: Shell, **changes):
         self.head.value, self.text.value, self.table.value = head_html(v), text_html(v), table_html(v.table)
         self.figure.value, self.note.value = figure_html(self.png, v.reading, self.height), ""
     except Exception as e: self._fail(e)
+    finally: self._grey(False)
 
 # %% ../nbs/901_views.ipynb #fcccf2e4
 @patch

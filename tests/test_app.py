@@ -8,7 +8,7 @@ import pytest
 
 from causal_prompts import app_page
 from causal_prompts.app_fitting import Job
-from causal_prompts.app_inputs import checked_log, complaint, log_at_hand, logs_at_hand, plain_words, range_of, SIMULATED, uploaded_table
+from causal_prompts.app_inputs import checked_log, complaint, log_at_hand, logs_at_hand, page_words, range_of, SIMULATED, uploaded_table
 from causal_prompts.app_page import App
 from causal_prompts.app_pieces import alert_html, download_link, finding_html
 from causal_prompts.core import Finding, LogError, NotIdentifiedError
@@ -41,7 +41,7 @@ def test_a_complaint_names_what_stands_on_the_page(tmp_path):
     lines = complaint(e.value)
     assert any("set the lowest score to 1 and the highest to 5" in line for line in lines) and "score_range" not in "".join(lines)
     with pytest.raises(ValueError, match="Choose the column of the prompt and of the score."): checked_log(table, dict(query="question"), (1, 5))
-    assert "; read" not in plain_words("x; if templates were filled in with the query, read with templates=True")
+    assert "; read" not in page_words("x; if templates were filled in with the query, read with templates=True")
 
 
 def test_a_log_under_one_prompt_cannot_be_fitted(tmp_path):
@@ -146,6 +146,7 @@ def test_from_an_upload_to_downloads(monkeypatch):
     assert settled(lambda: "Done" in page.said.value and not page.controls["fit"].disabled)
     assert on(page.results) and "the belief" in page.pages["belief"].value and 'download="effects.csv"' in page.files.value
     page.controls["tabs"].value = list(page.pages).index("rows")
+    page.controls["b"].value = PROMPTS[1]
     assert on(page.pair) and "<ins>Think first.</ins>" in page.pages["rows"].value
     page.controls["source"].value = SIMULATED
     assert "cpa-stale" in page.results._dom_classes, "results of another log are greyed"

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from browsing import browser, free_port, LONG, missing, profile, serve, shots, stop # noqa: F401
+from browsing import browser, free_port, missing, profile, serve, shots, stop # noqa: F401
 from causal_prompts.app_pieces import download_link
 
 PAGE = Path(__file__).resolve().parents[1]/"nbs"/"app.ipynb"
 WIDE, HALF, PHONE = 1280, 700, 390
+LONG = 180_000 # milliseconds for one step on a busy machine
 
 
 def log_text(n=60, seed=0):
@@ -51,7 +52,8 @@ def field(page, label): return page.locator(f".widget-inline-hbox:has(label:text
 def test_a_log_is_uploaded_mended_fitted_and_cancelled(browser, served, shots):
     page = opened(browser, served)
     assert "import causal_prompts" not in page.inner_text("body"), "no code is shown"
-    page.set_input_files("input[type=file]", dict(name="runs.csv", mimeType="text/csv", buffer=log_text().encode()))
+    with page.expect_file_chooser() as choosing: page.click("button:has-text('Upload a log')")
+    choosing.value.set_files(dict(name="runs.csv", mimeType="text/csv", buffer=log_text().encode()))
     page.wait_for_selector("text=180 rows; 60 queries x 3 prompts")
     assert field(page, "query").input_value() == "question" and field(page, "highest score").input_value() in ("5", "5.0")
     page.screenshot(path=shots/"app_log.png", full_page=True)

@@ -310,7 +310,7 @@ def test_every_control_has_a_label_a_tooltip_and_answers_once(shells):
         for w in walk(s):
             if isinstance(w, (W.Dropdown, W.IntSlider, W.FloatSlider, W.Text, W.Checkbox, W.Button)): assert w.description and w.tooltip and w.tabbable is not False, w
             if isinstance(w, (W.IntSlider, W.FloatSlider, W.Text)): assert w.continuous_update is False
-        assert not any(isinstance(w, W.Output) for w in walk(s)) and s.figure.layout.height.endswith("px")
+        assert not any(isinstance(w, W.Output) for w in walk(s)) and s.figure.layout.height is None and s.figure.layout.min_height.endswith("px")
 
 
 def test_the_object_itself_is_what_is_shown(shells, monkeypatch):
