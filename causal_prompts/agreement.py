@@ -139,7 +139,7 @@ def _gap_reading(table, facts, alpha):
             "differ after Holm.")
 
 def _gap_advice(own):
-    more = ", and do not compare these effects with a leaderboard made of them." if own.adjusts else "; use CausalReward."
+    more = ", and do not compare these effects with a leaderboard of them." if own.adjusts else "; use CausalReward."
     return f"Averages of this log mislead: do not choose by them{more}"
 
 # %% ../nbs/504_agreement.ipynb #6226c1b7

@@ -65,7 +65,7 @@ def _keep_lines(facts, scale, assumed):
     leading = f"{leading}: {_estimate_said(best, scale)}"
     sure = f"{leading}, {scale['said']}; {_interval_said(best, facts, scale)}."
     if assumed: sure = f"{leading}; {_interval_said(best, facts, scale)}, assuming no unobserved confounder."
-    more = "score the same queries under a second prompt drawn at random" if assumed else "collect more queries"
+    more = "ask queries under a second random prompt" if assumed else "collect more queries"
     after = more if not worse else "try other prompts" if worse == n else "collect more queries"
     return [f"{kept}: {_worse_said(worse, n)}.", sure, f"Next: {after}."]
 
@@ -161,12 +161,11 @@ def conclusion(
     ranks: list, # of `both_rankings`
     causal, # the model of the gains
     design: Finding | None = None,
-) -> Finding: # .facts["details"]: the rest
+) -> Finding:
     "What to do, how sure, what next."
     baseline, assumed = causal.baseline_, bool(causal.route_.assumes_unconfounded)
     sound = "stop" not in (causal.identification_.verdict, design.verdict if design else "ok")
-    log, given = causal.log_, gains.facts | {}
-    given["base"], scale = _name_in(log, baseline), _scale(log)
+    scale, given = _scale(causal.log_), gains.facts | dict(base=_name_in(causal.log_, baseline))
     lines, verdict = _lines_of(given, baseline, scale, assumed, sound)
     said, good = _details(given, ranks, scale, assumed) if sound else ([], None)
     facts = dict(choosing=good, route=causal.route_, baseline=baseline, details=said, sound=sound)

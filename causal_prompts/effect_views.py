@@ -47,7 +47,7 @@ def _residual_lines(ax, table, chosen):
         ax.vlines(rows.x, rows.lo, rows.hi, color=colour, alpha=.5)
         ax.plot(rows.x, rows.value, plots.MARKERS[k], color=colour, label=label)
         ax.plot(line.x, line.value, color=colour, ls="--" if k else "-")
-    ax.set(xlabel="the residual of the choice", ylabel="the residual of the score", title="Slope = effect")
+    ax.set(xlabel="residual choice", ylabel="residual score", title="Slope = effect")
 
 # %% ../nbs/904_effect_views.ipynb #a5543027
 def _briefly_held(route): return route.held.split(" (")[0]
@@ -192,8 +192,8 @@ def _attack_data(found, facts):
 # %% ../nbs/904_effect_views.ipynb #dbc2784f
 def _strength(facts):
     "How strong an unobserved confounder would have to be, and whether a known one is as strong."
-    said = (f"An unobserved confounder would have to explain {facts['rv']:.1%} of the residual variance of "
-            "both choice and score to explain the effect away")
+    said = (f"An unobserved confounder would have to explain {facts['rv']:.1%} of the residual variance of both "
+            "choice and score to explain the effect away")
     if facts["rv_alpha"] > 0: said += f" ({facts['rv_alpha']:.1%} to make its interval cover 0)."
     else: said += "; its interval covers 0 as it is."
     fragile = bool(facts["stands_out"] and facts["left"] <= 0 and facts["strongest"])

@@ -14,7 +14,7 @@ import pandas as pd
 from .core import Finding, NotIdentifiedError, mean_interval
 from .measures import (check_test, group_measures, predicted_effects, prompt_cells, score_of_choice,
                                      seen_in_training, taus_of_groups)
-from .text_names import name_among, short_names
+from .text_names import name_among
 from .triplets import Triplets
 
 # %% ../nbs/804_evaluation.ipynb #82b3d4f8
@@ -43,9 +43,8 @@ def _wins(hit): return np.where(hit, 1., np.nan) # keys of a choice that one pro
 def _single_prompts(prompt, average, raw):
     "The best single prompts of the training log, by average effect and by raw mean."
     single, naive = _best_of(average), _best_of(raw)
-    names = short_names(list(dict.fromkeys([*average["prompt"], single, naive])), 50)
-    how = f"by average effect on the training log: {names[single]!r}"
-    raw_how = f"by raw training mean: {names[naive]!r}"
+    how = f"by average effect on the training log: {name_among(single, average['prompt'], 50)!r}"
+    raw_how = f"by raw training mean: {name_among(naive, average['prompt'], 50)!r}"
     return single, {"best single prompt": (_wins(prompt == single), how),
                     "best single prompt, raw mean": (_wins(prompt == naive), raw_how)}
 

@@ -71,8 +71,9 @@ def name_among(
     text: str, others, # texts
     width: int = 44, # characters at most, unless copies are numbered
 ) -> str:
-    "The name of one text beside others: what it has that they have not."
-    return short_names(list(dict.fromkeys([*others, text])), width)[text]
+    "The name of one text beside others: all of it, or what it has that they have not."
+    line = " ".join(text.split())
+    return line if len(line) <= width else short_names(list(dict.fromkeys([*others, text])), width)[text]
 
 # %% ../nbs/000_text_names.ipynb #175025eb
 def shorten_all(

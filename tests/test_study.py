@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import causal_prompts as cp
-from causal_prompts import cli, reporting, studies, study_cli, study_inputs
+from causal_prompts import cli, reporting, studies, study_cli, study_inputs, text_names
 from causal_prompts.core import Finding, NotIdentifiedError
 from causal_prompts.side_by_side import in_quotes, side_by_side, word_diff
 from causal_prompts.studies import Study, study
@@ -384,7 +384,7 @@ def test_the_answer_keeps_to_forty_words_whatever_the_prompts_are(n, worse, assu
     from causal_prompts.conclusions import _lines_of
     best = dict(prompt="a b c d e f", effect=-.1234, lo=-.2, hi=.1, simultaneous_lo=-.3, simultaneous_hi=.3)
     for baseline in ("f e d c b a", "x y " * 99, "a b c d e f" + " g" * 50, 'Don\'t say "no".'):
-        facts = dict(causal=best, recommended=best if wins else None, prompts=n, significant_below=worse, alpha=.05)
+        facts = dict(causal=best, recommended=best if wins else None, prompts=n, significant_below=worse, alpha=.05, base=text_names.name_among(baseline, ["a b c d e f", "some other"], 36))
         lines, verdict = _lines_of(facts, baseline, dict(said="score -1 to 1", digits=3), assumed, True)
         assert len(lines) == 3 and len(" ".join(lines).split()) <= 40
         assert ("better" in " ".join(lines)) is False and (verdict != "stop" or lines[0].startswith("Keep"))
