@@ -104,6 +104,7 @@ def work(
         _tell_page(done=True)
     except Exception as e: _tell_page(failed=complaint(e))
 
+# %% ../nbs/932_app_fitting.ipynb #d949b5c9
 def work_for_parent(folder): # as `work` takes it
     "`work`, ended when the parent ends."
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -82,7 +82,7 @@ def _result_controls():
         b=control(W.Dropdown, "beside", "the second of two prompts", options=[]))
 
 # %% ../nbs/933_app_page.ipynb #81513885
-def _shown(box, on): box.layout.display = "" if on else "none"
+def _pane_shown(box, on): box.layout.display = "" if on else "none"
 
 # %% ../nbs/933_app_page.ipynb #0aa06d27
 class App(W.VBox):
@@ -122,7 +122,7 @@ def _lay_out(self: App):
     self.results = W.VBox([_heading("3. The results"), c["tabs"], self.pair, self.stack, self.files])
     self.children = [W.HTML(STYLE), _heading("1. The log"), in_a_row(c["upload"], c["source"]), self.mapping,
                      self.message, self.preview, self.fitting, self.results]
-    for box in (self.mapping, self.fitting, self.results, self.pair, self.bar, c["cancel"]): _shown(box, False)
+    for box in (self.mapping, self.fitting, self.results, self.pair, self.bar, c["cancel"]): _pane_shown(box, False)
 
 # %% ../nbs/933_app_page.ipynb #005c1b55
 @patch
@@ -152,7 +152,7 @@ def _complain(self: App, lines):
     "A message, and nothing to fit until it is mended."
     self.triplets = None
     self.message.value, self.preview.value = alert_html(lines), ""
-    _shown(self.fitting, False)
+    _pane_shown(self.fitting, False)
 
 @patch
 def _silently(self: App):
@@ -181,7 +181,7 @@ def _uploaded(self: App):
 def _picked(self: App):
     key = self.controls["source"].value
     if not key: return
-    _shown(self.mapping, False)
+    _pane_shown(self.mapping, False)
     self._take(log_at_hand(key), [], logs_at_hand()[key])
 
 # %% ../nbs/933_app_page.ipynb #ab475982
@@ -194,7 +194,7 @@ def _offer(self: App, table):
             menu.options = [("none", ""), *((shorten(column, 60), column) for column in table.columns)]
             menu.value = guess.get(name, "")
         self._set_range()
-    _shown(self.mapping, True)
+    _pane_shown(self.mapping, True)
     self._read()
 
 @patch
@@ -230,7 +230,7 @@ def _take(self: App, log, notes, about):
     self.preview.value = piece(said, scrolling_table(first))
     self._fill_prompts()
     self.results.add_class("cpa-stale")
-    _shown(self.fitting, True)
+    _pane_shown(self.fitting, True)
 
 # %% ../nbs/933_app_page.ipynb #a90b211a
 @patch
@@ -267,7 +267,7 @@ def cancel(self: App) -> None:
 @patch
 def _working(self: App, on):
     "The buttons and the bar of a work that goes on, or not."
-    for box in (self.controls["cancel"], self.bar): _shown(box, on)
+    for box in (self.controls["cancel"], self.bar): _pane_shown(box, on)
     self.controls["fit"].disabled = on
     if on: self.bar.value, self.said.value = 0, piece('<p role="status">starting …</p>')
 
@@ -310,7 +310,7 @@ def _show_part(self: App, name, files):
         self.files.value = ""
         self._show_rows()
         self.results.remove_class("cpa-stale")
-        _shown(self.results, True)
+        _pane_shown(self.results, True)
     if name == "files": self.files.value = piece("<h2>Take it along</h2>", *(download_link(*f) for f in files))
     else: self.pages[name].value = files[0][1].decode("utf-8")
 
@@ -327,7 +327,7 @@ def _turn(self: App):
     "The tab that was chosen."
     at = self.controls["tabs"].value
     self.stack.selected_index = at
-    _shown(self.pair, list(_TABS)[at] == "rows")
+    _pane_shown(self.pair, list(_TABS)[at] == "rows")
 
 @patch
 def _show_rows(self: App):

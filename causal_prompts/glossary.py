@@ -121,11 +121,11 @@ World: A program that writes queries, prompts and scores and knows every true ef
 _EVERYDAY = {"Log", "Effect", "Part", "Finding", "Verdict", "Flagged", "Naive", "World", "Assigned", "Identified",
           "Design", "Explained", "Interval", "Route", "Baseline", "Adjust for"}
 
-_ALSO = {"Positivity": ["overlap"], "Confounder": ["unobserved confounder"], "Cross-fitting": ["cross-fitted"],
+_OTHER_NAMES = {"Positivity": ["overlap"], "Confounder": ["unobserved confounder"], "Cross-fitting": ["cross-fitted"],
          "Kendall's tau-b": ["tau-b"], "Effective sample size (ESS)": ["ESS", "effective sample size"]}
-_QUOTED = r"(?<!\w)'[^']*'(?!\w)|“[^”]*”|\"[^\"]*\""
+_IN_QUOTES = r"(?<!\w)'[^']*'(?!\w)|“[^”]*”|\"[^\"]*\""
 
-def _term_names(term): return [term, *_ALSO.get(term, [])]
+def _term_names(term): return [term, *_OTHER_NAMES.get(term, [])]
 
 def _one_or_many(way): return f"{re.escape(way[:-1])}(?:y|ies)" if way.endswith("y") else f"{re.escape(way)}s?"
 
@@ -135,7 +135,7 @@ def terms_in(
 ) -> dict: # term -> (start, end) of its first place, in the order of the text
     "The terms of the glossary that a text uses."
     found = {}
-    text = re.sub(_QUOTED, lambda said: " " * len(said[0]), text) # words of a prompt are no terms
+    text = re.sub(_IN_QUOTES, lambda said: " " * len(said[0]), text) # words of a prompt are no terms
     for term in TERMS.keys() - _EVERYDAY:
         ways, flags = "|".join(map(_one_or_many, _term_names(term))), 0 if term.isupper() else re.IGNORECASE
         place = re.search(rf"(?<![\w-])(?:{ways})(?![\w-])", text, flags)

@@ -28,10 +28,10 @@ def _same_ends(texts):
     ends = _same_start(texts), _same_start([text[::-1] for text in texts])
     return tuple(n if n > _LITTLE else 0 for n in ends)
 
-_SHARED = "(only what all share)" # a text that is nothing else, and too long
+_ONLY_SHARED = "(only what all share)" # a text that is nothing else, and too long
 
 def _own_words_of(text, start, end, width):
-    if len(text) <= start + end: return text if len(text) <= width else _SHARED
+    if len(text) <= start + end: return text if len(text) <= width else _ONLY_SHARED
     return f"{'…' * bool(start)}{text[start:len(text) - end].strip()}{'…' * bool(end)}"
 
 # %% ../nbs/000_text_names.ipynb #b069541e
