@@ -109,6 +109,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'causal_prompts/app_fitting.py'),
                                             'causal_prompts.app_fitting._events': ( 'app_fitting.html#_events',
                                                                                     'causal_prompts/app_fitting.py'),
+                                            'causal_prompts.app_fitting._has_ended': ( 'app_fitting.html#_has_ended',
+                                                                                       'causal_prompts/app_fitting.py'),
                                             'causal_prompts.app_fitting._parts_html': ( 'app_fitting.html#_parts_html',
                                                                                         'causal_prompts/app_fitting.py'),
                                             'causal_prompts.app_fitting._search_html': ( 'app_fitting.html#_search_html',

@@ -6,7 +6,7 @@
 __all__ = ['PARTS', 'SAID', 'told_parts', 'work', 'work_for_parent', 'Job']
 
 # %% ../nbs/932_app_fitting.ipynb #98bd14c1
-import json, os, shutil, subprocess, sys, tempfile, threading
+import json, os, shutil, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 
 import psutil
@@ -179,6 +179,11 @@ def _why_it_ended(self: Job):
     return [f"The work ended before its time (exit code {self.process.returncode}).",
             "It may have run out of memory: try fewer rows.", *last]
 
+# %% ../nbs/932_app_fitting.ipynb #b51050d6
+def _has_ended(process):
+    try: return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess: return True
+
 @patch
 def cancel(self: Job):
     "End the work and everything it has started, at once."
@@ -189,6 +194,8 @@ def cancel(self: Job):
     for member in family:
         try: member.kill()
         except psutil.NoSuchProcess: pass
+    late = time.monotonic() + 10
+    while not all(map(_has_ended, family)) and time.monotonic() < late: time.sleep(.01)
     self.process.wait(10)
 
 @patch

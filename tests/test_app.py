@@ -87,7 +87,8 @@ def heard(job, enough, seconds=60):
     return out
 
 
-def test_a_cancel_ends_the_work_and_what_it_has_started():
+@pytest.mark.parametrize("again", range(5)) # a kill takes a moment to be carried out
+def test_a_cancel_ends_the_work_and_what_it_has_started(again):
     job = Job(log(), "x", command=FAMILY)
     child = psutil.Process(int(heard(job, len)[0]["say"]))
     job.cancel()
