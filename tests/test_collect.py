@@ -366,14 +366,14 @@ def _collecting(path, url):
         warnings.simplefilter("ignore")
         run(_cells(), llm, show=False).table.to_pickle(f"{path}.table")
 
-def test_twenty_sigkills_lose_nothing_and_double_nothing_but_what_was_in_flight(tmp_path):
+def test_fifty_sigkills_lose_nothing_and_double_nothing_but_what_was_in_flight(tmp_path):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["causal_prompts.collecting", "causal_prompts.causal", "openai", "filelock", "test_collect"])
     ours, theirs = context.Pipe()
     server, r, path = context.Process(target=_serving, args=(theirs,), daemon=True), random.Random(0), tmp_path/"r.jsonl"
     server.start()
     url, killed, kept = ours.recv(), 0, 0
-    while killed < 20:
+    while killed < 50:
         p = context.Process(target=_collecting, args=(path, url))
         p.start()
         if path.exists() and kept > 250: time.sleep(r.uniform(.05, .35))
@@ -384,7 +384,7 @@ def test_twenty_sigkills_lose_nothing_and_double_nothing_but_what_was_in_flight(
         p.kill(); p.join(); killed += p.exitcode == -9
         if p.exitcode == 0: break
         kept = sum(b'"kind":"reply"' in l and l.endswith(b"\n") for l in path.read_bytes().splitlines(keepends=True)) if path.exists() else 0
-    assert killed >= 12 # a run may have ended before the twentieth
+    assert killed >= 30 # a run may have ended before the fiftieth
     last = context.Process(target=_collecting, args=(path, url)); last.start(); last.join()
     assert last.exitcode == 0
     ours.send("stop")
